@@ -1,0 +1,1 @@
+//! Delivers events: hand-off, lanes, signature, attempt, result, retry.

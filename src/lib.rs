@@ -1,0 +1,36 @@
+//! walhook: signed webhooks from a PostgreSQL write-ahead log.
+//!
+//! # Layout, in the order that data flows
+//!
+//! - [`replication`]: the walsender connection; brings the log.
+//! - [`pgoutput`]: decodes it; no I/O, never panics.
+//! - [`mapping`]: turns changes into business events by rules; pure.
+//! - [`subscription`]: who wants which events.
+//! - [`enqueuer`]: events, deliveries and progress in one SQL transaction.
+//! - [`delivery`]: hand-off, claim, sign, send, record, retry.
+//! - [`api`]: what tenants and operators call.
+//! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
+//!
+//! [`lsn`], [`duration`], [`secret`], [`backoff`], [`metrics`] and [`conninfo`] are
+//! leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
+
+pub mod api;
+pub mod app;
+pub mod backoff;
+pub mod cli;
+pub mod config;
+pub mod conninfo;
+pub mod db;
+pub mod delivery;
+pub mod demo;
+pub mod duration;
+pub mod enqueuer;
+pub mod event;
+pub mod lsn;
+pub mod mapping;
+pub mod metrics;
+pub mod pgoutput;
+pub mod replication;
+pub mod secret;
+pub mod subscription;
+pub mod telemetry;

@@ -1,0 +1,53 @@
+//! Maps committed changes to business events by the rules of the configuration.
+//! Pure: no I/O, the same change always gives the same events.
+
+use std::sync::Arc;
+
+use crate::event::Event;
+use crate::lsn::Lsn;
+
+pub mod condition;
+pub mod file;
+pub mod payload;
+
+/// What one rule made of one change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mapped {
+    Event(Event),
+    /// The rule matched, but the row cannot be sent: kept aside, never sent to anybody.
+    Parked(ParkedChange),
+}
+
+/// A change set aside for an operator, with its place in the log and without its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParkedChange {
+    pub commit_lsn: Lsn,
+    pub ordinal: u64,
+    /// Empty where the change could not be decoded far enough to meet a rule.
+    pub rule: Arc<str>,
+    /// `schema.table`, or empty where it is unknown.
+    pub relation: Arc<str>,
+    pub reason: ParkedReason,
+    /// What was wrong, without the row's values.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkedReason {
+    /// The row's tenant is null, empty or not in the log.
+    Unroutable,
+    /// The expression or the payload could not be evaluated on this row.
+    Unmappable,
+    /// The bytes of the message could not be decoded.
+    Undecodable,
+}
+
+impl ParkedReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParkedReason::Unroutable => "unroutable",
+            ParkedReason::Unmappable => "unmappable",
+            ParkedReason::Undecodable => "undecodable",
+        }
+    }
+}

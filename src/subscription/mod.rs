@@ -1,0 +1,66 @@
+//! Subscriptions: which tenant wants which events, where, and signed with what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::event::SubscriptionId;
+use crate::lsn::Lsn;
+use crate::secret::SigningSecret;
+
+/// A tenant's wish to receive events, with its secrets in the clear: lives in
+/// memory only, and `SigningSecret` prints nothing of itself.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    pub tenant_id: Arc<str>,
+    pub url: String,
+    /// Exact types, `prefix.*` or `*`.
+    pub events: Vec<String>,
+    pub filter: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub format: Format,
+    pub active: bool,
+    /// Newest first; a second one while a rotation overlaps.
+    pub secrets: Vec<ActiveSecret>,
+    /// Receives what committed at or after this position.
+    pub from_lsn: Lsn,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct ActiveSecret {
+    pub secret: SigningSecret,
+    /// A rotated secret signs until then.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The shape of what is sent, fixed on the delivery when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Standard,
+    /// CloudEvents 1.0, structured JSON.
+    CloudEvents,
+}
+
+impl Format {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Standard => "standard",
+            Format::CloudEvents => "cloudevents",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "standard" => Some(Format::Standard),
+            "cloudevents" => Some(Format::CloudEvents),
+            _ => None,
+        }
+    }
+}
+
+/// The id of a replay; nil for the first delivery of an event.
+pub type ReplayId = Uuid;
