@@ -54,7 +54,7 @@ pub(crate) struct RowScope<'a> {
 }
 
 impl RowScope<'_> {
-    fn place(&self, name: usize) -> usize {
+    pub(super) fn place(&self, name: usize) -> usize {
         // Every name of a rule is bound before it is evaluated; a place that no
         // relation has reads as `Missing::Column`.
         self.columns.get(name).copied().unwrap_or(usize::MAX)
@@ -222,11 +222,17 @@ pub(crate) fn evaluate<'a, S: Scope>(
             false => evaluate(no, scope)?,
         },
         Node::Filter(filter, operand, arguments) => {
-            let argument = arguments.first().map(|one| evaluate(one, scope)).transpose()?;
+            let argument = arguments
+                .first()
+                .map(|one| evaluate(one, scope))
+                .transpose()?;
             apply(*filter, evaluate(operand, scope)?, argument)?
         }
         Node::Test(test, operand, arguments) => {
-            let argument = arguments.first().map(|one| evaluate(one, scope)).transpose()?;
+            let argument = arguments
+                .first()
+                .map(|one| evaluate(one, scope))
+                .transpose()?;
             let value = evaluate(operand, scope)?;
             Value::Bool(match test {
                 Test::None => matches!(value, Value::Null),
@@ -281,12 +287,15 @@ fn kind(value: &Value<'_>) -> &'static str {
 }
 
 /// A member that is not there, and any member of null, is null: in JSON absence is common.
-fn member(of: Value<'_>, index: impl serde_json::value::Index) -> Result<Value<'_>, EvaluationError> {
+fn member(
+    of: Value<'_>,
+    index: impl serde_json::value::Index,
+) -> Result<Value<'_>, EvaluationError> {
     match of {
         Value::Null => Ok(Value::Null),
-        Value::Json(Cow::Borrowed(json)) => {
-            Ok(json.get(index).map_or(Value::Null, |json| of_json(Cow::Borrowed(json))))
-        }
+        Value::Json(Cow::Borrowed(json)) => Ok(json
+            .get(index)
+            .map_or(Value::Null, |json| of_json(Cow::Borrowed(json)))),
         Value::Json(Cow::Owned(mut json)) => Ok(json
             .get_mut(index)
             .map_or(Value::Null, |json| of_json(Cow::Owned(json.take())))),
@@ -302,7 +311,11 @@ fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
         (Value::Text(left), Value::Text(right)) => left == right,
         (Value::Json(left), Value::Json(right)) => left == right,
         (Value::List(left), Value::List(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| equal(left, right))
         }
         _ => false,
     }
@@ -409,12 +422,12 @@ fn apply<'a>(
             };
             Ok(Value::Number(Number::Integer(length as i128)))
         }
-        (Filter::Abs, Value::Number(number)) => Ok(Value::Number(
-            match number.order(&Number::Integer(0)) {
+        (Filter::Abs, Value::Number(number)) => {
+            Ok(Value::Number(match number.order(&Number::Integer(0)) {
                 Ordering::Less => number.clone().negate(),
                 Ordering::Equal | Ordering::Greater => number.clone(),
-            },
-        )),
+            }))
+        }
         (Filter::Round, Value::Number(number)) => match argument {
             None => Ok(Value::Number(number.round(0))),
             Some(Value::Number(Number::Integer(places @ 0..=38))) => {

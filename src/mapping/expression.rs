@@ -262,7 +262,10 @@ impl Reader<'_> {
                 Expr::Const(constant) => match constant.value.as_str() {
                     Some(name) => self.member(&item.expr, name, depth)?,
                     None => {
-                        let index = constant.value.as_i64().ok_or("expected a name or a number in `[…]`")?;
+                        let index = constant
+                            .value
+                            .as_i64()
+                            .ok_or("expected a name or a number in `[…]`")?;
                         Node::Element(Box::new(self.node(&item.expr, depth)?), index)
                     }
                 },
@@ -319,7 +322,10 @@ impl Reader<'_> {
                 _ => {}
             }
         }
-        Ok(Node::Member(Box::new(self.node(of, depth)?), name.to_owned()))
+        Ok(Node::Member(
+            Box::new(self.node(of, depth)?),
+            name.to_owned(),
+        ))
     }
 
     fn constant(&self, constant: &ast::Spanned<ast::Const>) -> Result<Node, String> {
@@ -337,12 +343,15 @@ impl Reader<'_> {
                     .source
                     .get(span.start_offset as usize..span.end_offset as usize)
                     .unwrap_or_default();
-                let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+                let plain =
+                    |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
                 match written.split_once('.') {
                     Some((whole, fraction)) if plain(whole) && plain(fraction) => {
                         Node::Decimal(written.to_owned())
                     }
-                    _ => Node::Float(f64::try_from(value.clone()).map_err(|_| "number out of range")?),
+                    _ => Node::Float(
+                        f64::try_from(value.clone()).map_err(|_| "number out of range")?,
+                    ),
                 }
             }
             _ => return Err("unexpected constant".to_owned()),
@@ -352,8 +361,10 @@ impl Reader<'_> {
     fn binary(&mut self, op: &ast::BinOp<'_>, depth: usize) -> Result<Node, String> {
         let left = self.node(&op.left, depth)?;
         let right = self.node(&op.right, depth)?;
-        let compare = |left, comparison, right| Node::Compare(Box::new(left), vec![(comparison, right)]);
-        let arithmetic = |kind, left, right| Node::Arithmetic(kind, Box::new(left), Box::new(right));
+        let compare =
+            |left, comparison, right| Node::Compare(Box::new(left), vec![(comparison, right)]);
+        let arithmetic =
+            |kind, left, right| Node::Arithmetic(kind, Box::new(left), Box::new(right));
         Ok(match op.op {
             BinOpKind::Eq => compare(left, Comparison::Equal, right),
             BinOpKind::Ne => compare(left, Comparison::NotEqual, right),
@@ -379,7 +390,10 @@ impl Reader<'_> {
         let function = match (&call.expr, self.vocabulary) {
             (Expr::Var(var), Vocabulary::Row) => var.id,
             (Expr::Var(var), Vocabulary::Body(_)) => {
-                return Err(format!("`{}` is not a function that a filter may call", var.id));
+                return Err(format!(
+                    "`{}` is not a function that a filter may call",
+                    var.id
+                ));
             }
             _ => return Err("methods may not be called in an expression".to_owned()),
         };
@@ -412,7 +426,9 @@ impl Reader<'_> {
 
     fn quoted_column(&mut self, argument: &Expr<'_>, usage: Usage) -> Result<usize, String> {
         let Expr::Const(constant) = argument else {
-            return Err("expected a column's name in quotes, as in `became('status', 'paid')`".to_owned());
+            return Err(
+                "expected a column's name in quotes, as in `became('status', 'paid')`".to_owned(),
+            );
         };
         let name = constant
             .value
@@ -429,7 +445,11 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<Vec<Node>, String> {
         if !arity.contains(&arguments.len()) {
-            return Err(format!("`{name}` takes {} arguments, not {}", arity.end(), arguments.len()));
+            return Err(format!(
+                "`{name}` takes {} arguments, not {}",
+                arity.end(),
+                arguments.len()
+            ));
         }
         arguments
             .iter()
@@ -463,7 +483,11 @@ fn comparison(op: CompareOpKind) -> Comparison {
     }
 }
 
-fn named<T: Copy>(table: &[(&str, T, usize)], name: &str, what: &str) -> Result<(T, usize), String> {
+fn named<T: Copy>(
+    table: &[(&str, T, usize)],
+    name: &str,
+    what: &str,
+) -> Result<(T, usize), String> {
     table
         .iter()
         .find(|(known, ..)| *known == name)
@@ -541,7 +565,10 @@ mod tests {
 
     #[test]
     fn keeps_the_digits_of_a_number_with_a_fraction() {
-        for (source, digits) in [("100.10", "100.10"), ("12345678901234567.01", "12345678901234567.01")] {
+        for (source, digits) in [
+            ("100.10", "100.10"),
+            ("12345678901234567.01", "12345678901234567.01"),
+        ] {
             let (node, _) = parse_row(source).unwrap();
             assert!(matches!(node, Node::Decimal(text) if text == digits));
         }

@@ -70,7 +70,9 @@ pub struct Body(serde_json::Map<String, Json>);
 
 impl Body {
     pub fn parse(body: &[u8]) -> Result<Body, FilterError> {
-        serde_json::from_slice(body).map(Body).map_err(|_| FilterError::Body)
+        serde_json::from_slice(body)
+            .map(Body)
+            .map_err(|_| FilterError::Body)
     }
 }
 
@@ -149,6 +151,9 @@ mod tests {
         ] {
             assert!(matches(source).is_err(), "{source}");
         }
-        assert_eq!(Filter::compile("true").unwrap().matches(b"[1"), Err(FilterError::Body));
+        assert_eq!(
+            Filter::compile("true").unwrap().matches(b"[1"),
+            Err(FilterError::Body)
+        );
     }
 }

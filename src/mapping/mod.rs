@@ -16,6 +16,8 @@ mod number;
 pub mod payload;
 mod row;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use check::{ColumnDescription, TableDescription};
 pub use filter::{Filter, FilterError};

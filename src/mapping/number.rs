@@ -74,7 +74,9 @@ impl<'a> Number<'a> {
     pub(crate) fn negate(self) -> Number<'static> {
         match self {
             Number::Float(float) => Number::Float(-float),
-            other => Number::Integer(0).combine(Arithmetic::Subtract, &other).unwrap_or(Number::Float(f64::NAN)),
+            other => Number::Integer(0)
+                .combine(Arithmetic::Subtract, &other)
+                .unwrap_or(Number::Float(f64::NAN)),
         }
     }
 
@@ -86,7 +88,10 @@ impl<'a> Number<'a> {
             return Some(exact.into_number());
         }
         let (left, right) = (self.to_f64(), other.to_f64());
-        let divides = matches!(kind, Arithmetic::Divide | Arithmetic::FloorDivide | Arithmetic::Remainder);
+        let divides = matches!(
+            kind,
+            Arithmetic::Divide | Arithmetic::FloorDivide | Arithmetic::Remainder
+        );
         if divides && right == 0.0 {
             return None;
         }
@@ -117,7 +122,11 @@ impl<'a> Number<'a> {
             None => {
                 let unit = 10f64.powi(i32::try_from(places).unwrap_or(i32::MAX));
                 let rounded = (self.to_f64() * unit).round() / unit;
-                Number::Float(if rounded.is_finite() { rounded } else { self.to_f64() })
+                Number::Float(if rounded.is_finite() {
+                    rounded
+                } else {
+                    self.to_f64()
+                })
             }
         }
     }
@@ -184,7 +193,14 @@ impl Scaled {
             Arithmetic::Remainder => {
                 let remainder = left.checked_rem(right)?;
                 let other_sign = remainder != 0 && (remainder < 0) != (right < 0);
-                (if other_sign { remainder + right } else { remainder }, scale)
+                (
+                    if other_sign {
+                        remainder + right
+                    } else {
+                        remainder
+                    },
+                    scale,
+                )
             }
             Arithmetic::Multiply | Arithmetic::Divide => return None,
         };
@@ -192,7 +208,8 @@ impl Scaled {
     }
 
     fn at(self, scale: u32) -> Option<i128> {
-        self.mantissa.checked_mul(10i128.checked_pow(scale - self.scale)?)
+        self.mantissa
+            .checked_mul(10i128.checked_pow(scale - self.scale)?)
     }
 
     fn into_number(self) -> Number<'static> {
@@ -200,7 +217,11 @@ impl Scaled {
             return Number::Integer(self.mantissa);
         }
         let scale = self.scale as usize;
-        let digits = format!("{:0>width$}", self.mantissa.unsigned_abs(), width = scale + 1);
+        let digits = format!(
+            "{:0>width$}",
+            self.mantissa.unsigned_abs(),
+            width = scale + 1
+        );
         let (whole, fraction) = digits.split_at(digits.len() - scale);
         let sign = if self.mantissa < 0 { "-" } else { "" };
         Number::Decimal(Cow::Owned(format!("{sign}{whole}.{fraction}")))
@@ -212,7 +233,10 @@ fn order_digits(left: &str, right: &str) -> Ordering {
     fn parts(text: &str) -> (bool, &str, &str) {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        let (whole, fraction) = (
+            whole.trim_start_matches('0'),
+            fraction.trim_end_matches('0'),
+        );
         let zero = whole.is_empty() && fraction.is_empty();
         (text.starts_with('-') && !zero, whole, fraction)
     }
@@ -252,20 +276,32 @@ mod tests {
             ("-2", "-10", Ordering::Greater),
             ("-1", "1", Ordering::Less),
             ("0.1", "0.10000000000000000001", Ordering::Less),
-            (digits_40, "1234567890123456789012345678901234567891", Ordering::Less),
+            (
+                digits_40,
+                "1234567890123456789012345678901234567891",
+                Ordering::Less,
+            ),
             ("NaN", digits_40, Ordering::Greater),
             ("NaN", "NaN", Ordering::Equal),
             ("-Infinity", "0", Ordering::Less),
             ("1e400", digits_40, Ordering::Greater),
         ] {
-            assert_eq!(number(left).order(&number(right)), expected, "{left} {right}");
+            assert_eq!(
+                number(left).order(&number(right)),
+                expected,
+                "{left} {right}"
+            );
         }
     }
 
     #[test]
     fn calculates_money_exactly() {
         let of = |left, kind, right| {
-            number(left).combine(kind, &number(right)).unwrap().digits().into_owned()
+            number(left)
+                .combine(kind, &number(right))
+                .unwrap()
+                .digits()
+                .into_owned()
         };
         assert_eq!(of("19.99", Arithmetic::Multiply, "100"), "1999.00");
         assert_eq!(of("0.1", Arithmetic::Add, "0.2"), "0.3");
@@ -273,9 +309,21 @@ mod tests {
         assert_eq!(of("-7", Arithmetic::FloorDivide, "2"), "-4");
         assert_eq!(of("-7", Arithmetic::Remainder, "3"), "2");
         assert_eq!(of("1", Arithmetic::Divide, "4"), "0.25");
-        assert!(number("1").combine(Arithmetic::Divide, &number("0")).is_none());
-        assert!(number("1.5").combine(Arithmetic::FloorDivide, &number("0.0")).is_none());
-        assert!(number("1").combine(Arithmetic::Remainder, &number("0")).is_none());
+        assert!(
+            number("1")
+                .combine(Arithmetic::Divide, &number("0"))
+                .is_none()
+        );
+        assert!(
+            number("1.5")
+                .combine(Arithmetic::FloorDivide, &number("0.0"))
+                .is_none()
+        );
+        assert!(
+            number("1")
+                .combine(Arithmetic::Remainder, &number("0"))
+                .is_none()
+        );
         assert_eq!(number("2.345").round(2).digits(), "2.35");
         assert_eq!(number("-2.345").round(0).digits(), "-2");
         assert_eq!(number("-0.5").negate().digits(), "0.5");

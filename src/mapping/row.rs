@@ -12,9 +12,13 @@ use super::expression::Row;
 /// A value that the change has but the log does not carry. Names the column, no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Missing {
-    #[error("the old value of column `{0}` is not in the log: the row was changed while its table lacked REPLICA IDENTITY FULL")]
+    #[error(
+        "the old value of column `{0}` is not in the log: the row was changed while its table lacked REPLICA IDENTITY FULL"
+    )]
     OldValue(String),
-    #[error("column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log; REPLICA IDENTITY FULL would bring it")]
+    #[error(
+        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log; REPLICA IDENTITY FULL would bring it"
+    )]
     UnchangedToast(String),
     #[error("the row has no column {0}, though its relation has")]
     Column(usize),
@@ -117,7 +121,9 @@ impl<'a> RowChange<'a> {
 
     /// Whether this is an update of which the log carries old values, at least the key's.
     pub(crate) fn has_old_values(&self) -> bool {
-        self.kind == Kind::Update && !self.old_hidden && matches!(self.old, Old::Key(_) | Old::Full(_))
+        self.kind == Kind::Update
+            && !self.old_hidden
+            && matches!(self.old, Old::Key(_) | Old::Full(_))
     }
 
     fn new_value(&self, column: usize) -> Result<Option<&'a Bytes>, Missing> {
@@ -125,8 +131,9 @@ impl<'a> RowChange<'a> {
             Some(TupleValue::Text(text)) => Ok(Some(text)),
             Some(TupleValue::Null) => Ok(None),
             Some(TupleValue::UnchangedToast) => match self.old {
-                Old::Full(old) => logged(old, column)
-                    .ok_or_else(|| Missing::UnchangedToast(self.name(column))),
+                Old::Full(old) => {
+                    logged(old, column).ok_or_else(|| Missing::UnchangedToast(self.name(column)))
+                }
                 Old::Absent | Old::Unlogged | Old::Key(_) => {
                     Err(Missing::UnchangedToast(self.name(column)))
                 }
@@ -140,7 +147,11 @@ impl<'a> RowChange<'a> {
             return Ok(None);
         }
         let missing = || Missing::OldValue(self.name(column));
-        let identity = self.relation.columns.get(column).is_some_and(|c| c.identity);
+        let identity = self
+            .relation
+            .columns
+            .get(column)
+            .is_some_and(|c| c.identity);
         match self.old {
             Old::Absent => Ok(None),
             Old::Full(old) => logged(old, column).ok_or_else(missing),
