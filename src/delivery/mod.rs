@@ -1,1 +1,3 @@
 //! Delivers events: hand-off, lanes, signature, attempt, result, retry.
+
+pub mod signature;
