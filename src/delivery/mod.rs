@@ -1,4 +1,5 @@
 //! Delivers events: hand-off, lanes, signature, attempt, result, retry.
 
 pub mod breaker;
+pub mod client;
 pub mod signature;
