@@ -1,5 +1,7 @@
 //! Delivers events: hand-off, lanes, signature, attempt, result, retry.
 
+pub mod attempt;
 pub mod breaker;
 pub mod client;
+pub mod cloud_event;
 pub mod signature;
