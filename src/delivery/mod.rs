@@ -15,6 +15,7 @@ use crate::duration::HumanDuration;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::Format;
 
+pub mod attempt;
 pub mod breaker;
 pub mod claimer;
 pub mod dispatcher;
@@ -23,6 +24,8 @@ pub mod lanes;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;
+pub mod client;
+pub mod cloud_event;
 pub mod signature;
 pub mod state;
 
