@@ -55,7 +55,10 @@ impl Claimer {
                 }
                 Ok(Found::NoRoom) => (LONGEST_SLEEP, false),
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "cannot claim deliveries; trying again");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "cannot claim deliveries; trying again"
+                    );
                     (backoff.next_delay(), false)
                 }
             };
@@ -78,7 +81,10 @@ impl Claimer {
             return Ok(Found::NoRoom);
         }
         let sql = include_str!("../../sql/queries/claim_due.sql");
-        let statement = client.prepare_cached(sql).await.context("prepare the claim")?;
+        let statement = client
+            .prepare_cached(sql)
+            .await
+            .context("prepare the claim")?;
         let lease = self.config.lease().as_secs_f64();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = client
@@ -87,12 +93,16 @@ impl Claimer {
             .context("claim due deliveries")?;
         if !rows.is_empty() {
             tracing::debug!(deliveries = rows.len(), "claimed");
-            self.dispatcher.take_claimed(rows.iter().filter_map(claimed).collect());
+            self.dispatcher
+                .take_claimed(rows.iter().filter_map(claimed).collect());
             return Ok(Found::More);
         }
         let sql = include_str!("../../sql/queries/next_due.sql");
         let statement = client.prepare_cached(sql).await?;
-        let next = client.query_opt(&statement, &[&full]).await.context("ask for the next due time")?;
+        let next = client
+            .query_opt(&statement, &[&full])
+            .await
+            .context("ask for the next due time")?;
         let milliseconds = next.and_then(|row| row.get::<_, Option<i64>>(0));
         let sleep = milliseconds.map_or(LONGEST_SLEEP, |milliseconds| {
             // At least a little: what is due and not claimed is locked by another.
@@ -140,7 +150,10 @@ pub async fn listen(
             ended = session => ended,
         };
         if let Err(error) = ended {
-            tracing::debug!(error = format!("{error:#}"), "the connection that listens for changes ended");
+            tracing::debug!(
+                error = format!("{error:#}"),
+                "the connection that listens for changes ended"
+            );
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -171,7 +184,9 @@ async fn listen_once(
         .await
         .context("listen")?;
     while let Some(message) = received.recv().await {
-        let AsyncMessage::Notification(notification) = message? else { continue };
+        let AsyncMessage::Notification(notification) = message? else {
+            continue;
+        };
         if notification.payload() != store.schema() {
             continue;
         }

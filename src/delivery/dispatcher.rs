@@ -67,7 +67,9 @@ impl Dispatcher {
     pub fn reserve(&self, wanted: impl Iterator<Item = (SubscriptionId, usize)>) -> Vec<bool> {
         let now = Instant::now();
         let mut lanes = self.lanes();
-        wanted.map(|(lane, bytes)| lanes.reserve(lane, bytes, now)).collect()
+        wanted
+            .map(|(lane, bytes)| lanes.reserve(lane, bytes, now))
+            .collect()
     }
 
     pub fn unreserve(&self, given_back: impl Iterator<Item = (SubscriptionId, usize)>) {
@@ -78,7 +80,9 @@ impl Dispatcher {
     /// Takes deliveries that have a reservation and are in the store.
     pub fn hand_off(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let mut lanes = self.lanes();
-        deliveries.into_iter().for_each(|delivery| lanes.push(delivery));
+        deliveries
+            .into_iter()
+            .for_each(|delivery| lanes.push(delivery));
         drop(lanes);
         self.pump();
     }
@@ -118,7 +122,11 @@ impl Dispatcher {
             let stale = self.lanes().sweep(Instant::now());
             for delivery in stale {
                 let due_at = Timestamp::now();
-                self.record(Record::unattempted(delivery, Transition::Released { due_at })).await;
+                self.record(Record::unattempted(
+                    delivery,
+                    Transition::Released { due_at },
+                ))
+                .await;
             }
             let changes = self.lanes().breaker_changes();
             if !changes.is_empty() {
@@ -127,7 +135,9 @@ impl Dispatcher {
             let snapshot = self.directory.snapshot();
             self.lanes().retain(|id| snapshot.get(id).is_some());
             let load = self.load();
-            METRICS.breakers_open.set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
+            METRICS
+                .breakers_open
+                .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
             self.pump();
             self.room.notify_one();
         }
@@ -139,10 +149,17 @@ impl Dispatcher {
         let waiting = self.lanes().drain();
         for delivery in waiting {
             let due_at = Timestamp::now();
-            self.record(Record::unattempted(delivery, Transition::Released { due_at })).await;
+            self.record(Record::unattempted(
+                delivery,
+                Transition::Released { due_at },
+            ))
+            .await;
         }
         self.tasks.close();
-        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(deadline, self.tasks.wait())
+            .await
+            .is_err()
+        {
             self.abort.cancel();
             self.tasks.wait().await;
         }
@@ -164,7 +181,9 @@ impl Dispatcher {
                 for (delivery, wait) in refused {
                     let due_at = state::after(Timestamp::now(), wait);
                     let transition = Transition::Released { due_at };
-                    dispatcher.record(Record::unattempted(delivery, transition)).await;
+                    dispatcher
+                        .record(Record::unattempted(delivery, transition))
+                        .await;
                 }
             });
         }
@@ -182,7 +201,12 @@ impl Dispatcher {
     }
 
     async fn send(self: &Arc<Self>, delivery: Delivery) -> Record {
-        let mut place = Place { dispatcher: self, lane: delivery.subscription_id, slow: false, success: None };
+        let mut place = Place {
+            dispatcher: self,
+            lane: delivery.subscription_id,
+            slow: false,
+            success: None,
+        };
         let snapshot = self.directory.snapshot();
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
@@ -241,14 +265,20 @@ impl Dispatcher {
             rand::random(),
         );
         count(&delivery, &outcome, &transition, now);
-        Record { delivery, transition, outcome: Some(outcome) }
+        Record {
+            delivery,
+            transition,
+            outcome: Some(outcome),
+        }
     }
 
     /// The recorder outlives the dispatcher; while the store is away this waits, and
     /// with it the attempts: nothing is sent whose result has no place to go.
     async fn record(&self, entry: impl Into<Entry>) {
         if self.records.send(entry.into()).await.is_err() {
-            tracing::error!("a result was lost: the recorder has ended; the delivery will be sent again");
+            tracing::error!(
+                "a result was lost: the recorder has ended; the delivery will be sent again"
+            );
         }
     }
 
@@ -292,17 +322,28 @@ fn count(delivery: &Delivery, outcome: &Outcome, transition: &Transition, now: T
         Transition::Parked(_) => "parked",
         Transition::Cancelled => "cancelled",
     };
-    METRICS.deliveries.with_label_values(&[status, &delivery.event_type]).inc();
-    let code = outcome.http_status.map_or_else(|| "none".to_owned(), |code| code.to_string());
+    METRICS
+        .deliveries
+        .with_label_values(&[status, &delivery.event_type])
+        .inc();
+    let code = outcome
+        .http_status
+        .map_or_else(|| "none".to_owned(), |code| code.to_string());
     METRICS.http_status.with_label_values(&[&code]).inc();
     let seconds = outcome.duration.as_secs_f64();
     METRICS.delivery_duration.observe(seconds);
-    METRICS.latency.with_label_values(&["http"]).observe(seconds);
+    METRICS
+        .latency
+        .with_label_values(&["http"])
+        .observe(seconds);
     if delivery.attempts > 1 {
         METRICS.retries.inc();
     }
     if *transition == Transition::Delivered {
         let total = now.duration_since(delivery.occurred_at).as_secs_f64();
-        METRICS.latency.with_label_values(&["total"]).observe(total.max(0.0));
+        METRICS
+            .latency
+            .with_label_values(&["total"])
+            .observe(total.max(0.0));
     }
 }

@@ -41,7 +41,10 @@ impl Outstanding {
     /// Registers ids before their enqueue's transaction begins, so that no heartbeat
     /// raises the low water above them meanwhile.
     pub fn insert(&self, ids: impl Iterator<Item = Uuid>) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ids);
     }
 
     pub fn remove(&self, ids: impl Iterator<Item = Uuid>) {
@@ -52,7 +55,10 @@ impl Outstanding {
     }
 
     pub fn len(&self) -> usize {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -92,12 +98,22 @@ impl Instance {
         client
             .execute(
                 include_str!("../../sql/queries/register_instance.sql"),
-                &[&id, &hostname.trim(), &env!("CARGO_PKG_VERSION"), &roles, &low_water],
+                &[
+                    &id,
+                    &hostname.trim(),
+                    &env!("CARGO_PKG_VERSION"),
+                    &roles,
+                    &low_water,
+                ],
             )
             .await
             .context("register this instance")?;
         let outstanding = Arc::new(Outstanding::new(low_water));
-        Ok(Instance { id, outstanding, store: store.clone() })
+        Ok(Instance {
+            id,
+            outstanding,
+            store: store.clone(),
+        })
     }
 
     /// Heartbeats until `stop`, fences silent instances and adopts what they held.
@@ -127,7 +143,10 @@ impl Instance {
                     match self.adopt().await {
                         Ok(0) => {}
                         Ok(moved) => {
-                            tracing::info!(deliveries = moved, "took over the deliveries of an instance that is gone");
+                            tracing::info!(
+                                deliveries = moved,
+                                "took over the deliveries of an instance that is gone"
+                            );
                             schedule_changed.notify_one();
                         }
                         Err(error) => tracing::warn!(
@@ -143,7 +162,10 @@ impl Instance {
                 ),
                 Err(error) => {
                     heard_since = None;
-                    tracing::warn!(error = format!("{error:#}"), "cannot reach the store to say that this instance lives");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "cannot reach the store to say that this instance lives"
+                    );
                 }
             }
         }
@@ -155,7 +177,10 @@ impl Instance {
         let rise = self.outstanding.rise();
         let sql = include_str!("../../sql/queries/heartbeat.sql");
         let statement = client.prepare_cached(sql).await?;
-        let beaten = client.execute(&statement, &[&self.id, &rise]).await.context("heartbeat")?;
+        let beaten = client
+            .execute(&statement, &[&self.id, &rise])
+            .await
+            .context("heartbeat")?;
         *low_water = rise;
         Ok(beaten == 1)
     }
@@ -177,13 +202,21 @@ impl Instance {
             // The lock keeps other instances from the same leftovers.
             let transaction = client.transaction().await?;
             let fenced = transaction
-                .query_opt(include_str!("../../sql/queries/lock_fenced_instance.sql"), &[])
+                .query_opt(
+                    include_str!("../../sql/queries/lock_fenced_instance.sql"),
+                    &[],
+                )
                 .await?;
-            let Some(fenced) = fenced else { return Ok(moved) };
+            let Some(fenced) = fenced else {
+                return Ok(moved);
+            };
             let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
             let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
             loop {
-                let rows = transaction.execute(sql, &[&dead, &low_water]).await.context("adopt")?;
+                let rows = transaction
+                    .execute(sql, &[&dead, &low_water])
+                    .await
+                    .context("adopt")?;
                 moved += rows;
                 if rows == 0 {
                     break;
@@ -193,7 +226,10 @@ impl Instance {
                 .execute(include_str!("../../sql/queries/end_leases.sql"), &[&dead])
                 .await?;
             transaction
-                .execute(include_str!("../../sql/queries/remove_instance.sql"), &[&dead])
+                .execute(
+                    include_str!("../../sql/queries/remove_instance.sql"),
+                    &[&dead],
+                )
                 .await?;
             transaction.commit().await.context("commit the adoption")?;
             tracing::info!(instance = %dead, "removed an instance that was silent");
@@ -220,9 +256,17 @@ impl Instance {
         let low_water = *self.outstanding.low_water().await;
         let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
         while client.execute(sql, &[&self.id, &low_water]).await? > 0 {}
-        client.execute(include_str!("../../sql/queries/end_leases.sql"), &[&self.id]).await?;
         client
-            .execute(include_str!("../../sql/queries/remove_instance.sql"), &[&self.id])
+            .execute(
+                include_str!("../../sql/queries/end_leases.sql"),
+                &[&self.id],
+            )
+            .await?;
+        client
+            .execute(
+                include_str!("../../sql/queries/remove_instance.sql"),
+                &[&self.id],
+            )
             .await?;
         Ok(())
     }

@@ -155,7 +155,11 @@ impl Lanes {
     pub fn claimable(&self, now: Instant) -> (usize, Vec<SubscriptionId>) {
         let room = (MAX_QUEUED / 2).saturating_sub(self.queued);
         let half_of_bytes = self.queued_bytes > MAX_QUEUED_BYTES / 2;
-        let room = if self.draining || half_of_bytes { 0 } else { room };
+        let room = if self.draining || half_of_bytes {
+            0
+        } else {
+            room
+        };
         let full = self.lanes.iter().filter(|(_, lane)| {
             lane.queue.len() + lane.reserved >= MAX_QUEUED_PER_LANE / 2
                 || lane.breaker.open_for(now).is_some()
@@ -167,15 +171,21 @@ impl Lanes {
     pub fn pick(&mut self, now: Instant) -> Picked {
         let mut picked = Picked::default();
         while !self.draining && self.fast < self.limits.concurrency {
-            let Some(id) = self.ring.pop_front() else { break };
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some(id) = self.ring.pop_front() else {
+                break;
+            };
+            let Some(lane) = self.lanes.get_mut(&id) else {
+                continue;
+            };
             lane.in_ring = false;
             if lane.queue.is_empty() || lane.in_flight >= self.limits.endpoint_concurrency {
                 continue;
             }
             match lane.breaker.admit(now, lane.in_flight) {
                 Admission::Yes => {
-                    let Some(delivery) = lane.queue.pop_front() else { continue };
+                    let Some(delivery) = lane.queue.pop_front() else {
+                        continue;
+                    };
                     lane.in_flight += 1;
                     self.fast += 1;
                     self.queued = self.queued.saturating_sub(1);
@@ -203,7 +213,9 @@ impl Lanes {
         let mut stale = Vec::new();
         let ids: Vec<SubscriptionId> = self.lanes.keys().copied().collect();
         for id in ids {
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some(lane) = self.lanes.get_mut(&id) else {
+                continue;
+            };
             let unsent = |delivery: &Delivery| now - delivery.queued_at >= UNSENT_LIMIT;
             while lane.queue.front().is_some_and(unsent) {
                 stale.extend(lane.queue.pop_front());
@@ -257,8 +269,11 @@ impl Lanes {
     /// Stops giving out work and hands over everything that waits.
     pub fn drain(&mut self) -> Vec<Delivery> {
         self.draining = true;
-        let waiting: Vec<Delivery> =
-            self.lanes.values_mut().flat_map(|lane| lane.queue.drain(..)).collect();
+        let waiting: Vec<Delivery> = self
+            .lanes
+            .values_mut()
+            .flat_map(|lane| lane.queue.drain(..))
+            .collect();
         for delivery in &waiting {
             self.leave(delivery);
         }

@@ -18,14 +18,14 @@ use crate::subscription::Format;
 pub mod attempt;
 pub mod breaker;
 pub mod claimer;
+pub mod client;
+pub mod cloud_event;
 pub mod dispatcher;
 pub mod instance;
 pub mod lanes;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;
-pub mod client;
-pub mod cloud_event;
 pub mod signature;
 pub mod state;
 

@@ -18,7 +18,10 @@ const PERIOD: Duration = Duration::from_secs(600);
 pub async fn run(store: Store, config: StoreConfig, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         if let Err(error) = prune(&store, &config, Timestamp::now()).await {
-            tracing::warn!(error = format!("{error:#}"), "cannot prune the store; trying again in ten minutes");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot prune the store; trying again in ten minutes"
+            );
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -28,7 +31,11 @@ pub async fn run(store: Store, config: StoreConfig, stop: CancellationToken) -> 
 }
 
 /// One round as of `now`. Answers the days that it dropped.
-pub async fn prune(store: &Store, config: &StoreConfig, now: Timestamp) -> anyhow::Result<Vec<Day>> {
+pub async fn prune(
+    store: &Store,
+    config: &StoreConfig,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Day>> {
     let client = store.get().await.context("connect to the store")?;
     let today = Day::of(now);
     let ahead = (0..=DAYS_AHEAD).map(|days| Day(today.0 + days).floor());
@@ -43,11 +50,17 @@ pub async fn prune(store: &Store, config: &StoreConfig, now: Timestamp) -> anyho
         if partitions::drop_day(&client, day).await? {
             dropped.push(day);
         } else {
-            tracing::info!(?day, "kept a day past retention: deliveries of it still wait");
+            tracing::info!(
+                ?day,
+                "kept a day past retention: deliveries of it still wait"
+            );
         }
     }
     client
-        .execute(include_str!("../../sql/queries/delete_old_idempotency_keys.sql"), &[])
+        .execute(
+            include_str!("../../sql/queries/delete_old_idempotency_keys.sql"),
+            &[],
+        )
         .await
         .context("delete old idempotency keys")?;
     Ok(dropped)

@@ -31,7 +31,11 @@ pub struct Record {
 impl Record {
     /// A delivery that leaves memory without an attempt that counts.
     pub fn unattempted(delivery: Delivery, transition: Transition) -> Self {
-        Record { delivery, transition, outcome: None }
+        Record {
+            delivery,
+            transition,
+            outcome: None,
+        }
     }
 }
 
@@ -90,7 +94,8 @@ impl Recorder {
                     Entry::Breakers(changes) => breakers.extend(changes),
                 }
             }
-            self.write_until_done(&mut session, &records, &breakers).await;
+            self.write_until_done(&mut session, &records, &breakers)
+                .await;
             self.settle(&records, &dispatcher);
         }
         Ok(())
@@ -138,7 +143,11 @@ impl Recorder {
             let ids: Vec<Uuid> = breakers.iter().map(|(id, _)| id.0).collect();
             let states: Vec<&str> = breakers.iter().map(|(_, state)| state.as_str()).collect();
             let sql = include_str!("../../sql/queries/record_breakers.sql");
-            session.client.execute(sql, &[&ids, &states]).await.context("record breakers")?;
+            session
+                .client
+                .execute(sql, &[&ids, &states])
+                .await
+                .context("record breakers")?;
         }
         disable_gone(&session.client, records).await
     }
@@ -146,7 +155,9 @@ impl Recorder {
     /// The batch is in the store: memory may forget it.
     fn settle(&self, records: &[Record], dispatcher: &std::sync::Weak<Dispatcher>) {
         let held = |hold| {
-            let of_hold = records.iter().filter(move |record| record.delivery.hold == hold);
+            let of_hold = records
+                .iter()
+                .filter(move |record| record.delivery.hold == hold);
             of_hold.map(|record| record.delivery.id)
         };
         self.outstanding.remove(held(Hold::Owned).map(|id| id.0));
@@ -154,7 +165,10 @@ impl Recorder {
             dispatcher.forget_leased(&held(Hold::Leased).collect::<Vec<_>>());
         }
         let waits = |record: &Record| {
-            matches!(record.transition, Transition::Retry { .. } | Transition::Released { .. })
+            matches!(
+                record.transition,
+                Transition::Retry { .. } | Transition::Released { .. }
+            )
         };
         if records.iter().any(waits) {
             self.schedule_changed.notify_one();
@@ -181,8 +195,14 @@ impl Session {
             .await
             .context("turn off synchronous commit")?;
         let sql = include_str!("../../sql/queries/record_results.sql");
-        let record_results = client.prepare(sql).await.context("prepare the record of results")?;
-        Ok(Session { client, record_results })
+        let record_results = client
+            .prepare(sql)
+            .await
+            .context("prepare the record of results")?;
+        Ok(Session {
+            client,
+            record_results,
+        })
     }
 
     /// Writes the batch and answers how many of its deliveries were still ours.
@@ -214,17 +234,27 @@ impl Session {
 }
 
 async fn disable_gone(client: &Client, records: &[Record]) -> anyhow::Result<()> {
-    let gone = records.iter().filter(|record| record.transition == Transition::Gone);
-    let gone: Vec<Uuid> = gone.map(|record| record.delivery.subscription_id.0).collect();
+    let gone = records
+        .iter()
+        .filter(|record| record.transition == Transition::Gone);
+    let gone: Vec<Uuid> = gone
+        .map(|record| record.delivery.subscription_id.0)
+        .collect();
     if gone.is_empty() {
         return Ok(());
     }
     let disabled = client
-        .query(include_str!("../../sql/queries/disable_gone_subscriptions.sql"), &[&gone])
+        .query(
+            include_str!("../../sql/queries/disable_gone_subscriptions.sql"),
+            &[&gone],
+        )
         .await
         .context("disable subscriptions whose endpoint is gone")?;
     client
-        .execute(include_str!("../../sql/queries/park_disabled.sql"), &[&gone])
+        .execute(
+            include_str!("../../sql/queries/park_disabled.sql"),
+            &[&gone],
+        )
         .await
         .context("park the deliveries of disabled subscriptions")?;
     for row in disabled {
@@ -276,19 +306,25 @@ impl<'a> Columns<'a> {
         self.leased.push(record.delivery.hold == Hold::Leased);
         self.status.push(status);
         self.parked_reason.push(parked);
-        self.attempts.push(i32::try_from(record.delivery.attempts).unwrap_or(i32::MAX));
+        self.attempts
+            .push(i32::try_from(record.delivery.attempts).unwrap_or(i32::MAX));
         self.due_at.push(due_at);
-        self.delivered_at.push((status == "delivered").then_some(now));
+        self.delivered_at
+            .push((status == "delivered").then_some(now));
         let outcome = record.outcome.as_ref();
         let code = outcome.and_then(|outcome| outcome.http_status);
-        self.http_status.push(code.and_then(|code| i16::try_from(code).ok()));
+        self.http_status
+            .push(code.and_then(|code| i16::try_from(code).ok()));
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
         self.error.push(error.map(|(_, message)| message.as_str()));
-        self.error_class.push(error.map(|(class, _)| class.as_str()));
-        self.started_at.push(outcome.map(|outcome| outcome.started_at));
-        self.duration_ms.push(outcome.map(|outcome| {
-            i32::try_from(outcome.duration.as_millis()).unwrap_or(i32::MAX)
-        }));
-        self.response_excerpt.push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
+        self.error_class
+            .push(error.map(|(class, _)| class.as_str()));
+        self.started_at
+            .push(outcome.map(|outcome| outcome.started_at));
+        self.duration_ms.push(
+            outcome.map(|outcome| i32::try_from(outcome.duration.as_millis()).unwrap_or(i32::MAX)),
+        );
+        self.response_excerpt
+            .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
     }
 }

@@ -51,7 +51,9 @@ pub fn after_attempt(
     // Retry-After only ever delays.
     let delay = outcome.retry_after.map_or(*step, |asked| asked.max(*step));
     let delay = delay + delay.mul_f64(JITTER * jitter.clamp(0.0, 1.0));
-    Transition::Retry { due_at: after(now, delay) }
+    Transition::Retry {
+        due_at: after(now, delay),
+    }
 }
 
 /// A time from now; the end of time where it does not fit.
