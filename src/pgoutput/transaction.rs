@@ -15,7 +15,7 @@ use crate::lsn::Lsn;
 
 /// Decodes the messages of one session in their order. A new session needs a new
 /// decoder: the server describes every relation again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Decoder {
     /// As the session last described them.
     relations: HashMap<u32, Arc<Relation>>,
@@ -24,7 +24,7 @@ pub struct Decoder {
     open: Option<OpenTransaction>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OpenTransaction {
     header: TransactionHeader,
     next_ordinal: u64,
@@ -312,10 +312,7 @@ impl Decoder {
 }
 
 /// Reads what follows the relation's oid in an Insert, Update or Delete.
-fn read_operation(
-    reader: &mut Reader<'_>,
-    relation: &Relation,
-) -> Result<Operation, DecodeError> {
+fn read_operation(reader: &mut Reader<'_>, relation: &Relation) -> Result<Operation, DecodeError> {
     let operation = match (reader.message(), reader.u8()?) {
         (MessageKind::Insert, b'N') => Operation::Insert {
             new: tuple::read(reader, relation)?,
