@@ -186,7 +186,7 @@ fn two_hundred_thousand_mutated_frames_do_no_harm() {
             // Of a twin, so that every mutated frame meets all that was described before it.
             let mut twin = decoder.clone();
             twin.decode(lsn, mutate(&mut random, &frame), &mut out);
-            changes += out.drain(..).filter(|event| write_values(event)).count();
+            changes += out.drain(..).filter(write_values).count();
         }
         decoder.decode(lsn, frame, &mut out);
         out.clear();
