@@ -15,8 +15,11 @@ use crate::duration::HumanDuration;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::Format;
 
+pub mod attempt;
 pub mod breaker;
 pub mod claimer;
+pub mod client;
+pub mod cloud_event;
 pub mod dispatcher;
 pub mod instance;
 pub mod lanes;
@@ -47,7 +50,7 @@ pub struct DeliveryConfig {
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        let minutes = |minutes| HumanDuration::from_secs(minutes * 60);
+        let minutes = |minutes: u64| HumanDuration::from_secs(minutes * 60);
         DeliveryConfig {
             concurrency: 512,
             endpoint_concurrency: 32,

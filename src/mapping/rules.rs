@@ -203,6 +203,11 @@ impl RuleSet {
             .filter(move |event_type| seen.insert(&***event_type))
     }
 
+    /// The name of the rule at its place in the configuration.
+    pub fn rule_name(&self, index: u16) -> Option<&str> {
+        self.rules.get(usize::from(index)).map(|rule| &*rule.name)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
