@@ -185,7 +185,7 @@ fn located(places: &[RulePlace], error: RuleError) -> Problem {
     let place = |index: usize| {
         places
             .get(index)
-            .map_or(Place::Nowhere, |rule| rule.place(""))
+            .map_or(Place::Nowhere, |rule| rule.place(&error.key))
     };
     let mut message = format!("rule `{}`: {}", error.rule, error.message);
     if let Some(other) = error.other {
@@ -309,6 +309,10 @@ impl Reader {
         };
         for error in error {
             let mut path = error.path;
+            // figment appends what `extract_inner` was given instead of prefixing it.
+            if path.last().map(String::as_str) == Some(section) {
+                path.pop();
+            }
             if path.first().map(String::as_str) != Some(section) {
                 path.insert(0, section.to_owned());
             }
