@@ -156,7 +156,7 @@ impl RuleSet {
                 if let Some(&first) = first_of_name.get(&rule.name) {
                     compiler.error(
                         "name",
-                        format!("events[{first}] has the same name; names are unique, as they enter the events' ids"),
+                        "another rule has the same name; names are unique, as they enter the events' ids",
                     );
                     if let Some(error) = compiler.errors.last_mut() {
                         error.other = Some(first);
