@@ -1,1 +1,211 @@
-//! (being written)
+//! The store's connections: a pool whose sessions stand in the store's schema,
+//! and the migrations.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio_postgres::Client;
+
+use crate::conninfo::ConnInfo;
+use crate::duration::HumanDuration;
+
+/// `[store]`: where walhook keeps its own tables.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// A PostgreSQL URL; empty: the source database.
+    pub url: SecretString,
+    /// The schema that holds the tables.
+    pub schema: String,
+    /// How long events, deliveries and attempts are kept.
+    pub retention: HumanDuration,
+    /// Connections that one process opens at most.
+    pub connections: usize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            url: SecretString::default(),
+            schema: "walhook".to_owned(),
+            retention: HumanDuration::from_secs(30 * 86_400),
+            connections: 8,
+        }
+    }
+}
+
+/// The store's pool. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: Pool,
+    schema: String,
+    conninfo: ConnInfo,
+}
+
+pub type Connection = deadpool_postgres::Object;
+
+/// A transaction of ours never waits for anything but the database: a session that
+/// is idle in one for this long belongs to a process that was frozen, and must not
+/// hold its locks any longer.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+
+/// How long a task waits for one of the pool's connections before it reports that
+/// the store is overloaded.
+const POOL_WAIT: Duration = Duration::from_secs(10);
+
+/// Every migration, in its order: `sql/migrations/000N_name.sql`. Forward only.
+fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
+    [(
+        "V1__store",
+        include_str!("../sql/migrations/0001_store.sql"),
+    )]
+    .iter()
+    .map(|(name, sql)| refinery::Migration::unapplied(name, sql))
+    .collect()
+}
+
+impl Store {
+    /// Opens the pool; `source_url` stands in where the store has no URL of its own.
+    /// Connects lazily: the first query says whether the server is there.
+    pub fn open(config: &StoreConfig, source_url: &SecretString) -> anyhow::Result<Self> {
+        let url = match config.url.expose_secret() {
+            "" => source_url.expose_secret(),
+            own => own,
+        };
+        let conninfo = ConnInfo::parse(url).context("read store.url")?;
+        let (mut postgres, tls) = conninfo.tokio_postgres().context("read store.url")?;
+        postgres.application_name("walhook store");
+        let manager = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(postgres, tls, manager);
+        let settings = session_settings(&config.schema);
+        let pool = Pool::builder(manager)
+            .max_size(config.connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(POOL_WAIT))
+            .create_timeout(Some(POOL_WAIT))
+            .post_create(Hook::async_fn(move |client, _| {
+                let settings = settings.clone();
+                Box::pin(async move {
+                    let set = client.batch_execute(&settings).await;
+                    set.map_err(HookError::Backend)
+                })
+            }))
+            .build()
+            .context("build the store's pool")?;
+        Ok(Store {
+            pool,
+            schema: config.schema.clone(),
+            conninfo,
+        })
+    }
+
+    pub async fn get(&self) -> Result<Connection, deadpool_postgres::PoolError> {
+        self.pool.get().await
+    }
+
+    /// A connection of its own, outside the pool, with the pool's session settings.
+    pub async fn connect(&self, application_name: &str) -> anyhow::Result<Client> {
+        let connected = self.conninfo.connect(application_name).await;
+        let client = connected.with_context(|| format!("connect to the store {}", self.describe()))?;
+        client.batch_execute(&session_settings(&self.schema)).await?;
+        Ok(client)
+    }
+
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// `user@host:port/database`, for messages.
+    pub fn describe(&self) -> String {
+        self.conninfo.describe()
+    }
+
+    /// A connection outside the pool, for LISTEN.
+    pub fn conninfo(&self) -> &ConnInfo {
+        &self.conninfo
+    }
+
+    /// Creates the schema and applies the migrations that it lacks, under an advisory
+    /// lock: two processes that start at once do it one after the other.
+    /// Answers the names of those applied.
+    pub async fn migrate(&self) -> anyhow::Result<Vec<String>> {
+        let mut client = self
+            .get()
+            .await
+            .with_context(|| format!("connect to the store {}", self.describe()))?;
+        let client: &mut Client = &mut client;
+        client
+            .execute(include_str!("../sql/queries/lock_migrations.sql"), &[])
+            .await?;
+        let schema = quote_identifier(&self.schema);
+        let migrated = async {
+            client
+                .batch_execute(&format!("create schema if not exists {schema}"))
+                .await
+                .with_context(|| format!("create the store's schema {schema}"))?;
+            let report = refinery::Runner::new(&migrations()?)
+                .run_async(client)
+                .await
+                .context("apply the store's migrations")?;
+            Ok(report
+                .applied_migrations()
+                .iter()
+                .map(ToString::to_string)
+                .collect())
+        }
+        .await;
+        client
+            .execute(include_str!("../sql/queries/unlock_migrations.sql"), &[])
+            .await?;
+        migrated
+    }
+
+    /// Whether every migration that this binary knows has been applied.
+    /// False where the schema or its tables do not exist.
+    pub async fn is_migrated(&self) -> anyhow::Result<bool> {
+        let client = self.get().await?;
+        let newest = migrations()?
+            .iter()
+            .map(refinery::Migration::version)
+            .max()
+            .unwrap_or(0);
+        let exists: bool = client
+            .query_one(
+                include_str!("../sql/queries/store_exists.sql"),
+                &[&self.schema],
+            )
+            .await?
+            .get(0);
+        if !exists {
+            return Ok(false);
+        }
+        let applied = client
+            .query_one(include_str!("../sql/queries/store_version.sql"), &[])
+            .await?;
+        let applied: Option<i64> = applied.get(0);
+        Ok(applied.unwrap_or(0) >= newest as i64)
+    }
+}
+
+/// The statements that every session of the store starts with. Every statement of
+/// ours reads few rows by their keys, from tables that have just been filled and not
+/// yet analysed: an estimate must never turn one into a scan of a day's partition.
+fn session_settings(schema: &str) -> String {
+    format!(
+        "set search_path = {}; set timezone = 'UTC'; set jit = off; \
+         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
+         set idle_in_transaction_session_timeout = {}",
+        quote_identifier(schema),
+        IDLE_IN_TRANSACTION.as_millis()
+    )
+}
+
+/// Quotes a name for SQL, whatever it holds.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,1 +1,179 @@
-//! (being written)
+//! Every metric of walhook, in one place. No label holds a URL, an id or anything
+//! that a tenant chooses.
+
+use std::sync::LazyLock;
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+};
+
+/// The process's metrics. Counters are raised where the thing happens; the gauges
+/// that say the store's state are set when they are scraped.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+pub struct Metrics {
+    registry: Registry,
+    /// `status`: delivered, retrying, failed, parked or cancelled. `event`: the type.
+    pub deliveries: IntCounterVec,
+    pub delivery_duration: Histogram,
+    pub retries: IntCounter,
+    /// `code`: the receiver's HTTP status, or `none` where there was no answer.
+    pub http_status: IntCounterVec,
+    /// `stage`: decode, enqueue, queue, http, and total from the commit to the 2xx.
+    pub latency: HistogramVec,
+    pub lag_bytes: IntGauge,
+    pub lag_seconds: Gauge,
+    pub slot_retained_bytes: IntGauge,
+    /// -1 where the server sets no limit.
+    pub slot_safe_wal_bytes: IntGauge,
+    pub events: IntCounterVec,
+    pub unroutable: IntCounter,
+    /// `reason`: unmappable, undecodable or oversized.
+    pub parked: IntCounterVec,
+    /// `state`: memory, in_flight, retrying, parked or failed.
+    pub queue_depth: GaugeVec,
+    pub oldest_due_seconds: Gauge,
+    pub breakers_open: IntGauge,
+    /// 1 where this process holds the slot.
+    pub leader: IntGauge,
+    pub reconnects: IntCounter,
+}
+
+/// From half a millisecond, which a delivery on one machine takes, to the 15 s of a
+/// default timeout and beyond.
+const LATENCY_BUCKETS: [f64; 15] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
+
+impl Metrics {
+    fn new() -> Self {
+        let registry = Registry::new();
+        // What the process itself uses: CPU, memory, descriptors.
+        valid(registry.register(Box::new(ProcessCollector::for_self())));
+        let counter = |name, help| register(&registry, valid(IntCounter::new(name, help)));
+        let counters = |name, help, labels: &[&str]| {
+            register(
+                &registry,
+                valid(IntCounterVec::new(Opts::new(name, help), labels)),
+            )
+        };
+        let int_gauge = |name, help| register(&registry, valid(IntGauge::new(name, help)));
+        let gauge = |name, help| register(&registry, valid(Gauge::new(name, help)));
+        let histogram =
+            |name, help| HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        Metrics {
+            deliveries: counters(
+                "webhook_deliveries_total",
+                "Results of attempts by what became of the delivery.",
+                &["status", "event"],
+            ),
+            delivery_duration: register(
+                &registry,
+                valid(Histogram::with_opts(histogram(
+                    "webhook_delivery_duration_seconds",
+                    "Duration of one attempt, the response's body included.",
+                ))),
+            ),
+            retries: counter("webhook_retries_total", "Attempts after the first one."),
+            http_status: counters(
+                "webhook_delivery_http_status",
+                "Attempts by the receiver's HTTP status; none where there was no answer.",
+                &["code"],
+            ),
+            latency: register(
+                &registry,
+                valid(HistogramVec::new(
+                    histogram(
+                        "walhook_latency_seconds",
+                        "Time from the commit by stage; total ends at the receiver's 2xx.",
+                    ),
+                    &["stage"],
+                )),
+            ),
+            lag_bytes: int_gauge(
+                "walhook_replication_lag_bytes",
+                "Log written by the source and not yet durable in the store.",
+            ),
+            lag_seconds: gauge(
+                "walhook_replication_lag_seconds",
+                "Age of the newest enqueued commit while there is a lag.",
+            ),
+            slot_retained_bytes: int_gauge(
+                "walhook_slot_retained_bytes",
+                "Log that the slot makes the source keep.",
+            ),
+            slot_safe_wal_bytes: int_gauge(
+                "walhook_slot_safe_wal_bytes",
+                "Log that may still be written before the slot is lost; -1 without a limit.",
+            ),
+            events: counters("walhook_events_total", "Events enqueued.", &["type"]),
+            unroutable: counter(
+                "walhook_unroutable_total",
+                "Changes that matched a rule and had no tenant: parked, sent to nobody.",
+            ),
+            parked: counters(
+                "walhook_parked_total",
+                "Changes and deliveries set aside for an operator.",
+                &["reason"],
+            ),
+            queue_depth: register(
+                &registry,
+                valid(GaugeVec::new(
+                    Opts::new("walhook_queue_depth", "Deliveries that wait, by state."),
+                    &["state"],
+                )),
+            ),
+            oldest_due_seconds: gauge(
+                "walhook_oldest_due_seconds",
+                "How long the oldest due delivery has waited to be claimed.",
+            ),
+            breakers_open: int_gauge("walhook_breakers_open", "Endpoints whose breaker is open."),
+            leader: int_gauge(
+                "walhook_capture_leader",
+                "1 where this process holds the slot.",
+            ),
+            reconnects: counter(
+                "walhook_replication_reconnects_total",
+                "Replication sessions that ended and were begun again.",
+            ),
+            registry,
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    valid(registry.register(Box::new(collector.clone())));
+    collector
+}
+
+/// Names and labels are constants of this file: an invalid one is a defect that
+/// every start would show.
+fn valid<T>(result: Result<T, prometheus::Error>) -> T {
+    result.expect("metric names are valid and unique")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_the_names_of_the_contract() {
+        METRICS
+            .deliveries
+            .with_label_values(&["delivered", "payment.received"])
+            .inc();
+        let text = METRICS.render().unwrap();
+        assert!(
+            text.contains(
+                "webhook_deliveries_total{event=\"payment.received\",status=\"delivered\"}"
+            )
+        );
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+}

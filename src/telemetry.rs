@@ -1,1 +1,28 @@
-//! (being written)
+//! Logs: to standard error, as text for people or as JSON for machines.
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Installs the log for the whole process. `RUST_LOG` chooses what is shown, as in
+/// `RUST_LOG=walhook=debug`; without it, walhook's own messages from `info` up.
+pub fn install(format: LogFormat) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    // A second install in one process, as a test makes it, keeps the first.
+    drop(installed);
+}

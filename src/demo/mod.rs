@@ -1,1 +1,3 @@
-//! (being written)
+//! The demo, and the embedded PostgreSQL that it shares with tests and benches.
+
+pub mod postgres;

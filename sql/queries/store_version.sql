@@ -1,0 +1,1 @@
+select max(version)::bigint from refinery_schema_history

@@ -1,0 +1,96 @@
+//! One server for the test binary, one database for each test.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_postgres::{Client, NoTls};
+use walhook::db::{Store, StoreConfig};
+use walhook::demo::postgres::Postgres;
+
+/// The server that the tests of this binary share. A static is never dropped:
+/// `stop_at_exit` stops the server when the test process ends.
+pub fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Postgres::start(&[
+            ("max_replication_slots", "60"),
+            ("max_wal_senders", "60"),
+            ("max_connections", "400"),
+            ("fsync", "off"),
+            ("shared_buffers", "64MB"),
+        ])
+        .expect("start PostgreSQL");
+        stop_at_exit(&server);
+        server
+    })
+}
+
+/// A shell that waits for this process to end, however it ends, and then stops the
+/// server and removes its directory.
+pub fn stop_at_exit(server: &Postgres) {
+    let script = r#"while kill -0 "$1" 2>/dev/null; do sleep 0.5; done; kill -QUIT "$2"; sleep 1; rm -rf "$3""#;
+    let watcher = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(std::process::id().to_string())
+        .arg(
+            server
+                .pid()
+                .expect("a running server has a pid")
+                .to_string(),
+        )
+        .arg(server.socket_directory())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("spawn the shell that stops the server");
+    // It outlives us by design: nobody waits for it.
+    drop(watcher);
+}
+
+/// A database of its own for one test.
+#[allow(dead_code)]
+pub struct TestDatabase {
+    pub name: String,
+    pub url: String,
+    /// The application's connection, as superuser.
+    pub client: Client,
+}
+
+impl TestDatabase {
+    pub async fn create() -> Self {
+        Self::create_on(server()).await
+    }
+
+    pub async fn create_on(server: &Postgres) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{number}", std::process::id());
+        let admin = connect(&server.url("postgres")).await;
+        admin
+            .batch_execute(&format!("create database {name}"))
+            .await
+            .unwrap();
+        let url = server.url(&name);
+        let client = connect(&url).await;
+        TestDatabase { name, url, client }
+    }
+
+    /// A slot's name is unique in the cluster, so it is made of the database's.
+    pub fn slot(&self) -> String {
+        format!("walhook_{}", self.name)
+    }
+
+    /// The store in this database, migrated.
+    pub async fn store(&self) -> Store {
+        let store = Store::open(&StoreConfig::default(), &self.url.as_str().into()).unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+}
+
+pub async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}

@@ -1,0 +1,5 @@
+//! walhook from outside, against a real PostgreSQL and real HTTP.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod harness;
+mod store;

@@ -1,0 +1,50 @@
+//! The store's schema: migrations and row-level security.
+
+use crate::harness::TestDatabase;
+
+#[tokio::test]
+async fn migrations_apply_once_and_by_several_at_the_same_time() {
+    let database = TestDatabase::create().await;
+    let one = database.store().await;
+    let (two, three) = tokio::join!(database.store(), database.store());
+    for store in [one, two, three] {
+        assert!(store.is_migrated().await.unwrap());
+        assert!(store.migrate().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_sees_only_its_own_rows_and_without_a_tenant_none() {
+    let database = TestDatabase::create().await;
+    let store = database.store().await;
+    let mut client = store.get().await.unwrap();
+    client
+        .batch_execute(
+            "insert into webhook_subscriptions (id, tenant_id, url, events, secret, secret_hint, from_lsn)
+             select gen_random_uuid(), tenant, 'https://example.com', '{*}', '\\x00', 'x', '0/0'
+             from unnest('{a,b,b}'::text[]) tenant",
+        )
+        .await
+        .unwrap();
+    for (tenant, rows) in [("a", 1), ("b", 2), ("c", 0), ("", 0)] {
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .batch_execute("set local role walhook_tenant")
+            .await
+            .unwrap();
+        transaction
+            .execute("select set_config('walhook.tenant', $1, true)", &[&tenant])
+            .await
+            .unwrap();
+        let count: i64 = transaction
+            .query_one("select count(*) from webhook_subscriptions", &[])
+            .await
+            .unwrap()
+            .get(0);
+        assert_eq!(count, rows, "tenant `{tenant}`");
+        let stolen = transaction
+            .execute("update webhook_subscriptions set tenant_id = 'thief'", &[])
+            .await;
+        assert!(rows == 0 || stolen.is_err());
+    }
+}
