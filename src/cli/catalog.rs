@@ -1,0 +1,281 @@
+//! What the source's catalog says of the tables that rules watch.
+
+use std::fmt;
+
+use anyhow::Context;
+use tokio_postgres::{Client, Row};
+
+use crate::db::quote_identifier;
+use crate::pgoutput::ReplicaIdentity;
+
+/// A table's name as a rule writes it: `schema.table`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    pub schema: String,
+    pub name: String,
+}
+
+impl TableName {
+    /// Without a schema a name means `public`, whatever the search path says.
+    pub fn parse(qualified: &str) -> Self {
+        let (schema, name) = qualified.split_once('.').unwrap_or(("public", qualified));
+        TableName {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Quoted for SQL.
+    pub fn sql(&self) -> String {
+        format!(
+            "{}.{}",
+            quote_identifier(&self.schema),
+            quote_identifier(&self.name)
+        )
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// A watched table that exists.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub oid: u32,
+    pub storage: Storage,
+    pub columns: Vec<Column>,
+    /// In the key's order; empty where there is none.
+    pub primary_key: Vec<String>,
+    /// The leaf partitions, where the table is partitioned: rows live in them.
+    pub leaves: Vec<Storage>,
+    pub owner: String,
+    /// Whether the role that asks has the owner's rights: a publication needs them.
+    pub owned: bool,
+}
+
+/// What the log's content of a table depends on; a partition has its own.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    pub name: TableName,
+    pub kind: TableKind,
+    /// Neither unlogged nor temporary: only such a table's rows are in the log.
+    pub logged: bool,
+    pub replica_identity: ReplicaIdentity,
+    /// Whether there is a primary key that serves the identity `default`: a
+    /// deferrable one does not.
+    pub primary_index: bool,
+    /// Whether there is the index that the identity `index` names.
+    pub identity_index: bool,
+}
+
+impl Storage {
+    /// Whether the log can say which row an UPDATE or DELETE met. Where it cannot,
+    /// PostgreSQL refuses both on a published table.
+    pub fn identifies_rows(&self) -> bool {
+        match self.replica_identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Default => self.primary_index,
+            ReplicaIdentity::Index => self.identity_index,
+            ReplicaIdentity::Nothing => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    Ordinary,
+    Partitioned,
+    View,
+    MaterializedView,
+    Foreign,
+}
+
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    pub type_oid: u32,
+    pub type_name: String,
+    pub generated: Generated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generated {
+    No,
+    Stored,
+    /// Computed when it is read (18 and later): it is never in the log.
+    Virtual,
+}
+
+impl Table {
+    pub fn name(&self) -> &TableName {
+        &self.storage.name
+    }
+
+    /// What holds the rows: the table itself, or its leaf partitions.
+    pub fn holders(&self) -> &[Storage] {
+        match self.storage.kind {
+            TableKind::Partitioned => &self.leaves,
+            _ => std::slice::from_ref(&self.storage),
+        }
+    }
+
+    /// The identity of every row's holder where they agree, else the weakest: a rule
+    /// that needs old values needs them of every partition.
+    pub fn replica_identity(&self) -> ReplicaIdentity {
+        let all_full = |storage: &Storage| storage.replica_identity == ReplicaIdentity::Full;
+        match self.holders() {
+            // A partitioned table without partitions: new ones do not inherit FULL.
+            [] => self.storage.replica_identity,
+            holders if holders.iter().all(all_full) => ReplicaIdentity::Full,
+            holders => holders
+                .iter()
+                .map(|storage| storage.replica_identity)
+                .find(|identity| *identity != ReplicaIdentity::Full)
+                .unwrap_or(self.storage.replica_identity),
+        }
+    }
+}
+
+/// Reads the named tables: for each, its name and, where it exists, what it is.
+pub async fn describe(
+    client: &Client,
+    names: &[TableName],
+) -> anyhow::Result<Vec<(TableName, Option<Table>)>> {
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/describe_tables.sql"),
+            &[&schemas, &tables],
+        )
+        .await
+        .context("read the watched tables from the source's catalog")?;
+    let mut described = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let name = TableName {
+            schema: row.get("schema"),
+            name: row.get("name"),
+        };
+        let table = match row.get::<_, Option<u32>>("oid") {
+            Some(oid) => Some(Table {
+                oid,
+                storage: storage(row)?,
+                columns: Vec::new(),
+                primary_key: row.get("primary_key"),
+                leaves: Vec::new(),
+                owner: row.get("owner"),
+                owned: row.get("owned"),
+            }),
+            None => None,
+        };
+        described.push((name, table));
+    }
+    fill_columns(client, &mut described).await?;
+    fill_leaves(client, &mut described).await?;
+    Ok(described)
+}
+
+/// The names of the tables that a rule could watch.
+pub async fn list(client: &Client) -> anyhow::Result<Vec<String>> {
+    let rows = client
+        .query(include_str!("../../sql/queries/list_tables.sql"), &[])
+        .await
+        .context("list the source's tables")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn fill_columns(
+    client: &Client,
+    described: &mut [(TableName, Option<Table>)],
+) -> anyhow::Result<()> {
+    let oids: Vec<u32> = described
+        .iter()
+        .filter_map(|(_, table)| table.as_ref().map(|table| table.oid))
+        .collect();
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/describe_columns.sql"),
+            &[&oids],
+        )
+        .await
+        .context("read the watched tables' columns")?;
+    for (_, table) in described {
+        let Some(table) = table else { continue };
+        table.columns = rows
+            .iter()
+            .filter(|row| row.get::<_, u32>("attrelid") == table.oid)
+            .map(|row| Column {
+                name: row.get("name"),
+                type_oid: row.get("type_oid"),
+                type_name: row.get("type_name"),
+                generated: match row.get("generated") {
+                    "" => Generated::No,
+                    "v" => Generated::Virtual,
+                    _ => Generated::Stored,
+                },
+            })
+            .collect();
+    }
+    Ok(())
+}
+
+async fn fill_leaves(
+    client: &Client,
+    described: &mut [(TableName, Option<Table>)],
+) -> anyhow::Result<()> {
+    let partitioned = |table: &&Table| table.storage.kind == TableKind::Partitioned;
+    let oids: Vec<u32> = described
+        .iter()
+        .filter_map(|(_, table)| table.as_ref().filter(partitioned).map(|table| table.oid))
+        .collect();
+    if oids.is_empty() {
+        return Ok(());
+    }
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/describe_leaves.sql"),
+            &[&oids],
+        )
+        .await
+        .context("read the watched tables' partitions")?;
+    for (_, table) in described {
+        let Some(table) = table else { continue };
+        table.leaves = rows
+            .iter()
+            .filter(|row| row.get::<_, u32>("root") == table.oid)
+            .map(storage)
+            .collect::<anyhow::Result<_>>()?;
+    }
+    Ok(())
+}
+
+fn storage(row: &Row) -> anyhow::Result<Storage> {
+    let name = TableName {
+        schema: row.get("schema"),
+        name: row.get("name"),
+    };
+    Ok(Storage {
+        kind: match row.get("kind") {
+            "r" => TableKind::Ordinary,
+            "p" => TableKind::Partitioned,
+            "v" => TableKind::View,
+            "m" => TableKind::MaterializedView,
+            "f" => TableKind::Foreign,
+            other => anyhow::bail!("pg_class says that {name} is of the unknown kind `{other}`"),
+        },
+        logged: row.get::<_, &str>("persistence") == "p",
+        replica_identity: match row.get("replica_identity") {
+            "d" => ReplicaIdentity::Default,
+            "n" => ReplicaIdentity::Nothing,
+            "f" => ReplicaIdentity::Full,
+            "i" => ReplicaIdentity::Index,
+            other => anyhow::bail!("pg_class gives {name} the unknown replica identity `{other}`"),
+        },
+        primary_index: row.get("primary_index"),
+        identity_index: row.get("identity_index"),
+        name,
+    })
+}
