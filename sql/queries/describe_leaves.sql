@@ -11,7 +11,16 @@ select
         select from pg_index
         where indrelid = class.oid and indisprimary and indisvalid and indimmediate
     ) as primary_index,
-    exists (select from pg_index where indrelid = class.oid and indisreplident and indisvalid) as identity_index
+    exists (select from pg_index where indrelid = class.oid and indisreplident and indisvalid) as identity_index,
+    array(
+        select attribute.attname::text
+        from pg_index
+        cross join unnest(pg_index.indkey) with ordinality as key (attnum, place)
+        join pg_attribute as attribute
+            on attribute.attrelid = pg_index.indrelid and attribute.attnum = key.attnum
+        where pg_index.indrelid = class.oid and key.place <= pg_index.indnkeyatts
+            and case class.relreplident when 'd' then indisprimary when 'i' then indisreplident else false end
+    ) as identity_columns
 from unnest($1::oid[]) as root (oid)
 cross join pg_partition_tree(root.oid) as tree
 join pg_class as class on class.oid = tree.relid

@@ -18,7 +18,17 @@ select
         cross join unnest(pg_index.indkey) with ordinality as key (attnum, place)
         join pg_attribute as attribute
             on attribute.attrelid = pg_index.indrelid and attribute.attnum = key.attnum
-        where pg_index.indrelid = class.oid and pg_index.indisprimary
+        where pg_index.indrelid = class.oid and key.place <= pg_index.indnkeyatts
+            and case class.relreplident when 'd' then indisprimary when 'i' then indisreplident else false end
+    ) as identity_columns,
+    array(
+        select attribute.attname::text
+        from pg_index
+        cross join unnest(pg_index.indkey) with ordinality as key (attnum, place)
+        join pg_attribute as attribute
+            on attribute.attrelid = pg_index.indrelid and attribute.attnum = key.attnum
+        -- Past indnkeyatts stand the columns of INCLUDE.
+        where pg_index.indrelid = class.oid and pg_index.indisprimary and key.place <= pg_index.indnkeyatts
         order by key.place
     ) as primary_key,
     pg_get_userbyid(class.relowner)::text as owner,

@@ -1,44 +1,19 @@
 //! What the source's catalog says of the tables that rules watch.
 
-use std::fmt;
-
 use anyhow::Context;
 use tokio_postgres::{Client, Row};
 
 use crate::db::quote_identifier;
+use crate::mapping::{ColumnDescription, TableDescription, TableName};
 use crate::pgoutput::ReplicaIdentity;
 
-/// A table's name as a rule writes it: `schema.table`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TableName {
-    pub schema: String,
-    pub name: String,
-}
-
-impl TableName {
-    /// Without a schema a name means `public`, whatever the search path says.
-    pub fn parse(qualified: &str) -> Self {
-        let (schema, name) = qualified.split_once('.').unwrap_or(("public", qualified));
-        TableName {
-            schema: schema.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    /// Quoted for SQL.
-    pub fn sql(&self) -> String {
-        format!(
-            "{}.{}",
-            quote_identifier(&self.schema),
-            quote_identifier(&self.name)
-        )
-    }
-}
-
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.name)
-    }
+/// A table's name for SQL, always quoted: a schema may be called `user`.
+pub fn sql_name(name: &TableName) -> String {
+    format!(
+        "{}.{}",
+        quote_identifier(&name.schema),
+        quote_identifier(&name.name)
+    )
 }
 
 /// A watched table that exists.
@@ -69,6 +44,8 @@ pub struct Storage {
     pub primary_index: bool,
     /// Whether there is the index that the identity `index` names.
     pub identity_index: bool,
+    /// The columns of the key or index that the identity names.
+    pub identity_columns: Vec<String>,
 }
 
 impl Storage {
@@ -122,19 +99,32 @@ impl Table {
         }
     }
 
-    /// The identity of every row's holder where they agree, else the weakest: a rule
-    /// that needs old values needs them of every partition.
-    pub fn replica_identity(&self) -> ReplicaIdentity {
-        let all_full = |storage: &Storage| storage.replica_identity == ReplicaIdentity::Full;
-        match self.holders() {
-            // A partitioned table without partitions: new ones do not inherit FULL.
-            [] => self.storage.replica_identity,
-            holders if holders.iter().all(all_full) => ReplicaIdentity::Full,
-            holders => holders
+    /// The table as the rules see it. A rule that needs old values needs them of every
+    /// partition, and so the weakest identity counts.
+    pub fn description(&self) -> TableDescription {
+        let weakest = self
+            .holders()
+            .iter()
+            .find(|holder| holder.replica_identity != ReplicaIdentity::Full)
+            // Without partitions there is nothing yet that could be weaker.
+            .or(self.holders().first())
+            .unwrap_or(&self.storage);
+        TableDescription {
+            schema: self.name().schema.clone(),
+            name: self.name().name.clone(),
+            columns: self
+                .columns
                 .iter()
-                .map(|storage| storage.replica_identity)
-                .find(|identity| *identity != ReplicaIdentity::Full)
-                .unwrap_or(self.storage.replica_identity),
+                .map(|column| ColumnDescription {
+                    name: column.name.clone(),
+                    type_oid: column.type_oid,
+                    type_name: column.type_name.clone(),
+                    generated: column.generated != Generated::No,
+                })
+                .collect(),
+            primary_key: self.primary_key.clone(),
+            replica_identity: weakest.replica_identity,
+            identity: weakest.identity_columns.clone(),
         }
     }
 }
@@ -276,6 +266,7 @@ fn storage(row: &Row) -> anyhow::Result<Storage> {
         },
         primary_index: row.get("primary_index"),
         identity_index: row.get("identity_index"),
+        identity_columns: row.get("identity_columns"),
         name,
     })
 }

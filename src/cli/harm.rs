@@ -1,7 +1,8 @@
 //! Would publishing a table make the application's own writes fail? (facts 10:
 //! UPDATE and DELETE on a published table without replica identity are refused.)
 
-use super::catalog::{Column, Generated, Storage, Table, TableKind, TableName};
+use super::catalog::{Column, Generated, Storage, Table, TableKind, sql_name};
+use crate::mapping::TableName;
 use crate::pgoutput::ReplicaIdentity;
 
 /// A reason why a table must not be published as it is.
@@ -78,7 +79,7 @@ fn unpublishable(storage: &Storage) -> Option<Harm> {
         ),
         TableKind::Ordinary | TableKind::Partitioned if !storage.logged => (
             "it is unlogged or temporary: its rows are not in the log",
-            Some(format!("alter table {} set logged;", storage.name.sql())),
+            Some(format!("alter table {} set logged;", sql_name(&storage.name))),
         ),
         TableKind::Ordinary | TableKind::Partitioned => return None,
     };
@@ -109,7 +110,7 @@ fn without_identity(storage: &Storage) -> Harm {
 fn set_identity(storage: &Storage, identity: &str) -> String {
     format!(
         "alter table {} replica identity {identity};",
-        storage.name.sql()
+        sql_name(&storage.name)
     )
 }
 
@@ -119,12 +120,20 @@ mod tests {
 
     fn storage(identity: ReplicaIdentity, primary_index: bool) -> Storage {
         Storage {
-            name: TableName::parse("public.payments"),
+            name: name("payments"),
             kind: TableKind::Ordinary,
             logged: true,
             replica_identity: identity,
             primary_index,
             identity_index: false,
+            identity_columns: Vec::new(),
+        }
+    }
+
+    fn name(table: &str) -> TableName {
+        TableName {
+            schema: "public".to_owned(),
+            name: table.to_owned(),
         }
     }
 
@@ -168,12 +177,12 @@ mod tests {
         let mut parent = table(root);
         assert!(harms(&parent, 150_000).is_empty(), "no partition, no row");
         let mut bad = storage(ReplicaIdentity::Nothing, false);
-        bad.name = TableName::parse("public.payments_2026");
+        bad.name = name("payments_2026");
         parent.leaves = vec![storage(ReplicaIdentity::Full, false), bad.clone()];
         let found = harms(&parent, 150_000);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].table, bad.name);
-        assert_eq!(parent.replica_identity(), ReplicaIdentity::Nothing);
+        assert_eq!(parent.description().replica_identity, ReplicaIdentity::Nothing);
     }
 
     #[test]

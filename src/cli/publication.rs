@@ -5,9 +5,10 @@
 use anyhow::Context;
 use tokio_postgres::Client;
 
-use super::catalog::{Table, TableKind, TableName};
+use super::catalog::{Table, TableKind, sql_name};
 use super::harm::needs_generated_columns;
 use crate::db::quote_identifier;
+use crate::mapping::TableName;
 
 /// A publication as the catalog has it.
 #[derive(Clone, Debug)]
@@ -271,8 +272,8 @@ fn table_list(wanted: &[Table]) -> String {
     let tables: Vec<String> = wanted
         .iter()
         .map(|table| match table.storage.kind {
-            TableKind::Partitioned => table.name().sql(),
-            _ => format!("only {}", table.name().sql()),
+            TableKind::Partitioned => sql_name(table.name()),
+            _ => format!("only {}", sql_name(table.name())),
         })
         .collect();
     tables.join(", ")
