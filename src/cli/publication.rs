@@ -213,12 +213,16 @@ impl Publication {
     }
 }
 
-/// The statement that creates the publication.
-pub fn create_statement(name: &str, wanted: &[Table], server_version: i32) -> String {
-    let generated = if needs_generated_columns(wanted, server_version) {
-        ", publish_generated_columns = stored"
-    } else {
-        ""
+/// The statement that creates the publication. `generated_columns`: as
+/// [`needs_generated_columns`] says.
+pub fn create_statement<'a>(
+    name: &str,
+    wanted: impl IntoIterator<Item = &'a TableName>,
+    generated_columns: bool,
+) -> String {
+    let generated = match generated_columns {
+        true => ", publish_generated_columns = stored",
+        false => "",
     };
     format!(
         "create publication {} for table {} with (publish = '{OPERATIONS}', \
@@ -248,7 +252,7 @@ pub fn alter_statements(name: &str, wanted: &[Table], differences: &[Difference]
             | Difference::RowFilter(_)
             | Difference::ColumnList(_) => add(format!(
                 "alter publication {publication} set table {};",
-                table_list(wanted)
+                table_list(wanted.iter().map(Table::name))
             )),
             Difference::Operations => add(format!(
                 "alter publication {publication} set (publish = '{OPERATIONS}');"
@@ -268,13 +272,10 @@ const OPERATIONS: &str = "insert, update, delete, truncate";
 
 /// ONLY, because without it the tables that inherit from an ordinary one would be
 /// published too, unchecked. A partitioned table includes its partitions anyway.
-fn table_list(wanted: &[Table]) -> String {
+fn table_list<'a>(wanted: impl IntoIterator<Item = &'a TableName>) -> String {
     let tables: Vec<String> = wanted
-        .iter()
-        .map(|table| match table.storage.kind {
-            TableKind::Partitioned => sql_name(table.name()),
-            _ => format!("only {}", sql_name(table.name())),
-        })
+        .into_iter()
+        .map(|table| format!("only {}", sql_name(table)))
         .collect();
     tables.join(", ")
 }
