@@ -19,7 +19,7 @@ pub struct Progress {
 /// The progress of a slot; `None` before `walhook setup` recorded it.
 pub async fn read(store: &Client, slot: &str) -> anyhow::Result<Option<Progress>> {
     let row = store
-        .query_opt(include_str!("../../sql/queries/read_progress.sql"), &[&slot])
+        .query_opt(include_str!("../../sql/queries/slot_progress.sql"), &[&slot])
         .await
         .context("read the recorded progress from the store")?;
     let Some(row) = row else { return Ok(None) };
