@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod listen;
+pub mod signals;

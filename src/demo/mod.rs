@@ -2,3 +2,4 @@
 
 pub mod postgres;
 pub mod receiver;
+pub mod view;
