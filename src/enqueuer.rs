@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::db::Store;
@@ -18,7 +18,7 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::lsn::Lsn;
-use crate::mapping::mapper::Mapper;
+use crate::mapping::Mapper;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
 use crate::metrics::METRICS;
 use crate::pgoutput::{StreamEvent, TransactionHeader};
@@ -334,23 +334,20 @@ impl Session<'_> {
 
         // 1. Progress under our epoch, and the subscriptions' generation: read after the
         // last change of the batch was received, and so after its commit.
+        let advance: [&(dyn ToSql + Sync); 6] = [
+            &self.enqueuer.slot,
+            &self.epoch,
+            &self.reached.commit_lsn,
+            &self.reached.ordinal,
+            &self.reached.complete,
+            &self.reached.acknowledged_lsn,
+        ];
+        let own: [&(dyn ToSql + Sync); 1] = [&self.enqueuer.instance.id];
         let (begun, generation, held) = tokio::join!(
             self.client.batch_execute(self.statements.begin),
-            self.client.query_opt(
-                &self.statements.advance_progress,
-                &[
-                    &self.enqueuer.slot,
-                    &self.epoch,
-                    &self.reached.commit_lsn,
-                    &self.reached.ordinal,
-                    &self.reached.complete,
-                    &self.reached.acknowledged_lsn,
-                ],
-            ),
-            self.client.query_opt(
-                &self.statements.hold_instance,
-                &[&self.enqueuer.instance.id]
-            ),
+            self.client
+                .query_opt(&self.statements.advance_progress, &advance),
+            self.client.query_opt(&self.statements.hold_instance, &own),
         );
         begun.context("begin the enqueue")?;
         let Some(generation) = generation.context("advance the progress")? else {
@@ -522,8 +519,6 @@ fn observe(stage: &str, since: Timestamp, until: Timestamp) {
     METRICS.latency.with_label_values(&[stage]).observe(seconds);
 }
 
-/// Bodies are shared between the batch and the dispatcher, not copied.
-type Body = Bytes;
 
 #[cfg(test)]
 mod tests {

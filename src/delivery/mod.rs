@@ -51,7 +51,7 @@ pub struct DeliveryConfig {
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        let minutes = |minutes| HumanDuration::from_secs(minutes * 60);
+        let minutes = |minutes: u64| HumanDuration::from_secs(minutes * 60);
         DeliveryConfig {
             concurrency: 512,
             endpoint_concurrency: 32,
