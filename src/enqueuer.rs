@@ -121,10 +121,6 @@ const IDLE_PERIOD: Duration = Duration::from_secs(5);
 /// log again.
 const IDLE_ADVANCE: u64 = 1024 * 1024;
 
-/// A transaction may be split where it is large; one that is not waits this many
-/// skipped changes before its place is recorded.
-const MAX_UNRECORDED: u64 = 1_000_000;
-
 impl Enqueuer {
     /// Takes the leadership of the slot: ends the old leader's session and raises the
     /// epoch, so that whoever wakes up late can write nothing. The caller holds the slot.
@@ -316,11 +312,7 @@ impl Session<'_> {
 
     fn is_persisting_due(&self) -> bool {
         let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
-        let idle = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
-        let unrecorded = self.reached.commit_lsn == self.durable.commit_lsn
-            || self.reached.complete
-            || self.reached.ordinal < MAX_UNRECORDED as i64;
-        idle || !unrecorded && self.persisted_at.elapsed() >= IDLE_PERIOD
+        advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD
     }
 
     /// One transaction: progress, events, deliveries. Nothing is acknowledged and
@@ -429,14 +421,6 @@ impl Session<'_> {
 }
 
 impl Progress {
-    fn max_with(self, other: Progress) -> Progress {
-        if other.commit_lsn >= self.commit_lsn {
-            other
-        } else {
-            self
-        }
-    }
-
     /// The stream has come to this change.
     fn enter(&mut self, commit_lsn: Lsn, ordinal: u64) {
         self.commit_lsn = commit_lsn;
@@ -518,7 +502,6 @@ fn observe(stage: &str, since: Timestamp, until: Timestamp) {
     let seconds = until.duration_since(since).as_secs_f64().max(0.0);
     METRICS.latency.with_label_values(&[stage]).observe(seconds);
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ pub mod pruner;
 pub mod recorder;
 pub mod signature;
 pub mod state;
+pub mod verification;
 
 /// `[delivery]`: how much is sent at once, and what becomes of what fails.
 #[derive(Clone, Debug, Deserialize)]
