@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::db::Store;
@@ -18,7 +18,7 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::lsn::Lsn;
-use crate::mapping::mapper::Mapper;
+use crate::mapping::Mapper;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
 use crate::metrics::METRICS;
 use crate::pgoutput::{StreamEvent, TransactionHeader};
@@ -120,10 +120,6 @@ const IDLE_PERIOD: Duration = Duration::from_secs(5);
 /// … and only after this much log: the store may share the cluster, where a write is
 /// log again.
 const IDLE_ADVANCE: u64 = 1024 * 1024;
-
-/// A transaction may be split where it is large; one that is not waits this many
-/// skipped changes before its place is recorded.
-const MAX_UNRECORDED: u64 = 1_000_000;
 
 impl Enqueuer {
     /// Takes the leadership of the slot: ends the old leader's session and raises the
@@ -316,11 +312,7 @@ impl Session<'_> {
 
     fn is_persisting_due(&self) -> bool {
         let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
-        let idle = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
-        let unrecorded = self.reached.commit_lsn == self.durable.commit_lsn
-            || self.reached.complete
-            || self.reached.ordinal < MAX_UNRECORDED as i64;
-        idle || !unrecorded && self.persisted_at.elapsed() >= IDLE_PERIOD
+        advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD
     }
 
     /// One transaction: progress, events, deliveries. Nothing is acknowledged and
@@ -334,23 +326,20 @@ impl Session<'_> {
 
         // 1. Progress under our epoch, and the subscriptions' generation: read after the
         // last change of the batch was received, and so after its commit.
+        let advance: [&(dyn ToSql + Sync); 6] = [
+            &self.enqueuer.slot,
+            &self.epoch,
+            &self.reached.commit_lsn,
+            &self.reached.ordinal,
+            &self.reached.complete,
+            &self.reached.acknowledged_lsn,
+        ];
+        let own: [&(dyn ToSql + Sync); 1] = [&self.enqueuer.instance.id];
         let (begun, generation, held) = tokio::join!(
             self.client.batch_execute(self.statements.begin),
-            self.client.query_opt(
-                &self.statements.advance_progress,
-                &[
-                    &self.enqueuer.slot,
-                    &self.epoch,
-                    &self.reached.commit_lsn,
-                    &self.reached.ordinal,
-                    &self.reached.complete,
-                    &self.reached.acknowledged_lsn,
-                ],
-            ),
-            self.client.query_opt(
-                &self.statements.hold_instance,
-                &[&self.enqueuer.instance.id]
-            ),
+            self.client
+                .query_opt(&self.statements.advance_progress, &advance),
+            self.client.query_opt(&self.statements.hold_instance, &own),
         );
         begun.context("begin the enqueue")?;
         let Some(generation) = generation.context("advance the progress")? else {
@@ -432,14 +421,6 @@ impl Session<'_> {
 }
 
 impl Progress {
-    fn max_with(self, other: Progress) -> Progress {
-        if other.commit_lsn >= self.commit_lsn {
-            other
-        } else {
-            self
-        }
-    }
-
     /// The stream has come to this change.
     fn enter(&mut self, commit_lsn: Lsn, ordinal: u64) {
         self.commit_lsn = commit_lsn;
@@ -521,9 +502,6 @@ fn observe(stage: &str, since: Timestamp, until: Timestamp) {
     let seconds = until.duration_since(since).as_secs_f64().max(0.0);
     METRICS.latency.with_label_values(&[stage]).observe(seconds);
 }
-
-/// Bodies are shared between the batch and the dispatcher, not copied.
-type Body = Bytes;
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,7 @@ use super::state::{self, Transition};
 use super::{Delivery, DeliveryConfig, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
-use crate::subscription::directory::Directory;
+use crate::subscription::{Subscription, directory::Directory};
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -218,6 +218,25 @@ impl Dispatcher {
             .latency
             .with_label_values(&["queue"])
             .observe(delivery.queued_at.elapsed().as_secs_f64());
+        let outcome = tokio::select! {
+            outcome = self.exchange(subscription, &delivery, &mut place.slow) => outcome,
+            () = self.abort.cancelled() => {
+                let due_at = Timestamp::now();
+                return Record::unattempted(delivery, Transition::Released { due_at });
+            }
+        };
+        place.success = Some(outcome.is_success());
+        self.judge(delivery, outcome)
+    }
+
+    /// The attempt itself. One that turns out slow leaves its place in the common
+    /// budget to another.
+    async fn exchange(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        delivery: &Delivery,
+        slow: &mut bool,
+    ) -> Outcome {
         let id = delivery.event_id.to_string();
         let attempt = attempt::attempt(
             &self.client,
@@ -228,30 +247,13 @@ impl Dispatcher {
             &delivery.body,
         );
         tokio::pin!(attempt);
-        let finished = tokio::select! {
-            outcome = &mut attempt => Some(outcome),
-            () = tokio::time::sleep(SLOW) => {
-                place.slow = self.lanes().slow_down();
-                self.pump();
-                None
-            }
-            () = self.abort.cancelled() => {
-                let due_at = Timestamp::now();
-                return Record::unattempted(delivery, Transition::Released { due_at });
-            }
-        };
-        let outcome = match finished {
-            Some(outcome) => outcome,
-            None => tokio::select! {
-                outcome = &mut attempt => outcome,
-                () = self.abort.cancelled() => {
-                    let due_at = Timestamp::now();
-                    return Record::unattempted(delivery, Transition::Released { due_at });
-                }
-            },
-        };
-        place.success = Some(outcome.is_success());
-        self.judge(delivery, outcome)
+        tokio::select! {
+            outcome = &mut attempt => return outcome,
+            () = tokio::time::sleep(SLOW) => {}
+        }
+        *slow = self.lanes().slow_down();
+        self.pump();
+        attempt.await
     }
 
     fn judge(&self, mut delivery: Delivery, outcome: Outcome) -> Record {

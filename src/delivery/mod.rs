@@ -28,6 +28,7 @@ pub mod pruner;
 pub mod recorder;
 pub mod signature;
 pub mod state;
+pub mod verification;
 
 /// `[delivery]`: how much is sent at once, and what becomes of what fails.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,7 +51,7 @@ pub struct DeliveryConfig {
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        let minutes = |minutes| HumanDuration::from_secs(minutes * 60);
+        let minutes = |minutes: u64| HumanDuration::from_secs(minutes * 60);
         DeliveryConfig {
             concurrency: 512,
             endpoint_concurrency: 32,

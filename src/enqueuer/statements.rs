@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::batch::{Batch, DeliveryRows};
 use crate::lsn::Lsn;
-use crate::mapping::rules::RuleSet;
+use crate::mapping::RuleSet;
 
 pub(super) struct Statements {
     pub(super) begin: &'static str,

@@ -156,7 +156,7 @@ impl RuleSet {
                 if let Some(&first) = first_of_name.get(&rule.name) {
                     compiler.error(
                         "name",
-                        format!("events[{first}] has the same name; names are unique, as they enter the events' ids"),
+                        "another rule has the same name; names are unique, as they enter the events' ids",
                     );
                     if let Some(error) = compiler.errors.last_mut() {
                         error.other = Some(first);
@@ -201,6 +201,11 @@ impl RuleSet {
             .iter()
             .map(|rule| &rule.event_type)
             .filter(move |event_type| seen.insert(&***event_type))
+    }
+
+    /// The name of the rule at its place in the configuration.
+    pub fn rule_name(&self, index: u16) -> Option<&str> {
+        self.rules.get(usize::from(index)).map(|rule| &*rule.name)
     }
 
     pub fn is_empty(&self) -> bool {
