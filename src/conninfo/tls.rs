@@ -390,3 +390,81 @@ pub(super) fn is_tls_failure(error: &(dyn std::error::Error + 'static)) -> bool 
                 .is_some_and(|inner| inner.is::<rustls::Error>())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verifier(roots: &Path, mode: SslMode) -> Verifier {
+        let settings = TlsSettings {
+            mode,
+            root: Some(RootCertificates::File(roots.to_owned())),
+            certificate: None,
+            key: None,
+            direct: false,
+            home: None,
+        };
+        Verifier {
+            trust: settings.trust().unwrap(),
+            algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+        }
+    }
+
+    /// What `openssl req -x509` makes: a CA of its own.
+    fn self_signed(names: &[&str]) -> rcgen::Certificate {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_its_own_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root.crt");
+        let certificate = self_signed(&["db.example"]);
+        std::fs::write(&root, certificate.pem()).unwrap();
+        let name = |name: &str| ServerName::try_from(name.to_owned()).unwrap();
+        let check = |mode, certificate: &rcgen::Certificate, host, at: UnixTime| {
+            let verifier = verifier(&root, mode);
+            verifier.verify_server_cert(certificate.der(), &[], &name(host), &[], at)
+        };
+        let now = UnixTime::now();
+        let full = SslMode::VerifyFull;
+        assert!(check(full, &certificate, "db.example", now).is_ok());
+        assert!(check(full, &certificate, "other.example", now).is_err());
+        assert!(check(SslMode::VerifyCa, &certificate, "other.example", now).is_ok());
+        let stranger = self_signed(&["db.example"]);
+        assert!(check(full, &stranger, "db.example", now).is_err());
+        // rcgen's default validity ends in the year 4096.
+        let late = UnixTime::since_unix_epoch(std::time::Duration::from_secs(80_000_000_000));
+        assert!(check(full, &certificate, "db.example", late).is_err());
+        assert!(
+            check(
+                full,
+                &certificate,
+                "db.example",
+                UnixTime::since_unix_epoch(std::time::Duration::ZERO)
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_certificate_without_names_is_explained() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root.crt");
+        let certificate = self_signed(&[]);
+        std::fs::write(&root, certificate.pem()).unwrap();
+        let host = ServerName::try_from("db.example").unwrap();
+        let error = verifier(&root, SslMode::VerifyFull)
+            .verify_server_cert(certificate.der(), &[], &host, &[], UnixTime::now())
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("subjectAltName")
+                || format!("{error:?}").contains("NoSubjectAltName"),
+            "{error}"
+        );
+    }
+}
