@@ -209,6 +209,11 @@ async fn every_sslmode_encrypts_and_checks_what_it_says() {
     server
         .accepts("scram", &format!("sslmode=prefer {stranger}"))
         .await;
+    let system = identify(&server.conninfo("scram", "")).await.unwrap();
+    if system.major_version >= 17 {
+        let rest = format!("sslmode=verify-full {ca} sslnegotiation=direct");
+        server.accepts("scram", &rest).await;
+    }
 }
 
 #[tokio::test]
