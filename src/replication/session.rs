@@ -299,7 +299,7 @@ impl<'a> Session<'a> {
         let limit = self.command.receive_timeout;
         let silence = self.heard_at.elapsed();
         if silence >= limit {
-            let doing = "silence of the server's";
+            let doing = "waiting for a sign of life of PostgreSQL's";
             return Err(ReplicationError::Timeout { doing, limit });
         }
         if silence >= limit / 2 && !self.asked {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use walhook::conninfo::ConnInfo;
 use walhook::demo::postgres::Postgres;
+use walhook::duration::HumanDuration;
 use walhook::lsn::Lsn;
 use walhook::pgoutput::{Operation, StreamEvent, TupleValue};
 use walhook::replication::slot::{self, RecordedProgress};
@@ -497,5 +498,56 @@ async fn a_unix_socket_serves_both_kinds_of_connection() {
     let mut stream = start(&conninfo, &config(&database.slot())).await.unwrap();
     insert(&database.client, 1, 1).await;
     assert_eq!(Seen::read(&mut stream, 1).await.values, ["1"]);
+    stream.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_given_up() {
+    let database = source().await;
+    let conninfo = ConnInfo::parse(&database.url).unwrap();
+    let mut config = config(&database.slot());
+    config.receive_timeout = HumanDuration::from_secs(1);
+    let mut stream = start(&conninfo, &config).await.unwrap();
+    let state = slot::inspect(&database.client, &database.slot()).await;
+    let pid = state.unwrap().unwrap().active_pid.unwrap().to_string();
+    let signal = |signal: &str| {
+        let status = std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status();
+        assert!(status.unwrap().success());
+    };
+    // While the server lives, silence is asked about and answered.
+    let alive = tokio::time::timeout(Duration::from_secs(3), async {
+        loop {
+            stream.next_batch().await.unwrap();
+        }
+    });
+    assert!(alive.await.is_err());
+    signal("-STOP");
+    let error = loop {
+        if let Err(error) = stream.next_batch().await {
+            break error;
+        }
+    };
+    signal("-CONT");
+    assert!(matches!(error, ReplicationError::Timeout { .. }), "{error}");
+    assert!(error.is_transient());
+    stream.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_first_server_that_answers_is_taken() {
+    let database = source().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let port = server().port();
+    let conninfo = ConnInfo::parse(&format!(
+        "postgres://postgres@127.0.0.1:{closed},127.0.0.1:{port}/{}?target_session_attrs=read-write",
+        database.name
+    ));
+    let conninfo = conninfo.unwrap();
+    conninfo.connect("test").await.unwrap();
+    let stream = start(&conninfo, &config(&database.slot())).await.unwrap();
     stream.shutdown().await;
 }

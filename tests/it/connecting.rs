@@ -2,6 +2,7 @@
 //! connection, against a server with TLS.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -362,4 +363,41 @@ async fn failures_of_the_pool_side_keep_their_cause_and_no_password() {
         "{text}"
     );
     assert!(!text.contains("hunter2"));
+}
+
+/// A listener that is no PostgreSQL: says `answer` to whoever connects, and waits.
+fn impostor(answer: &'static [u8]) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(answer);
+            kept.push(stream);
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn what_is_no_postgres_is_said_to_be_none() {
+    let to = |port, mode| {
+        let text =
+            format!("host=127.0.0.1 port={port} user=u dbname=d sslmode={mode} connect_timeout=1");
+        ConnInfo::parse(&text).unwrap()
+    };
+    let http = impostor(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    for mode in ["disable", "require"] {
+        let error = identify(&to(http, mode)).await.unwrap_err();
+        assert!(matches!(error, ReplicationError::Protocol(_)), "{error:?}");
+        assert!(!error.is_transient());
+    }
+    let silent = impostor(b"");
+    for mode in ["disable", "require"] {
+        let error = identify(&to(silent, mode)).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        let error = to(silent, mode).connect("test").await.unwrap_err();
+        assert!(matches!(error, ConnInfoError::NoAnswer { .. }), "{error:?}");
+    }
 }
