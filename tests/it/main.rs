@@ -4,4 +4,6 @@
 mod capture;
 mod connecting;
 mod harness;
+mod operations;
+mod pipeline;
 mod store;
