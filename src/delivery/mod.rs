@@ -1,1 +1,4 @@
 //! Delivers events: hand-off, lanes, signature, attempt, result, retry.
+
+pub mod breaker;
+pub mod signature;

@@ -1,0 +1,132 @@
+//! Signs what is sent, per Standard Webhooks 1.0 and in the simple form besides.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::secret::SigningSecret;
+
+/// The values of the two signature headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureHeaders {
+    /// `webhook-signature`: `v1,<base64>` for each secret, space-separated, newest first.
+    pub webhook_signature: String,
+    /// `X-Webhook-Signature`: `sha256=<hex>`, for receivers that expect the simple form.
+    pub x_webhook_signature: String,
+}
+
+/// Signs `body` under every secret, so that a receiver verifies with the old one or
+/// the new while a rotation overlaps. `secrets` come newest first; without any,
+/// both headers are empty. `timestamp` is in Unix seconds and must be the
+/// `webhook-timestamp` that is sent.
+///
+/// `v1` is HMAC-SHA256 over `id.timestamp.body`, keyed by the secret's bytes; the
+/// simple form is over the body alone, keyed by the newest secret's text exactly
+/// as it was shown.
+pub fn sign(
+    webhook_id: &str,
+    timestamp: i64,
+    body: &[u8],
+    secrets: &[&SigningSecret],
+) -> SignatureHeaders {
+    let head = format!("{webhook_id}.{timestamp}.");
+    let mut webhook_signature = String::with_capacity(48 * secrets.len());
+    for secret in secrets {
+        if !webhook_signature.is_empty() {
+            webhook_signature.push(' ');
+        }
+        webhook_signature.push_str("v1,");
+        let signature = hmac_sha256(secret.key(), &[head.as_bytes(), body]);
+        STANDARD.encode_string(signature, &mut webhook_signature);
+    }
+    let mut x_webhook_signature = String::new();
+    if let Some(newest) = secrets.first() {
+        x_webhook_signature.reserve("sha256=".len() + 64);
+        x_webhook_signature.push_str("sha256=");
+        for byte in hmac_sha256(newest.text().as_bytes(), &[body]) {
+            write!(x_webhook_signature, "{byte:02x}").expect("a String takes every write");
+        }
+    }
+    SignatureHeaders {
+        webhook_signature,
+        x_webhook_signature,
+    }
+}
+
+fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const BODY: &[u8] = br#"{"test": 2432232314}"#;
+
+    fn secret(text: &str) -> SigningSecret {
+        SigningSecret::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_published_vector_holds() {
+        let headers = sign(ID, 1_614_265_330, BODY, &[&secret(SECRET)]);
+        assert_eq!(
+            headers.webhook_signature,
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    /// The vector is from `printf '{"test": 2432232314}' | openssl dgst -sha256 -hmac $SECRET`.
+    #[test]
+    fn the_simple_form_is_keyed_by_the_text_as_shown() {
+        let headers = sign(ID, 1_614_265_330, BODY, &[&secret(SECRET)]);
+        assert_eq!(headers.x_webhook_signature, OPENSSL);
+    }
+
+    const OPENSSL: &str = "sha256=80ec8a89ce3cd22133a1066caecb4d04fea7467657c8514d717ec42c38a5c94c";
+
+    /// RFC 4231, test case 2: a short key, as of a secret that is its own bytes.
+    #[test]
+    fn hmac_is_the_standard_one() {
+        let mac = hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(mac[..8], [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
+    }
+
+    #[test]
+    fn receivers_verify_under_the_old_secret_and_the_new() {
+        let newest = SigningSecret::generate();
+        let plain = secret("a passphrase of one's own");
+        let now = jiff::Timestamp::now().as_second();
+        let signed = sign(ID, now, BODY, &[&newest, &plain]);
+        let verify = |key: &SigningSecret, body: &[u8]| {
+            let mut headers = axum::http::HeaderMap::new();
+            headers.insert("webhook-id", ID.parse().unwrap());
+            headers.insert("webhook-timestamp", now.into());
+            let value = signed.webhook_signature.parse().unwrap();
+            headers.insert("webhook-signature", value);
+            standardwebhooks::Webhook::from_bytes(key.key().to_vec())
+                .unwrap()
+                .verify(body, &headers)
+        };
+        verify(&newest, BODY).unwrap();
+        verify(&plain, BODY).unwrap();
+        assert!(verify(&newest, b"{}").is_err());
+        assert!(verify(&SigningSecret::generate(), BODY).is_err());
+    }
+
+    #[test]
+    fn without_a_secret_nothing_is_signed() {
+        let headers = sign(ID, 0, BODY, &[]);
+        assert_eq!(headers.webhook_signature, "");
+        assert_eq!(headers.x_webhook_signature, "");
+    }
+}
