@@ -108,6 +108,14 @@ impl Store {
         self.pool.get().await
     }
 
+    /// A connection of its own, outside the pool, with the pool's session settings.
+    pub async fn connect(&self, application_name: &str) -> anyhow::Result<Client> {
+        let connected = self.conninfo.connect(application_name).await;
+        let client = connected.with_context(|| format!("connect to the store {}", self.describe()))?;
+        client.batch_execute(&session_settings(&self.schema)).await?;
+        Ok(client)
+    }
+
     pub fn schema(&self) -> &str {
         &self.schema
     }
@@ -184,10 +192,13 @@ impl Store {
     }
 }
 
-/// The statements that every session of the store starts with.
+/// The statements that every session of the store starts with. Every statement of
+/// ours reads few rows by their keys, from tables that have just been filled and not
+/// yet analysed: an estimate must never turn one into a scan of a day's partition.
 fn session_settings(schema: &str) -> String {
     format!(
-        "set search_path = {}; set timezone = 'UTC'; \
+        "set search_path = {}; set timezone = 'UTC'; set jit = off; \
+         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
          set idle_in_transaction_session_timeout = {}",
         quote_identifier(schema),
         IDLE_IN_TRANSACTION.as_millis()

@@ -39,6 +39,8 @@ create table webhook_subscriptions (
     ordering text not null default 'none' check (ordering in ('none', 'row')),
     format text not null default 'standard' check (format in ('standard', 'cloudevents')),
     active boolean not null default true,
+    -- The circuit breaker of the endpoint, written by the instance that sends to it.
+    breaker text not null default 'closed' check (breaker in ('closed', 'open', 'half_open')),
     disabled_at timestamptz,
     disabled_reason text,
     -- Encrypted under the key of security.encryption_key_file.
@@ -76,7 +78,10 @@ begin
 end
 $$;
 create trigger raise_subscription_generation
-    after insert or update or delete on webhook_subscriptions
+    after insert or delete
+        or update of tenant_id, url, events, filter, headers, format, active, secret,
+            previous_secret, previous_secret_expires_at, from_lsn
+    on webhook_subscriptions
     for each statement execute function raise_subscription_generation();
 
 -- Partitioned by day on the id, whose first 48 bits are the commit's milliseconds.

@@ -12,13 +12,19 @@ use jiff::Timestamp;
 
 use crate::lsn::Lsn;
 
+pub mod error;
+mod reader;
 pub mod relation;
 pub mod transaction;
 pub mod tuple;
 pub mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use error::{DecodeError, Fault, MessageKind};
 pub use relation::{Column, Relation, ReplicaIdentity};
-pub use transaction::{DecodeError, Decoder};
+pub use transaction::Decoder;
 pub use tuple::{OldTuple, Tuple, TupleValue};
 
 /// What the header of a transaction says (`B`). Protocol 1 sends a transaction

@@ -4,6 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::error::{DecodeError, Fault};
+use super::reader::Reader;
+use super::relation::Relation;
+
 /// One column's value in the server's text format.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TupleValue {
@@ -34,4 +38,33 @@ pub enum OldTuple {
     Key(Tuple),
     /// The whole row (`O`), under REPLICA IDENTITY FULL.
     Full(Tuple),
+}
+
+/// Reads a TupleData. The values share the message's memory.
+///
+/// A count that differs from the relation's is refused before anything is
+/// allocated: values would stand under other columns' names.
+pub(super) fn read(reader: &mut Reader<'_>, relation: &Relation) -> Result<Tuple, DecodeError> {
+    let count = reader.count16()?;
+    if count != relation.columns.len() {
+        return Err(DecodeError::ColumnCount {
+            message: reader.message(),
+            expected: relation.columns.len(),
+            found: count,
+        });
+    }
+    let mut tuple = Vec::with_capacity(count);
+    for _ in 0..count {
+        tuple.push(match reader.u8()? {
+            b't' => {
+                let length = reader.count32()?;
+                TupleValue::Text(reader.bytes(length)?)
+            }
+            b'n' => TupleValue::Null,
+            b'u' => TupleValue::UnchangedToast,
+            b'b' => return Err(reader.malformed(Fault::BinaryColumn)),
+            other => return Err(reader.unexpected(other, "a column's format (n, u or t)")),
+        });
+    }
+    Ok(tuple)
 }

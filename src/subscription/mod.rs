@@ -10,6 +10,8 @@ use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::secret::SigningSecret;
 
+pub mod directory;
+
 /// A tenant's wish to receive events, with its secrets in the clear: lives in
 /// memory only, and `SigningSecret` prints nothing of itself.
 #[derive(Clone, Debug)]

@@ -1,0 +1,194 @@
+//! All active subscriptions in memory, for matching and sending. Loaded anew when
+//! their generation in the store has moved.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context;
+use tokio_postgres::{Client, Row};
+
+use super::{ActiveSecret, Format, Subscription};
+use crate::event::SubscriptionId;
+use crate::lsn::Lsn;
+use crate::secret::{EncryptionKey, SigningSecret};
+
+/// The newest snapshot of the subscriptions, shared by those who match and those who send.
+#[derive(Clone)]
+pub struct Directory {
+    key: Arc<EncryptionKey>,
+    current: Arc<RwLock<Arc<Snapshot>>>,
+}
+
+/// The subscriptions as they stood at one generation.
+#[derive(Default)]
+pub struct Snapshot {
+    pub generation: i64,
+    by_id: HashMap<SubscriptionId, Arc<Subscription>>,
+    by_tenant: HashMap<Arc<str>, Vec<Arc<Subscription>>>,
+}
+
+impl Directory {
+    pub fn new(key: Arc<EncryptionKey>) -> Self {
+        Directory { key, current: Arc::default() }
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Loads the subscriptions if `generation` is not the one in memory. Called with
+    /// what the caller's own transaction has read, on that transaction's connection.
+    pub async fn at_generation(
+        &self,
+        client: &Client,
+        generation: i64,
+    ) -> anyhow::Result<Arc<Snapshot>> {
+        let current = self.snapshot();
+        if current.generation == generation {
+            return Ok(current);
+        }
+        let rows = client
+            .query(include_str!("../../sql/queries/load_subscriptions.sql"), &[])
+            .await
+            .context("load the subscriptions")?;
+        // The rows may be younger than `generation`; then the next look loads them again.
+        let snapshot = Arc::new(self.build(generation, &rows)?);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.generation < generation {
+            *current = Arc::clone(&snapshot);
+        }
+        Ok(snapshot)
+    }
+
+    /// Looks at the generation and loads what changed.
+    pub async fn refresh(&self, client: &Client) -> anyhow::Result<Arc<Snapshot>> {
+        let generation = client
+            .query_one(include_str!("../../sql/queries/read_subscription_generation.sql"), &[])
+            .await
+            .context("read the subscriptions' generation")?
+            .get(0);
+        self.at_generation(client, generation).await
+    }
+
+    fn build(&self, generation: i64, rows: &[Row]) -> anyhow::Result<Snapshot> {
+        let mut snapshot = Snapshot { generation, ..Snapshot::default() };
+        let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
+        for row in rows {
+            let subscription = Arc::new(self.read(row, &mut tenants)?);
+            snapshot.by_id.insert(subscription.id, Arc::clone(&subscription));
+            snapshot
+                .by_tenant
+                .entry(Arc::clone(&subscription.tenant_id))
+                .or_default()
+                .push(subscription);
+        }
+        Ok(snapshot)
+    }
+
+    fn read(
+        &self,
+        row: &Row,
+        tenants: &mut HashMap<String, Arc<str>>,
+    ) -> anyhow::Result<Subscription> {
+        let id = SubscriptionId(row.get("id"));
+        let tenant: String = row.get("tenant_id");
+        let tenant_id = tenants
+            .entry(tenant)
+            .or_insert_with_key(|tenant| Arc::from(tenant.as_str()));
+        let mut secrets = vec![ActiveSecret {
+            secret: self.decrypt(id, row.get("secret"))?,
+            expires_at: None,
+        }];
+        if let Some(previous) = row.get::<_, Option<&[u8]>>("previous_secret") {
+            secrets.push(ActiveSecret {
+                secret: self.decrypt(id, previous)?,
+                expires_at: row.get("previous_secret_expires_at"),
+            });
+        }
+        let format: &str = row.get("format");
+        let headers: serde_json::Value = row.get("headers");
+        let headers: BTreeMap<String, String> =
+            serde_json::from_value(headers).with_context(|| format!("read the headers of {id}"))?;
+        Ok(Subscription {
+            id,
+            tenant_id: Arc::clone(tenant_id),
+            url: row.get("url"),
+            events: row.get("events"),
+            filter: row.get("filter"),
+            headers,
+            format: Format::parse(format).with_context(|| format!("read the format of {id}"))?,
+            active: row.get("active"),
+            secrets,
+            from_lsn: row.get::<_, Lsn>("from_lsn"),
+            created_at: row.get("created_at"),
+        })
+    }
+
+    fn decrypt(&self, id: SubscriptionId, ciphertext: &[u8]) -> anyhow::Result<SigningSecret> {
+        let context = || {
+            format!(
+                "decrypt the secret of {id}: is security.encryption_key_file the key that \
+                 encrypted it? Restore that file; without it the secrets must be rotated"
+            )
+        };
+        let text = self.key.decrypt(ciphertext, id.0.as_bytes()).with_context(context)?;
+        let text = String::from_utf8(text).with_context(context)?;
+        SigningSecret::parse(&text).with_context(context)
+    }
+}
+
+impl Snapshot {
+    pub fn get(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
+        self.by_id.get(&id)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.by_id.values()
+    }
+
+    /// The tenant's active subscriptions that ask for this type and had begun when
+    /// the transaction committed. Filters are the caller's to ask.
+    pub fn matching<'a>(
+        &'a self,
+        tenant_id: &str,
+        event_type: &'a str,
+        commit_lsn: Lsn,
+    ) -> impl Iterator<Item = &'a Arc<Subscription>> {
+        let of_tenant = self.by_tenant.get(tenant_id).map_or(&[][..], Vec::as_slice);
+        of_tenant.iter().filter(move |subscription| {
+            subscription.active
+                && commit_lsn >= subscription.from_lsn
+                && subscription.events.iter().any(|pattern| type_matches(pattern, event_type))
+        })
+    }
+}
+
+/// `*` is every type, `payment.*` every type below `payment`, anything else itself.
+pub fn type_matches(pattern: &str, event_type: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some("") => true,
+        Some(prefix) if prefix.ends_with('.') => event_type.starts_with(prefix),
+        _ => pattern == event_type,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::type_matches;
+
+    #[test]
+    fn patterns_match_whole_segments() {
+        for (pattern, event_type, expected) in [
+            ("*", "payment.received", true),
+            ("payment.*", "payment.received", true),
+            ("payment.*", "payment.refund.created", true),
+            ("payment.*", "payments.received", false),
+            ("payment.*", "payment", false),
+            ("payment.received", "payment.received", true),
+            ("payment.received", "payment.failed", false),
+            ("pay*", "payment.received", false),
+        ] {
+            assert_eq!(type_matches(pattern, event_type), expected, "{pattern} {event_type}");
+        }
+    }
+}
