@@ -111,8 +111,11 @@ impl Store {
     /// A connection of its own, outside the pool, with the pool's session settings.
     pub async fn connect(&self, application_name: &str) -> anyhow::Result<Client> {
         let connected = self.conninfo.connect(application_name).await;
-        let client = connected.with_context(|| format!("connect to the store {}", self.describe()))?;
-        client.batch_execute(&session_settings(&self.schema)).await?;
+        let client =
+            connected.with_context(|| format!("connect to the store {}", self.describe()))?;
+        client
+            .batch_execute(&session_settings(&self.schema))
+            .await?;
         Ok(client)
     }
 
@@ -190,6 +193,19 @@ impl Store {
         let applied: Option<i64> = applied.get(0);
         Ok(applied.unwrap_or(0) >= newest as i64)
     }
+}
+
+/// Begins a transaction that sees, and can write, the rows of `tenant` alone:
+/// PostgreSQL's row-level security decides, not the queries.
+pub async fn tenant_transaction<'a>(
+    client: &'a mut Connection,
+    tenant: &str,
+) -> Result<deadpool_postgres::Transaction<'a>, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction
+        .execute(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
+        .await?;
+    Ok(transaction)
 }
 
 /// The statements that every session of the store starts with. Every statement of
