@@ -111,11 +111,8 @@ impl Store {
     /// A connection of its own, outside the pool, with the pool's session settings.
     pub async fn connect(&self, application_name: &str) -> anyhow::Result<Client> {
         let connected = self.conninfo.connect(application_name).await;
-        let client =
-            connected.with_context(|| format!("connect to the store {}", self.describe()))?;
-        client
-            .batch_execute(&session_settings(&self.schema))
-            .await?;
+        let client = connected.with_context(|| format!("connect to the store {}", self.describe()))?;
+        client.batch_execute(&session_settings(&self.schema)).await?;
         Ok(client)
     }
 

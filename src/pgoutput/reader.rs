@@ -100,8 +100,8 @@ impl<'a> Reader<'a> {
             .iter()
             .position(|byte| *byte == 0)
             .ok_or_else(|| self.malformed(Fault::UnterminatedName))?;
-        let name =
-            std::str::from_utf8(&rest[..length]).map_err(|_| self.malformed(Fault::NameNotUtf8))?;
+        let name = std::str::from_utf8(&rest[..length])
+            .map_err(|_| self.malformed(Fault::NameNotUtf8))?;
         self.offset += length + 1;
         Ok(name)
     }

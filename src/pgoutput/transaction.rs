@@ -312,7 +312,10 @@ impl Decoder {
 }
 
 /// Reads what follows the relation's oid in an Insert, Update or Delete.
-fn read_operation(reader: &mut Reader<'_>, relation: &Relation) -> Result<Operation, DecodeError> {
+fn read_operation(
+    reader: &mut Reader<'_>,
+    relation: &Relation,
+) -> Result<Operation, DecodeError> {
     let operation = match (reader.message(), reader.u8()?) {
         (MessageKind::Insert, b'N') => Operation::Insert {
             new: tuple::read(reader, relation)?,
