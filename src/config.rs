@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::Serialized;
-use ipnet::IpNet;
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::StoreConfig;
 use crate::delivery::DeliveryConfig;
+use crate::delivery::client::SecurityConfig;
 use crate::mapping::RuleSet;
 use crate::mapping::file::{DefaultsConfig, RuleConfig, RuleError, suggestion};
+use crate::replication::SourceConfig;
 
 mod document;
 mod environment;
@@ -51,30 +51,6 @@ pub struct Config {
     pub events: Vec<RuleConfig>,
     /// Where each rule was written.
     places: Vec<RulePlace>,
-}
-
-/// `[source]`: the database whose log is read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// A PostgreSQL URL.
-    pub url: SecretString,
-    /// The replication slot's name.
-    pub slot: String,
-    /// The publication's name.
-    pub publication: String,
-}
-
-/// `[security]`: where may be sent to, and what keeps secrets secret.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecurityConfig {
-    /// Whether endpoints may be `http://`.
-    pub allow_http: bool,
-    /// Networks that may be sent to although they are not public.
-    pub allow_networks: Vec<IpNet>,
-    /// The key that encrypts signing secrets in the store.
-    pub encryption_key_file: PathBuf,
 }
 
 /// `[api]`: what tenants and operators call.
@@ -185,7 +161,7 @@ fn located(places: &[RulePlace], error: RuleError) -> Problem {
     let place = |index: usize| {
         places
             .get(index)
-            .map_or(Place::Nowhere, |rule| rule.place(""))
+            .map_or(Place::Nowhere, |rule| rule.place(&error.key))
     };
     let mut message = format!("rule `{}`: {}", error.rule, error.message);
     if let Some(other) = error.other {
@@ -309,6 +285,10 @@ impl Reader {
         };
         for error in error {
             let mut path = error.path;
+            // figment appends what `extract_inner` was given instead of prefixing it.
+            if path.last().map(String::as_str) == Some(section) {
+                path.pop();
+            }
             if path.first().map(String::as_str) != Some(section) {
                 path.insert(0, section.to_owned());
             }

@@ -1,1 +1,5 @@
 //! (being written)
+
+mod health;
+
+pub use health::{Capturing, Health};

@@ -41,6 +41,10 @@ fn the_shipped_file_is_the_default_without_its_events() {
     assert_eq!(format!("{own:?}"), format!("{:?}", config.delivery));
     let own = StoreConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.store));
+    let own = SourceConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.source));
+    let own = SecurityConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.security));
     assert_eq!(config.defaults, DefaultsConfig::default());
 }
 

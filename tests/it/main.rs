@@ -3,4 +3,5 @@
 
 mod harness;
 mod operations;
+mod pipeline;
 mod store;
