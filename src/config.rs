@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::Serialized;
-use ipnet::IpNet;
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::StoreConfig;
 use crate::delivery::DeliveryConfig;
+use crate::delivery::client::SecurityConfig;
 use crate::mapping::RuleSet;
 use crate::mapping::file::{DefaultsConfig, RuleConfig, RuleError, suggestion};
+use crate::replication::SourceConfig;
 
 mod document;
 mod environment;
@@ -51,30 +51,6 @@ pub struct Config {
     pub events: Vec<RuleConfig>,
     /// Where each rule was written.
     places: Vec<RulePlace>,
-}
-
-/// `[source]`: the database whose log is read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// A PostgreSQL URL.
-    pub url: SecretString,
-    /// The replication slot's name.
-    pub slot: String,
-    /// The publication's name.
-    pub publication: String,
-}
-
-/// `[security]`: where may be sent to, and what keeps secrets secret.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecurityConfig {
-    /// Whether endpoints may be `http://`.
-    pub allow_http: bool,
-    /// Networks that may be sent to although they are not public.
-    pub allow_networks: Vec<IpNet>,
-    /// The key that encrypts signing secrets in the store.
-    pub encryption_key_file: PathBuf,
 }
 
 /// `[api]`: what tenants and operators call.
@@ -166,22 +142,22 @@ impl Config {
 
     /// Compiles the rules.
     pub fn rules(&self) -> Result<RuleSet, ConfigError> {
-        RuleSet::compile(&self.events, &self.defaults).map_err(|errors| self.locate(errors))
+        RuleSet::compile(&self.events, &self.defaults).map_err(|errors| self.rule_errors(&errors))
     }
 
     /// Says of errors that rules turned out to have against the live tables in which
     /// file and line to mend them.
-    pub fn locate(&self, errors: Vec<RuleError>) -> ConfigError {
+    pub fn rule_errors(&self, errors: &[RuleError]) -> ConfigError {
         ConfigError {
             problems: errors
-                .into_iter()
+                .iter()
                 .map(|error| located(&self.places, error))
                 .collect(),
         }
     }
 }
 
-fn located(places: &[RulePlace], error: RuleError) -> Problem {
+fn located(places: &[RulePlace], error: &RuleError) -> Problem {
     let place = |index: usize| {
         places
             .get(index)
@@ -267,7 +243,7 @@ impl Reader {
             });
         };
         if let Err(errors) = RuleSet::compile(&events, &defaults) {
-            let errors = errors.into_iter().map(|error| located(&places, error));
+            let errors = errors.iter().map(|error| located(&places, error));
             self.problems.extend(errors);
         }
         if !self.problems.is_empty() {
