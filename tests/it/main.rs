@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod harness;
+mod mapping;
 mod operations;
 mod store;
