@@ -142,12 +142,12 @@ impl Config {
 
     /// Compiles the rules.
     pub fn rules(&self) -> Result<RuleSet, ConfigError> {
-        RuleSet::compile(&self.events, &self.defaults).map_err(|errors| self.rule_errors(&errors))
+        RuleSet::compile(&self.events, &self.defaults).map_err(|errors| self.locate(errors))
     }
 
     /// Says of errors that rules turned out to have against the live tables in which
     /// file and line to mend them.
-    pub fn rule_errors(&self, errors: &[RuleError]) -> ConfigError {
+    pub fn locate(&self, errors: Vec<RuleError>) -> ConfigError {
         ConfigError {
             problems: errors
                 .iter()

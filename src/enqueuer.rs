@@ -221,10 +221,7 @@ impl Session<'_> {
     ) -> anyhow::Result<()> {
         match event {
             StreamEvent::Begin(header) => {
-                let resume = self
-                    .durable
-                    .max_with(self.reached)
-                    .resume(header.commit_lsn);
+                let resume = self.reached.resume(header.commit_lsn);
                 if resume.is_some() {
                     observe("decode", header.committed_at, received_at);
                     self.batch.oldest_commit(header.committed_at);

@@ -1,8 +1,7 @@
--- The tables that rules watch, in the order asked for; a row of nulls where there is none.
--- A deferrable key does not serve as a replica identity.
+-- The named tables, in the order asked for. A deferrable key does not serve as a replica identity.
 select
-    wanted.schema,
-    wanted.name,
+    namespace.nspname::text as schema,
+    class.relname::text as name,
     class.oid,
     class.relkind::text as kind,
     class.relpersistence::text as persistence,
@@ -34,8 +33,8 @@ select
     pg_get_userbyid(class.relowner)::text as owner,
     pg_has_role(current_user, class.relowner, 'usage') as owned
 from unnest($1::text[], $2::text[]) with ordinality as wanted (schema, name, place)
-left join pg_namespace as namespace on namespace.nspname = wanted.schema
-left join pg_class as class
+join pg_namespace as namespace on namespace.nspname = wanted.schema
+join pg_class as class
     on class.relnamespace = namespace.oid and class.relname = wanted.name
     -- Indexes, sequences, composite types and TOAST tables are no tables of an application.
     and class.relkind in ('r', 'p', 'v', 'm', 'f')

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Capturing, Health};
@@ -116,7 +115,7 @@ impl Capture {
         if errors.is_empty() {
             return Ok(());
         }
-        Err(Fault::Final(self.config.rule_errors(&errors).into()))
+        Err(Fault::Final(self.config.locate(errors).into()))
     }
 
     async fn stream(

@@ -129,11 +129,11 @@ impl Table {
     }
 }
 
-/// Reads the named tables: for each, its name and, where it exists, what it is.
-pub async fn describe(
-    client: &Client,
-    names: &[TableName],
-) -> anyhow::Result<Vec<(TableName, Option<Table>)>> {
+/// Reads the named tables, in their order. Those that do not exist are left out.
+pub async fn describe(client: &Client, names: &[TableName]) -> anyhow::Result<Vec<Table>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
     let rows = client
@@ -143,29 +143,22 @@ pub async fn describe(
         )
         .await
         .context("read the watched tables from the source's catalog")?;
-    let mut described = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let name = TableName {
-            schema: row.get("schema"),
-            name: row.get("name"),
-        };
-        let table = match row.get::<_, Option<u32>>("oid") {
-            Some(oid) => Some(Table {
-                oid,
-                storage: storage(row)?,
-                columns: Vec::new(),
-                primary_key: row.get("primary_key"),
-                leaves: Vec::new(),
-                owner: row.get("owner"),
-                owned: row.get("owned"),
-            }),
-            None => None,
-        };
-        described.push((name, table));
-    }
+    let mut described: Vec<Table> = rows.iter().map(table).collect::<anyhow::Result<_>>()?;
     fill_columns(client, &mut described).await?;
     fill_leaves(client, &mut described).await?;
     Ok(described)
+}
+
+fn table(row: &Row) -> anyhow::Result<Table> {
+    Ok(Table {
+        oid: row.get("oid"),
+        storage: storage(row)?,
+        columns: Vec::new(),
+        primary_key: row.get("primary_key"),
+        leaves: Vec::new(),
+        owner: row.get("owner"),
+        owned: row.get("owned"),
+    })
 }
 
 /// The names of the tables that a rule could watch.
@@ -177,23 +170,12 @@ pub async fn list(client: &Client) -> anyhow::Result<Vec<String>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn fill_columns(
-    client: &Client,
-    described: &mut [(TableName, Option<Table>)],
-) -> anyhow::Result<()> {
-    let oids: Vec<u32> = described
-        .iter()
-        .filter_map(|(_, table)| table.as_ref().map(|table| table.oid))
-        .collect();
-    let rows = client
-        .query(
-            include_str!("../../sql/queries/describe_columns.sql"),
-            &[&oids],
-        )
-        .await
-        .context("read the watched tables' columns")?;
-    for (_, table) in described {
-        let Some(table) = table else { continue };
+async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<()> {
+    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+    let query = include_str!("../../sql/queries/describe_columns.sql");
+    let rows = client.query(query, &[&oids]).await;
+    let rows = rows.context("read the watched tables' columns")?;
+    for table in tables {
         table.columns = rows
             .iter()
             .filter(|row| row.get::<_, u32>("attrelid") == table.oid)
@@ -212,27 +194,19 @@ async fn fill_columns(
     Ok(())
 }
 
-async fn fill_leaves(
-    client: &Client,
-    described: &mut [(TableName, Option<Table>)],
-) -> anyhow::Result<()> {
-    let partitioned = |table: &&Table| table.storage.kind == TableKind::Partitioned;
-    let oids: Vec<u32> = described
+async fn fill_leaves(client: &Client, tables: &mut [Table]) -> anyhow::Result<()> {
+    let oids: Vec<u32> = tables
         .iter()
-        .filter_map(|(_, table)| table.as_ref().filter(partitioned).map(|table| table.oid))
+        .filter(|table| table.storage.kind == TableKind::Partitioned)
+        .map(|table| table.oid)
         .collect();
     if oids.is_empty() {
         return Ok(());
     }
-    let rows = client
-        .query(
-            include_str!("../../sql/queries/describe_leaves.sql"),
-            &[&oids],
-        )
-        .await
-        .context("read the watched tables' partitions")?;
-    for (_, table) in described {
-        let Some(table) = table else { continue };
+    let query = include_str!("../../sql/queries/describe_leaves.sql");
+    let rows = client.query(query, &[&oids]).await;
+    let rows = rows.context("read the watched tables' partitions")?;
+    for table in tables {
         table.leaves = rows
             .iter()
             .filter(|row| row.get::<_, u32>("root") == table.oid)

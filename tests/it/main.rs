@@ -4,4 +4,5 @@
 mod harness;
 mod mapping;
 mod operations;
+mod pipeline;
 mod store;

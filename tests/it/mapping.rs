@@ -47,7 +47,7 @@ async fn every_shipped_event_file_fits_the_demo_tables() {
     for file in &files {
         let (config, rules) = load(file);
         let errors = rules.check(&describe(&database, &rules).await, &[]);
-        assert!(errors.is_empty(), "{}", config.rule_errors(&errors));
+        assert!(errors.is_empty(), "{}", config.locate(errors));
         types.extend(rules.event_types().map(|event_type| event_type.to_string()));
     }
     assert_eq!(
@@ -96,13 +96,13 @@ async fn a_typo_is_named_with_its_file_line_and_the_nearest_name() {
     let (config, rules) = load(&file);
     let existing = catalog::list(&database.client).await.unwrap();
     let errors = rules.check(&describe(&database, &rules).await, &existing);
-    let problems = config.rule_errors(&errors).to_string();
+    let problems = config.locate(errors).to_string();
     let problems: Vec<_> = problems.lines().collect();
     for (problem, (line, text)) in problems.iter().zip([
         (4, "events[0].when: rule `a@public.payments`: table `public.payments` has no column `statsu`; did you mean `status`?"),
         (7, "did you mean `public.payments`?"),
         (11, "alter table public.plain replica identity full;"),
-        (15, "column `gross` is generated"),
+        (16, "column `gross` is generated"),
     ]) {
         let place = format!("{}:{line}: ", file.display());
         assert!(problem.starts_with(&place) && problem.contains(text), "{problem}");

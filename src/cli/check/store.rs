@@ -142,3 +142,18 @@ pub fn key_finding(path: &Path, in_use: bool) -> Finding {
         Err(error) => Finding::failure(what, crate::cli::chain(&error.into())),
     }
 }
+
+/// Whether the store's tables are there, of this release or of one before.
+pub async fn has_tables(client: &Client, schema: &str) -> anyhow::Result<bool> {
+    let query = include_str!("../../../sql/queries/store_has_tables.sql");
+    let row = client.query_one(query, &[&schema]).await;
+    Ok(row.context("look for the store's tables")?.get(0))
+}
+
+/// How many subscriptions there are, active or not.
+pub async fn count_subscriptions(client: &Client) -> anyhow::Result<i64> {
+    let query = include_str!("../../../sql/queries/count_subscriptions.sql");
+    let row = client.query_one(query, &[]).await;
+    let row = row.context("count the store's subscriptions")?;
+    Ok(row.get::<_, i64>("active") + row.get::<_, i64>("disabled"))
+}

@@ -151,11 +151,12 @@ async fn make_store(
 ) -> anyhow::Result<()> {
     let applied = state.store.migrate().await?;
     let what = format!("the store, schema `{}`", config.store.schema);
-    match (applied.is_empty(), state.role.schema_exists && state.migrated) {
-        (true, _) => report.add(Done::Kept, what),
-        (false, _) if state.was_migrated => report.add(Done::Changed, what),
-        (false, _) => report.add(Done::Made, what),
-    }
+    let done = match (applied.is_empty(), state.started) {
+        (true, _) => Done::Kept,
+        (false, true) => Done::Changed,
+        (false, false) => Done::Made,
+    };
+    report.add(done, what);
     // A role that may create roles is, from 16 on, a member of what it created
     // without the right to become it.
     let client = state.store.get().await.context("reach the store")?;
@@ -204,10 +205,8 @@ impl SlotSetup<'_> {
                 self.drop_slot(old.active_pid).await?;
             }
             state = None;
-        } else if self.progress.is_some() {
-            self.verify().await?;
-        } else if state.is_some() {
-            // Nothing is recorded, but a slot of another kind must not be taken.
+        } else if self.progress.is_some() || state.is_some() {
+            // A slot of which nothing is recorded may be of another kind.
             self.verify().await?;
         }
         let published = self.make_publication(report).await?;
