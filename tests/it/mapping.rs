@@ -31,8 +31,7 @@ async fn demo_database() -> TestDatabase {
 async fn describe(database: &TestDatabase, rules: &RuleSet) -> Vec<TableDescription> {
     let names: Vec<TableName> = rules.tables().cloned().collect();
     let described = catalog::describe(&database.client, &names).await.unwrap();
-    let existing = described.into_iter().filter_map(|(_, table)| table);
-    existing.map(|table| table.description()).collect()
+    described.iter().map(|table| table.description()).collect()
 }
 
 #[tokio::test]
