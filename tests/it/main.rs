@@ -4,6 +4,7 @@
 mod capture;
 mod connecting;
 mod harness;
+mod mapping;
 mod operations;
 mod pipeline;
 mod store;
