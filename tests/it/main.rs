@@ -1,5 +1,6 @@
 //! walhook from outside, against a real PostgreSQL and real HTTP.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod api;
 mod harness;
 mod store;
