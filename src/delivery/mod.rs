@@ -7,4 +7,5 @@ pub mod cloud_event;
 pub mod listing;
 pub mod manual;
 pub mod partitions;
+pub mod replay;
 pub mod signature;

@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 use walhook::api::{self, Caches, Health, State, TENANT_PATH};
@@ -27,8 +28,9 @@ pub struct Api {
     pub health: Arc<Health>,
     pub schedule_changed: Arc<Notify>,
     pub http: reqwest::Client,
+    server: JoinHandle<anyhow::Result<()>>,
     /// Stops the server with the test.
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 pub struct Answer {
@@ -98,7 +100,7 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(api::serve(listener, state, stop.clone()));
+        let server = tokio::spawn(api::serve(listener, state, stop.clone()));
         Api {
             base,
             database,
@@ -106,8 +108,14 @@ impl Api {
             health,
             schedule_changed,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            _stop: stop.drop_guard(),
+            server,
+            stop: stop.drop_guard(),
         }
+    }
+
+    pub async fn stop(self) -> Result<anyhow::Result<()>, JoinError> {
+        drop(self.stop);
+        self.server.await
     }
 
     pub async fn token(&self, tenant: &str) -> String {

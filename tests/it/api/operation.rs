@@ -1,8 +1,13 @@
 //! Health and metrics.
 
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 use walhook::api::{CaptureState, Health};
 
-use super::fixtures::{Api, id};
+use super::fixtures::{Api, id, send, with_json};
 
 #[tokio::test]
 async fn ready_is_what_the_tasks_say() {
@@ -68,4 +73,71 @@ async fn metrics_show_the_queue_of_the_store() {
     ] {
         assert!(metrics.text.contains(line), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer_and_says_nothing_of_its_cause() {
+    let api = Api::start_with(|state| state.check_filter = |_| panic!("the cause")).await;
+    let token = api.token("acme").await;
+    let body = json!({"url": "https://example.com/hook", "event": "*", "filter": "x"});
+    for key in ["", "k"] {
+        let mut request = api.request(Method::POST, "/subscriptions", &token);
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = send(with_json(request, &body)).await;
+        answer.refused(500, "internal");
+        assert!(!answer.text.contains("the cause"));
+    }
+    api.get("/subscriptions", &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_is_answered() {
+    let api = Api::start_with(|state| state.request_timeout = Duration::ZERO).await;
+    let token = api.token("acme").await;
+    api.get("/events", &token).await.refused(503, "timeout");
+}
+
+#[tokio::test]
+async fn without_the_store_calls_and_readiness_say_so() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    api.get("/events", &token).await.expect(200);
+    // Nobody may connect any more, and who is connected is not for long.
+    let admin = crate::harness::connect(&crate::harness::server().url("postgres")).await;
+    let name = &api.database.name;
+    admin
+        .batch_execute(&format!("alter database {name} allow_connections false"))
+        .await
+        .unwrap();
+    admin
+        .batch_execute(&format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        ))
+        .await
+        .unwrap();
+    let answer = api.get("/events", &token).await;
+    answer.refused(503, "store_unavailable");
+    assert_eq!(answer.headers["retry-after"], "5");
+    api.root("/readyz").await.refused(503, "not_ready");
+    api.root("/healthz").await.expect(200);
+    let metrics = api.root("/metrics").await;
+    assert!(metrics.status == 200 && metrics.text.contains("process_cpu_seconds_total"));
+    admin
+        .batch_execute(&format!("alter database {name} allow_connections true"))
+        .await
+        .unwrap();
+    api.get("/events", &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn told_to_stop_it_closes_what_is_idle_and_ends() {
+    let api = Api::start().await;
+    api.root("/healthz").await.expect(200);
+    let address = api.base.trim_start_matches("http://").to_owned();
+    let served = api.stop().await;
+    served.unwrap().unwrap();
+    assert!(TcpStream::connect(&address).await.is_err());
+    assert!(TcpListener::bind(&address).await.is_ok());
 }
