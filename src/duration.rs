@@ -55,7 +55,10 @@ impl fmt::Display for HumanDuration {
             (60_000, "m"),
             (1_000, "s"),
         ];
-        match units.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit)) {
+        match units
+            .iter()
+            .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit))
+        {
             Some((unit, name)) => write!(f, "{}{name}", ms / unit),
             None => write!(f, "{ms}ms"),
         }

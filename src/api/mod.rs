@@ -105,8 +105,6 @@ pub struct State {
     pub health: Arc<Health>,
     /// Wakes this process's claimer; other nodes hear a NOTIFY.
     pub schedule_changed: Arc<Notify>,
-    /// Wakes whoever keeps the subscriptions in memory.
-    pub subscriptions_changed: Arc<Notify>,
     pub jwt: Option<JwtVerifier>,
     /// Bytes; see [`ApiConfig::body_limit`].
     pub body_limit: usize,
@@ -123,7 +121,6 @@ pub struct Caches {
 
 impl State {
     fn changed(&self) {
-        self.subscriptions_changed.notify_one();
         self.schedule_changed.notify_one();
     }
 }

@@ -1,51 +1,388 @@
-//! PostgreSQL connection settings.
+//! How to reach a PostgreSQL server: connection strings, the environment,
+//! password files and TLS, read as libpq reads them. Shared by the replication
+//! connection and the store's pool.
 
-use std::str::FromStr;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
-pub mod tls {
-    pub type MakeTls = tokio_postgres_rustls::MakeRustlsConnect;
+use rand::seq::SliceRandom;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::Client;
+use tokio_postgres::config::{
+    ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs,
+};
+use tokio_postgres::error::SqlState;
+use tracing::debug;
+
+mod defaults;
+mod endpoint;
+mod pgpass;
+mod settings;
+pub mod tls;
+
+use defaults::{check_ignored, filed_password, tls_settings};
+pub use endpoint::Endpoint;
+use endpoint::endpoints;
+use settings::{Environment, Settings};
+use tls::TlsSettings;
+pub use tls::{MakeTls, SslMode, TlsError};
+
+/// Where and as whom to connect. Cheap to clone; shows no password.
+#[derive(Clone)]
+pub struct ConnInfo {
+    /// Tried in turn; never empty.
+    endpoints: Vec<Endpoint>,
+    user: String,
+    dbname: String,
+    password: Option<SecretString>,
+    tls: TlsSettings,
+    options: Option<String>,
+    application_name: Option<String>,
+    shuffled: bool,
+    /// For each address. Unlike libpq, which waits for ever unless told.
+    pub connect_timeout: Duration,
+    pub keepalive: Keepalive,
+    /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
+    pub tcp_user_timeout: Option<Duration>,
+    pub target_session_attrs: TargetSessionAttrs,
+    pub channel_binding: ChannelBinding,
 }
 
-#[derive(Clone, Debug)]
-pub struct ConnInfo {
-    config: tokio_postgres::Config,
+/// TCP keepalive, on unless `keepalives=0`; `None` leaves a figure to the system.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    pub enabled: bool,
+    pub idle: Option<Duration>,
+    pub interval: Option<Duration>,
+    pub count: Option<u32>,
+}
+
+/// How one connection is tried. `allow` and `prefer` have a second way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Plain,
+    TlsIfOffered,
+    Tls,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnInfoError {
-    #[error("{0}")]
-    Invalid(#[from] tokio_postgres::Error),
+    #[error("the connection string cannot be read: {0}")]
+    Syntax(&'static str),
+    #[error("unknown connection parameter `{name}`: did you mean `{nearest}`?")]
+    Unknown { name: String, nearest: &'static str },
+    #[error("connection parameter `{name}` is not supported: take it out")]
+    Unsupported { name: String },
+    #[error("connection parameter `{name}`: expected {expected}")]
+    Invalid {
+        name: &'static str,
+        expected: &'static str,
+    },
+    #[error("no user to connect as: give one in the URL or in PGUSER")]
+    NoUser(#[source] whoami::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot connect as {to}")]
+    Connect {
+        to: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error("cannot connect as {to}: no answer within {limit:?}")]
+    NoAnswer { to: String, limit: Duration },
 }
 
 impl ConnInfo {
-    pub fn parse(url: &str) -> Result<ConnInfo, ConnInfoError> {
+    /// Reads `postgres://…` or `host=… user=…`; what it leaves out comes from the
+    /// `PG…` environment, then from libpq's defaults. Empty text is all defaults.
+    pub fn parse(url: &str) -> Result<Self, ConnInfoError> {
+        Self::resolve(url.trim(), &|name| std::env::var(name).ok())
+    }
+
+    fn resolve(text: &str, environment: Environment<'_>) -> Result<Self, ConnInfoError> {
+        let settings = Settings::parse(text, environment)?;
+        let user = match settings.get("user") {
+            Some(user) => user.to_owned(),
+            None => whoami::username().map_err(ConnInfoError::NoUser)?,
+        };
+        let dbname = settings.get("dbname").unwrap_or(&user).to_owned();
+        let endpoints = endpoints(&settings)?;
+        let home = environment("HOME").filter(|home| !home.is_empty());
+        let home = home.map(PathBuf::from);
+        let password = match settings.get("password") {
+            Some(password) => Some(password.to_owned()),
+            None => filed_password(&settings, home.as_deref(), &endpoints, &dbname, &user)?,
+        };
+        check_ignored(&settings)?;
+        let seconds = |name| {
+            settings.parsed(name, "a whole number of seconds", |text| {
+                text.parse::<u64>().ok()
+            })
+        };
+        let positive = |seconds: Option<u64>| seconds.filter(|s| *s > 0).map(Duration::from_secs);
+        let milliseconds =
+            settings.parsed("tcp_user_timeout", "a whole number of milliseconds", |t| {
+                t.parse::<u64>().ok()
+            })?;
         Ok(ConnInfo {
-            config: tokio_postgres::Config::from_str(url)?,
+            tls: tls_settings(&settings, home.as_deref())?,
+            endpoints,
+            user,
+            dbname,
+            password: password.map(SecretString::from),
+            options: settings.get("options").map(str::to_owned),
+            application_name: settings
+                .get("application_name")
+                .or_else(|| settings.get("fallback_application_name"))
+                .map(str::to_owned),
+            shuffled: settings
+                .parsed("load_balance_hosts", "`disable` or `random`", |text| {
+                    ["disable", "random"]
+                        .contains(&text)
+                        .then_some(text == "random")
+                })?
+                .unwrap_or(false),
+            connect_timeout: positive(seconds("connect_timeout")?)
+                .unwrap_or(Duration::from_secs(10)),
+            keepalive: Keepalive {
+                enabled: settings
+                    .parsed("keepalives", "0 or 1", |text| text.parse::<u8>().ok())?
+                    .is_none_or(|flag| flag != 0),
+                idle: positive(seconds("keepalives_idle")?),
+                interval: positive(seconds("keepalives_interval")?),
+                count: settings.parsed("keepalives_count", "a whole number", |text| {
+                    text.parse().ok()
+                })?,
+            },
+            tcp_user_timeout: milliseconds.filter(|ms| *ms > 0).map(Duration::from_millis),
+            target_session_attrs: settings
+                .parsed(
+                    "target_session_attrs",
+                    "`any`, `read-write`, `primary`, `read-only` or `standby`",
+                    |text| {
+                        Some(match text {
+                            "any" => TargetSessionAttrs::Any,
+                            "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
+                            "read-only" | "standby" => TargetSessionAttrs::ReadOnly,
+                            _ => return None,
+                        })
+                    },
+                )?
+                .unwrap_or(TargetSessionAttrs::Any),
+            channel_binding: settings
+                .parsed(
+                    "channel_binding",
+                    "`disable`, `prefer` or `require`",
+                    |text| {
+                        Some(match text {
+                            "disable" => ChannelBinding::Disable,
+                            "prefer" => ChannelBinding::Prefer,
+                            "require" => ChannelBinding::Require,
+                            _ => return None,
+                        })
+                    },
+                )?
+                .unwrap_or(ChannelBinding::Prefer),
         })
     }
 
+    /// The servers in the order to try them.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let mut endpoints = self.endpoints.clone();
+        if self.shuffled {
+            endpoints.shuffle(&mut rand::rng());
+        }
+        endpoints
+    }
+
+    /// The first server's host: a name, an address, or a socket directory.
+    pub fn host(&self) -> &str {
+        self.endpoints.first().map_or("", |first| &first.host)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.endpoints.first().map_or(5432, |first| first.port)
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub fn dbname(&self) -> &str {
+        &self.dbname
+    }
+
+    pub fn password(&self) -> Option<&SecretString> {
+        self.password.as_ref()
+    }
+
+    pub fn options(&self) -> Option<&str> {
+        self.options.as_deref()
+    }
+
+    /// The name that the URL gives the session, if it gives one.
+    pub fn application_name(&self) -> Option<&str> {
+        self.application_name.as_deref()
+    }
+
+    pub fn ssl_mode(&self) -> SslMode {
+        self.tls.mode
+    }
+
+    /// Whether TLS begins without asking first (`sslnegotiation=direct`).
+    pub fn direct_tls(&self) -> bool {
+        self.tls.direct
+    }
+
+    pub fn tls_config(&self) -> Result<rustls::ClientConfig, ConnInfoError> {
+        Ok(self.tls.client_config()?)
+    }
+
+    /// `user@host:port/dbname`, for messages.
     pub fn describe(&self) -> String {
-        format!("{:?}", self.config.get_hosts())
+        let hosts: Vec<_> = self.endpoints.iter().map(Endpoint::to_string).collect();
+        format!("{}@{}/{}", self.user, hosts.join(","), self.dbname)
     }
 
-    pub fn tokio_postgres(&self) -> Result<(tokio_postgres::Config, tls::MakeTls), ConnInfoError> {
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        Ok((self.config.clone(), tls::MakeTls::new(tls)))
+    /// The ways to try one server, best first. A Unix socket never takes TLS.
+    pub fn attempts(&self, endpoint: &Endpoint) -> &'static [Attempt] {
+        match self.tls.mode {
+            _ if endpoint.unix_socket().is_some() => &[Attempt::Plain],
+            SslMode::Disable => &[Attempt::Plain],
+            SslMode::Allow => &[Attempt::Plain, Attempt::Tls],
+            SslMode::Prefer => &[Attempt::TlsIfOffered, Attempt::Plain],
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Attempt::Tls],
+        }
     }
 
-    pub async fn connect(
-        &self,
-        application_name: &str,
-    ) -> Result<tokio_postgres::Client, ConnInfoError> {
-        let (mut config, tls) = self.tokio_postgres()?;
-        config.application_name(application_name);
-        let (client, connection) = config.connect(tls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+    /// Connects and lets the connection run on a task of its own until the
+    /// client is dropped. The name stands in `pg_stat_activity` unless the URL
+    /// gives another.
+    pub async fn connect(&self, application_name: &str) -> Result<Client, ConnInfoError> {
+        let (base, make_tls) = self.base(application_name)?;
+        let mut failure = None;
+        for endpoint in self.endpoints() {
+            for attempt in self.attempts(&endpoint) {
+                let mut config = base.clone();
+                add_endpoint(&mut config, &endpoint);
+                config.ssl_mode(match attempt {
+                    Attempt::Plain => tokio_postgres::config::SslMode::Disable,
+                    Attempt::TlsIfOffered => tokio_postgres::config::SslMode::Prefer,
+                    Attempt::Tls => tokio_postgres::config::SslMode::Require,
+                });
+                // tokio_postgres limits each address's socket; this is for a server
+                // that accepts and never answers.
+                let limit = self.connect_timeout * 2;
+                let connecting = config.connect(make_tls.clone());
+                let Ok(connected) = tokio::time::timeout(limit, connecting).await else {
+                    let to = self.describe();
+                    failure.get_or_insert(ConnInfoError::NoAnswer { to, limit });
+                    break;
+                };
+                match connected {
+                    Ok((client, connection)) => {
+                        tokio::spawn(async move {
+                            // Whoever holds the client sees the failure and handles it.
+                            if let Err(error) = connection.await {
+                                debug!(%error, "a connection to PostgreSQL ended");
+                            }
+                        });
+                        return Ok(client);
+                    }
+                    Err(source) => {
+                        let other_way = tls::is_tls_failure(&source)
+                            || source.code()
+                                == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+                        // The first failure of a server says more than its second.
+                        let to = self.describe();
+                        failure.get_or_insert(ConnInfoError::Connect { to, source });
+                        if !other_way {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or(ConnInfoError::Syntax("it names no host")))
+    }
+
+    /// The same for a pool. `allow` becomes `prefer` here, and `prefer` does
+    /// without TLS only where the server offers none.
+    pub fn tokio_postgres(&self) -> Result<(tokio_postgres::Config, MakeTls), ConnInfoError> {
+        let (mut config, make_tls) = self.base("walhook")?;
+        for endpoint in &self.endpoints {
+            add_endpoint(&mut config, endpoint);
+        }
+        let sockets_only = self.endpoints.iter().all(|e| e.unix_socket().is_some());
+        config.ssl_mode(match self.tls.mode {
+            _ if sockets_only => tokio_postgres::config::SslMode::Disable,
+            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+            SslMode::Allow | SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                tokio_postgres::config::SslMode::Require
+            }
+        });
+        Ok((config, make_tls))
+    }
+
+    /// All but hosts and TLS mode.
+    fn base(&self, name: &str) -> Result<(tokio_postgres::Config, MakeTls), ConnInfoError> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .user(&self.user)
+            .dbname(&self.dbname)
+            .application_name(self.application_name.as_deref().unwrap_or(name))
+            .connect_timeout(self.connect_timeout)
+            .keepalives(self.keepalive.enabled)
+            .target_session_attrs(self.target_session_attrs)
+            .channel_binding(self.channel_binding);
+        if let Some(password) = &self.password {
+            config.password(password.expose_secret());
+        }
+        if let Some(options) = &self.options {
+            config.options(options);
+        }
+        if self.tls.direct {
+            config.ssl_negotiation(SslNegotiation::Direct);
+        }
+        if self.shuffled {
+            config.load_balance_hosts(LoadBalanceHosts::Random);
+        }
+        if let Some(timeout) = self.tcp_user_timeout {
+            config.tcp_user_timeout(timeout);
+        }
+        if let Some(idle) = self.keepalive.idle {
+            config.keepalives_idle(idle);
+        }
+        if let Some(interval) = self.keepalive.interval {
+            config.keepalives_interval(interval);
+        }
+        if let Some(count) = self.keepalive.count {
+            config.keepalives_retries(count);
+        }
+        Ok((config, MakeTls::new(self.tls_config()?)))
     }
 }
+
+/// Shows where it leads, never the password.
+impl fmt::Debug for ConnInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnInfo({}, {:?})", self.describe(), self.tls.mode)
+    }
+}
+
+fn add_endpoint(config: &mut tokio_postgres::Config, endpoint: &Endpoint) {
+    if endpoint.unix_socket().is_some() {
+        config.host_path(&endpoint.host);
+    } else {
+        config.host(&endpoint.host);
+    }
+    if let Some(address) = endpoint.hostaddr {
+        config.hostaddr(address);
+    }
+    config.port(endpoint.port);
+}
+
+#[cfg(test)]
+mod tests;

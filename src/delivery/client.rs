@@ -3,9 +3,10 @@
 //! Receivers are strangers, and their addresses are chosen by tenants: one deadline
 //! covers the whole exchange, the body included; the answer is read up to a cap;
 //! nothing is redirected, proxied, decompressed or silently repeated; and only
-//! public addresses are connected to (see [`address`]).
+//! public addresses are connected to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,7 +72,7 @@ impl Default for SecurityConfig {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    security: SecurityConfig,
+    security: Arc<SecurityConfig>,
     timeout: Duration,
     max_response: usize,
 }
@@ -141,7 +142,7 @@ impl Client {
             .map_err(ClientError)?;
         Ok(Client {
             http,
-            security: security.clone(),
+            security: Arc::new(security.clone()),
             timeout,
             max_response,
         })

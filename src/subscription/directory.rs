@@ -29,7 +29,10 @@ pub struct Snapshot {
 
 impl Directory {
     pub fn new(key: Arc<EncryptionKey>) -> Self {
-        Directory { key, current: Arc::default() }
+        Directory {
+            key,
+            current: Arc::default(),
+        }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -48,7 +51,10 @@ impl Directory {
             return Ok(current);
         }
         let rows = client
-            .query(include_str!("../../sql/queries/load_subscriptions.sql"), &[])
+            .query(
+                include_str!("../../sql/queries/load_subscriptions.sql"),
+                &[],
+            )
             .await
             .context("load the subscriptions")?;
         // The rows may be younger than `generation`; then the next look loads them again.
@@ -63,7 +69,10 @@ impl Directory {
     /// Looks at the generation and loads what changed.
     pub async fn refresh(&self, client: &Client) -> anyhow::Result<Arc<Snapshot>> {
         let generation = client
-            .query_one(include_str!("../../sql/queries/read_subscription_generation.sql"), &[])
+            .query_one(
+                include_str!("../../sql/queries/read_subscription_generation.sql"),
+                &[],
+            )
             .await
             .context("read the subscriptions' generation")?
             .get(0);
@@ -71,11 +80,16 @@ impl Directory {
     }
 
     fn build(&self, generation: i64, rows: &[Row]) -> anyhow::Result<Snapshot> {
-        let mut snapshot = Snapshot { generation, ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            generation,
+            ..Snapshot::default()
+        };
         let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
         for row in rows {
             let subscription = Arc::new(self.read(row, &mut tenants)?);
-            snapshot.by_id.insert(subscription.id, Arc::clone(&subscription));
+            snapshot
+                .by_id
+                .insert(subscription.id, Arc::clone(&subscription));
             snapshot
                 .by_tenant
                 .entry(Arc::clone(&subscription.tenant_id))
@@ -131,7 +145,10 @@ impl Directory {
                  encrypted it? Restore that file; without it the secrets must be rotated"
             )
         };
-        let text = self.key.decrypt(ciphertext, id.0.as_bytes()).with_context(context)?;
+        let text = self
+            .key
+            .decrypt(ciphertext, id.0.as_bytes())
+            .with_context(context)?;
         let text = String::from_utf8(text).with_context(context)?;
         SigningSecret::parse(&text).with_context(context)
     }
@@ -158,7 +175,10 @@ impl Snapshot {
         of_tenant.iter().filter(move |subscription| {
             subscription.active
                 && commit_lsn >= subscription.from_lsn
-                && subscription.events.iter().any(|pattern| type_matches(pattern, event_type))
+                && subscription
+                    .events
+                    .iter()
+                    .any(|pattern| type_matches(pattern, event_type))
         })
     }
 }
@@ -188,7 +208,11 @@ mod tests {
             ("payment.received", "payment.failed", false),
             ("pay*", "payment.received", false),
         ] {
-            assert_eq!(type_matches(pattern, event_type), expected, "{pattern} {event_type}");
+            assert_eq!(
+                type_matches(pattern, event_type),
+                expected,
+                "{pattern} {event_type}"
+            );
         }
     }
 }

@@ -2,5 +2,9 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod capture;
+mod connecting;
 mod harness;
+mod operations;
+mod pipeline;
 mod store;

@@ -11,11 +11,7 @@ use super::{ValueError, utf8, write_string, write_value};
 const MAX_DIMENSIONS: usize = 6;
 
 /// Writes an array literal as a JSON array, or, should it not be one, as a string.
-pub(super) fn write(
-    out: &mut Vec<u8>,
-    element_oid: u32,
-    literal: &[u8],
-) -> Result<(), ValueError> {
+pub(super) fn write(out: &mut Vec<u8>, element_oid: u32, literal: &[u8]) -> Result<(), ValueError> {
     let before = out.len();
     match write_array(out, element_oid, literal) {
         Ok(()) => Ok(()),
@@ -137,6 +133,8 @@ fn quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 fn unquoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|byte| matches!(byte, b',' | b'}'))?;
     let (element, rest) = text.split_at(end);
-    let plain = !element.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'{'));
+    let plain = !element
+        .iter()
+        .any(|byte| matches!(byte, b'"' | b'\\' | b'{'));
     plain.then_some((element, rest))
 }

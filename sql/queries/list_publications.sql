@@ -1,0 +1,1 @@
+select pubname from pg_catalog.pg_publication

@@ -1,0 +1,124 @@
+//! Why a session with the source could not begin, or ended.
+
+use std::io;
+use std::time::Duration;
+
+use crate::conninfo::ConnInfoError;
+use crate::lsn::Lsn;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicationError {
+    #[error(
+        "replication slot `{slot}` does not exist: run `walhook setup`; if it existed before, what was committed since it was dropped is in no slot: backfill it"
+    )]
+    SlotMissing { slot: String },
+    /// Another instance leads: wait, and try again.
+    #[error("replication slot `{slot}` is in use{}: another instance is the leader; this one waits", of_process(*.pid))]
+    SlotActive { slot: String, pid: Option<i32> },
+    #[error(
+        "replication slot `{slot}` is lost ({reason}): the server no longer holds the log after {confirmed}; drop it, run `walhook setup`, and backfill what was committed since"
+    )]
+    SlotLost {
+        slot: String,
+        /// What the catalog says: `wal_status`, and since PostgreSQL 17 why.
+        reason: String,
+        confirmed: Lsn,
+    },
+    #[error(
+        "replication slot `{slot}` {fault}: drop it or set source.slot to another name, then run `walhook setup`"
+    )]
+    SlotUnusable { slot: String, fault: String },
+    #[error("publication `{publication}` does not exist{} ({message}): it was never created, or created after the slot, or dropped since. Creating it now does not help for what was written before; drop the slot, run `walhook setup`, and backfill", after(*.position))]
+    PublicationMissing {
+        publication: String,
+        message: String,
+        /// How far the stream had come; `None` where it did not begin.
+        position: Option<Lsn>,
+    },
+    #[error("{user} was not let in: {message}")]
+    Auth { user: String, message: String },
+    /// Any other error of the server's. `position`: how far the stream had come.
+    #[error("PostgreSQL says: {message} (SQLSTATE {sqlstate}{})", after(*.position))]
+    Server {
+        sqlstate: String,
+        message: String,
+        position: Option<Lsn>,
+    },
+    #[error("cannot {doing}")]
+    Io {
+        doing: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} offers no TLS, which sslmode demands: set ssl = on there, or sslmode=prefer")]
+    NoTls(String),
+    #[error("the TLS handshake with {with} failed")]
+    Tls {
+        with: String,
+        #[source]
+        source: io::Error,
+    },
+    /// Bytes that no PostgreSQL server sends.
+    #[error("{0}")]
+    Protocol(String),
+    #[error("{doing} took longer than {limit:?}: the server or the network is stuck")]
+    Timeout {
+        doing: &'static str,
+        limit: Duration,
+    },
+    /// The server ended the stream in order, as it does when it shuts down.
+    #[error("the server ended the stream at {position}")]
+    Closed { position: Lsn },
+    #[error(transparent)]
+    ConnInfo(#[from] ConnInfoError),
+    #[error("cannot {doing}")]
+    Query {
+        doing: &'static str,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+impl ReplicationError {
+    /// Whether to connect again may help by itself, without an operator.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ReplicationError::SlotActive { .. }
+            | ReplicationError::Io { .. }
+            | ReplicationError::Timeout { .. }
+            | ReplicationError::Closed { .. }
+            | ReplicationError::ConnInfo(ConnInfoError::NoAnswer { .. }) => true,
+            ReplicationError::Server { sqlstate, .. } => is_transient_state(sqlstate),
+            ReplicationError::Query { source, .. }
+            | ReplicationError::ConnInfo(ConnInfoError::Connect { source, .. }) => source
+                .code()
+                .is_none_or(|state| is_transient_state(state.code())),
+            ReplicationError::SlotMissing { .. }
+            | ReplicationError::SlotLost { .. }
+            | ReplicationError::SlotUnusable { .. }
+            | ReplicationError::PublicationMissing { .. }
+            | ReplicationError::Auth { .. }
+            | ReplicationError::NoTls(_)
+            | ReplicationError::Tls { .. }
+            | ReplicationError::Protocol(_)
+            | ReplicationError::ConnInfo(_) => false,
+        }
+    }
+}
+
+/// Connection exceptions (08), insufficient resources (53), a terminated backend
+/// or a server that shuts down or starts (57P0x), a serialization failure (40).
+fn is_transient_state(sqlstate: &str) -> bool {
+    matches!(sqlstate.get(..2), Some("08" | "53" | "40"))
+        || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03")
+}
+
+fn of_process(pid: Option<i32>) -> String {
+    pid.map_or_else(String::new, |pid| {
+        format!(" by the walsender with pid {pid}")
+    })
+}
+
+fn after(position: Option<Lsn>) -> String {
+    position.map_or_else(String::new, |lsn| format!(", after {lsn} in the log"))
+}

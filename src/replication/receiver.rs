@@ -1,0 +1,208 @@
+//! The stream of committed changes as the pipeline sees it. Behind it, a thread
+//! of its own owns the socket (see `session`).
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::connection::Connection;
+use super::error::ReplicationError;
+use super::queue::Queue;
+use super::session::{self, Command};
+use super::system::{self, SystemIdentity};
+use crate::conninfo::ConnInfo;
+use crate::duration::HumanDuration;
+use crate::lsn::Lsn;
+use crate::pgoutput::StreamEvent;
+
+/// `[source]`: the database whose log is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceConfig {
+    /// A PostgreSQL URL, or `host=… user=…`; what it leaves out comes from the
+    /// `PG…` environment and `~/.pgpass`.
+    pub url: SecretString,
+    /// The logical replication slot: `[a-z0-9_]`, at most 63 characters.
+    #[serde(deserialize_with = "slot_name")]
+    pub slot: String,
+    /// The publication that lists the tables: at most 63 bytes.
+    #[serde(deserialize_with = "publication_name")]
+    pub publication: String,
+    /// A server that is silent for this long is given up; after half of it, it is
+    /// asked for a sign of life.
+    pub receive_timeout: HumanDuration,
+    /// Bytes of decoded changes that may wait for the pipeline in memory.
+    pub buffer_bytes: usize,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        SourceConfig {
+            url: SecretString::default(),
+            slot: "walhook".to_owned(),
+            publication: "walhook".to_owned(),
+            // PostgreSQL's own wal_receiver_timeout.
+            receive_timeout: HumanDuration::from_secs(60),
+            buffer_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// A running stream. Dropping it ends the session without waiting for the thread;
+/// [`shutdown`](Self::shutdown) waits.
+pub struct WalStream {
+    system: SystemIdentity,
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Connects and takes the slot; returns once it is held. Streams from where the
+/// slot stands. [`ReplicationError::SlotActive`] means that another instance leads.
+pub async fn start(
+    conninfo: &ConnInfo,
+    config: &SourceConfig,
+) -> Result<WalStream, ReplicationError> {
+    let queue = Arc::new(Queue::new(config.buffer_bytes));
+    let (ready, started) = oneshot::channel();
+    let command = Command {
+        slot: config.slot.clone(),
+        publication: config.publication.clone(),
+        receive_timeout: config.receive_timeout.0,
+    };
+    let thread = {
+        let (conninfo, queue) = (conninfo.clone(), Arc::clone(&queue));
+        thread::Builder::new()
+            .name("wal_receiver".to_owned())
+            .spawn(move || session::run(&conninfo, command, &queue, ready))
+            .map_err(no_thread)?
+    };
+    // If this future is dropped the thread finds nobody to report to, and ends.
+    let system = started.await.unwrap_or_else(|_| Err(panicked()))?;
+    Ok(WalStream {
+        system,
+        queue,
+        thread: Some(thread),
+    })
+}
+
+/// Asks the server which system it is, its timeline's history included, without
+/// touching the slot.
+pub async fn identify(conninfo: &ConnInfo) -> Result<SystemIdentity, ReplicationError> {
+    let conninfo = conninfo.clone();
+    let (answer, asked) = oneshot::channel();
+    thread::Builder::new()
+        .name("identify_system".to_owned())
+        .spawn(move || {
+            let identity = Connection::open(&conninfo)
+                .and_then(|mut connection| system::identify(&mut connection));
+            // Nobody waits any more: nothing to tell.
+            let _ = answer.send(identity);
+        })
+        .map_err(no_thread)?;
+    asked.await.unwrap_or_else(|_| Err(panicked()))
+}
+
+impl WalStream {
+    /// The server behind the stream.
+    pub fn system(&self) -> &SystemIdentity {
+        &self.system
+    }
+
+    /// The next events in the log's order, at least one. `Err` says why the session
+    /// ended; everything received before it has been returned by then. Cancel-safe.
+    pub async fn next_batch(&mut self) -> Result<Vec<StreamEvent>, ReplicationError> {
+        self.queue.next().await
+    }
+
+    /// Says that everything up to `lsn` is durable: a commit's `end_lsn`, or a
+    /// keepalive's `wal_end` when nothing is in flight. Never moves back, nor beyond
+    /// what was received. Reported within 100 ms.
+    pub fn acknowledge(&self, lsn: Lsn) {
+        self.queue.acknowledge(lsn);
+    }
+
+    /// The furthest position of a commit or keepalive that was received.
+    pub fn received(&self) -> Lsn {
+        self.queue.received()
+    }
+
+    /// Reports the acknowledged position for the last time, ends the stream in
+    /// order, which frees the slot, and waits for the thread. Takes 2 s at most
+    /// from a server that answers no more.
+    pub async fn shutdown(mut self) {
+        self.queue.stop();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            error!("the thread that reads the log panicked");
+        }
+    }
+}
+
+impl Drop for WalStream {
+    fn drop(&mut self) {
+        self.queue.stop();
+    }
+}
+
+fn no_thread(source: std::io::Error) -> ReplicationError {
+    let doing = "start a thread".to_owned();
+    ReplicationError::Io { doing, source }
+}
+
+pub(super) fn panicked() -> ReplicationError {
+    ReplicationError::Protocol("the thread that reads the log panicked".to_owned())
+}
+
+fn slot_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if (1..=63).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(name);
+    }
+    Err(serde::de::Error::custom(format!(
+        "`{name}` cannot name a replication slot: expected 1 to 63 of a-z, 0-9 and _"
+    )))
+}
+
+fn publication_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if (1..=63).contains(&name.len()) && !name.contains('\0') {
+        return Ok(name);
+    }
+    Err(serde::de::Error::custom(format!(
+        "`{name}` cannot name a publication: expected 1 to 63 bytes"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_has_defaults_and_refuses_bad_names() {
+        let read = |text: &str| toml::from_str::<SourceConfig>(text);
+        let config = read("url = 'postgres://u:hunter2@db/app'").unwrap();
+        assert_eq!(
+            (&*config.slot, &*config.publication),
+            ("walhook", "walhook")
+        );
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(read("publication = 'Any \"name\"'").is_ok());
+        for text in [
+            "slot = 'Upper'",
+            "slot = ''",
+            "slot = 'a-b'",
+            "publication = ''",
+            "slto = 'x'",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The replication slot: what the catalog says of it, and whether it still
+//! continues what was recorded.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::error::ReplicationError;
+use super::system::SystemIdentity;
+use crate::lsn::Lsn;
+
+mod verify;
+
+pub use verify::{Gap, RecordedProgress, verify};
+
+pub(super) const LIST_SLOTS: &str = include_str!("../../sql/queries/list_slots.sql");
+
+/// The output plugin whose messages we decode.
+pub const PLUGIN: &str = "pgoutput";
+
+/// A row of `pg_replication_slots`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotState {
+    /// `None`: a physical slot.
+    pub plugin: Option<String>,
+    pub database: Option<String>,
+    pub active_pid: Option<i32>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: Option<String>,
+    /// Bytes of log that may still be written before the slot is in danger;
+    /// `None` where the server sets no limit (`max_slot_wal_keep_size = -1`).
+    pub safe_wal_size: Option<i64>,
+    pub restart_lsn: Option<Lsn>,
+    pub confirmed_flush_lsn: Option<Lsn>,
+    pub temporary: bool,
+    pub two_phase: bool,
+    /// Why the slot is lost, where the server says (16 and later).
+    pub invalidation_reason: Option<String>,
+}
+
+impl SlotState {
+    /// Why nothing can be streamed from this slot ever again.
+    pub fn lost(&self) -> Option<String> {
+        if let Some(reason) = &self.invalidation_reason {
+            return Some(format!("invalidated: {reason}"));
+        }
+        let lost = self.wal_status.as_deref() == Some("lost");
+        lost.then(|| "wal_status is lost: max_slot_wal_keep_size was exceeded".to_owned())
+    }
+
+    /// Reads a row of `list_slots.sql`; `text` gives a column.
+    pub(super) fn read<'a>(text: impl Fn(usize) -> Option<&'a str>) -> Self {
+        let owned = |index| text(index).map(str::to_owned);
+        SlotState {
+            plugin: owned(2),
+            database: owned(3),
+            active_pid: text(4).and_then(|pid| pid.parse().ok()),
+            wal_status: owned(5),
+            safe_wal_size: text(6).and_then(|size| size.parse().ok()),
+            restart_lsn: text(7).and_then(|lsn| lsn.parse().ok()),
+            confirmed_flush_lsn: text(8).and_then(|lsn| lsn.parse().ok()),
+            temporary: text(9) == Some("t"),
+            two_phase: text(10) == Some("t"),
+            invalidation_reason: owned(11),
+        }
+    }
+}
+
+/// The slot's state; `None` if there is no such slot.
+pub async fn inspect(client: &Client, slot: &str) -> Result<Option<SlotState>, ReplicationError> {
+    let rows = client.simple_query(LIST_SLOTS).await;
+    let rows = rows.map_err(failed("read pg_replication_slots"))?;
+    Ok(rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) if row.get(0) == Some(slot) => {
+            Some(SlotState::read(|index| row.try_get(index).ok().flatten()))
+        }
+        _ => None,
+    }))
+}
+
+/// Creates the slot and says from where it will stream. With `failover`, which
+/// needs PostgreSQL 17, it is synchronised to standbys. Waits for every
+/// transaction that is running; create the publication first.
+pub async fn create(client: &Client, slot: &str, failover: bool) -> Result<Lsn, ReplicationError> {
+    let query = if failover {
+        include_str!("../../sql/queries/create_failover_slot.sql")
+    } else {
+        include_str!("../../sql/queries/create_slot.sql")
+    };
+    let row = client.query_one(query, &[&slot]).await;
+    Ok(row.map_err(failed("create the replication slot"))?.get(0))
+}
+
+/// Drops the slot, and with it the server's promise to keep the log.
+pub async fn drop(client: &Client, slot: &str) -> Result<(), ReplicationError> {
+    let query = include_str!("../../sql/queries/drop_slot.sql");
+    let done = client.execute(query, &[&slot]).await;
+    done.map(|_| ())
+        .map_err(failed("drop the replication slot"))
+}
+
+/// The system over plain SQL. Its history is left empty: ask
+/// [`identify`](super::identify) where that matters.
+pub async fn identify_system(client: &Client) -> Result<SystemIdentity, ReplicationError> {
+    let query = include_str!("../../sql/queries/identify_system.sql");
+    let row = client.query_one(query, &[]).await;
+    let row = row.map_err(failed("identify the system"))?;
+    let identifier: String = row.get(0);
+    let version: i32 = row.get(4);
+    Ok(SystemIdentity {
+        // A bigint in SQL, unsigned in the protocol and in the control file.
+        system_identifier: identifier.parse::<i64>().unwrap_or(0).cast_unsigned(),
+        timeline: row.get(1),
+        flushed_lsn: row.get(2),
+        dbname: row.get(3),
+        major_version: version.unsigned_abs() / 10_000,
+        history: Vec::new(),
+    })
+}
+
+/// Where the next record of the log will stand: every transaction that commits
+/// from now on commits at or behind it.
+pub async fn current_wal_insert_lsn(client: &Client) -> Result<Lsn, ReplicationError> {
+    let query = include_str!("../../sql/queries/current_wal_insert_lsn.sql");
+    let row = client.query_one(query, &[]).await;
+    Ok(row.map_err(failed("read the log's position"))?.get(0))
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> ReplicationError {
+    move |source| ReplicationError::Query { doing, source }
+}
