@@ -3,6 +3,7 @@
 
 mod api;
 mod capture;
+mod cli;
 mod connecting;
 mod harness;
 mod mapping;
