@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::Serialized;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::ApiConfig;

@@ -56,7 +56,6 @@ pub async fn rotate_secret(
     .await?;
     let rotated = rotated.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
     transaction.commit().await?;
-    state.subscriptions_changed.notify_one();
     Ok(Json(Subscription::with_secret(rotated, &secret)))
 }
 
