@@ -28,6 +28,7 @@ pub mod manual;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;
+pub mod replay;
 pub mod signature;
 pub mod state;
 pub mod verification;

@@ -1,5 +1,6 @@
 //! One server for the test binary, one database for each test.
 
+pub mod command;
 pub mod receiver;
 pub mod walhook;
 
