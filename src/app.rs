@@ -1,1 +1,351 @@
-//! (being written)
+//! The running process: wires the tasks together and supervises them. A task that
+//! ends is a fault, and ends the process with a message.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Health, JwtVerifier};
+use crate::config::Config;
+use crate::conninfo::ConnInfo;
+use crate::db::Store;
+use crate::delivery::claimer::{self, Claimer};
+use crate::delivery::client::Client;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::instance::Instance;
+use crate::delivery::partitions::Partitions;
+use crate::delivery::pruner;
+use crate::delivery::recorder::{self, Recorder};
+use crate::mapping::{Filter, RuleSet};
+use crate::secret::EncryptionKey;
+use crate::subscription::directory::Directory;
+
+mod capture;
+mod watch;
+
+use capture::Capture;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Capture,
+    Deliver,
+    Api,
+}
+
+/// The roles of a process, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(BTreeSet<Role>);
+
+impl Roles {
+    pub fn all() -> Self {
+        Roles(BTreeSet::from([Role::Capture, Role::Deliver, Role::Api]))
+    }
+
+    pub fn contains(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Role::Capture => "capture",
+            Role::Deliver => "deliver",
+            Role::Api => "api",
+        }
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(|role| role.as_str()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+/// A role's name was not one of those that there are.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a role: expected capture, deliver or api, or several with commas between")]
+pub struct ParseRoleError(String);
+
+impl FromStr for Roles {
+    type Err = ParseRoleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let role = |name: &str| match name.trim() {
+            "capture" => Ok(Role::Capture),
+            "deliver" => Ok(Role::Deliver),
+            "api" => Ok(Role::Api),
+            other => Err(ParseRoleError(other.to_owned())),
+        };
+        text.split(',')
+            .map(role)
+            .collect::<Result<_, _>>()
+            .map(Roles)
+    }
+}
+
+/// How long attempts in flight may take to end when the process is asked to stop.
+/// Longer than the usual answer, shorter than the 30 s after which Kubernetes kills.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Bytes of a receiver's answer that are read; the rest says nothing that is kept.
+const MAX_RESPONSE: usize = 64 * 1024;
+
+/// Runs until `shutdown`, then drains. An error says which task failed and why.
+pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let key = EncryptionKey::load(&config.security.encryption_key_file)?;
+    let key = Arc::new(key);
+    let source = ConnInfo::parse(config.source.url.expose_secret()).context("read source.url")?;
+    let rules = Arc::new(config.rules()?);
+    let store = Store::open(&config.store, &config.source.url)?;
+    if !connected(&store, &shutdown).await? {
+        return Ok(());
+    }
+
+    // Everything listens to `stop`; the tasks that record what others did end last.
+    let stop = shutdown.child_token();
+    let health = Arc::new(Health::new(roles.contains(Role::Capture)));
+    let directory = Directory::new(Arc::clone(&key));
+    directory.refresh(&*store.get().await?).await?;
+    let names: Vec<String> = roles
+        .0
+        .iter()
+        .map(|role| role.as_str().to_owned())
+        .collect();
+    let instance = Arc::new(Instance::register(&store, &names).await?);
+    let schedule_changed = Arc::new(Notify::new());
+    let mut tasks = Tasks::default();
+
+    {
+        let (instance, changed) = (Arc::clone(&instance), Arc::clone(&schedule_changed));
+        let stop = stop.clone();
+        tasks.spawn(
+            "heartbeat",
+            async move { instance.run(changed, stop).await },
+        );
+    }
+    tasks.spawn(
+        "pruner",
+        pruner::run(store.clone(), config.store.clone(), stop.clone()),
+    );
+
+    let mut delivering = None;
+    if roles.contains(Role::Deliver) {
+        let client = Client::new(&config.security, config.delivery.timeout.0, MAX_RESPONSE)?;
+        let (records, entries) = mpsc::channel(recorder::QUEUE);
+        let dispatcher = Dispatcher::new(&config.delivery, client, directory.clone(), records);
+        let recorder = Recorder {
+            store: store.clone(),
+            instance: instance.id,
+            outstanding: Arc::clone(&instance.outstanding),
+            schedule_changed: Arc::clone(&schedule_changed),
+        };
+        let recording = tokio::spawn(recorder.run(entries, Arc::downgrade(&dispatcher)));
+        tasks.spawn("dispatcher", Arc::clone(&dispatcher).run(stop.clone()));
+        let claimer = Claimer {
+            store: store.clone(),
+            instance: instance.id,
+            config: config.delivery.clone(),
+            dispatcher: Arc::clone(&dispatcher),
+            directory: directory.clone(),
+            schedule_changed: Arc::clone(&schedule_changed),
+        };
+        tasks.spawn("claimer", claimer.run(stop.clone()));
+        tasks.spawn(
+            "listener",
+            claimer::listen(
+                store.clone(),
+                directory.clone(),
+                Arc::clone(&schedule_changed),
+                stop.clone(),
+            ),
+        );
+        delivering = Some((dispatcher, recording));
+    }
+    if roles.contains(Role::Capture) {
+        let capture = Capture {
+            source: source.clone(),
+            config: config.clone(),
+            rules: Arc::clone(&rules),
+            health: Arc::clone(&health),
+            enqueuer: crate::enqueuer::Enqueuer {
+                store: store.clone(),
+                slot: config.source.slot.clone(),
+                instance: Arc::clone(&instance),
+                directory: directory.clone(),
+                partitions: Arc::new(Partitions::default()),
+                dispatcher: delivering
+                    .as_ref()
+                    .map(|(dispatcher, _)| Arc::clone(dispatcher)),
+                max_body: config.delivery.max_body,
+                filters: crate::enqueuer::Filters::default(),
+                unanswered: Vec::new(),
+            },
+        };
+        tasks.spawn("capture", capture.run(stop.clone()));
+        tasks.spawn(
+            "slot watch",
+            watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
+        );
+    }
+    if roles.contains(Role::Api) {
+        let listener = tokio::net::TcpListener::bind(&config.api.listen)
+            .await
+            .with_context(|| format!("listen on api.listen = \"{}\"", config.api.listen))?;
+        let state = api::State {
+            store: store.clone(),
+            source,
+            key,
+            security: config.security.clone(),
+            event_types: event_types(&rules),
+            check_filter,
+            filter_matches,
+            health: Arc::clone(&health),
+            schedule_changed: Arc::clone(&schedule_changed),
+            jwt: config.api.jwt.as_ref().map(JwtVerifier::load).transpose()?,
+            body_limit: config.api.body_limit,
+            request_timeout: config.api.request_timeout.0,
+            caches: api::Caches::default(),
+        };
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "API at http://{address}/docs");
+        tasks.spawn("api_server", api::serve(listener, state, stop.clone()));
+    }
+    tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
+
+    let ended = tasks.supervise(&shutdown).await;
+    stop.cancel();
+    tasks.finish().await;
+    if let Some((dispatcher, recording)) = delivering {
+        dispatcher.drain(DRAIN).await;
+        drop(dispatcher);
+        recording.await.context("the recorder panicked")??;
+    }
+    let parted = instance
+        .deregister()
+        .await
+        .context("hand back what this instance held");
+    match ended {
+        Ok(()) => parted,
+        Err(error) => Err(error),
+    }
+}
+
+// The API may not import the mapping: it is handed what it needs of filters.
+
+fn check_filter(source: &str) -> Result<(), String> {
+    Filter::compile(source)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
+    let matched = Filter::compile(source).and_then(|filter| filter.matches(body));
+    matched.map_err(|error| error.to_string())
+}
+
+fn event_types(rules: &RuleSet) -> Vec<String> {
+    rules
+        .event_types()
+        .map(|event_type| event_type.to_string())
+        .collect()
+}
+
+/// Waits until the store answers and says what is wrong with it. False where the
+/// process was asked to stop meanwhile.
+async fn connected(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    let mut backoff = crate::backoff::Backoff::reconnect();
+    loop {
+        match store.is_migrated().await {
+            Ok(true) => return Ok(true),
+            Ok(false) => bail!(
+                "the store {} is not set up for this version: run `walhook setup`",
+                store.describe()
+            ),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                store = %store.describe(),
+                "cannot reach the store; trying again"
+            ),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+/// The supervised tasks.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<(&'static str, anyhow::Result<()>)>,
+}
+
+impl Tasks {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.set.spawn(async move { (name, task.await) });
+    }
+
+    /// Returns when asked to stop, or with the error of the first task that ends.
+    async fn supervise(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            ended = self.set.join_next() => ended,
+        };
+        match ended {
+            // Both at once: what it was asked for has been done.
+            _ if shutdown.is_cancelled() => Ok(()),
+            None => Ok(()),
+            Some(Ok((_, Err(error)))) => Err(error),
+            Some(Ok((name, Ok(())))) => bail!("the task {name} ended by itself"),
+            Some(Err(panic)) => Err(panic).context("a task panicked"),
+        }
+    }
+
+    /// Waits for all; what still fails while stopping is reported and no more.
+    async fn finish(&mut self) {
+        while let Some(ended) = self.set.join_next().await {
+            match ended {
+                Ok((_, Ok(()))) => {}
+                Ok((task, Err(error))) => {
+                    tracing::warn!(
+                        task,
+                        error = format!("{error:#}"),
+                        "a task failed while stopping"
+                    );
+                }
+                Err(panic) => tracing::error!(error = %panic, "a task panicked while stopping"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_read_what_they_write() {
+        assert_eq!(
+            "api,capture".parse::<Roles>().unwrap().to_string(),
+            "capture,api"
+        );
+        assert_eq!("capture,deliver,api".parse(), Ok(Roles::all()));
+        assert!("deliver,web".parse::<Roles>().is_err());
+        assert!("".parse::<Roles>().is_err());
+    }
+}

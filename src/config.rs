@@ -1,1 +1,327 @@
-//! (being written)
+//! The configuration: built-in defaults, `walhook.toml`, the files that it includes,
+//! and `WALHOOK_…` variables, each over the one before.
+//!
+//! The built-in defaults are the shipped `config/walhook.toml` itself, so that the
+//! manual cannot differ from what runs. Only its `include` is left out: which events
+//! there are is the user's to say.
+
+use std::path::Path;
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::Serialized;
+use serde::de::DeserializeOwned;
+
+use crate::api::ApiConfig;
+use crate::db::StoreConfig;
+use crate::delivery::DeliveryConfig;
+use crate::delivery::client::SecurityConfig;
+use crate::mapping::RuleSet;
+use crate::mapping::file::{DefaultsConfig, RuleConfig, RuleError, suggestion};
+use crate::replication::SourceConfig;
+
+mod document;
+mod environment;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use document::{Document, RulePlace};
+use environment::Environment;
+use problem::message_of;
+pub use problem::{ConfigError, Place, Problem};
+
+/// The shipped file: every key with its default.
+pub const DEFAULTS: &str = include_str!("../config/walhook.toml");
+
+/// Read where no file is named, if it is there.
+pub const DEFAULT_FILE: &str = "walhook.toml";
+
+/// All of the configuration, read and checked as far as that goes without a database.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// As written in the main file.
+    pub include: Vec<String>,
+    pub source: SourceConfig,
+    pub store: StoreConfig,
+    pub delivery: DeliveryConfig,
+    pub security: SecurityConfig,
+    pub api: ApiConfig,
+    pub defaults: DefaultsConfig,
+    /// The rules of all files, in the order in which the files were read.
+    pub events: Vec<RuleConfig>,
+    /// Where each rule was written.
+    places: Vec<RulePlace>,
+}
+
+/// The sections, which are also the first parts of variables' names.
+const SECTIONS: &[&str] = &["source", "store", "delivery", "security", "api", "defaults"];
+
+impl Config {
+    /// Reads `path`, or `walhook.toml` of the working directory where there is one,
+    /// with all that it includes, and the environment.
+    pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let fallback = Path::new(DEFAULT_FILE);
+        let path = path.or_else(|| fallback.exists().then_some(fallback));
+        Config::load_with(path, variables)
+    }
+
+    /// As [`Config::load`], with the environment given.
+    pub fn load_with(
+        path: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let documents = match path {
+            Some(path) => document::read_all(path, &mut problems),
+            None => Vec::new(),
+        };
+        Reader {
+            documents,
+            problems,
+        }
+        .read(variables)
+    }
+
+    /// Compiles the rules.
+    pub fn rules(&self) -> Result<RuleSet, ConfigError> {
+        RuleSet::compile(&self.events, &self.defaults).map_err(|errors| self.locate(errors))
+    }
+
+    /// Says of errors that rules turned out to have against the live tables in which
+    /// file and line to mend them.
+    pub fn locate(&self, errors: Vec<RuleError>) -> ConfigError {
+        ConfigError {
+            problems: errors
+                .iter()
+                .map(|error| located(&self.places, error))
+                .collect(),
+        }
+    }
+}
+
+fn located(places: &[RulePlace], error: &RuleError) -> Problem {
+    let place = |index: usize| {
+        places
+            .get(index)
+            .map_or(Place::Nowhere, |rule| rule.place(&error.key))
+    };
+    let mut message = format!("rule `{}`: {}", error.rule, error.message);
+    if let Some(other) = error.other {
+        message = format!("{message} (the other rule is at {})", place(other));
+    }
+    Problem {
+        place: places
+            .get(error.index)
+            .map_or(Place::Nowhere, |rule| rule.place(&error.key)),
+        key: places
+            .get(error.index)
+            .map_or_else(|| error.path(), |rule| rule.path(&error.key)),
+        message,
+    }
+}
+
+struct Reader {
+    /// In the order of reading: a later one's values win.
+    documents: Vec<Document>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn read(
+        mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let mut defaults: toml::Table = toml::from_str(DEFAULTS).map_err(|error| ConfigError {
+            problems: vec![self.problem("", format!("the built-in defaults: {}", error.message()))],
+        })?;
+        defaults.remove("include");
+        let environment = Environment::read(variables, &defaults);
+        for document in &self.documents {
+            for key in document.table.keys() {
+                if !SECTIONS.contains(&key.as_str())
+                    && !["include", "events"].contains(&key.as_str())
+                {
+                    let known = SECTIONS.iter().copied().chain(["include", "events"]);
+                    self.problems.push(Problem {
+                        place: document.place(key),
+                        key: key.clone(),
+                        message: format!(
+                            "is unknown: expected one of {}{}",
+                            known.clone().collect::<Vec<_>>().join(", "),
+                            suggestion(key, known)
+                        ),
+                    });
+                }
+            }
+        }
+        self.problems.extend(environment.problems.iter().cloned());
+
+        let mut figment = Figment::from(Serialized::defaults(defaults));
+        for document in &self.documents {
+            figment = figment.merge(Serialized::defaults(&document.table));
+        }
+        let figment = figment.merge(Serialized::defaults(&environment.values));
+        let source = self.section(&figment, &environment, "source");
+        let store = self.section(&figment, &environment, "store");
+        let delivery = self.section(&figment, &environment, "delivery");
+        let security = self.section(&figment, &environment, "security");
+        let api = self.section(&figment, &environment, "api");
+        let defaults = self.section(&figment, &environment, "defaults");
+
+        let mut events = Vec::new();
+        let mut places = Vec::new();
+        let include = self.documents.first().map(|main| main.include.clone());
+        for document in &mut self.documents {
+            for (rule, place) in document.rules.drain(..) {
+                events.push(rule);
+                places.push(place);
+            }
+        }
+        let (Some(source), Some(store), Some(delivery), Some(security), Some(api), Some(defaults)) =
+            (source, store, delivery, security, api, defaults)
+        else {
+            return Err(ConfigError {
+                problems: self.problems,
+            });
+        };
+        if let Err(errors) = RuleSet::compile(&events, &defaults) {
+            let errors = errors.iter().map(|error| located(&places, error));
+            self.problems.extend(errors);
+        }
+        if !self.problems.is_empty() {
+            return Err(ConfigError {
+                problems: self.problems,
+            });
+        }
+        Ok(Config {
+            include: include.unwrap_or_default(),
+            source,
+            store,
+            delivery,
+            security,
+            api,
+            defaults,
+            events,
+            places,
+        })
+    }
+
+    fn problem(&self, key: &str, message: String) -> Problem {
+        Problem {
+            place: Place::Nowhere,
+            key: key.to_owned(),
+            message,
+        }
+    }
+
+    /// One section, or `None` with its problems recorded.
+    fn section<T: DeserializeOwned>(
+        &mut self,
+        figment: &Figment,
+        environment: &Environment,
+        section: &str,
+    ) -> Option<T> {
+        let error = match figment.extract_inner(section) {
+            Ok(section) => return Some(section),
+            Err(error) => error,
+        };
+        for error in error {
+            let mut path = error.path;
+            // figment appends what `extract_inner` was given instead of prefixing it.
+            if path.last().map(String::as_str) == Some(section) {
+                path.pop();
+            }
+            if path.first().map(String::as_str) != Some(section) {
+                path.insert(0, section.to_owned());
+            }
+            match error.kind {
+                // serde stops at the first; the user would rather see them all.
+                Kind::UnknownField(found, known) => {
+                    self.unknown_keys(environment, section, &found, known);
+                }
+                kind => {
+                    if let Kind::MissingField(field) = &kind {
+                        path.push(field.to_string());
+                    }
+                    let key = document::key_of(&path);
+                    self.problems.push(Problem {
+                        place: self.place_of(environment, &key),
+                        key,
+                        message: message_of(kind),
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    fn unknown_keys(
+        &mut self,
+        environment: &Environment,
+        section: &str,
+        found: &str,
+        known: &'static [&'static str],
+    ) {
+        let message = |key: &str| {
+            format!(
+                "is unknown: expected one of {}{}",
+                known.join(", "),
+                suggestion(key, known.iter().copied())
+            )
+        };
+        let before = self.problems.len();
+        for document in &self.documents {
+            let table = document.table.get(section).and_then(toml::Value::as_table);
+            for key in table.into_iter().flat_map(toml::Table::keys) {
+                if !known.contains(&key.as_str()) {
+                    let path = format!("{section}.{key}");
+                    self.problems.push(Problem {
+                        place: document.place(&path),
+                        message: message(key),
+                        key: path,
+                    });
+                }
+            }
+        }
+        for (path, variable) in &environment.variables {
+            let key = path
+                .strip_prefix(section)
+                .and_then(|rest| rest.strip_prefix('.'));
+            if let Some(key) = key.filter(|key| !known.contains(key)) {
+                self.problems.push(Problem {
+                    place: Place::Variable(variable.clone()),
+                    message: message(key),
+                    key: path.clone(),
+                });
+            }
+        }
+        if self.problems.len() == before {
+            // Deeper than a section's own keys.
+            let key = format!("{section}.{found}");
+            let place = self.place_of(environment, &key);
+            let message = message(found);
+            self.problems.push(Problem {
+                place,
+                key,
+                message,
+            });
+        }
+    }
+
+    /// Where the value that counts was set.
+    fn place_of(&self, environment: &Environment, key: &str) -> Place {
+        if let Some(variable) = environment.variables.get(key) {
+            return Place::Variable(variable.clone());
+        }
+        let setting = self
+            .documents
+            .iter()
+            .rev()
+            .find(|document| document.has(key));
+        setting.map_or(Place::Nowhere, |document| document.place(key))
+    }
+}

@@ -147,10 +147,21 @@ impl Store {
             .await?;
         let schema = quote_identifier(&self.schema);
         let migrated = async {
-            client
-                .batch_execute(&format!("create schema if not exists {schema}"))
-                .await
-                .with_context(|| format!("create the store's schema {schema}"))?;
+            // `create schema if not exists` asks for the right to create even where the
+            // schema exists, and a role that was given its schema need not have it.
+            let exists: bool = client
+                .query_one(
+                    include_str!("../sql/queries/schema_exists.sql"),
+                    &[&self.schema],
+                )
+                .await?
+                .get(0);
+            if !exists {
+                client
+                    .batch_execute(&format!("create schema if not exists {schema}"))
+                    .await
+                    .with_context(|| format!("create the store's schema {schema}"))?;
+            }
             let report = refinery::Runner::new(&migrations()?)
                 .run_async(client)
                 .await
@@ -193,6 +204,19 @@ impl Store {
         let applied: Option<i64> = applied.get(0);
         Ok(applied.unwrap_or(0) >= newest as i64)
     }
+}
+
+/// Begins a transaction that sees, and can write, the rows of `tenant` alone:
+/// PostgreSQL's row-level security decides, not the queries.
+pub async fn tenant_transaction<'a>(
+    client: &'a mut Connection,
+    tenant: &str,
+) -> Result<deadpool_postgres::Transaction<'a>, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction
+        .execute(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
+        .await?;
+    Ok(transaction)
 }
 
 /// The statements that every session of the store starts with. Every statement of

@@ -1,1 +1,533 @@
-//! (being written)
+//! Writes events, deliveries and progress in one transaction of the store, then hands
+//! the deliveries to the dispatcher and says what may be acknowledged to the slot.
+//!
+//! Progress is what makes a replay harmless: whatever the log brings again at or below
+//! it is skipped, and it commits together with the rows that it speaks of.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::db::Store;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::instance::Instance;
+use crate::delivery::partitions::Partitions;
+use crate::lsn::Lsn;
+use crate::mapping::Mapper;
+use crate::mapping::{Mapped, ParkedChange, ParkedReason};
+use crate::metrics::METRICS;
+use crate::pgoutput::{StreamEvent, TransactionHeader};
+use crate::subscription::directory::Directory;
+
+mod batch;
+mod matching;
+mod statements;
+
+pub use matching::Filters;
+
+use batch::Batch;
+use statements::Statements;
+
+/// What the enqueuer works with, for as long as the process lives.
+pub struct Enqueuer {
+    pub store: Store,
+    pub slot: String,
+    pub instance: Arc<Instance>,
+    pub directory: Directory,
+    pub partitions: Arc<Partitions>,
+    /// None on a node that does not deliver: then everything goes to the schedule.
+    pub dispatcher: Option<Arc<Dispatcher>>,
+    /// Bytes of a body above which its deliveries are parked.
+    pub max_body: usize,
+    pub filters: Filters,
+    /// Deliveries of a transaction whose commit was not answered: in the store or not.
+    pub unanswered: Vec<Uuid>,
+}
+
+/// How far the log is durable in the store (design: Progress).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub commit_lsn: Lsn,
+    /// The last ordinal of that transaction that is durable; -1 before the first.
+    pub ordinal: i64,
+    /// The transaction is durable to its end.
+    pub complete: bool,
+    pub acknowledged_lsn: Lsn,
+}
+
+impl Progress {
+    /// The ordinal from which a transaction is still to be taken; none where all of it
+    /// is durable.
+    fn resume(&self, commit_lsn: Lsn) -> Option<u64> {
+        if commit_lsn < self.commit_lsn || (commit_lsn == self.commit_lsn && self.complete) {
+            None
+        } else if commit_lsn == self.commit_lsn {
+            Some(u64::try_from(self.ordinal + 1).unwrap_or(0))
+        } else {
+            Some(0)
+        }
+    }
+}
+
+/// The store's answer to taking the slot.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    pub epoch: i64,
+    pub system_identifier: u64,
+    pub timeline: i32,
+    pub progress: Progress,
+}
+
+/// One hold of the slot: from taking it to losing it. A replay after an error is a new
+/// session, which begins at what is durable.
+pub struct Session<'a> {
+    enqueuer: &'a mut Enqueuer,
+    client: Client,
+    statements: Statements,
+    mapper: Mapper,
+    epoch: i64,
+    /// As committed to the store.
+    durable: Progress,
+    /// As the stream stands, ahead of `durable` by what `batch` holds.
+    reached: Progress,
+    open: Option<OpenTransaction>,
+    batch: Batch,
+    persisted_at: Instant,
+}
+
+/// The transaction that the stream is in.
+struct OpenTransaction {
+    header: TransactionHeader,
+    /// None where all of it is durable already.
+    resume: Option<u64>,
+}
+
+/// Events in one transaction of the store. Larger batches gain little (facts 44) and
+/// would make the first event of a backlog wait longer.
+const MAX_EVENTS: usize = 1_000;
+
+/// Bytes of bodies in one transaction of the store: bounds the memory.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// While nothing is enqueued progress is persisted at most this often …
+const IDLE_PERIOD: Duration = Duration::from_secs(5);
+
+/// … and only after this much log: the store may share the cluster, where a write is
+/// log again.
+const IDLE_ADVANCE: u64 = 1024 * 1024;
+
+impl Enqueuer {
+    /// Takes the leadership of the slot: ends the old leader's session and raises the
+    /// epoch, so that whoever wakes up late can write nothing. The caller holds the slot.
+    pub async fn lead(&mut self) -> anyhow::Result<(Client, Leadership)> {
+        let client = self.store.connect("walhook enqueuer").await?;
+        client
+            .execute(
+                include_str!("../sql/queries/end_old_leader.sql"),
+                &[&self.slot],
+            )
+            .await
+            .context("end the session of the leader before us")?;
+        let row = client
+            .query_opt(
+                include_str!("../sql/queries/take_leadership.sql"),
+                &[&self.slot, &self.instance.id],
+            )
+            .await
+            .context("take the leadership")?;
+        let Some(row) = row else {
+            bail!(
+                "the store {} knows nothing of the slot `{}`: run `walhook setup`",
+                self.store.describe(),
+                self.slot
+            );
+        };
+        let system: &str = row.get("system_identifier");
+        let leadership = Leadership {
+            epoch: row.get("epoch"),
+            system_identifier: system
+                .parse()
+                .context("read the stored system identifier")?,
+            timeline: row.get("timeline"),
+            progress: Progress {
+                commit_lsn: row.get("commit_lsn"),
+                ordinal: row.get("ordinal"),
+                complete: row.get("complete"),
+                acknowledged_lsn: row.get("acknowledged_lsn"),
+            },
+        };
+        if !self.unanswered.is_empty() {
+            let moved = self.instance.give_up(&client, &self.unanswered).await?;
+            tracing::info!(
+                deliveries = moved,
+                "an enqueue whose commit was not answered had committed"
+            );
+            self.unanswered.clear();
+        }
+        Ok((client, leadership))
+    }
+
+    /// Begins to enqueue where the store left off.
+    pub async fn begin(
+        &mut self,
+        client: Client,
+        leadership: &Leadership,
+        mapper: Mapper,
+    ) -> anyhow::Result<Session<'_>> {
+        let statements = Statements::prepare(&client).await?;
+        Ok(Session {
+            enqueuer: self,
+            client,
+            statements,
+            mapper,
+            epoch: leadership.epoch,
+            durable: leadership.progress,
+            reached: leadership.progress,
+            open: None,
+            batch: Batch::default(),
+            persisted_at: Instant::now(),
+        })
+    }
+}
+
+impl Session<'_> {
+    /// Takes what the stream has brought and makes all of it durable. Answers the LSN
+    /// that may be acknowledged.
+    pub async fn enqueue(&mut self, received: Vec<StreamEvent>) -> anyhow::Result<Lsn> {
+        let received_at = Timestamp::now();
+        let mut mapped = Vec::new();
+        for event in received {
+            self.take(event, received_at, &mut mapped)?;
+            if self.batch.events.len() >= MAX_EVENTS || self.batch.bytes >= MAX_BYTES {
+                self.flush().await?;
+            }
+        }
+        if !self.batch.is_empty() || self.is_persisting_due() {
+            self.flush().await?;
+        }
+        Ok(self.durable.acknowledged_lsn)
+    }
+
+    fn take(
+        &mut self,
+        event: StreamEvent,
+        received_at: Timestamp,
+        mapped: &mut Vec<Mapped>,
+    ) -> anyhow::Result<()> {
+        match event {
+            StreamEvent::Begin(header) => {
+                let resume = self.reached.resume(header.commit_lsn);
+                if resume.is_some() {
+                    observe("decode", header.committed_at, received_at);
+                    self.batch.oldest_commit(header.committed_at);
+                }
+                self.open = Some(OpenTransaction { header, resume });
+            }
+            StreamEvent::Change(change) => {
+                let Some(open) = &self.open else {
+                    bail!("the stream brought a change outside of any transaction");
+                };
+                if open.resume.is_none_or(|resume| change.ordinal < resume) {
+                    return Ok(());
+                }
+                self.reached.enter(open.header.commit_lsn, change.ordinal);
+                if self.mapper.watches(&change.relation) {
+                    self.mapper.map(&open.header, &change, mapped);
+                    for made in mapped.drain(..) {
+                        self.batch.add(made);
+                    }
+                }
+            }
+            StreamEvent::Commit {
+                commit_lsn,
+                end_lsn,
+            } => {
+                if let Some(open) = self.open.take()
+                    && open.resume.is_some()
+                {
+                    self.reached.commit_lsn = commit_lsn;
+                    self.reached.complete = true;
+                }
+                self.reached.acknowledged_lsn = self.reached.acknowledged_lsn.max(end_lsn);
+            }
+            // Inside a transaction the server's position may be beyond its commit.
+            StreamEvent::Keepalive { wal_end } if self.open.is_none() => {
+                self.reached.acknowledged_lsn = self.reached.acknowledged_lsn.max(wal_end);
+            }
+            StreamEvent::Keepalive { .. } | StreamEvent::Message { .. } => {}
+            StreamEvent::Undecodable {
+                lsn,
+                ordinal,
+                relation,
+                error,
+                payload: _,
+            } => {
+                if error.is_fatal() {
+                    bail!(
+                        "the log cannot be decoded at {lsn}: {error}. Nothing after it was taken; report this with the server's version"
+                    );
+                }
+                self.park_undecodable(lsn, ordinal, relation, &error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn park_undecodable(
+        &mut self,
+        lsn: Lsn,
+        ordinal: Option<u64>,
+        relation: Option<String>,
+        detail: &str,
+    ) {
+        let commit_lsn = match (&self.open, ordinal) {
+            (Some(open), Some(ordinal)) => {
+                if open.resume.is_none_or(|resume| ordinal < resume) {
+                    return;
+                }
+                self.reached.enter(open.header.commit_lsn, ordinal);
+                open.header.commit_lsn
+            }
+            (Some(open), None) => open.header.commit_lsn,
+            (None, _) => lsn,
+        };
+        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail, "a message of the log cannot be decoded; it is parked and the stream goes on");
+        self.batch.add(Mapped::Parked(ParkedChange {
+            commit_lsn,
+            ordinal: ordinal.unwrap_or(0),
+            rule: Arc::from(""),
+            relation: Arc::from(relation.unwrap_or_default()),
+            reason: ParkedReason::Undecodable,
+            detail: detail.to_owned(),
+        }));
+    }
+
+    fn is_persisting_due(&self) -> bool {
+        let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
+        advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD
+    }
+
+    /// One transaction: progress, events, deliveries. Nothing is acknowledged and
+    /// nothing handed over before it has committed.
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let batch = std::mem::take(&mut self.batch);
+        let ids = batch.events.iter().map(|event| event.id.0);
+        let partitions = Arc::clone(&self.enqueuer.partitions);
+        partitions.ensure(&self.client, ids).await?;
+
+        // 1. Progress under our epoch, and the subscriptions' generation: read after the
+        // last change of the batch was received, and so after its commit.
+        let advance: [&(dyn ToSql + Sync); 6] = [
+            &self.enqueuer.slot,
+            &self.epoch,
+            &self.reached.commit_lsn,
+            &self.reached.ordinal,
+            &self.reached.complete,
+            &self.reached.acknowledged_lsn,
+        ];
+        let own: [&(dyn ToSql + Sync); 1] = [&self.enqueuer.instance.id];
+        let (begun, generation, held) = tokio::join!(
+            self.client.batch_execute(self.statements.begin),
+            self.client
+                .query_opt(&self.statements.advance_progress, &advance),
+            self.client.query_opt(&self.statements.hold_instance, &own),
+        );
+        begun.context("begin the enqueue")?;
+        let Some(generation) = generation.context("advance the progress")? else {
+            bail!(
+                "another instance has taken the slot `{}`: this one stops capturing",
+                self.enqueuer.slot
+            );
+        };
+        if held.context("hold this instance")?.is_none() {
+            bail!("another instance took this one for dead: it may own no more deliveries");
+        }
+        let snapshot = self
+            .enqueuer
+            .directory
+            .at_generation(&self.client, generation.get(0))
+            .await?;
+
+        // 2. Who gets what.
+        let (mut rows, deliveries) = matching::match_deliveries(
+            &batch,
+            &snapshot,
+            &mut self.enqueuer.filters,
+            self.enqueuer.max_body,
+        );
+        let mut reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
+
+        // 3. The rows. The low water stays locked until they are committed.
+        let mut low_water = match reservation.lowest() {
+            None => None,
+            Some(lowest) => {
+                let known = self.enqueuer.instance.outstanding.low_water().await;
+                (lowest < *known).then_some((known, lowest))
+            }
+        };
+        let lower = low_water.as_ref().map(|(_, lowest)| *lowest);
+        let rules = self.mapper.rules();
+        let written = self
+            .statements
+            .write(
+                &self.client,
+                self.enqueuer.instance.id,
+                rules,
+                &batch,
+                &rows,
+                lower,
+            )
+            .await;
+        if let Err(error) = written {
+            self.enqueuer.unanswered = reservation.abandon(self.enqueuer);
+            return Err(error);
+        }
+        if let Some((known, lowest)) = &mut low_water {
+            **known = *lowest;
+        }
+        drop(low_water);
+
+        // 4. Durable: hand over.
+        self.durable = self.reached;
+        self.persisted_at = Instant::now();
+        batch.count(started);
+        reservation.hand_off(self.enqueuer);
+        if rows.schedule_len() > 0 {
+            self.announce_schedule().await;
+        }
+        Ok(())
+    }
+
+    /// Tells other nodes' claimers, and our own, that the schedule has new rows.
+    async fn announce_schedule(&self) {
+        let schema = self.enqueuer.store.schema();
+        let told = self
+            .client
+            .execute(&self.statements.notify_schedule, &[&schema])
+            .await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "cannot announce new rows of the schedule; the claimers will find them");
+        }
+    }
+}
+
+impl Progress {
+    /// The stream has come to this change.
+    fn enter(&mut self, commit_lsn: Lsn, ordinal: u64) {
+        self.commit_lsn = commit_lsn;
+        self.ordinal = i64::try_from(ordinal).unwrap_or(i64::MAX);
+        self.complete = false;
+    }
+}
+
+/// Room in the dispatcher's memory for the deliveries of one transaction.
+struct Reservation {
+    deliveries: Vec<crate::delivery::Delivery>,
+}
+
+impl Reservation {
+    /// Reserves what fits and marks those rows as owned; the rest goes to the schedule.
+    fn make(
+        enqueuer: &Enqueuer,
+        rows: &mut batch::DeliveryRows,
+        deliveries: Vec<Option<crate::delivery::Delivery>>,
+    ) -> Self {
+        let Some(dispatcher) = &enqueuer.dispatcher else {
+            return Reservation {
+                deliveries: Vec::new(),
+            };
+        };
+        let wanted = deliveries.iter().flatten();
+        let granted = dispatcher
+            .reserve(wanted.map(|delivery| (delivery.subscription_id, delivery.body.len())));
+        let mut granted = granted.into_iter();
+        let mut taken = Vec::with_capacity(deliveries.len());
+        for (index, delivery) in deliveries.into_iter().enumerate() {
+            let Some(delivery) = delivery else { continue };
+            if granted.next() == Some(true) {
+                rows.own(index, enqueuer.instance.id);
+                taken.push(delivery);
+            }
+        }
+        enqueuer
+            .instance
+            .outstanding
+            .insert(taken.iter().map(|delivery| delivery.id.0));
+        Reservation { deliveries: taken }
+    }
+
+    fn lowest(&self) -> Option<Uuid> {
+        self.deliveries.iter().map(|delivery| delivery.id.0).min()
+    }
+
+    /// The commit failed or was not answered. The ids stay outstanding until it is
+    /// known which.
+    fn abandon(&mut self, enqueuer: &Enqueuer) -> Vec<Uuid> {
+        if let Some(dispatcher) = &enqueuer.dispatcher {
+            let given_back = self.deliveries.iter();
+            dispatcher.unreserve(
+                given_back.map(|delivery| (delivery.subscription_id, delivery.body.len())),
+            );
+        }
+        self.deliveries
+            .drain(..)
+            .map(|delivery| delivery.id.0)
+            .collect()
+    }
+
+    fn hand_off(&mut self, enqueuer: &Enqueuer) {
+        if let Some(dispatcher) = &enqueuer.dispatcher
+            && !self.deliveries.is_empty()
+        {
+            let now = Instant::now();
+            let mut deliveries = std::mem::take(&mut self.deliveries);
+            deliveries
+                .iter_mut()
+                .for_each(|delivery| delivery.queued_at = now);
+            dispatcher.hand_off(deliveries);
+        }
+    }
+}
+
+fn observe(stage: &str, since: Timestamp, until: Timestamp) {
+    let seconds = until.duration_since(since).as_secs_f64().max(0.0);
+    METRICS.latency.with_label_values(&[stage]).observe(seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(commit_lsn: u64, ordinal: i64, complete: bool) -> Progress {
+        Progress {
+            commit_lsn: Lsn(commit_lsn),
+            ordinal,
+            complete,
+            acknowledged_lsn: Lsn(0),
+        }
+    }
+
+    #[test]
+    fn a_replay_resumes_behind_what_is_durable() {
+        for (stored, transaction, expected) in [
+            (progress(50, 7, true), 49, None),
+            (progress(50, 7, true), 50, None),
+            (progress(50, 7, true), 51, Some(0)),
+            (progress(50, 7, false), 49, None),
+            (progress(50, 7, false), 50, Some(8)),
+            (progress(50, -1, false), 50, Some(0)),
+        ] {
+            assert_eq!(
+                stored.resume(Lsn(transaction)),
+                expected,
+                "{stored:?} {transaction}"
+            );
+        }
+    }
+}

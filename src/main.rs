@@ -1,1 +1,7 @@
-fn main() {}
+//! The `walhook` command; everything stands in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    walhook::cli::main()
+}

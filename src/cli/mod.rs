@@ -1,1 +1,256 @@
-//! (being written)
+//! The command line: one file a command.
+//!
+//! Exit codes: 0, what was asked holds; 1, it does not; 2, bad usage or configuration.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
+use tokio_postgres::Client;
+
+use crate::config::{Config, ConfigError};
+use crate::conninfo::ConnInfo;
+use crate::mapping::RuleSet;
+use crate::telemetry::{self, LogFormat};
+
+pub mod catalog;
+pub mod check;
+pub mod harm;
+pub mod listen;
+pub mod progress;
+pub mod publication;
+pub mod run;
+pub mod setup;
+pub mod signals;
+pub mod status;
+pub mod teardown;
+pub mod token;
+
+/// Signed webhooks from a PostgreSQL write-ahead log, without touching the application.
+///
+/// walhook attaches to an existing PostgreSQL (14 or later), follows its write-ahead log,
+/// turns committed row changes into business events by rules in TOML, and delivers each
+/// event, signed, to the subscribers of the tenant whose row it was.
+#[derive(Debug, Parser)]
+#[command(name = "walhook", version, max_term_width = 100, after_help = NEXT_STEPS)]
+struct Cli {
+    /// The configuration file. Default: walhook.toml, where there is one; every key can
+    /// also be given as WALHOOK_…, as in WALHOOK_SOURCE__URL for source.url.
+    #[arg(long, global = true, env = "WALHOOK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How messages are written to standard error.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const NEXT_STEPS: &str = "\
+Attach to your own database:
+  walhook check                      what must hold, and the SQL that mends what does not
+  walhook setup                      make the store, the publication and the slot
+  walhook token create --tenant acme a token for that tenant's API calls
+  walhook run                        follow the log and deliver
+
+Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
+`walhook help COMMAND` has examples of each.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Setup(setup::Args),
+    Teardown(teardown::Args),
+    #[command(subcommand)]
+    Token(token::Command),
+    Listen(listen::Args),
+    Status(status::Args),
+}
+
+/// Whether what was asked holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Holds,
+    DoesNotHold,
+}
+
+impl Outcome {
+    pub fn of(holds: bool) -> Self {
+        match holds {
+            true => Outcome::Holds,
+            false => Outcome::DoesNotHold,
+        }
+    }
+}
+
+/// What was asked for cannot be understood or makes no sense as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+const BAD_USAGE: u8 = 2;
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => {
+            // Help and version come this way too, to standard output and with code 0.
+            let printed = shown.print();
+            return match (shown.exit_code(), printed) {
+                (0, Ok(())) => ExitCode::SUCCESS,
+                _ => ExitCode::from(BAD_USAGE),
+            };
+        }
+    };
+    let log_format = cli.log_format;
+    telemetry::install(log_format);
+    match execute(cli) {
+        Ok(Outcome::Holds) => ExitCode::SUCCESS,
+        Ok(Outcome::DoesNotHold) => ExitCode::FAILURE,
+        Err(error) => {
+            match log_format {
+                LogFormat::Text => eprintln!("walhook: {}", chain(&error)),
+                LogFormat::Json => tracing::error!("{}", chain(&error)),
+            }
+            let usage = error
+                .chain()
+                .any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>());
+            match usage {
+                true => ExitCode::from(BAD_USAGE),
+                false => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let config = || load(cli.config.as_deref());
+    runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => Box::pin(run::run(args, config()?)).await,
+            Command::Check(args) => Box::pin(check::run(args, &config()?)).await,
+            Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
+            Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
+            Command::Token(command) => Box::pin(token::run(command, &config()?)).await,
+            Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
+            Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
+        }
+    })
+}
+
+/// The configuration: the named file, else `walhook.toml` where there is one, else the
+/// environment alone.
+fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    const USUAL: &str = "walhook.toml";
+    let usual = || Path::new(USUAL).exists().then_some(Path::new(USUAL));
+    Config::load(named.or_else(usual))
+}
+
+/// The source's connection settings.
+fn source(config: &Config) -> anyhow::Result<ConnInfo> {
+    let url = config.source.url.expose_secret();
+    if url.is_empty() && std::env::var_os("PGHOST").is_none() {
+        let message = "source.url is not set: write it in walhook.toml, as in \
+            url = \"postgres://walhook@db/app\" under [source], or set WALHOOK_SOURCE__URL";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    ConnInfo::parse(url).context("read source.url")
+}
+
+async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
+    conninfo
+        .connect(&format!("walhook {command}"))
+        .await
+        .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
+}
+
+/// The rules of the configuration; a configuration without any is refused, because
+/// there is nothing to watch.
+fn rules(config: &Config) -> anyhow::Result<RuleSet> {
+    let rules = config.rules()?;
+    if rules.is_empty() {
+        let message = "the configuration has no [[events]]: write a rule, or include a file of rules, \
+            as in include = [\"events/payments.toml\"]";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    Ok(rules)
+}
+
+/// An error and its causes on one line. A cause that the text before it already
+/// tells is left out.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Writes to standard output. A reader that has left (`walhook status | head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to standard output"),
+    }
+}
+
+/// Prints a value as indented JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for arguments in [
+            ["walhook", "--config", "a.toml", "status"],
+            ["walhook", "status", "--config", "a.toml"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.config.as_deref(), Some(Path::new("a.toml")));
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = anyhow::anyhow!("connection refused");
+        let error = cause
+            .context("reach db: connection refused")
+            .context("start");
+        assert_eq!(chain(&error), "start: reach db: connection refused");
+    }
+}

@@ -162,6 +162,16 @@ impl Breaker {
         }
     }
 
+    /// How much longer nothing is sent; none when an attempt might be admitted.
+    pub fn open_for(&self, now: Instant) -> Option<Duration> {
+        match self.phase {
+            Phase::Open { until } => until
+                .checked_duration_since(now)
+                .filter(|wait| !wait.is_zero()),
+            Phase::Closed(_) | Phase::HalfOpen => None,
+        }
+    }
+
     pub fn state(&self) -> BreakerState {
         match self.phase {
             Phase::Closed(_) => BreakerState::Closed,

@@ -1,4 +1,132 @@
 //! Delivers events: hand-off, lanes, signature, attempt, result, retry.
+//!
+//! A delivery enters by the enqueuer's hand-off or by the [`claimer`], waits in its
+//! endpoint's lane in the [`dispatcher`], is sent by [`attempt`], judged by [`state`]
+//! and written down by the [`recorder`].
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::duration::HumanDuration;
+use crate::event::{DeliveryId, EventId, SubscriptionId};
+use crate::subscription::Format;
+
+pub mod attempt;
 pub mod breaker;
+pub mod claimer;
+pub mod client;
+pub mod cloud_event;
+pub mod dispatcher;
+pub mod instance;
+pub mod lanes;
+pub mod listing;
+pub mod manual;
+pub mod partitions;
+pub mod pruner;
+pub mod recorder;
+pub mod replay;
 pub mod signature;
+pub mod state;
+pub mod verification;
+
+/// `[delivery]`: how much is sent at once, and what becomes of what fails.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeliveryConfig {
+    /// Requests in flight, all endpoints together.
+    pub concurrency: usize,
+    /// Requests in flight to one endpoint.
+    pub endpoint_concurrency: usize,
+    /// Requests that have run for longer than a second: they leave `concurrency` for
+    /// a budget of their own, so that hanging endpoints do not use it up.
+    pub slow_concurrency: usize,
+    /// The whole exchange, the response's body included.
+    pub timeout: HumanDuration,
+    /// Delays before the second, third … attempt. After the last a delivery has failed.
+    pub retry_schedule: Vec<HumanDuration>,
+    /// Bytes of a body above which it is parked instead of sent.
+    pub max_body: usize,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        let minutes = |minutes: u64| HumanDuration::from_secs(minutes * 60);
+        DeliveryConfig {
+            concurrency: 512,
+            endpoint_concurrency: 32,
+            slow_concurrency: 1024,
+            timeout: HumanDuration::from_secs(15),
+            retry_schedule: vec![
+                HumanDuration::from_secs(5),
+                minutes(5),
+                minutes(30),
+                minutes(2 * 60),
+                minutes(5 * 60),
+                minutes(10 * 60),
+                minutes(14 * 60),
+                minutes(20 * 60),
+                minutes(24 * 60),
+            ],
+            max_body: 256 * 1024,
+        }
+    }
+}
+
+impl DeliveryConfig {
+    /// How long a claimed delivery is ours: time to wait in its lane and to be sent.
+    pub fn lease(&self) -> Duration {
+        self.timeout.0 * 2 + UNSENT_LIMIT
+    }
+}
+
+/// A delivery that has waited in memory for this long goes back to the store, where
+/// any instance may claim it.
+pub const UNSENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// A delivery in this process's hands.
+#[derive(Clone)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub event_id: EventId,
+    pub subscription_id: SubscriptionId,
+    pub event_type: Arc<str>,
+    pub format: Format,
+    /// The event's bytes, shared by its deliveries.
+    pub body: Bytes,
+    /// Attempts made so far.
+    pub attempts: u32,
+    pub occurred_at: Timestamp,
+    pub queued_at: Instant,
+    pub hold: Hold,
+}
+
+/// By what right a delivery is in memory; its result is refused once the right is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The delivery's row names this instance as its owner: the fast path.
+    Owned,
+    /// Claimed from the schedule, under a lease.
+    Leased,
+}
+
+/// Why a delivery is kept without being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkedReason {
+    /// Its subscription is disabled.
+    Disabled,
+    /// Its body is larger than `delivery.max_body`.
+    Oversized,
+}
+
+impl ParkedReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParkedReason::Disabled => "disabled",
+            ParkedReason::Oversized => "oversized",
+        }
+    }
+}

@@ -77,11 +77,16 @@ impl Partitions {
     ) -> anyhow::Result<()> {
         let missing: HashSet<Day> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            ids.map(Day::of_id).filter(|day| !known.contains(day)).collect()
+            ids.map(Day::of_id)
+                .filter(|day| !known.contains(day))
+                .collect()
         };
         for day in missing {
             create(client, day).await?;
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
+            self.known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(day);
         }
         Ok(())
     }
@@ -109,7 +114,10 @@ async fn create(client: &Client, day: Day) -> anyhow::Result<()> {
     sql.push_str("commit;");
     let created = client.batch_execute(&sql).await;
     if created.is_err() {
-        client.batch_execute("rollback").await.context("roll back")?;
+        client
+            .batch_execute("rollback")
+            .await
+            .context("roll back")?;
     }
     created.with_context(|| format!("create the partitions of day {}", day.suffix()))
 }
@@ -117,7 +125,10 @@ async fn create(client: &Client, day: Day) -> anyhow::Result<()> {
 /// The days that exist, oldest first.
 pub async fn existing(client: &Client) -> anyhow::Result<Vec<Day>> {
     let rows = client
-        .query(include_str!("../../sql/queries/list_day_partitions.sql"), &[])
+        .query(
+            include_str!("../../sql/queries/list_day_partitions.sql"),
+            &[],
+        )
         .await
         .context("list the day partitions")?;
     let suffixes = rows.iter().map(|row| row.get::<_, String>(0));
@@ -129,7 +140,10 @@ pub async fn existing(client: &Client) -> anyhow::Result<Vec<Day>> {
 pub async fn drop_day(client: &Client, day: Day) -> anyhow::Result<bool> {
     let (from, to) = (day.floor(), day.next().floor());
     let pending: bool = client
-        .query_one(include_str!("../../sql/queries/day_has_pending.sql"), &[&from, &to])
+        .query_one(
+            include_str!("../../sql/queries/day_has_pending.sql"),
+            &[&from, &to],
+        )
         .await
         .context("look for pending deliveries of a day")?
         .get(0);
@@ -146,7 +160,10 @@ pub async fn drop_day(client: &Client, day: Day) -> anyhow::Result<bool> {
     sql.push_str("commit;");
     let dropped = client.batch_execute(&sql).await;
     if dropped.is_err() {
-        client.batch_execute("rollback").await.context("roll back")?;
+        client
+            .batch_execute("rollback")
+            .await
+            .context("roll back")?;
     }
     dropped.with_context(|| format!("drop the partitions of day {}", day.suffix()))?;
     Ok(true)

@@ -6,9 +6,26 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::lsn::Lsn;
 
+mod check;
 pub mod condition;
+mod expression;
 pub mod file;
+pub mod filter;
+mod mapper;
+mod number;
 pub mod payload;
+mod row;
+mod rules;
+mod scope;
+mod table_name;
+#[cfg(test)]
+mod tests;
+
+pub use check::{ColumnDescription, TableDescription};
+pub use filter::{Filter, FilterError};
+pub use mapper::Mapper;
+pub use rules::RuleSet;
+pub use table_name::TableName;
 
 /// What one rule made of one change.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! The decoder of a session's stream: one message in, its events out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,16 +15,17 @@ use crate::lsn::Lsn;
 
 /// Decodes the messages of one session in their order. A new session needs a new
 /// decoder: the server describes every relation again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Decoder {
-    /// As the session last described them.
-    relations: HashMap<u32, Arc<Relation>>,
+    /// As the session last described them. A B-tree, as it is read for every change:
+    /// among the few relations of a publication that is faster than hashing.
+    relations: BTreeMap<u32, Arc<Relation>>,
     /// Domains over built-in types, to those types (`Y`).
     base_types: HashMap<u32, u32>,
     open: Option<OpenTransaction>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OpenTransaction {
     header: TransactionHeader,
     next_ordinal: u64,
@@ -228,12 +229,9 @@ impl Decoder {
         out: &mut Vec<StreamEvent>,
     ) -> Result<(), DecodeError> {
         let message = MessageKind::Truncate;
+        let lsn = self.place(wal_start);
         let Some(open) = &mut self.open else {
             return Err(DecodeError::OutsideTransaction { message });
-        };
-        let lsn = match wal_start {
-            Lsn::ZERO => open.header.commit_lsn,
-            lsn => lsn,
         };
         let mut reader = Reader::behind_tag(message, payload);
         let count = reader.count32()?;

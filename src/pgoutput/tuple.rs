@@ -55,13 +55,18 @@ pub(super) fn read(reader: &mut Reader<'_>, relation: &Relation) -> Result<Tuple
     }
     let mut tuple = Vec::with_capacity(count);
     for _ in 0..count {
+        if let Some(text) = reader.text() {
+            tuple.push(TupleValue::Text(text));
+            continue;
+        }
         tuple.push(match reader.u8()? {
+            b'n' => TupleValue::Null,
+            b'u' => TupleValue::UnchangedToast,
+            // A text that did not fit; said by what fails of it.
             b't' => {
                 let length = reader.count32()?;
                 TupleValue::Text(reader.bytes(length)?)
             }
-            b'n' => TupleValue::Null,
-            b'u' => TupleValue::UnchangedToast,
             b'b' => return Err(reader.malformed(Fault::BinaryColumn)),
             other => return Err(reader.unexpected(other, "a column's format (n, u or t)")),
         });

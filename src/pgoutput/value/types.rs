@@ -5,18 +5,26 @@ pub(super) const BYTEA: u32 = 17;
 pub(super) const INT8: u32 = 20;
 pub(super) const INT2: u32 = 21;
 pub(super) const INT4: u32 = 23;
+pub(super) const TEXT: u32 = 25;
 pub(super) const OID: u32 = 26;
 pub(super) const JSON: u32 = 114;
 pub(super) const FLOAT4: u32 = 700;
 pub(super) const FLOAT8: u32 = 701;
+pub(super) const BPCHAR: u32 = 1042;
+pub(super) const VARCHAR: u32 = 1043;
+pub(super) const DATE: u32 = 1082;
 pub(super) const TIMESTAMP: u32 = 1114;
 pub(super) const TIMESTAMPTZ: u32 = 1184;
 pub(super) const NUMERIC: u32 = 1700;
+pub(super) const UUID: u32 = 2950;
 pub(super) const JSONB: u32 = 3802;
 
-/// Name, oid and its array's oid, from PostgreSQL's `pg_type.dat`: oids below 16384
-/// are fixed for ever. Without `box`, the one type whose arrays are not separated
-/// by commas, and without the vectors, which are no array literals.
+/// `FirstNormalObjectId`: from here on oids are the users'.
+const FIRST_USER_OID: u32 = 16_384;
+
+/// Name, oid and its array's oid, from PostgreSQL's `pg_type.dat`: what is below
+/// [`FIRST_USER_OID`] is fixed for ever. Without `box`, the one type whose arrays are
+/// not separated by commas, and without the vectors, which are no array literals.
 const BUILT_IN: [(&str, u32, u32); 42] = [
     ("bool", BOOL, 1000),
     ("bytea", BYTEA, 1001),
@@ -25,7 +33,7 @@ const BUILT_IN: [(&str, u32, u32); 42] = [
     ("int8", INT8, 1016),
     ("int2", INT2, 1005),
     ("int4", INT4, 1007),
-    ("text", 25, 1009),
+    ("text", TEXT, 1009),
     ("oid", OID, 1028),
     ("xid", 28, 1011),
     ("json", JSON, 199),
@@ -37,9 +45,9 @@ const BUILT_IN: [(&str, u32, u32); 42] = [
     ("money", 790, 791),
     ("macaddr", 829, 1040),
     ("inet", 869, 1041),
-    ("bpchar", 1042, 1014),
-    ("varchar", 1043, 1015),
-    ("date", 1082, 1182),
+    ("bpchar", BPCHAR, 1014),
+    ("varchar", VARCHAR, 1015),
+    ("date", DATE, 1182),
     ("time", 1083, 1183),
     ("timestamp", TIMESTAMP, 1115),
     ("timestamptz", TIMESTAMPTZ, 1185),
@@ -48,7 +56,7 @@ const BUILT_IN: [(&str, u32, u32); 42] = [
     ("bit", 1560, 1561),
     ("varbit", 1562, 1563),
     ("numeric", NUMERIC, 1231),
-    ("uuid", 2950, 2951),
+    ("uuid", UUID, 2951),
     ("pg_lsn", 3220, 3221),
     ("tsvector", 3614, 3643),
     ("jsonb", JSONB, 3807),
@@ -64,6 +72,9 @@ const BUILT_IN: [(&str, u32, u32); 42] = [
 
 /// The type of an array's elements; `None` where the type is not a known array.
 pub(super) fn element_of(type_oid: u32) -> Option<u32> {
+    if type_oid >= FIRST_USER_OID {
+        return None;
+    }
     BUILT_IN
         .iter()
         .find(|(_, _, array)| *array == type_oid)

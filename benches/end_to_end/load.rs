@@ -1,0 +1,211 @@
+//! The phases: what one can reach without walhook, how many it sustains, and how
+//! late each event is at a steady rate.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, Statement};
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::{TENANTS, connect, tenant};
+use crate::receiver::Log;
+
+/// Rows of one commit while throughput is measured.
+pub const ROWS_PER_COMMIT: u64 = 100;
+
+/// After the last commit, everything must have arrived by then.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// What walhook sends for a row of the bench, the row's number aside.
+const SAMPLE_BODY: &str = r#"{"id":"evt_019ab0c2-1f7b-7c3e-9d57-b7d6f3a1c0de","type":"payment.received","timestamp":"2026-11-23T12:00:00.123456Z","tenant_id":"tenant-042","sequence":"00000000016B3748-0000000003","data":{"number":1234567,"tenant_id":"tenant-042","invoice_id":"inv-001234567","customer_id":"cus-00004567","amount":1234.56,"currency":"EUR","status":"succeeded","method":"card","reference":"order 001234567","created_at":"2026-11-23T12:00:00.123456Z"}}"#;
+
+const INSERT: &str = "
+insert into payments (id, tenant_id, invoice_id, customer_id, amount, currency, status, method, reference)
+select id, tenant, 'inv-' || lpad(id::text, 9, '0'), 'cus-' || lpad((id % 10000)::text, 8, '0'),
+    (id % 1000000)::numeric / 100, 'EUR', 'succeeded', 'card', 'order ' || lpad(id::text, 9, '0')
+from unnest($1::bigint[], $2::text[]) as row (id, tenant)";
+
+/// Requests a second of a bare POST loop on the same body and receiver.
+#[derive(serde::Serialize)]
+pub struct Ceiling {
+    pub in_flight: usize,
+    pub requests_per_second: f64,
+}
+
+pub async fn ceiling(
+    endpoints: &[SocketAddr],
+    log: &Log,
+    duration: Duration,
+) -> anyhow::Result<Vec<Ceiling>> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .build()?;
+    let mut results = Vec::new();
+    for in_flight in [16, 64, 256] {
+        let before = log.requests();
+        let start = Instant::now();
+        let mut tasks = JoinSet::new();
+        for worker in 0..in_flight {
+            let client = client.clone();
+            let endpoints = endpoints.to_vec();
+            tasks.spawn(async move {
+                for turn in 0.. {
+                    if start.elapsed() >= duration {
+                        break;
+                    }
+                    let endpoint = endpoints[(worker + turn * in_flight) % endpoints.len()];
+                    let request = client.post(format!("http://{endpoint}/ceiling"));
+                    let request = request.header("content-type", "application/json");
+                    request.body(SAMPLE_BODY).send().await?.bytes().await?;
+                }
+                Ok::<(), reqwest::Error>(())
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended?.context("POST without walhook")?;
+        }
+        let requests = log.requests() - before;
+        results.push(Ceiling {
+            in_flight,
+            requests_per_second: requests as f64 / start.elapsed().as_secs_f64(),
+        });
+    }
+    Ok(results)
+}
+
+/// Rows committed so far and the next row's number, shared by the writers.
+#[derive(Default)]
+pub struct Rows {
+    next: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl Rows {
+    /// The number that the next row will have.
+    pub fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection of the application.
+struct Writer {
+    client: Client,
+    insert: Statement,
+    rows: Arc<Rows>,
+}
+
+impl Writer {
+    async fn connect(url: &str, rows: &Arc<Rows>) -> anyhow::Result<Self> {
+        let client = connect(url, "load").await?;
+        let insert = client.prepare(INSERT).await?;
+        Ok(Writer {
+            client,
+            insert,
+            rows: Arc::clone(rows),
+        })
+    }
+
+    /// Commits the rows numbered `first` and on, each of another tenant.
+    async fn commit(&self, first: u64, count: u64) -> anyhow::Result<()> {
+        let numbers = first..first + count;
+        let ids: Vec<i64> = numbers.clone().map(|id| id as i64).collect();
+        let tenants: Vec<String> = numbers.map(|id| tenant(id as usize % TENANTS)).collect();
+        self.client.execute(&self.insert, &[&ids, &tenants]).await?;
+        self.rows.committed.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Two writers, as fast as they can, that stay at most `lead` rows ahead of what has
+/// been received. They finish their commits and end at `stop`.
+pub async fn write_ahead(
+    url: &str,
+    rows: &Arc<Rows>,
+    log: &Arc<Log>,
+    lead: u64,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    let mut writers = JoinSet::new();
+    for _ in 0..2 {
+        let writer = Writer::connect(url, rows).await?;
+        let log = Arc::clone(log);
+        let stop = stop.clone();
+        writers.spawn(async move {
+            while !stop.is_cancelled() {
+                // What is being written counts as written, or two writers would overshoot.
+                if writer.rows.next() >= log.distinct() + lead {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                let next = &writer.rows.next;
+                let first = next.fetch_add(ROWS_PER_COMMIT, Ordering::Relaxed);
+                writer.commit(first, ROWS_PER_COMMIT).await?;
+            }
+            Ok(())
+        });
+    }
+    Ok(writers)
+}
+
+/// Commits of one row each at `per_second`, by the clock: a commit that is late delays
+/// no other, and every one is made. Answers when each was due, in Unix microseconds.
+pub async fn write_steadily(
+    url: &str,
+    rows: &Arc<Rows>,
+    per_second: u64,
+    duration: Duration,
+) -> anyhow::Result<Vec<i64>> {
+    // So many that commits of 30 ms each, on a slow disk, still keep the rate.
+    let connections = (per_second * 30 / 1000).clamp(16, 150);
+    let count = per_second * duration.as_secs();
+    let first = rows.next.fetch_add(count, Ordering::Relaxed);
+    let mut writers = Vec::new();
+    for _ in 0..connections {
+        writers.push(Writer::connect(url, rows).await?);
+    }
+    let period = Duration::from_secs(1) / u32::try_from(per_second)?;
+    // A moment ahead, so that the first commits are not late.
+    let start = tokio::time::Instant::now() + Duration::from_millis(100);
+    let start_wall = Timestamp::now().as_microsecond() + 100_000;
+    let mut tasks = JoinSet::new();
+    for (number, writer) in (0..).zip(writers) {
+        tasks.spawn(async move {
+            for index in (number..count).step_by(connections as usize) {
+                tokio::time::sleep_until(start + period * index as u32).await;
+                writer.commit(first + index, 1).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    let due = |index| start_wall + (period.as_nanos() * u128::from(index) / 1000) as i64;
+    Ok((0..count).map(due).collect())
+}
+
+/// Waits until every committed row has arrived.
+pub async fn drained(rows: &Rows, log: &Log) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DRAIN;
+    while log.distinct() < rows.committed() {
+        ensure!(
+            Instant::now() < deadline,
+            "{} of {} committed rows had not arrived {} s after the last commit",
+            rows.committed() - log.distinct(),
+            rows.committed(),
+            DRAIN.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}

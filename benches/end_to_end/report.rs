@@ -1,0 +1,160 @@
+//! What was measured, as a table for people and a line of JSON for programs.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::load::{Ceiling, ROWS_PER_COMMIT};
+
+#[derive(Serialize)]
+pub struct Report {
+    pub machine: Machine,
+    pub ceiling: Vec<Ceiling>,
+    pub steady: Vec<Steady>,
+    pub throughput: Throughput,
+    pub peak_rss_mib: f64,
+}
+
+/// Figures of a shared machine mean little without its load.
+#[derive(Serialize)]
+pub struct Machine {
+    pub cores: usize,
+    /// Runnable tasks over the last minute, before the bench began.
+    pub load_before: String,
+    /// What the server's directory stands on: on `tmpfs` fsync costs nothing.
+    pub file_system: String,
+}
+
+#[derive(Serialize)]
+pub struct Steady {
+    pub per_second: u64,
+    /// Of the commits; below `per_second` the source could not keep up.
+    pub achieved_per_second: f64,
+    /// From the commit's timestamp, before it is flushed, to the receiver.
+    pub from_commit: Latency,
+    /// From when the commit was due, its own duration included.
+    pub from_due: Latency,
+    pub duplicates: u64,
+    pub peak_rss_mib: f64,
+}
+
+#[derive(Serialize)]
+pub struct Throughput {
+    pub seconds: f64,
+    pub deliveries_per_second: f64,
+    /// Under a lead that is kept full: how long the queue is, not how fast.
+    pub from_commit: Latency,
+    pub cpu_microseconds: BTreeMap<String, f64>,
+    pub wal_bytes: f64,
+    pub duplicates: u64,
+}
+
+/// In milliseconds.
+#[derive(Serialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+impl Latency {
+    /// Of latencies in microseconds.
+    pub fn of(latencies: impl Iterator<Item = i64>) -> Self {
+        let mut sorted: Vec<i64> = latencies.collect();
+        sorted.sort_unstable();
+        let quantile = |share: f64| {
+            let rank = (sorted.len() as f64 * share).ceil() as usize;
+            let latency = sorted.get(rank.saturating_sub(1));
+            latency.copied().unwrap_or_default() as f64 / 1e3
+        };
+        Latency {
+            p50: quantile(0.5),
+            p95: quantile(0.95),
+            p99: quantile(0.99),
+            max: quantile(1.0),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "p50 {:.1} · p95 {:.1} · p99 {:.1} · max {:.1} ms",
+            self.p50, self.p95, self.p99, self.max
+        )
+    }
+}
+
+pub fn machine() -> Machine {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let file_system = Command::new("stat")
+        .args(["--file-system", "--format=%T"])
+        .arg(std::env::temp_dir())
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    Machine {
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        load_before: load.split(' ').next().unwrap_or_default().to_owned(),
+        file_system: file_system.unwrap_or_default(),
+    }
+}
+
+impl Report {
+    pub fn print(&self) -> anyhow::Result<()> {
+        let Machine {
+            cores,
+            load_before,
+            file_system,
+        } = &self.machine;
+        println!("{cores} cores, load {load_before} before, {file_system}, fsync on");
+
+        println!("\nceiling: bare POST loop, same body and receiver");
+        for Ceiling {
+            in_flight,
+            requests_per_second,
+        } in &self.ceiling
+        {
+            println!("  {in_flight:>4} in flight    {requests_per_second:>9.0} requests/s");
+        }
+        let best = self
+            .ceiling
+            .iter()
+            .map(|ceiling| ceiling.requests_per_second)
+            .fold(0.0, f64::max);
+
+        for steady in &self.steady {
+            println!(
+                "\nlatency at {} single-row commits/s ({:.0} achieved)",
+                steady.per_second, steady.achieved_per_second
+            );
+            println!("  commit → received  {}", steady.from_commit.text());
+            println!("  due → received     {}", steady.from_due.text());
+            println!("  duplicates         {}", steady.duplicates);
+            println!("  walhook's peak RSS {:.1} MiB", steady.peak_rss_mib);
+        }
+
+        let throughput = &self.throughput;
+        println!(
+            "\nthroughput over {:.0} s, {ROWS_PER_COMMIT} rows a commit",
+            throughput.seconds
+        );
+        println!(
+            "  deliveries         {:.0}/s, {:.2} of the ceiling",
+            throughput.deliveries_per_second,
+            throughput.deliveries_per_second / best
+        );
+        println!("  commit → received  {}", throughput.from_commit.text());
+        println!("  duplicates         {}", throughput.duplicates);
+        println!("  WAL a delivery     {:.0} bytes", throughput.wal_bytes);
+        println!("  CPU a delivery");
+        for (name, microseconds) in &throughput.cpu_microseconds {
+            // Backends that did nothing are noise.
+            if *microseconds >= 0.05 {
+                println!("    {name:<34} {microseconds:>6.1} µs");
+            }
+        }
+        println!("  walhook's peak RSS {:.1} MiB\n", self.peak_rss_mib);
+        println!("{}", serde_json::to_string(self)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+-- Moves what a dead instance owned into the schedule: a range scan of the primary key
+-- from its low water on. Answers how many rows it moved.
+with orphan as materialized (
+    select id, subscription_id, tenant_id, event_type
+    from webhook_deliveries
+    where id >= $2 and owner = $1
+    order by id
+    limit 1000
+),
+disowned as (
+    update webhook_deliveries d
+    set owner = null, next_attempt_at = now()
+    from orphan o
+    where d.id = o.id and d.owner = $1
+    returning d.id, d.subscription_id, d.tenant_id, d.event_type
+)
+insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+select id, subscription_id, tenant_id, event_type, 'pending', now()
+from disowned
+on conflict (delivery_id) do nothing

@@ -1,0 +1,1 @@
+delete from replication_progress where slot = $1

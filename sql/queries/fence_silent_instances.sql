@@ -1,0 +1,4 @@
+-- Waits for an enqueue of a silent instance that is still running: it holds the row.
+update instances
+set fenced_at = now()
+where id <> $1 and fenced_at is null and heartbeat_at < now() - make_interval(secs => $2)

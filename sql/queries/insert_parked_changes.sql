@@ -1,0 +1,4 @@
+insert into parked_changes (commit_lsn, ordinal, rule, relation, reason, detail)
+select *
+from unnest($1::pg_lsn[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::text[])
+on conflict do nothing

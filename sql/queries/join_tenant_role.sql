@@ -1,0 +1,1 @@
+grant walhook_tenant to current_user

@@ -1,0 +1,1 @@
+listen walhook_subscriptions; listen walhook_schedule

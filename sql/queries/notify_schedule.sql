@@ -1,0 +1,1 @@
+select pg_notify('walhook_schedule', $1)

@@ -1,0 +1,66 @@
+-- One statement for a batch of results. A result counts only where its delivery is
+-- still ours: owned by this instance, or leased to it in the schedule. Everything that
+-- follows is carried through `recorded`, so that no two batches are joined by scanning.
+with result as materialized (
+    select *
+    from unnest(
+        $2::uuid[], $3::bool[], $4::text[], $5::text[], $6::int4[], $7::int2[], $8::text[],
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::int4[], $13::text[],
+        $14::text[]
+    ) as r (id, leased, status, parked_reason, attempts, http_status, error, due_at,
+        delivered_at, started_at, duration_ms, error_class, response_excerpt)
+),
+ours as (
+    select r.*
+    from result r
+    where not r.leased
+    union all
+    select r.*
+    from result r
+    join delivery_schedule s on s.delivery_id = r.id
+    where r.leased and s.lease_owner = $1
+),
+recorded as (
+    update webhook_deliveries d
+    set status = case when r.status = 'parked' then 'pending' else r.status end,
+        attempts = r.attempts,
+        last_http_status = coalesce(r.http_status, d.last_http_status),
+        last_error = case when r.status = 'delivered' then null else coalesce(r.error, d.last_error) end,
+        next_attempt_at = case when r.status = 'pending' then r.due_at end,
+        delivered_at = r.delivered_at,
+        owner = null
+    from ours r
+    where d.id = r.id
+        and d.status = 'pending'
+        and (r.leased or d.owner = $1)
+    returning d.id, d.subscription_id, d.tenant_id, d.event_type, r.leased, r.status,
+        r.parked_reason, r.attempts, r.http_status, r.error, r.due_at, r.started_at,
+        r.duration_ms, r.error_class, r.response_excerpt
+),
+freed as (
+    delete from delivery_schedule s
+    using recorded x
+    where x.leased and x.status in ('delivered', 'cancelled') and s.delivery_id = x.id
+),
+kept as (
+    insert into delivery_schedule
+        (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at)
+    select id, subscription_id, tenant_id, event_type, status, parked_reason,
+        coalesce(due_at, now())
+    from recorded
+    where status in ('pending', 'parked', 'failed')
+    on conflict (delivery_id) do update
+    set status = excluded.status, parked_reason = excluded.parked_reason,
+        due_at = excluded.due_at, lease_owner = null
+),
+attempted as (
+    insert into webhook_attempts
+        (delivery_id, number, tenant_id, started_at, duration_ms, http_status, error_class,
+            error, response_excerpt)
+    select id, attempts, tenant_id, started_at, duration_ms, http_status, error_class, error,
+        response_excerpt
+    from recorded
+    where started_at is not null
+    on conflict do nothing
+)
+select id from recorded

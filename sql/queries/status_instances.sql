@@ -1,0 +1,10 @@
+select
+    id,
+    hostname,
+    version,
+    roles,
+    extract(epoch from now() - started_at)::float8 as up_seconds,
+    extract(epoch from now() - heartbeat_at)::float8 as silent_seconds
+from instances
+where fenced_at is null and heartbeat_at > now() - interval '1 hour'
+order by started_at

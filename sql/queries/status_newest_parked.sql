@@ -1,0 +1,11 @@
+select
+    commit_lsn,
+    ordinal,
+    rule,
+    relation,
+    reason,
+    detail,
+    extract(epoch from now() - parked_at)::float8 as age_seconds
+from parked_changes
+order by parked_at desc, commit_lsn desc, ordinal desc
+limit 5

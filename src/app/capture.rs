@@ -1,0 +1,184 @@
+//! Takes the slot, streams, enqueues and acknowledges; begins again after every
+//! fault that time may mend, and stands by while another instance holds the slot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{CaptureState, Health};
+use crate::backoff::Backoff;
+use crate::cli::catalog;
+use crate::config::Config;
+use crate::conninfo::ConnInfo;
+use crate::enqueuer::Enqueuer;
+use crate::mapping::{Mapper, RuleSet};
+use crate::metrics::METRICS;
+use crate::replication::{self, Gap, RecordedProgress, ReplicationError, WalStream, slot};
+
+pub(super) struct Capture {
+    pub(super) source: ConnInfo,
+    pub(super) config: Config,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) health: Arc<Health>,
+    pub(super) enqueuer: Enqueuer,
+}
+
+/// How often a stand-by asks for the slot: well below the 10 s of a take-over.
+const STAND_BY: Duration = Duration::from_secs(1);
+
+/// Why a session ended that cannot simply be begun again.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    #[error(transparent)]
+    Gap(#[from] Gap),
+    /// Of the configuration, or of what was found in the log.
+    #[error(transparent)]
+    Final(anyhow::Error),
+    /// Of the store: it may come back.
+    #[error(transparent)]
+    Store(#[from] anyhow::Error),
+}
+
+impl Capture {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut backoff = Backoff::reconnect();
+        let mut standing_by = false;
+        loop {
+            let mut streamed = false;
+            let ended = self.session(&stop, &mut streamed).await;
+            METRICS.leader.set(0);
+            if streamed {
+                backoff.reset();
+                standing_by = false;
+            }
+            let delay = match ended {
+                Ok(()) => return Ok(()),
+                Err(Fault::Replication(ReplicationError::SlotActive { slot, pid })) => {
+                    if !standing_by {
+                        tracing::info!(slot, pid, "another instance holds the slot; standing by");
+                    }
+                    standing_by = true;
+                    self.health.set_capture(CaptureState::Standby);
+                    STAND_BY
+                }
+                Err(fault) if fault.is_transient() => {
+                    let error = format!("{:#}", anyhow::Error::from(fault));
+                    tracing::warn!(error, "capture was interrupted; beginning again");
+                    self.health.set_capture(CaptureState::Failing(error));
+                    METRICS.reconnects.inc();
+                    backoff.next_delay()
+                }
+                Err(fault) => return Err(fault.into()),
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// From taking the slot to losing it. `Ok` means that `stop` was asked for.
+    async fn session(
+        &mut self,
+        stop: &CancellationToken,
+        streamed: &mut bool,
+    ) -> Result<(), Fault> {
+        self.check_rules().await?;
+        let mut stream = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            started = replication::start(&self.source, &self.config.source) => started?,
+        };
+        let ended = self.stream(&mut stream, stop, streamed).await;
+        stream.shutdown().await;
+        ended
+    }
+
+    /// The rules against the tables as they are now: a typo is an error at start.
+    async fn check_rules(&self) -> Result<(), Fault> {
+        let client = self
+            .source
+            .connect("walhook check")
+            .await
+            .map_err(ReplicationError::from)?;
+        let names: Vec<_> = self.rules.tables().cloned().collect();
+        let described = catalog::describe(&client, &names).await?;
+        let described: Vec<_> = described.iter().map(catalog::Table::description).collect();
+        let existing = catalog::list(&client).await?;
+        let errors = self.rules.check(&described, &existing);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::Final(self.config.locate(errors).into()))
+    }
+
+    async fn stream(
+        &mut self,
+        stream: &mut WalStream,
+        stop: &CancellationToken,
+        streamed: &mut bool,
+    ) -> Result<(), Fault> {
+        let (client, leadership) = self.enqueuer.lead().await?;
+        let progress = leadership.progress;
+        let recorded = RecordedProgress {
+            system_identifier: leadership.system_identifier,
+            timeline: leadership.timeline,
+            acknowledged_lsn: progress.acknowledged_lsn,
+            commit_lsn: progress.commit_lsn,
+        };
+        let slot = &self.config.source.slot;
+        let source = self
+            .source
+            .connect("walhook check")
+            .await
+            .map_err(ReplicationError::from)?;
+        let state = slot::inspect(&source, slot).await?;
+        drop(source);
+        slot::verify(Some(&recorded), stream.system(), slot, state.as_ref())?;
+        let system = stream.system().system_identifier;
+        tracing::info!(
+            slot,
+            epoch = leadership.epoch,
+            from = %progress.acknowledged_lsn,
+            "holding the slot: capturing"
+        );
+        METRICS.leader.set(1);
+        self.health.set_capture(CaptureState::Leading);
+        self.health.set_rules_active(true);
+        *streamed = true;
+        let mapper = Mapper::new(Arc::clone(&self.rules), system);
+        let mut session = self.enqueuer.begin(client, &leadership, mapper).await?;
+        loop {
+            let batch = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                batch = stream.next_batch() => batch?,
+            };
+            let durable = session.enqueue(batch).await?;
+            stream.acknowledge(durable);
+        }
+    }
+}
+
+impl Fault {
+    fn is_transient(&self) -> bool {
+        match self {
+            Fault::Replication(error) => error.is_transient(),
+            Fault::Gap(_) | Fault::Final(_) => false,
+            Fault::Store(error) => is_transient(error),
+        }
+    }
+}
+
+/// Whether the store may answer otherwise later: it was unreachable, stopped,
+/// overloaded, or ended our session.
+fn is_transient(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let code = cause.downcast_ref::<tokio_postgres::Error>();
+        code.is_some_and(|error| match error.code() {
+            None => true,
+            Some(code) => matches!(&code.code()[..2], "08" | "53" | "57" | "40" | "55" | "25"),
+        })
+    })
+}

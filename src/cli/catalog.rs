@@ -1,0 +1,246 @@
+//! What the source's catalog says of the tables that rules watch.
+
+use anyhow::Context;
+use tokio_postgres::{Client, Row};
+
+use crate::db::quote_identifier;
+use crate::mapping::{ColumnDescription, TableDescription, TableName};
+use crate::pgoutput::ReplicaIdentity;
+
+/// A table's name for SQL, always quoted: a schema may be called `user`.
+pub fn sql_name(name: &TableName) -> String {
+    format!(
+        "{}.{}",
+        quote_identifier(&name.schema),
+        quote_identifier(&name.name)
+    )
+}
+
+/// A watched table that exists.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub oid: u32,
+    pub storage: Storage,
+    pub columns: Vec<Column>,
+    /// In the key's order; empty where there is none.
+    pub primary_key: Vec<String>,
+    /// The leaf partitions, where the table is partitioned: rows live in them.
+    pub leaves: Vec<Storage>,
+    pub owner: String,
+    /// Whether the role that asks has the owner's rights: a publication needs them.
+    pub owned: bool,
+}
+
+/// What the log's content of a table depends on; a partition has its own.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    pub name: TableName,
+    pub kind: TableKind,
+    /// Neither unlogged nor temporary: only such a table's rows are in the log.
+    pub logged: bool,
+    pub replica_identity: ReplicaIdentity,
+    /// Whether there is a primary key that serves the identity `default`: a
+    /// deferrable one does not.
+    pub primary_index: bool,
+    /// Whether there is the index that the identity `index` names.
+    pub identity_index: bool,
+    /// The columns of the key or index that the identity names.
+    pub identity_columns: Vec<String>,
+}
+
+impl Storage {
+    /// Whether the log can say which row an UPDATE or DELETE met. Where it cannot,
+    /// PostgreSQL refuses both on a published table.
+    pub fn identifies_rows(&self) -> bool {
+        match self.replica_identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Default => self.primary_index,
+            ReplicaIdentity::Index => self.identity_index,
+            ReplicaIdentity::Nothing => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    Ordinary,
+    Partitioned,
+    View,
+    MaterializedView,
+    Foreign,
+}
+
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    pub type_oid: u32,
+    pub type_name: String,
+    pub generated: Generated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generated {
+    No,
+    Stored,
+    /// Computed when it is read (18 and later): it is never in the log.
+    Virtual,
+}
+
+impl Table {
+    pub fn name(&self) -> &TableName {
+        &self.storage.name
+    }
+
+    /// What holds the rows: the table itself, or its leaf partitions.
+    pub fn holders(&self) -> &[Storage] {
+        match self.storage.kind {
+            TableKind::Partitioned => &self.leaves,
+            _ => std::slice::from_ref(&self.storage),
+        }
+    }
+
+    /// The table as the rules see it. A rule that needs old values needs them of every
+    /// partition, and so the weakest identity counts.
+    pub fn description(&self) -> TableDescription {
+        let weakest = self
+            .holders()
+            .iter()
+            .find(|holder| holder.replica_identity != ReplicaIdentity::Full)
+            // Without partitions there is nothing yet that could be weaker.
+            .or(self.holders().first())
+            .unwrap_or(&self.storage);
+        TableDescription {
+            schema: self.name().schema.clone(),
+            name: self.name().name.clone(),
+            columns: self
+                .columns
+                .iter()
+                .map(|column| ColumnDescription {
+                    name: column.name.clone(),
+                    type_oid: column.type_oid,
+                    type_name: column.type_name.clone(),
+                    generated: column.generated != Generated::No,
+                })
+                .collect(),
+            primary_key: self.primary_key.clone(),
+            replica_identity: weakest.replica_identity,
+            identity: weakest.identity_columns.clone(),
+        }
+    }
+}
+
+/// Reads the named tables, in their order. Those that do not exist are left out.
+pub async fn describe(client: &Client, names: &[TableName]) -> anyhow::Result<Vec<Table>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/describe_tables.sql"),
+            &[&schemas, &tables],
+        )
+        .await
+        .context("read the watched tables from the source's catalog")?;
+    let mut described: Vec<Table> = rows.iter().map(table).collect::<anyhow::Result<_>>()?;
+    fill_columns(client, &mut described).await?;
+    fill_leaves(client, &mut described).await?;
+    Ok(described)
+}
+
+fn table(row: &Row) -> anyhow::Result<Table> {
+    Ok(Table {
+        oid: row.get("oid"),
+        storage: storage(row)?,
+        columns: Vec::new(),
+        primary_key: row.get("primary_key"),
+        leaves: Vec::new(),
+        owner: row.get("owner"),
+        owned: row.get("owned"),
+    })
+}
+
+/// The names of the tables that a rule could watch.
+pub async fn list(client: &Client) -> anyhow::Result<Vec<String>> {
+    let rows = client
+        .query(include_str!("../../sql/queries/list_tables.sql"), &[])
+        .await
+        .context("list the source's tables")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<()> {
+    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+    let query = include_str!("../../sql/queries/describe_columns.sql");
+    let rows = client.query(query, &[&oids]).await;
+    let rows = rows.context("read the watched tables' columns")?;
+    for table in tables {
+        table.columns = rows
+            .iter()
+            .filter(|row| row.get::<_, u32>("attrelid") == table.oid)
+            .map(|row| Column {
+                name: row.get("name"),
+                type_oid: row.get("type_oid"),
+                type_name: row.get("type_name"),
+                generated: match row.get("generated") {
+                    "" => Generated::No,
+                    "v" => Generated::Virtual,
+                    _ => Generated::Stored,
+                },
+            })
+            .collect();
+    }
+    Ok(())
+}
+
+async fn fill_leaves(client: &Client, tables: &mut [Table]) -> anyhow::Result<()> {
+    let oids: Vec<u32> = tables
+        .iter()
+        .filter(|table| table.storage.kind == TableKind::Partitioned)
+        .map(|table| table.oid)
+        .collect();
+    if oids.is_empty() {
+        return Ok(());
+    }
+    let query = include_str!("../../sql/queries/describe_leaves.sql");
+    let rows = client.query(query, &[&oids]).await;
+    let rows = rows.context("read the watched tables' partitions")?;
+    for table in tables {
+        table.leaves = rows
+            .iter()
+            .filter(|row| row.get::<_, u32>("root") == table.oid)
+            .map(storage)
+            .collect::<anyhow::Result<_>>()?;
+    }
+    Ok(())
+}
+
+fn storage(row: &Row) -> anyhow::Result<Storage> {
+    let name = TableName {
+        schema: row.get("schema"),
+        name: row.get("name"),
+    };
+    Ok(Storage {
+        kind: match row.get("kind") {
+            "r" => TableKind::Ordinary,
+            "p" => TableKind::Partitioned,
+            "v" => TableKind::View,
+            "m" => TableKind::MaterializedView,
+            "f" => TableKind::Foreign,
+            other => anyhow::bail!("pg_class says that {name} is of the unknown kind `{other}`"),
+        },
+        logged: row.get::<_, &str>("persistence") == "p",
+        replica_identity: match row.get("replica_identity") {
+            "d" => ReplicaIdentity::Default,
+            "n" => ReplicaIdentity::Nothing,
+            "f" => ReplicaIdentity::Full,
+            "i" => ReplicaIdentity::Index,
+            other => anyhow::bail!("pg_class gives {name} the unknown replica identity `{other}`"),
+        },
+        primary_index: row.get("primary_index"),
+        identity_index: row.get("identity_index"),
+        identity_columns: row.get("identity_columns"),
+        name,
+    })
+}

@@ -1,0 +1,232 @@
+//! `walhook check`: what must hold, found without changing anything.
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use tokio_postgres::Client;
+
+use super::catalog::{self, Table};
+use super::progress::{self, Progress};
+use super::publication::{self, Publication};
+use super::{Outcome, chain};
+use crate::config::Config;
+use crate::db::Store;
+use crate::mapping::{RuleSet, TableName};
+use crate::replication::slot::{self, SlotState};
+
+mod finding;
+mod position;
+mod source;
+mod store;
+mod tables;
+
+pub use finding::{Finding, Level, render};
+pub use source::{Role, Server, server};
+pub use store::{StoreRole, role as store_role};
+
+/// Look whether everything that must hold does, without changing anything
+///
+/// Looks at the source's server, its role, the tables and columns that rules name, what
+/// publishing them would break, the publication, the store, the encryption key and the
+/// slot. Each failure comes with the SQL that mends it. What `walhook setup` will make
+/// is listed and is no failure.
+///
+/// Exit code 0: no failure. 1: at least one.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  walhook check
+  walhook check --strict         before `walhook run`: also fails on what setup has yet to make
+  walhook check --json | jq '.findings[] | select(.level == \"failure\")'
+
+Next: `walhook setup`.")]
+pub struct Args {
+    /// Print the findings as JSON.
+    #[arg(long)]
+    json: bool,
+
+    /// Fail also on warnings and on what `walhook setup` has yet to make.
+    #[arg(long)]
+    strict: bool,
+}
+
+pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
+    let findings = findings(config).await?;
+    if args.json {
+        super::print_json(&serde_json::json!({ "findings": findings }))?;
+    } else {
+        super::print(&render(&findings))?;
+    }
+    let stands_against = |finding: &Finding| match finding.level {
+        Level::Ok => false,
+        Level::Setup | Level::Warning => args.strict,
+        Level::Failure => true,
+    };
+    Ok(Outcome::of(!findings.iter().any(stands_against)))
+}
+
+/// Everything that there is to say, in the order in which it should be mended.
+async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let rules = super::rules(config)?;
+    let conninfo = super::source(config)?;
+    let mut findings = Vec::new();
+    let store = match StoreState::read(config).await {
+        Ok(store) => Some(store),
+        Err(error) => {
+            findings.push(Finding::failure("the store cannot be read", chain(&error)));
+            None
+        }
+    };
+    let source = async {
+        let client = super::connect_source(&conninfo, "check").await?;
+        let state = SourceState::read(&client, config, &rules).await?;
+        anyhow::Ok((client, state))
+    };
+    match source.await {
+        Err(error) => findings.insert(
+            0,
+            Finding::failure("the source cannot be read", chain(&error)),
+        ),
+        Ok((client, source)) => {
+            findings.extend(source.preconditions(config, &rules));
+            findings.extend(source.publication(config));
+            let progress = store.as_ref().and_then(|store| store.progress.as_ref());
+            findings
+                .extend(position::findings(&client, &conninfo, config, &source, progress).await);
+        }
+    }
+    if let Some(store) = store {
+        findings.extend(store.preconditions(config));
+    }
+    Ok(findings)
+}
+
+/// What the source is, read once.
+pub struct SourceState {
+    pub server: Server,
+    pub role: Role,
+    /// The watched tables that exist.
+    pub tables: Vec<Table>,
+    /// Every table of the database, to suggest names; read only where one is missing.
+    existing: Vec<String>,
+    pub publication: Option<Publication>,
+    /// The tables that the publication carries and no rule watches.
+    extra: Vec<Table>,
+    pub slot: Option<SlotState>,
+    separate_store: bool,
+}
+
+impl SourceState {
+    pub async fn read(client: &Client, config: &Config, rules: &RuleSet) -> anyhow::Result<Self> {
+        let server = source::server(client).await?;
+        let role = source::role(client).await?;
+        let watched: Vec<TableName> = rules.tables().cloned().collect();
+        let tables = catalog::describe(client, &watched).await?;
+        let existing = match tables.len() == watched.len() {
+            true => Vec::new(),
+            false => catalog::list(client).await?,
+        };
+        let name = &config.source.publication;
+        let publication = publication::inspect(client, name, server.version_number).await?;
+        let extra: Vec<TableName> = publication
+            .iter()
+            .flat_map(|publication| &publication.tables)
+            .map(|table| table.name.clone())
+            .filter(|table| !watched.contains(table))
+            .collect();
+        Ok(SourceState {
+            extra: catalog::describe(client, &extra).await?,
+            slot: slot::inspect(client, &config.source.slot).await?,
+            separate_store: !config.store.url.expose_secret().is_empty(),
+            server,
+            role,
+            tables,
+            existing,
+            publication,
+        })
+    }
+
+    /// What `walhook setup` cannot mend.
+    pub fn preconditions(&self, config: &Config, rules: &RuleSet) -> impl Iterator<Item = Finding> {
+        let active = self
+            .slot
+            .as_ref()
+            .is_some_and(|slot| slot.active_pid.is_some());
+        source::server_findings(
+            &self.server,
+            self.slot.is_some(),
+            active,
+            self.separate_store,
+        )
+        .into_iter()
+        .chain(source::role_findings(&self.role, &self.server))
+        .chain(tables::table_findings(
+            config,
+            rules,
+            &self.tables,
+            &self.existing,
+            self.server.version_number,
+        ))
+    }
+
+    fn publication(&self, config: &Config) -> Vec<Finding> {
+        tables::PublicationCheck {
+            name: &config.source.publication,
+            publication: self.publication.as_ref(),
+            wanted: &self.tables,
+            extra: &self.extra,
+            role: &self.role,
+            server_version: self.server.version_number,
+            started: self.slot.is_some(),
+        }
+        .findings()
+    }
+}
+
+/// What the store is, read once.
+pub struct StoreState {
+    pub store: Store,
+    pub role: StoreRole,
+    /// Every migration of this binary has been applied.
+    pub migrated: bool,
+    /// There are tables, of this release or of one before.
+    pub started: bool,
+    pub progress: Option<Progress>,
+    /// How many subscriptions' secrets the key encrypts.
+    pub subscriptions: i64,
+}
+
+impl StoreState {
+    pub async fn read(config: &Config) -> anyhow::Result<Self> {
+        let store = Store::open(&config.store, &config.source.url)?;
+        let schema = store.schema().to_owned();
+        let client = store
+            .get()
+            .await
+            .with_context(|| format!("reach the store {} (store.url)", store.describe()))?;
+        let role = store::role(&client, &schema).await?;
+        let started = store::has_tables(&client, &schema).await?;
+        let (progress, subscriptions) = match started {
+            false => (None, 0),
+            true => (
+                progress::read(&client, &config.source.slot).await?,
+                store::count_subscriptions(&client).await?,
+            ),
+        };
+        drop(client);
+        Ok(StoreState {
+            migrated: store.is_migrated().await?,
+            store,
+            role,
+            started,
+            progress,
+            subscriptions,
+        })
+    }
+
+    pub fn preconditions(&self, config: &Config) -> impl Iterator<Item = Finding> {
+        let key = &config.security.encryption_key_file;
+        store::store_findings(&self.role, &config.store.schema, self.migrated)
+            .into_iter()
+            .chain([store::key_finding(key, self.subscriptions > 0)])
+    }
+}

@@ -1,0 +1,306 @@
+//! The source: its server's settings and what our role may do there.
+
+use anyhow::Context;
+use tokio_postgres::Client;
+
+use super::finding::Finding;
+use crate::db::quote_identifier;
+
+/// The server's settings that replication depends on.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `server_version_num`: 150018 is 15.18.
+    pub version_number: i32,
+    pub version: String,
+    pub encoding: String,
+    pub database: String,
+    pub in_recovery: bool,
+    pub wal_level: String,
+    pub max_slots: i32,
+    pub slots: i32,
+    pub max_senders: i32,
+    pub senders: i32,
+    /// `max_slot_wal_keep_size` in MB; -1: no limit.
+    pub keep_size_mb: i64,
+    /// 0: never.
+    pub sender_timeout_ms: i64,
+    /// `idle_replication_slot_timeout`, from 18 on; 0: never.
+    pub idle_slot_timeout: Option<i64>,
+    pub synchronous_standbys: bool,
+}
+
+/// The role that reads the log.
+#[derive(Clone, Debug)]
+pub struct Role {
+    pub name: String,
+    pub superuser: bool,
+    pub replication: bool,
+    /// A member of Amazon's `rds_replication`.
+    pub rds_replication: bool,
+    /// CREATE on the database, which a publication's creator needs.
+    pub may_create: bool,
+}
+
+/// 14 is the oldest release that design and protocol have been verified on.
+const OLDEST_VERSION: i32 = 140_000;
+
+pub async fn server(client: &Client) -> anyhow::Result<Server> {
+    let row = client
+        .query_one(include_str!("../../../sql/queries/source_server.sql"), &[])
+        .await
+        .context("read the source's settings")?;
+    Ok(Server {
+        version_number: row.get("version_number"),
+        version: row.get("version"),
+        encoding: row.get("encoding"),
+        database: row.get("database"),
+        in_recovery: row.get("in_recovery"),
+        wal_level: row.get("wal_level"),
+        max_slots: row.get("max_slots"),
+        slots: row.get("slots"),
+        max_senders: row.get("max_senders"),
+        senders: row.get("senders"),
+        keep_size_mb: row.get("keep_size_mb"),
+        sender_timeout_ms: row.get("sender_timeout_ms"),
+        idle_slot_timeout: row.get("idle_slot_timeout"),
+        synchronous_standbys: row.get("synchronous_standbys"),
+    })
+}
+
+pub(super) async fn role(client: &Client) -> anyhow::Result<Role> {
+    let row = client
+        .query_one(include_str!("../../../sql/queries/source_role.sql"), &[])
+        .await
+        .context("read the rights of the source's role")?;
+    Ok(Role {
+        name: row.get("name"),
+        superuser: row.get("superuser"),
+        replication: row.get("replication"),
+        rds_replication: row.get("rds_replication"),
+        may_create: row.get("may_create"),
+    })
+}
+
+impl Role {
+    pub fn may_replicate(&self) -> bool {
+        self.superuser || self.replication || self.rds_replication
+    }
+}
+
+/// What the server's settings mean for walhook. `slot_exists`, `slot_active`: ours
+/// is among those that are counted.
+pub(super) fn server_findings(
+    server: &Server,
+    slot_exists: bool,
+    slot_active: bool,
+    separate_store: bool,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(if server.version_number < OLDEST_VERSION {
+        Finding::failure(
+            format!("the source runs PostgreSQL {}", server.version),
+            "walhook needs 14 or later: upgrade the server",
+        )
+    } else {
+        Finding::ok(format!("the source runs PostgreSQL {}", server.version))
+    });
+    if server.in_recovery {
+        findings.push(Finding::failure(
+            "the source is a standby",
+            "a publication and a slot that survives fail-over are made on the primary: point source.url there",
+        ));
+    }
+    findings.push(if server.wal_level == "logical" {
+        Finding::ok("wal_level is `logical`")
+    } else {
+        Finding::failure(
+            format!("wal_level is `{}`", server.wal_level),
+            "the log must carry logical changes; the setting takes effect after a restart of the server \
+             (on Amazon RDS set rds.logical_replication = 1 in the parameter group, on Cloud SQL \
+             cloudsql.logical_decoding = on)",
+        )
+        .mend("alter system set wal_level = 'logical';")
+    });
+    findings.push(room(
+        "max_replication_slots",
+        "slots",
+        server.max_slots,
+        server.slots,
+        slot_exists,
+    ));
+    findings.push(room(
+        "max_wal_senders",
+        "walsenders",
+        server.max_senders,
+        server.senders,
+        slot_active,
+    ));
+    if server.keep_size_mb < 0 {
+        findings.push(
+            Finding::warning(
+                "max_slot_wal_keep_size is unlimited",
+                "while walhook is down its slot retains the log until the disk is full; with a limit the \
+                 slot is lost first and the application goes on. Choose what your disk can spare",
+            )
+            .mend("alter system set max_slot_wal_keep_size = '64GB';")
+            .mend("select pg_reload_conf();"),
+        );
+    } else {
+        findings.push(Finding::ok(format!(
+            "max_slot_wal_keep_size is {} MB",
+            server.keep_size_mb
+        )));
+    }
+    if server.sender_timeout_ms == 0 {
+        findings.push(
+            Finding::warning(
+                "wal_sender_timeout is 0",
+                "when walhook's machine vanishes, the server never notices, and no other instance can take the slot",
+            )
+            .mend("alter system set wal_sender_timeout = '60s';")
+            .mend("select pg_reload_conf();"),
+        );
+    }
+    if server.idle_slot_timeout.is_some_and(|timeout| timeout > 0) {
+        findings.push(
+            Finding::warning(
+                "idle_replication_slot_timeout is set",
+                "the server invalidates the slot when walhook is down for longer, and what was committed since is lost to it",
+            )
+            .mend("alter system set idle_replication_slot_timeout = 0;")
+            .mend("select pg_reload_conf();"),
+        );
+    }
+    if server.encoding != "UTF8" {
+        findings.push(Finding::warning(
+            format!("the source's encoding is {}", server.encoding),
+            "text that has no place in UTF-8 is parked instead of sent",
+        ));
+    }
+    if server.synchronous_standbys && separate_store {
+        findings.push(Finding::warning(
+            "the source replicates synchronously and the store is elsewhere",
+            "an event can be delivered before its commit is visible to the application",
+        ));
+    }
+    findings
+}
+
+fn room(setting: &str, noun: &str, limit: i32, used: i32, ours_included: bool) -> Finding {
+    if ours_included || used < limit {
+        return Finding::ok(format!("{setting} is {limit}, {used} in use"));
+    }
+    Finding::failure(
+        format!("all {limit} {noun} are in use"),
+        format!("walhook needs one; {setting} takes effect after a restart of the server"),
+    )
+    .mend(format!(
+        "alter system set {setting} = {};",
+        limit.saturating_add(4)
+    ))
+}
+
+pub(super) fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(if role.may_replicate() {
+        Finding::ok(format!(
+            "the role `{}` may read the log of `{}`",
+            role.name, server.database
+        ))
+    } else {
+        Finding::failure(
+            format!("the role `{}` has no right to REPLICATION", role.name),
+            "the log is served to such roles only (on Amazon RDS: grant rds_replication)",
+        )
+        .mend(format!(
+            "alter role {} with replication;",
+            quote_identifier(&role.name)
+        ))
+    });
+    if role.superuser {
+        findings.push(Finding::warning(
+            format!("walhook reads the log as the superuser `{}`", role.name),
+            "it needs no more than LOGIN and REPLICATION: `walhook setup --print-sql` says how to make such a role",
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    fn good() -> Server {
+        Server {
+            version_number: 150_018,
+            version: "15.18".to_owned(),
+            encoding: "UTF8".to_owned(),
+            database: "app".to_owned(),
+            in_recovery: false,
+            wal_level: "logical".to_owned(),
+            max_slots: 10,
+            slots: 3,
+            max_senders: 10,
+            senders: 3,
+            keep_size_mb: 65_536,
+            sender_timeout_ms: 60_000,
+            idle_slot_timeout: None,
+            synchronous_standbys: false,
+        }
+    }
+
+    fn worst(server: &Server) -> Vec<Finding> {
+        let mut findings = server_findings(server, false, false, true);
+        findings.retain(|finding| finding.level != Level::Ok);
+        findings
+    }
+
+    #[test]
+    fn a_good_server_has_nothing_against_it() {
+        assert_eq!(worst(&good()), []);
+    }
+
+    #[test]
+    fn each_setting_that_stands_against_it_is_named() {
+        let cases: [(&str, Level, fn(&mut Server)); 9] = [
+            ("PostgreSQL 13", Level::Failure, |s| {
+                s.version_number = 130_002;
+                s.version = "13.2".to_owned();
+            }),
+            ("wal_level", Level::Failure, |s| {
+                s.wal_level = "replica".to_owned()
+            }),
+            ("standby", Level::Failure, |s| s.in_recovery = true),
+            ("slots are in use", Level::Failure, |s| s.slots = 10),
+            ("walsenders are in use", Level::Failure, |s| s.senders = 10),
+            ("keep_size", Level::Warning, |s| s.keep_size_mb = -1),
+            ("wal_sender_timeout", Level::Warning, |s| {
+                s.sender_timeout_ms = 0
+            }),
+            ("idle_replication_slot", Level::Warning, |s| {
+                s.idle_slot_timeout = Some(60)
+            }),
+            ("synchronously", Level::Warning, |s| {
+                s.synchronous_standbys = true
+            }),
+        ];
+        for (named, level, spoil) in cases {
+            let mut server = good();
+            spoil(&mut server);
+            let findings = worst(&server);
+            assert_eq!(findings.len(), 1, "{named}: {findings:?}");
+            assert_eq!(findings[0].level, level, "{named}");
+            assert!(findings[0].what.contains(named), "{}", findings[0].what);
+        }
+    }
+
+    #[test]
+    fn our_own_slot_needs_no_more_room() {
+        let mut server = good();
+        server.slots = 10;
+        server.senders = 10;
+        let findings = server_findings(&server, true, true, false);
+        assert!(findings.iter().all(|finding| finding.level == Level::Ok));
+    }
+}

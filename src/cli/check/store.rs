@@ -1,0 +1,183 @@
+//! The store: whether our role may keep it, and the key that its secrets need.
+
+use std::path::Path;
+
+use anyhow::Context;
+use tokio_postgres::Client;
+
+use super::finding::Finding;
+use crate::db::quote_identifier;
+use crate::secret::{EncryptionKey, KeyFileError};
+
+/// What the store's role may do.
+#[derive(Clone, Debug)]
+pub struct StoreRole {
+    pub version_number: i32,
+    pub encoding: String,
+    pub in_recovery: bool,
+    pub database: String,
+    pub name: String,
+    pub superuser: bool,
+    pub bypasses_rls: bool,
+    pub may_create_role: bool,
+    pub may_create_schema: bool,
+    pub schema_exists: bool,
+    pub may_create_in_schema: bool,
+    pub tenant_role_exists: bool,
+    /// May `set role walhook_tenant`, as the API does for each request.
+    pub may_become_tenant: bool,
+}
+
+pub async fn role(client: &Client, schema: &str) -> anyhow::Result<StoreRole> {
+    let row = client
+        .query_one(
+            include_str!("../../../sql/queries/store_role.sql"),
+            &[&schema],
+        )
+        .await
+        .context("read the rights of the store's role")?;
+    Ok(StoreRole {
+        version_number: row.get("version_number"),
+        encoding: row.get("encoding"),
+        in_recovery: row.get("in_recovery"),
+        database: row.get("database"),
+        name: row.get("name"),
+        superuser: row.get("superuser"),
+        bypasses_rls: row.get("bypasses_rls"),
+        may_create_role: row.get("may_create_role"),
+        may_create_schema: row.get("may_create_schema"),
+        schema_exists: row.get("schema_exists"),
+        may_create_in_schema: row.get("may_create_in_schema"),
+        tenant_role_exists: row.get("tenant_role_exists"),
+        may_become_tenant: row.get("may_become_tenant"),
+    })
+}
+
+pub(super) fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let owner = quote_identifier(&role.name);
+    if role.version_number < 140_000 {
+        findings.push(Finding::failure(
+            "the store's server is older than PostgreSQL 14",
+            "upgrade it, or point store.url at a newer one",
+        ));
+    }
+    if role.in_recovery {
+        findings.push(Finding::failure(
+            "the store's server is a standby",
+            "the store is written to: point store.url at the primary",
+        ));
+    }
+    if role.encoding != "UTF8" {
+        findings.push(Finding::failure(
+            format!(
+                "the store's database `{}` is encoded in {}",
+                role.database, role.encoding
+            ),
+            "events are UTF-8: put the store into a database of that encoding",
+        ));
+    }
+    findings.push(match (role.schema_exists, migrated) {
+        (true, true) => Finding::ok(format!("the store `{schema}` is up to date")),
+        (true, false) if !role.may_create_in_schema => Finding::failure(
+            format!(
+                "the role `{}` may not create in the schema `{schema}`",
+                role.name
+            ),
+            "the store's role owns its schema",
+        )
+        .mend(format!(
+            "alter schema {} owner to {owner};",
+            quote_identifier(schema)
+        )),
+        (true, false) => Finding::setup(format!("the store `{schema}` lacks migrations")),
+        (false, _) if !role.may_create_schema => Finding::failure(
+            format!(
+                "the schema `{schema}` does not exist and the role `{}` may not create it",
+                role.name
+            ),
+            "the store's role owns its schema",
+        )
+        .mend(format!(
+            "create schema {} authorization {owner};",
+            quote_identifier(schema)
+        )),
+        (false, _) => Finding::setup(format!("the store's schema `{schema}` does not exist")),
+    });
+    findings.push(tenant_role(role, &owner));
+    if role.superuser || role.bypasses_rls {
+        findings.push(Finding::warning(
+            format!(
+                "walhook keeps its store as `{}`, {}",
+                role.name,
+                if role.superuser { "a superuser" } else { "which bypasses row-level security" }
+            ),
+            "tenants stay apart, because the API drops to walhook_tenant, but whoever gets hold of this login \
+             reads everything: `walhook setup --print-sql` says how to make a role with less",
+        ));
+    }
+    findings
+}
+
+fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
+    let why = "the API answers each tenant under the role walhook_tenant, which sees that tenant's rows only";
+    match (role.tenant_role_exists, role.may_become_tenant) {
+        (true, true) => Finding::ok("the store's role may become walhook_tenant"),
+        (true, false) if role.superuser => {
+            Finding::ok("the store's role may become walhook_tenant")
+        }
+        (true, false) => Finding::failure(
+            format!("the role `{}` is no member of walhook_tenant", role.name),
+            why,
+        )
+        .mend(format!("grant walhook_tenant to {owner};")),
+        (false, _) if role.may_create_role => {
+            Finding::setup("the role walhook_tenant does not exist")
+        }
+        (false, _) => Finding::failure(
+            format!(
+                "the role walhook_tenant does not exist and `{}` may not create roles",
+                role.name
+            ),
+            why,
+        )
+        .mend("create role walhook_tenant nologin;")
+        .mend(format!("grant walhook_tenant to {owner};")),
+    }
+}
+
+/// The key file; `in_use`: the store already holds what it encrypted.
+pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
+    let what = format!("the encryption key file `{}`", path.display());
+    match EncryptionKey::load(path) {
+        Ok(_) => Finding::ok(format!("{what} is readable by its owner only")),
+        Err(KeyFileError::Missing { .. }) if !in_use => {
+            Finding::setup(format!("{what} does not exist"))
+        }
+        Err(KeyFileError::Missing { .. }) => Finding::failure(
+            format!("{what} does not exist, but the store holds secrets that it encrypted"),
+            "put it back; without it every subscription needs a new secret",
+        ),
+        Err(KeyFileError::TooOpen { mode, .. }) => Finding::failure(
+            format!("{what} may be read by others (mode {mode:04o})"),
+            "whoever reads it can sign as you",
+        )
+        .mend(format!("chmod 600 '{}'", path.display())),
+        Err(error) => Finding::failure(what, crate::cli::chain(&error.into())),
+    }
+}
+
+/// Whether the store's tables are there, of this release or of one before.
+pub(super) async fn has_tables(client: &Client, schema: &str) -> anyhow::Result<bool> {
+    let query = include_str!("../../../sql/queries/store_has_tables.sql");
+    let row = client.query_one(query, &[&schema]).await;
+    Ok(row.context("look for the store's tables")?.get(0))
+}
+
+/// How many subscriptions there are, active or not.
+pub(super) async fn count_subscriptions(client: &Client) -> anyhow::Result<i64> {
+    let query = include_str!("../../../sql/queries/count_subscriptions.sql");
+    let row = client.query_one(query, &[]).await;
+    let row = row.context("count the store's subscriptions")?;
+    Ok(row.get::<_, i64>("active") + row.get::<_, i64>("disabled"))
+}

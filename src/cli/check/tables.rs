@@ -1,0 +1,181 @@
+//! The rules against the live tables, and the publication that carries them.
+
+use super::finding::Finding;
+use super::source::Role;
+use crate::cli::catalog::Table;
+use crate::cli::harm::{harms, needs_generated_columns};
+use crate::cli::publication::{self, Publication};
+use crate::config::Config;
+use crate::db::quote_identifier;
+use crate::mapping::{RuleSet, TableName};
+
+/// What rules say against the tables, and what publishing a table would break.
+/// `existing`: the database's tables, for suggestions.
+pub(super) fn table_findings(
+    config: &Config,
+    rules: &RuleSet,
+    tables: &[Table],
+    existing: &[String],
+    server_version: i32,
+) -> Vec<Finding> {
+    let descriptions: Vec<_> = tables.iter().map(Table::description).collect();
+    let mut errors = rules.check(&descriptions, existing);
+    // The rules' own word on a table without identity; said below of each partition, with SQL.
+    let harmful: Vec<&TableName> = tables
+        .iter()
+        .filter(|table| !harms(table, server_version).is_empty())
+        .map(Table::name)
+        .collect();
+    errors.retain(|error| {
+        let rule = config.events.get(error.index);
+        let table = rule.and_then(|rule| TableName::parse(&rule.table));
+        error.key != "table" || !table.is_some_and(|table| harmful.contains(&&table))
+    });
+    let located = config.locate(errors);
+    let mut findings: Vec<Finding> = located
+        .problems
+        .into_iter()
+        .map(|problem| {
+            Finding::failure(
+                format!("{}: {}", problem.place, problem.key),
+                problem.message,
+            )
+        })
+        .collect();
+    if findings.is_empty() && harmful.is_empty() {
+        findings.push(Finding::ok(match tables.len() {
+            1 => "the table that the rules watch exists, with the columns that they name".to_owned(),
+            number => {
+                format!("the {number} tables that the rules watch exist, with the columns that they name")
+            }
+        }));
+    }
+    for table in tables {
+        let harms = harms(table, server_version);
+        if harms.is_empty() {
+            findings.push(Finding::ok(format!(
+                "publishing {} does the application no harm",
+                table.name()
+            )));
+        }
+        for harm in harms {
+            findings.push(
+                Finding::failure(
+                    format!("{} must not be published as it is", harm.table),
+                    harm.why,
+                )
+                .mend_all(harm.mend),
+            );
+        }
+    }
+    findings
+}
+
+/// The publication as the source has it, and what it is measured against.
+pub(super) struct PublicationCheck<'a> {
+    pub(super) name: &'a str,
+    pub(super) publication: Option<&'a Publication>,
+    /// The watched tables that exist.
+    pub(super) wanted: &'a [Table],
+    /// The tables that it publishes and no rule watches.
+    pub(super) extra: &'a [Table],
+    pub(super) role: &'a Role,
+    pub(super) server_version: i32,
+    /// There is a slot: a publication that is missing now would be missed by it.
+    pub(super) started: bool,
+}
+
+impl PublicationCheck<'_> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        if self.wanted.is_empty() {
+            // Whatever the rules name does not exist: that has been said.
+            return Vec::new();
+        }
+        match self.publication {
+            None => vec![self.missing()],
+            Some(publication) => self.existing(publication),
+        }
+    }
+
+    fn missing(&self) -> Finding {
+        let what = format!("the publication `{}` does not exist", self.name);
+        let create = publication::create_statement(
+            self.name,
+            self.wanted.iter().map(Table::name),
+            needs_generated_columns(self.wanted, self.server_version),
+        );
+        if self.started {
+            return Finding::failure(
+                what,
+                "the slot needs it at every change that it has not delivered yet, and creating it now does not \
+                 help for those: make both anew. What was committed since is not delivered",
+            )
+            .mend("walhook setup --recreate-slot");
+        }
+        let foreign = self.wanted.iter().find(|table| !table.owned);
+        match foreign {
+            _ if self.role.superuser => Finding::setup(what),
+            Some(table) => Finding::failure(
+                what,
+                format!(
+                    "only the owner of the tables may make it, and {} belongs to `{}`: run this as that role",
+                    table.name(),
+                    table.owner
+                ),
+            )
+            .mend(create),
+            None if !self.role.may_create => Finding::failure(
+                what,
+                format!(
+                    "the role `{}` may not create in this database: run this as one that may",
+                    self.role.name
+                ),
+            )
+            .mend(create),
+            None => Finding::setup(what),
+        }
+    }
+
+    fn existing(&self, publication: &Publication) -> Vec<Finding> {
+        let differences = publication.differences(self.wanted, self.server_version);
+        let subject = format!("the publication `{}`", self.name);
+        let mut findings: Vec<Finding> = differences
+            .iter()
+            .map(|difference| {
+                let one = std::slice::from_ref(difference);
+                let mend = publication::alter_statements(self.name, self.wanted, one);
+                let finding = match difference.is_failure() {
+                    true => Finding::failure(subject.clone(), difference.to_string()),
+                    false => Finding::warning(subject.clone(), difference.to_string()),
+                };
+                if mend.is_empty() {
+                    return finding.mend(
+                        "set source.publication to another name, then: walhook setup --recreate-slot",
+                    );
+                }
+                finding.mend_all(mend)
+            })
+            .collect();
+        for harm in self
+            .extra
+            .iter()
+            .flat_map(|table| harms(table, self.server_version))
+        {
+            findings.push(
+                Finding::failure(format!("{subject} harms {}", harm.table), harm.why).mend(
+                    format!(
+                        "alter publication {} drop table {};",
+                        quote_identifier(self.name),
+                        crate::cli::catalog::sql_name(&harm.table)
+                    ),
+                ),
+            );
+        }
+        if findings.is_empty() {
+            findings.push(Finding::ok(format!(
+                "{subject} carries exactly the tables that rules watch, whole"
+            )));
+        }
+        findings
+    }
+}

@@ -1,0 +1,281 @@
+//! The publication: what it is, what it should be, and the statements between.
+//! It is altered, never dropped: a slot jams at a change that is decoded while
+//! its publication does not exist (facts 5).
+
+use anyhow::Context;
+use tokio_postgres::Client;
+
+use super::catalog::{Table, TableKind, sql_name};
+use super::harm::needs_generated_columns;
+use crate::db::quote_identifier;
+use crate::mapping::TableName;
+
+/// A publication as the catalog has it.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub all_tables: bool,
+    pub all_operations: bool,
+    pub via_root: bool,
+    /// Stored generated columns are published (18 and later).
+    pub generated_columns: bool,
+    /// Whether the role that asks may alter it.
+    pub owned: bool,
+    pub tables: Vec<Published>,
+    /// `FOR TABLES IN SCHEMA` (15 and later).
+    pub schemas: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub name: TableName,
+    pub row_filter: bool,
+    pub column_list: bool,
+}
+
+/// How a publication differs from what the rules need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    AllTables,
+    Schemas(Vec<String>),
+    Missing(Vec<TableName>),
+    Extra(Vec<TableName>),
+    RowFilter(Vec<TableName>),
+    ColumnList(Vec<TableName>),
+    Operations,
+    /// Some watched table is partitioned and its changes would come under the
+    /// partitions' names.
+    ViaRoot,
+    GeneratedColumns,
+}
+
+impl Difference {
+    /// Whether events would be lost or falsified, or the application harmed.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Difference::Extra(_))
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = |tables: &[TableName]| {
+            let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+            names.join(", ")
+        };
+        match self {
+            Difference::AllTables => f.write_str(
+                "it is FOR ALL TABLES: an UPDATE on any table without a replica identity fails, \
+                 also on tables that no rule watches",
+            ),
+            Difference::Schemas(schemas) => write!(
+                f,
+                "it publishes every table of the schema {}, also those that no rule watches",
+                schemas.join(", ")
+            ),
+            Difference::Missing(tables) => write!(
+                f,
+                "it does not publish {}: changes of it never arrive",
+                names(tables)
+            ),
+            Difference::Extra(tables) => {
+                write!(f, "it publishes {}, which no rule watches", names(tables))
+            }
+            Difference::RowFilter(tables) => write!(
+                f,
+                "it filters the rows of {}: a row that enters or leaves the filter arrives as an \
+                 insert or a delete that never happened",
+                names(tables)
+            ),
+            Difference::ColumnList(tables) => write!(
+                f,
+                "it publishes only some columns of {}: rules do not see the rest, and an UPDATE \
+                 fails where the list misses the replica identity",
+                names(tables)
+            ),
+            Difference::Operations => {
+                f.write_str("it does not publish all of insert, update, delete and truncate")
+            }
+            Difference::ViaRoot => f.write_str(
+                "it publishes a partitioned table's changes under the partitions' names, \
+                 which no rule watches",
+            ),
+            Difference::GeneratedColumns => f.write_str(
+                "it leaves out stored generated columns that a replica identity FULL covers: \
+                 every UPDATE and DELETE on such a table fails (42P10)",
+            ),
+        }
+    }
+}
+
+/// The publication of that name, if there is one.
+pub async fn inspect(
+    client: &Client,
+    name: &str,
+    server_version: i32,
+) -> anyhow::Result<Option<Publication>> {
+    let reading = || format!("read the publication `{name}` from the source's catalog");
+    let row = client
+        .query_opt(include_str!("../../sql/queries/publication.sql"), &[&name])
+        .await
+        .with_context(reading)?;
+    let Some(row) = row else { return Ok(None) };
+    let tables = client
+        .query(
+            include_str!("../../sql/queries/publication_tables.sql"),
+            &[&name],
+        )
+        .await
+        .with_context(reading)?;
+    // Schemas in publications came with 15, and their catalog with them.
+    let schemas = if server_version >= 150_000 {
+        client
+            .query(
+                include_str!("../../sql/queries/publication_schemas.sql"),
+                &[&name],
+            )
+            .await
+            .with_context(reading)?
+    } else {
+        Vec::new()
+    };
+    Ok(Some(Publication {
+        all_tables: row.get("all_tables"),
+        all_operations: row.get("all_operations"),
+        via_root: row.get("via_root"),
+        generated_columns: row.get("generated_columns"),
+        owned: row.get("owned"),
+        tables: tables
+            .iter()
+            .map(|row| Published {
+                name: TableName {
+                    schema: row.get("schema"),
+                    name: row.get("name"),
+                },
+                row_filter: row.get("row_filter"),
+                column_list: row.get("column_list"),
+            })
+            .collect(),
+        schemas: schemas.iter().map(|row| row.get(0)).collect(),
+    }))
+}
+
+impl Publication {
+    /// What keeps this publication from carrying exactly `wanted`, whole.
+    pub fn differences(&self, wanted: &[Table], server_version: i32) -> Vec<Difference> {
+        let mut found = Vec::new();
+        if self.all_tables {
+            found.push(Difference::AllTables);
+        }
+        if !self.schemas.is_empty() {
+            found.push(Difference::Schemas(self.schemas.clone()));
+        }
+        let named = |keep: &dyn Fn(&Published) -> bool| -> Vec<TableName> {
+            let kept = self.tables.iter().filter(|table| keep(table));
+            kept.map(|table| table.name.clone()).collect()
+        };
+        let is_wanted = |name: &TableName| wanted.iter().any(|table| table.name() == name);
+        let missing = wanted
+            .iter()
+            .map(Table::name)
+            .filter(|name| !self.carries(name))
+            .cloned()
+            .collect();
+        let tables = [
+            (
+                Difference::Missing as fn(Vec<TableName>) -> Difference,
+                missing,
+            ),
+            (Difference::Extra, named(&|table| !is_wanted(&table.name))),
+            (Difference::RowFilter, named(&|table| table.row_filter)),
+            (Difference::ColumnList, named(&|table| table.column_list)),
+        ];
+        for (difference, tables) in tables {
+            if !tables.is_empty() {
+                found.push(difference(tables));
+            }
+        }
+        if !self.all_operations {
+            found.push(Difference::Operations);
+        }
+        let partitioned = |table: &Table| table.storage.kind == TableKind::Partitioned;
+        if !self.via_root && wanted.iter().any(partitioned) {
+            found.push(Difference::ViaRoot);
+        }
+        if !self.generated_columns && needs_generated_columns(wanted, server_version) {
+            found.push(Difference::GeneratedColumns);
+        }
+        found
+    }
+
+    fn carries(&self, name: &TableName) -> bool {
+        self.all_tables
+            || self.schemas.contains(&name.schema)
+            || self.tables.iter().any(|table| table.name == *name)
+    }
+}
+
+/// The statement that creates the publication. `generated_columns`: as
+/// [`needs_generated_columns`] says.
+pub fn create_statement<'a>(
+    name: &str,
+    wanted: impl IntoIterator<Item = &'a TableName>,
+    generated_columns: bool,
+) -> String {
+    let generated = match generated_columns {
+        true => ", publish_generated_columns = stored",
+        false => "",
+    };
+    format!(
+        "create publication {} for table {} with (publish = '{OPERATIONS}', \
+         publish_via_partition_root = true{generated});",
+        quote_identifier(name),
+        table_list(wanted)
+    )
+}
+
+/// The statements that end the differences; none for a publication FOR ALL TABLES,
+/// which PostgreSQL does not let become an explicit list.
+pub fn alter_statements(name: &str, wanted: &[Table], differences: &[Difference]) -> Vec<String> {
+    let publication = quote_identifier(name);
+    let mut statements: Vec<String> = Vec::new();
+    let mut add = |statement: String| {
+        if !statements.contains(&statement) {
+            statements.push(statement);
+        }
+    };
+    for difference in differences {
+        match difference {
+            Difference::AllTables => return Vec::new(),
+            // One statement states the whole list: it adds, removes and clears filters.
+            Difference::Schemas(_)
+            | Difference::Missing(_)
+            | Difference::Extra(_)
+            | Difference::RowFilter(_)
+            | Difference::ColumnList(_) => add(format!(
+                "alter publication {publication} set table {};",
+                table_list(wanted.iter().map(Table::name))
+            )),
+            Difference::Operations => add(format!(
+                "alter publication {publication} set (publish = '{OPERATIONS}');"
+            )),
+            Difference::ViaRoot => add(format!(
+                "alter publication {publication} set (publish_via_partition_root = true);"
+            )),
+            Difference::GeneratedColumns => add(format!(
+                "alter publication {publication} set (publish_generated_columns = stored);"
+            )),
+        }
+    }
+    statements
+}
+
+const OPERATIONS: &str = "insert, update, delete, truncate";
+
+/// ONLY, because without it the tables that inherit from an ordinary one would be
+/// published too, unchecked. A partitioned table includes its partitions anyway.
+fn table_list<'a>(wanted: impl IntoIterator<Item = &'a TableName>) -> String {
+    let tables: Vec<String> = wanted
+        .into_iter()
+        .map(|table| format!("only {}", sql_name(table)))
+        .collect();
+    tables.join(", ")
+}

@@ -1,0 +1,102 @@
+//! `walhook setup --print-sql`: what a DBA has to run where walhook's own roles must
+//! not have the right to. Nothing is connected to: the configuration says it all.
+
+use std::fmt::Write as _;
+
+use secrecy::ExposeSecret;
+
+use crate::cli::publication;
+use crate::config::Config;
+use crate::conninfo::ConnInfo;
+use crate::db::quote_identifier;
+
+/// The statements, for psql.
+pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
+    let rules = crate::cli::rules(config)?;
+    let source = crate::cli::source(config)?;
+    let store = match config.store.url.expose_secret() {
+        "" => None,
+        url => Some(ConnInfo::parse(url)?),
+    };
+    let capture_role = login(&source);
+    let store_role = store.as_ref().map_or(capture_role, login);
+    let tables: Vec<_> = rules.tables().collect();
+    let same_database = store.as_ref().is_none_or(|store| {
+        (store.host(), store.port(), store.dbname())
+            == (source.host(), source.port(), source.dbname())
+    });
+
+    let mut sql = String::from(
+        "-- What walhook needs, with the least rights. Run it with psql, as a superuser or as the\n\
+         -- owner of the tables with CREATEROLE. A role that exists already: take its line out.\n\n",
+    );
+    let _ = write!(
+        sql,
+        "-- 1. On the source, database {database}.\n\
+         -- The role that reads the log. REPLICATION lets it read every change of the whole cluster:\n\
+         -- keep its password as you keep the database's. It needs no right on any table.\n\
+         create role {role} login replication;\n\
+         -- \\password {role}\n\
+         grant connect on database {database} to {role};\n\n\
+         -- The publication, before the slot. It carries exactly the tables that rules watch.\n\
+         {publication}\n\n",
+        database = quote_identifier(source.dbname()),
+        role = quote_identifier(capture_role),
+        publication = publication::create_statement(&config.source.publication, tables, false),
+    );
+    if !same_database {
+        let _ = writeln!(
+            sql,
+            "-- 2. On the store's server, database {}.",
+            quote_identifier(config_dbname(store.as_ref(), &source))
+        );
+    } else {
+        sql.push_str("-- 2. The store, in the same database.\n");
+    }
+    if store_role == capture_role {
+        sql.push_str(
+            "-- One role does both, because store.url is empty or names the same one: with a role of\n\
+             -- its own for the store, API and delivery need no REPLICATION.\n",
+        );
+    } else {
+        let _ = write!(
+            sql,
+            "create role {role} login;\n\
+             -- \\password {role}\n\
+             grant connect on database {database} to {role};\n",
+            role = quote_identifier(store_role),
+            database = quote_identifier(config_dbname(store.as_ref(), &source)),
+        );
+    }
+    let _ = write!(
+        sql,
+        "-- The API answers each tenant under this role, which sees that tenant's rows only.\n\
+         do $$ begin create role walhook_tenant nologin; exception when duplicate_object then null; end $$;\n\
+         grant walhook_tenant to {role};\n\
+         create schema {schema} authorization {role};\n\n\
+         -- 3. Then, with source.url and store.url naming these roles: `walhook setup` makes the store's tables, the key file and the slot.\n\
+         -- To make the slot here instead, after the publication:\n\
+         -- select pg_create_logical_replication_slot({slot}, 'pgoutput');\n",
+        role = quote_identifier(store_role),
+        schema = quote_identifier(&config.store.schema),
+        slot = quote_literal(&config.source.slot),
+    );
+    Ok(sql)
+}
+
+/// The role that a URL logs in as. The server's own superuser is nobody to log in as:
+/// a role of ours stands in its place.
+fn login(conninfo: &ConnInfo) -> &str {
+    match conninfo.user() {
+        "postgres" => "walhook",
+        user => user,
+    }
+}
+
+fn config_dbname<'a>(store: Option<&'a ConnInfo>, source: &'a ConnInfo) -> &'a str {
+    store.unwrap_or(source).dbname()
+}
+
+fn quote_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

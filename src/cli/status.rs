@@ -1,0 +1,338 @@
+//! `walhook status`.
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::check::StoreState;
+use super::progress::{self, Progress};
+use super::{Outcome, chain};
+use crate::config::Config;
+use crate::conninfo::ConnInfo;
+use crate::lsn::Lsn;
+use crate::replication::slot::{self, SlotState};
+
+mod render;
+
+/// Show the slot, the progress, the instances and what waits
+///
+/// Exit code 0: all is well. 1: something is wrong, and the text says what: the slot is
+/// missing, lost, about to be lost or read by nobody, it does not continue the recorded
+/// progress, no instance delivers, deliveries have been due for long, or changes were
+/// parked within the last day.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  walhook status
+  walhook status --json | jq .slot.lag_bytes
+  walhook status --json > /dev/null || alert     as a monitoring probe")]
+pub struct Args {
+    /// Print the status as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
+    let status = read(config).await?;
+    if args.json {
+        super::print_json(&status)?;
+    } else {
+        super::print(&render::text(&status))?;
+    }
+    Ok(Outcome::of(status.problems.is_empty()))
+}
+
+/// What there is to say; `None` where it cannot be said, and a problem says why.
+#[derive(Debug, Default, Serialize)]
+struct Status {
+    /// What is wrong, each with what to do.
+    problems: Vec<String>,
+    slot: Option<Slot>,
+    progress: Option<RecordedPosition>,
+    instances: Vec<Instance>,
+    queue: Option<Queue>,
+    subscriptions: Option<Subscriptions>,
+    parked: Option<Parked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Slot {
+    name: String,
+    wal_status: Option<String>,
+    active_pid: Option<i32>,
+    confirmed_flush_lsn: String,
+    /// Written to the log and not yet confirmed.
+    lag_bytes: u64,
+    /// Log that the server keeps for the slot.
+    retained_bytes: u64,
+    /// Log that may be written until the slot is in danger; null: no limit.
+    safe_bytes: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordedPosition {
+    acknowledged_lsn: String,
+    commit_lsn: String,
+    timeline: i32,
+    epoch: i64,
+    leader: Option<uuid::Uuid>,
+    age_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Instance {
+    id: uuid::Uuid,
+    hostname: String,
+    version: String,
+    roles: Vec<String>,
+    leader: bool,
+    up_seconds: f64,
+    silent_seconds: f64,
+}
+
+/// Rows of the schedule: what waits outside the memory of an instance.
+#[derive(Debug, Serialize)]
+struct Queue {
+    pending: i64,
+    leased: i64,
+    parked: i64,
+    failed: i64,
+    oldest_due_seconds: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Subscriptions {
+    active: i64,
+    disabled: i64,
+}
+
+/// Changes that matched a rule and were sent to nobody.
+#[derive(Debug, Serialize)]
+struct Parked {
+    total: i64,
+    last_day: i64,
+    newest: Vec<ParkedChange>,
+}
+
+#[derive(Debug, Serialize)]
+struct ParkedChange {
+    commit_lsn: String,
+    ordinal: i64,
+    rule: String,
+    relation: String,
+    reason: String,
+    detail: String,
+    age_seconds: f64,
+}
+
+/// An instance that is silent for this long is fenced by the others (design §8).
+const SILENT: f64 = 6.0;
+
+/// A retry is claimed within a second of being due; minutes mean that nobody claims,
+/// or that the nodes cannot keep up.
+const OVERDUE: f64 = 300.0;
+
+async fn read(config: &Config) -> anyhow::Result<Status> {
+    let conninfo = super::source(config)?;
+    let mut status = Status::default();
+    let progress = match StoreState::read(config).await {
+        Ok(store) if store.migrated => {
+            let client = store.store.get().await.context("reach the store")?;
+            status.read_store(&client, store.progress.as_ref()).await?;
+            store.progress
+        }
+        Ok(_) => {
+            status.problem("the store is not set up: run `walhook setup`");
+            None
+        }
+        Err(error) => {
+            status.problem(format!("the store cannot be read: {}", chain(&error)));
+            None
+        }
+    };
+    let source = async {
+        let client = super::connect_source(&conninfo, "status").await?;
+        status
+            .read_source(&client, &conninfo, config, progress.as_ref())
+            .await
+    };
+    if let Err(error) = source.await {
+        status.problem(format!("the source cannot be read: {}", chain(&error)));
+    }
+    Ok(status)
+}
+
+impl Status {
+    fn problem(&mut self, text: impl Into<String>) {
+        self.problems.push(text.into());
+    }
+
+    async fn read_source(
+        &mut self,
+        client: &Client,
+        conninfo: &ConnInfo,
+        config: &Config,
+        progress: Option<&Progress>,
+    ) -> anyhow::Result<()> {
+        let name = &config.source.slot;
+        let state = slot::inspect(client, name).await?;
+        let system = progress::identify(client, conninfo, progress).await?;
+        let recorded = progress.map(|progress| &progress.recorded);
+        if let Err(gap) = slot::verify(recorded, &system, name, state.as_ref()) {
+            self.problem(gap.to_string());
+        }
+        let Some(state) = state else { return Ok(()) };
+        let now = slot::current_wal_insert_lsn(client).await?;
+        if state.wal_status.as_deref() == Some("unreserved") {
+            self.problem(format!(
+                "the slot `{name}` is about to be lost: it is beyond max_slot_wal_keep_size; start `walhook run` now"
+            ));
+        }
+        if state.active_pid.is_none() && state.lost().is_none() {
+            self.problem(format!(
+                "nobody reads the slot `{name}`, and the server keeps the log for it: start `walhook run`"
+            ));
+        }
+        if progress.is_none() {
+            self.problem(format!(
+                "nothing is recorded of the slot `{name}`: run `walhook setup`"
+            ));
+        }
+        self.slot = Some(describe_slot(name, &state, now));
+        Ok(())
+    }
+
+    async fn read_store(
+        &mut self,
+        client: &Client,
+        progress: Option<&Progress>,
+    ) -> anyhow::Result<()> {
+        let leader = progress.and_then(|progress| progress.leader);
+        self.progress = progress.map(|progress| RecordedPosition {
+            acknowledged_lsn: progress.recorded.acknowledged_lsn.to_string(),
+            commit_lsn: progress.recorded.commit_lsn.to_string(),
+            timeline: progress.recorded.timeline,
+            epoch: progress.epoch,
+            leader,
+            age_seconds: progress.age_seconds,
+        });
+        self.instances = read_instances(client, leader).await?;
+        let alive = |role: &str| {
+            self.instances.iter().any(|instance| {
+                instance.silent_seconds < SILENT && instance.roles.iter().any(|own| own == role)
+            })
+        };
+        if !alive("deliver") {
+            self.problem("no instance delivers: start `walhook run`");
+        }
+        let queue = read_queue(client).await?;
+        if let Some(seconds) = queue
+            .oldest_due_seconds
+            .filter(|seconds| *seconds > OVERDUE)
+        {
+            self.problem(format!(
+                "a delivery has been due for {}: the instances that deliver are down or cannot keep up",
+                render::seconds(seconds)
+            ));
+        }
+        self.queue = Some(queue);
+        self.subscriptions = Some(read_subscriptions(client).await?);
+        let parked = read_parked(client).await?;
+        if parked.last_day > 0 {
+            self.problem(format!(
+                "{} change(s) were parked within a day and sent to nobody: see the reasons, and correct the rule or the data",
+                parked.last_day
+            ));
+        }
+        self.parked = Some(parked);
+        Ok(())
+    }
+}
+
+fn describe_slot(name: &str, state: &SlotState, now: Lsn) -> Slot {
+    let behind = |lsn: Option<Lsn>| lsn.map_or(0, |lsn| now.0.saturating_sub(lsn.0));
+    Slot {
+        name: name.to_owned(),
+        wal_status: state.wal_status.clone(),
+        active_pid: state.active_pid,
+        confirmed_flush_lsn: state.confirmed_flush_lsn.unwrap_or(Lsn::ZERO).to_string(),
+        lag_bytes: behind(state.confirmed_flush_lsn),
+        retained_bytes: behind(state.restart_lsn),
+        safe_bytes: state.safe_wal_size,
+    }
+}
+
+async fn read_instances(
+    client: &Client,
+    leader: Option<uuid::Uuid>,
+) -> anyhow::Result<Vec<Instance>> {
+    let query = include_str!("../../sql/queries/status_instances.sql");
+    let rows = client
+        .query(query, &[])
+        .await
+        .context("list the instances")?;
+    let instance = |row: &tokio_postgres::Row| Instance {
+        id: row.get("id"),
+        hostname: row.get("hostname"),
+        version: row.get("version"),
+        roles: row.get("roles"),
+        leader: leader == Some(row.get("id")),
+        up_seconds: row.get("up_seconds"),
+        silent_seconds: row.get("silent_seconds"),
+    };
+    Ok(rows.iter().map(instance).collect())
+}
+
+async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
+    let query = include_str!("../../sql/queries/status_queue.sql");
+    let row = client
+        .query_one(query, &[])
+        .await
+        .context("count what waits")?;
+    Ok(Queue {
+        pending: row.get("pending"),
+        leased: row.get("leased"),
+        parked: row.get("parked"),
+        failed: row.get("failed"),
+        oldest_due_seconds: row.get("oldest_due_seconds"),
+    })
+}
+
+async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
+    let query = include_str!("../../sql/queries/count_subscriptions.sql");
+    let row = client
+        .query_one(query, &[])
+        .await
+        .context("count the subscriptions")?;
+    Ok(Subscriptions {
+        active: row.get("active"),
+        disabled: row.get("disabled"),
+    })
+}
+
+async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
+    let query = include_str!("../../sql/queries/status_parked.sql");
+    let counts = client
+        .query_one(query, &[])
+        .await
+        .context("count the parked changes")?;
+    let query = include_str!("../../sql/queries/status_newest_parked.sql");
+    let newest = client
+        .query(query, &[])
+        .await
+        .context("list the parked changes")?;
+    let change = |row: &tokio_postgres::Row| ParkedChange {
+        commit_lsn: row.get::<_, Lsn>("commit_lsn").to_string(),
+        ordinal: row.get("ordinal"),
+        rule: row.get("rule"),
+        relation: row.get("relation"),
+        reason: row.get("reason"),
+        detail: row.get("detail"),
+        age_seconds: row.get("age_seconds"),
+    };
+    Ok(Parked {
+        total: counts.get("total"),
+        last_day: counts.get("last_day"),
+        newest: newest.iter().map(change).collect(),
+    })
+}

@@ -1,0 +1,152 @@
+//! The status for people.
+
+use std::fmt::Write as _;
+
+use super::Status;
+
+pub(super) fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(text, "{label:<16}{value}");
+    };
+    if let Some(slot) = &status.slot {
+        let reader = match slot.active_pid {
+            Some(pid) => format!("read through the walsender with pid {pid}"),
+            None => "read by nobody".to_owned(),
+        };
+        let state = slot.wal_status.as_deref().unwrap_or("unknown");
+        line("slot", format!("{} ({state}), {reader}", slot.name));
+        line("  lag", bytes(slot.lag_bytes));
+        let safe = match slot.safe_bytes {
+            None => "without limit".to_owned(),
+            Some(left) => format!(
+                "{} more until it is in danger",
+                bytes(u64::try_from(left).unwrap_or(0))
+            ),
+        };
+        line(
+            "  retained",
+            format!("{}, {safe}", bytes(slot.retained_bytes)),
+        );
+    }
+    if let Some(progress) = &status.progress {
+        line(
+            "progress",
+            format!(
+                "{} acknowledged, last commit {}, recorded {} ago",
+                progress.acknowledged_lsn,
+                progress.commit_lsn,
+                seconds(progress.age_seconds)
+            ),
+        );
+    }
+    for instance in &status.instances {
+        let leader = if instance.leader {
+            ", holds the slot"
+        } else {
+            ""
+        };
+        line(
+            "instance",
+            format!(
+                "{} {} {} ({}){leader}, up {}, heard of {} ago",
+                instance.hostname,
+                instance.version,
+                instance.id,
+                instance.roles.join(", "),
+                seconds(instance.up_seconds),
+                seconds(instance.silent_seconds)
+            ),
+        );
+    }
+    if let Some(queue) = &status.queue {
+        line(
+            "waiting",
+            format!(
+                "{} pending, {} claimed, {} parked, {} failed{}",
+                queue.pending,
+                queue.leased,
+                queue.parked,
+                queue.failed,
+                match queue.oldest_due_seconds {
+                    Some(age) => format!("; the oldest has been due for {}", seconds(age)),
+                    None => String::new(),
+                }
+            ),
+        );
+    }
+    if let Some(subscriptions) = &status.subscriptions {
+        line(
+            "subscriptions",
+            format!(
+                "{} active, {} disabled",
+                subscriptions.active, subscriptions.disabled
+            ),
+        );
+    }
+    if let Some(parked) = &status.parked {
+        line(
+            "parked changes",
+            format!(
+                " {}, {} of them within a day",
+                parked.total, parked.last_day
+            ),
+        );
+        for change in &parked.newest {
+            line(
+                "",
+                format!(
+                    "{} ago, {} of {}, rule `{}`, at {}-{}: {}",
+                    seconds(change.age_seconds),
+                    change.reason,
+                    change.relation,
+                    change.rule,
+                    change.commit_lsn,
+                    change.ordinal,
+                    change.detail
+                ),
+            );
+        }
+    }
+    for problem in &status.problems {
+        let _ = writeln!(text, "PROBLEM         {problem}");
+    }
+    if status.problems.is_empty() {
+        text.push_str("All is well.\n");
+    }
+    text
+}
+
+/// `12.5 MiB`.
+fn bytes(number: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| number >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", number as f64 / *unit as f64),
+        None => format!("{number} bytes"),
+    }
+}
+
+/// `45 s`, `12 min`, `3 h`, `5 days`.
+pub(super) fn seconds(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_read_well() {
+        assert_eq!(bytes(512), "512 bytes");
+        assert_eq!(bytes(12_582_912 + 524_288), "12.5 MiB");
+        assert_eq!(seconds(0.4), "0 s");
+        assert_eq!(seconds(600.0), "10 min");
+        assert_eq!(seconds(864_000.0), "10 days");
+    }
+}

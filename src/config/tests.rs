@@ -1,0 +1,217 @@
+//! Layers, and what bad input is told.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+fn write(directory: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn load(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), files);
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let path = directory.path().join("walhook.toml");
+    Config::load_with((!files.is_empty()).then_some(&path), variables).map_err(|error| {
+        let prefix = format!("{}/", directory.path().display());
+        let lines = error
+            .problems
+            .iter()
+            .map(|problem| problem.to_string().replace(&prefix, ""));
+        lines.collect()
+    })
+}
+
+#[test]
+fn the_shipped_file_is_the_default_without_its_events() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(config.source.slot, "walhook");
+    assert_eq!(config.delivery.concurrency, 512);
+    assert!(config.include.is_empty() && config.events.is_empty());
+    // The owners' own defaults, which tests and the demo use, are the same.
+    let own = DeliveryConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.delivery));
+    let own = StoreConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.store));
+    let own = SourceConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.source));
+    let own = ApiConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.api));
+    let own = SecurityConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.security));
+    assert_eq!(config.defaults, DefaultsConfig::default());
+}
+
+#[test]
+fn the_shipped_files_load() {
+    let config = Config::load_with(
+        Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/walhook.toml")),
+        std::iter::empty(),
+    )
+    .unwrap();
+    assert_eq!(config.include.len(), 3);
+    let types: Vec<_> = config
+        .rules()
+        .unwrap()
+        .event_types()
+        .map(|one| one.to_string())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "payment.received",
+            "payment.failed",
+            "customer.created",
+            "customer.updated",
+            "sales_order.created",
+            "sales_order.confirmed",
+            "sales_order.cancelled",
+        ]
+    );
+}
+
+#[test]
+fn each_layer_wins_over_the_one_before() {
+    let config = load(
+        &[
+            ("walhook.toml", "include = ['sub/more.toml']\n[source]\nslot = 'a'\npublication = 'p'\n[delivery]\ntimeout = '1s'\n"),
+            ("sub/more.toml", "include = ['deep.toml']\n[source]\nslot = 'b'\n"),
+            ("sub/deep.toml", "[delivery]\ntimeout = '2s'\n[[events]]\ntype = 'a'\ntable = 't'\n"),
+        ],
+        &[
+            ("WALHOOK_SOURCE__PUBLICATION", "12345"),
+            ("WALHOOK_DELIVERY__CONCURRENCY", "7"),
+            ("WALHOOK_DELIVERY__RETRY_SCHEDULE", "1s, 2s"),
+            ("WALHOOK_SECURITY__ALLOW_NETWORKS", "[\"10.0.0.0/8\"]"),
+            ("WALHOOK_SECURITY__ALLOW_HTTP", "true"),
+            ("WALHOOK_DEFAULTS__TENANT__VALUE", "42"),
+            ("WALHOOK_SERVICE_HOST", "10.0.0.1"),
+            ("WALHOOK_CONFIG", "x"),
+            ("OTHER__KEY", "x"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.source.slot, "b");
+    assert_eq!(config.source.publication, "12345");
+    assert_eq!(config.delivery.timeout.to_string(), "2s");
+    assert_eq!(config.delivery.concurrency, 7);
+    assert_eq!(config.delivery.retry_schedule.len(), 2);
+    assert_eq!(config.security.allow_networks.len(), 1);
+    assert!(config.security.allow_http);
+    assert_eq!(
+        format!("{:?}", config.defaults.tenant),
+        "Value(TenantValue { value: \"42\" })"
+    );
+    assert_eq!(config.events.len(), 1);
+}
+
+#[test]
+fn every_problem_says_where_what_and_the_nearest_name() {
+    let problems = load(
+        &[(
+            "walhook.toml",
+            "surce = 1\n[source]\nslto = 'a'\nurl = 5\n\n[delivery]\ntimeout = '15'\nretry_schedule = ['5s',\n 'soon']\nconcurency = 2\n[api]\nlisten = 1\n[defaults]\ntenant = 5\n",
+        )],
+        &[
+            ("WALHOOK_SORCE__URL", "x"),
+            ("WALHOOK_STORE_URL", "x"),
+            ("WALHOOK_STORE__SHEMA", "x"),
+            ("WALHOOK_SECURITY__ALLOW_HTTP", "perhaps"),
+        ],
+    )
+    .unwrap_err();
+    let expected = [
+        "walhook.toml:1: surce: is unknown: expected one of source, store, delivery, security, api, defaults, include, events; did you mean `source`?",
+        "environment variable WALHOOK_SORCE__URL: `sorce` is not a section: expected one of source, store, delivery, security, api, defaults; did you mean `source`?",
+        "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
+        "walhook.toml:3: source.slto: is unknown: expected one of url, slot, publication, receive_timeout, buffer_bytes; did you mean `slot`?",
+        "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections; did you mean `schema`?",
+        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body; did you mean `concurrency`?",
+        "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
+        "walhook.toml:12: api.listen: expected a string, found a whole number",
+        "walhook.toml:14: defaults.tenant: a column's name, or { value = \"…\" } for one tenant",
+    ];
+    assert_eq!(problems, expected);
+
+    let problems = load(
+        &[(
+            "walhook.toml",
+            "[delivery]\nretry_schedule = ['5s',\n 'soon']\n[source]\nurl = 5\n",
+        )],
+        &[],
+    )
+    .unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "walhook.toml:5: source.url: expected a string, found a whole number",
+            "walhook.toml:3: delivery.retry_schedule[1]: `soon` is not a duration: expected a whole number and a unit (ms, s, m, h or d), as in `15s`",
+        ]
+    );
+}
+
+#[test]
+fn rules_are_refused_with_their_lines() {
+    let problems = load(
+        &[
+            ("walhook.toml", "include = ['a.toml', 'b.toml', 'missing.toml',\n 'a.toml']\n"),
+            ("a.toml", "[[events]]\nname = 'n'\ntype = 'a'\ntable = 't'\n\n[[events]]\ntype = 'a'\ntabel = 't'\n"),
+            (
+                "b.toml",
+                "[[events]]\ntype = 'b'\n\n[[events]]\ntype = 'b'\ntable = 't'\nwhen = 'became('\n[events.data]\nx = 5\n\
+                 [[events]]\nname = 'n'\ntype = 'b'\ntable = 't'\n[events.data]\nx = '1 +'\n",
+            ),
+        ],
+        &[],
+    )
+    .unwrap_err();
+    let starts = [
+        "a.toml:8: events[1].tabel: is unknown: expected one of name, type, table, key, on, when, tenant, old_values, data; did you mean `table`?",
+        "b.toml:1: events[0]: missing field `table`",
+        "b.toml:9: events[1]: invalid type: integer `5`, expected an expression in quotes",
+        "walhook.toml:1: include: cannot read missing.toml: No such file",
+        "walhook.toml:2: include: a.toml is included twice",
+        "b.toml:15: events[2].data.x: rule `n`: `1 +` is not an expression",
+        "b.toml:11: events[2].name: rule `n`: another rule has the same name; names are unique, as they enter the events' ids (the other rule is at a.toml:2)",
+    ];
+    assert_eq!(problems.len(), starts.len(), "{problems:#?}");
+    for (problem, start) in problems.iter().zip(starts) {
+        assert!(problem.starts_with(start), "{problem}\n{start}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there_is_named_without_its_secrets() {
+    let problems = load(
+        &[(
+            "walhook.toml",
+            "[source]\nurl = 'postgres://u:hunter2@h\nslot='x'\n",
+        )],
+        &[],
+    )
+    .unwrap_err();
+    assert!(
+        problems[0].starts_with("walhook.toml:2: is not valid TOML"),
+        "{problems:?}"
+    );
+    let all = problems.join("\n");
+    assert!(!all.contains("hunter2"), "{all}");
+    let error = Config::load_with(Some(Path::new("/nowhere/walhook.toml")), std::iter::empty())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("cannot read /nowhere/walhook.toml"),
+        "{error}"
+    );
+    let problems = load(&[("walhook.toml", "include = 'x'\nevents = 5\n")], &[]).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}

@@ -1,0 +1,186 @@
+//! One attempt of a delivery: sign, send, and say what came of it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::client::{
+    Client, ErrorClass, HeaderMap, HeaderName, HeaderValue, OutgoingRequest, SendError,
+    check_headers,
+};
+use super::cloud_event::cloud_event;
+use super::signature::sign;
+use crate::secret::SigningSecret;
+use crate::subscription::{Format, Subscription};
+
+const USER_AGENT: &str = concat!("walhook/", env!("CARGO_PKG_VERSION"));
+
+/// What came of an attempt.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub started_at: Timestamp,
+    pub duration: Duration,
+    /// Of the answer. Also where its body then failed, so that a status of 2xx alone
+    /// is no success: ask [`is_success`](Self::is_success).
+    pub http_status: Option<u16>,
+    /// None on success. The message may be shown to the tenant.
+    pub error: Option<(ErrorClass, String)>,
+    /// How long the endpoint asks to be left alone, at most 24 h.
+    pub retry_after: Option<Duration>,
+    /// The beginning of the answer's body, at most 1 KiB of printable text; none if
+    /// there was no complete answer or nothing in it.
+    pub excerpt: Option<String>,
+}
+
+impl Outcome {
+    /// A complete answer of 2xx, and nothing else.
+    pub fn is_success(&self) -> bool {
+        self.error.is_none() && matches!(self.http_status, Some(200..=299))
+    }
+}
+
+/// Without the excerpt: receivers echo what they were sent.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("started_at", &self.started_at)
+            .field("duration", &self.duration)
+            .field("http_status", &self.http_status)
+            .field("error", &self.error)
+            .field("retry_after", &self.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends `body`, the event's stored bytes, to the subscription's endpoint once.
+/// `webhook_id` is the event's id (`evt_…`) and stays the same over all attempts;
+/// timestamp and signature are fresh. `format` is the delivery's, whatever the
+/// subscription's is by now. Never takes much longer than the client's timeout.
+pub async fn attempt(
+    client: &Client,
+    subscription: &Subscription,
+    webhook_id: &str,
+    event_type: &str,
+    format: Format,
+    body: &Bytes,
+) -> Outcome {
+    let started_at = Timestamp::now();
+    let clock = Instant::now();
+    let result = match request(subscription, webhook_id, started_at, format, body) {
+        Ok(request) => client.post(request).await,
+        Err(error) => Err(error),
+    };
+    let duration = clock.elapsed();
+    let outcome = match result {
+        Ok(response) => Outcome {
+            started_at,
+            duration,
+            http_status: Some(response.status),
+            error: status_error(response.status),
+            retry_after: response.retry_after,
+            excerpt: Some(response.excerpt).filter(|text| !text.is_empty()),
+        },
+        Err(error) => Outcome {
+            started_at,
+            duration,
+            http_status: error.status,
+            error: Some((error.class, error.message)),
+            retry_after: None,
+            excerpt: None,
+        },
+    };
+    tracing::trace!(
+        event.id = webhook_id,
+        event.r#type = event_type,
+        subscription.id = %subscription.id,
+        http.status = outcome.http_status,
+        error = outcome.error.as_ref().map(|(class, _)| class.as_str()),
+        duration_ms = duration.as_millis() as u64,
+        "Attempted a delivery"
+    );
+    outcome
+}
+
+fn status_error(status: u16) -> Option<(ErrorClass, String)> {
+    let message = match status {
+        200..=299 => return None,
+        300..=399 => format!("the endpoint answered {status}: redirects are not followed"),
+        _ => format!("the endpoint answered {status}"),
+    };
+    Some((ErrorClass::HttpStatus, message))
+}
+
+fn request<'a>(
+    subscription: &'a Subscription,
+    webhook_id: &str,
+    at: Timestamp,
+    format: Format,
+    body: &Bytes,
+) -> Result<OutgoingRequest<'a>, SendError> {
+    let refused = |message: &str| SendError::new(ErrorClass::Request, message);
+    let (body, content_type) = match format {
+        Format::Standard => (body.clone(), "application/json"),
+        Format::CloudEvents => {
+            let body = cloud_event(body).map_err(|error| refused(&error.to_string()))?;
+            (body, "application/cloudevents+json")
+        }
+    };
+    let secrets: Vec<&SigningSecret> = subscription
+        .secrets
+        .iter()
+        .filter(|active| active.expires_at.is_none_or(|expires| expires > at))
+        .map(|active| &active.secret)
+        .collect();
+    if secrets.is_empty() {
+        return Err(refused(
+            "the subscription has no valid signing secret: rotate its secret",
+        ));
+    }
+    let timestamp = at.as_second();
+    let signature = sign(webhook_id, timestamp, &body, &secrets);
+
+    let mut headers = custom_headers(subscription)?;
+    // Ours come last and replace, so that no custom header can stand in for one.
+    let mut set = |name: &'static str, value: Result<HeaderValue, _>| {
+        let value = value.map_err(|_| refused("the event's id cannot be sent as a header"))?;
+        headers.insert(HeaderName::from_static(name), value);
+        Ok::<_, SendError>(())
+    };
+    set("webhook-id", HeaderValue::try_from(webhook_id))?;
+    set("webhook-timestamp", Ok(HeaderValue::from(timestamp)))?;
+    set(
+        "webhook-signature",
+        HeaderValue::try_from(signature.webhook_signature),
+    )?;
+    set(
+        "x-webhook-signature",
+        HeaderValue::try_from(signature.x_webhook_signature),
+    )?;
+    set("content-type", Ok(HeaderValue::from_static(content_type)))?;
+    set("user-agent", Ok(HeaderValue::from_static(USER_AGENT)))?;
+    Ok(OutgoingRequest {
+        url: &subscription.url,
+        headers,
+        body,
+    })
+}
+
+/// Checked again: a row may have been written past the API.
+fn custom_headers(subscription: &Subscription) -> Result<HeaderMap, SendError> {
+    check_headers(&subscription.headers)?;
+    let mut headers = HeaderMap::with_capacity(subscription.headers.len() + 6);
+    for (name, value) in &subscription.headers {
+        let parsed = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        if let (Ok(name), Ok(mut value)) = parsed {
+            // Often a credential: HTTP/2 then never puts it into its table.
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests;

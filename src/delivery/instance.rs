@@ -1,0 +1,273 @@
+//! This process among the others that share the store: it says that it lives, and
+//! takes over what a silent one held.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::db::Store;
+use crate::event::{id_floor, milliseconds};
+
+/// How often an instance says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// An instance that is silent for this long is fenced: three heartbeats.
+const SILENCE: Duration = Duration::from_secs(6);
+
+/// The ids of the deliveries that this instance owns and has not recorded, and the
+/// low water that the store knows of them: at or below every one.
+pub struct Outstanding {
+    ids: Mutex<BTreeSet<Uuid>>,
+    /// Held while the low water is being written. An enqueue that must lower it and a
+    /// heartbeat that raises it would otherwise overtake each other.
+    low_water: tokio::sync::Mutex<Uuid>,
+}
+
+impl Outstanding {
+    fn new(low_water: Uuid) -> Self {
+        Outstanding {
+            ids: Mutex::default(),
+            low_water: tokio::sync::Mutex::new(low_water),
+        }
+    }
+
+    /// Registers ids before their enqueue's transaction begins, so that no heartbeat
+    /// raises the low water above them meanwhile.
+    pub fn insert(&self, ids: impl Iterator<Item = Uuid>) {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ids);
+    }
+
+    pub fn remove(&self, ids: impl Iterator<Item = Uuid>) {
+        let mut own = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            own.remove(&id);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The low water as the store knows it, locked against being written by another.
+    pub async fn low_water(&self) -> tokio::sync::MutexGuard<'_, Uuid> {
+        self.low_water.lock().await
+    }
+
+    /// What the low water may be raised to now: the smallest id that is owned, or what
+    /// an event that commits now would get.
+    fn rise(&self) -> Uuid {
+        let now = id_floor(milliseconds(Timestamp::now()));
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.first().copied().unwrap_or(now)
+    }
+}
+
+/// A registered instance; its id is new with every start of the process.
+pub struct Instance {
+    pub id: Uuid,
+    pub outstanding: Arc<Outstanding>,
+    store: Store,
+}
+
+impl Instance {
+    pub async fn register(store: &Store, roles: &[String]) -> anyhow::Result<Self> {
+        let id = Uuid::now_v7();
+        let low_water = id_floor(milliseconds(Timestamp::now()));
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .or_else(|| std::env::var("HOSTNAME").ok())
+            .unwrap_or_default();
+        let client = store.get().await.context("connect to the store")?;
+        client
+            .execute(
+                include_str!("../../sql/queries/register_instance.sql"),
+                &[
+                    &id,
+                    &hostname.trim(),
+                    &env!("CARGO_PKG_VERSION"),
+                    &roles,
+                    &low_water,
+                ],
+            )
+            .await
+            .context("register this instance")?;
+        let outstanding = Arc::new(Outstanding::new(low_water));
+        Ok(Instance {
+            id,
+            outstanding,
+            store: store.clone(),
+        })
+    }
+
+    /// Heartbeats until `stop`, fences silent instances and adopts what they held.
+    /// Ends with an error when this instance has itself been fenced.
+    pub async fn run(
+        &self,
+        schedule_changed: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut tick = tokio::time::interval(HEARTBEAT);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // While the store was away nobody could be heard: only one who has himself been
+        // heard for long enough may call another silent.
+        let mut heard_since: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = tick.tick() => {}
+            }
+            let beat = tokio::time::timeout(SILENCE / 2, self.beat()).await;
+            match beat.context("the store did not answer in time").flatten() {
+                Ok(true) => {
+                    let since = *heard_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() < SILENCE {
+                        continue;
+                    }
+                    match self.adopt().await {
+                        Ok(0) => {}
+                        Ok(moved) => {
+                            tracing::info!(
+                                deliveries = moved,
+                                "took over the deliveries of an instance that is gone"
+                            );
+                            schedule_changed.notify_one();
+                        }
+                        Err(error) => tracing::warn!(
+                            error = format!("{error:#}"),
+                            "cannot take over a silent instance's deliveries; trying again"
+                        ),
+                    }
+                }
+                Ok(false) => bail!(
+                    "another instance took this one for dead, as it was silent for {} s, and has \
+                     its deliveries; start it again",
+                    SILENCE.as_secs()
+                ),
+                Err(error) => {
+                    heard_since = None;
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "cannot reach the store to say that this instance lives"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn beat(&self) -> anyhow::Result<bool> {
+        let client = self.store.get().await.context("connect to the store")?;
+        let mut low_water = self.outstanding.low_water().await;
+        let rise = self.outstanding.rise();
+        let sql = include_str!("../../sql/queries/heartbeat.sql");
+        let statement = client.prepare_cached(sql).await?;
+        let beaten = client
+            .execute(&statement, &[&self.id, &rise])
+            .await
+            .context("heartbeat")?;
+        *low_water = rise;
+        Ok(beaten == 1)
+    }
+
+    /// Fences who is silent and moves what they owned into the schedule. Answers how
+    /// many deliveries were moved.
+    async fn adopt(&self) -> anyhow::Result<u64> {
+        let mut client = self.store.get().await?;
+        let silence = SILENCE.as_secs_f64();
+        client
+            .execute(
+                include_str!("../../sql/queries/fence_silent_instances.sql"),
+                &[&self.id, &silence],
+            )
+            .await
+            .context("fence silent instances")?;
+        let mut moved = 0;
+        loop {
+            // The lock keeps other instances from the same leftovers.
+            let transaction = client.transaction().await?;
+            let fenced = transaction
+                .query_opt(
+                    include_str!("../../sql/queries/lock_fenced_instance.sql"),
+                    &[],
+                )
+                .await?;
+            let Some(fenced) = fenced else {
+                return Ok(moved);
+            };
+            let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
+            let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
+            loop {
+                let rows = transaction
+                    .execute(sql, &[&dead, &low_water])
+                    .await
+                    .context("adopt")?;
+                moved += rows;
+                if rows == 0 {
+                    break;
+                }
+            }
+            transaction
+                .execute(include_str!("../../sql/queries/end_leases.sql"), &[&dead])
+                .await?;
+            transaction
+                .execute(
+                    include_str!("../../sql/queries/remove_instance.sql"),
+                    &[&dead],
+                )
+                .await?;
+            transaction.commit().await.context("commit the adoption")?;
+            tracing::info!(instance = %dead, "removed an instance that was silent");
+        }
+    }
+
+    /// Moves into the schedule those of `ids` that this instance owns: an enqueue whose
+    /// commit was not answered may have left them in the store and not in memory.
+    pub async fn give_up(&self, client: &Client, ids: &[Uuid]) -> anyhow::Result<u64> {
+        let moved = client
+            .execute(
+                include_str!("../../sql/queries/adopt_given_deliveries.sql"),
+                &[&self.id, &ids],
+            )
+            .await
+            .context("move deliveries of an unanswered enqueue into the schedule")?;
+        self.outstanding.remove(ids.iter().copied());
+        Ok(moved)
+    }
+
+    /// The last word of a drained instance.
+    pub async fn deregister(&self) -> anyhow::Result<()> {
+        let client = self.store.get().await?;
+        let low_water = *self.outstanding.low_water().await;
+        let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
+        while client.execute(sql, &[&self.id, &low_water]).await? > 0 {}
+        client
+            .execute(
+                include_str!("../../sql/queries/end_leases.sql"),
+                &[&self.id],
+            )
+            .await?;
+        client
+            .execute(
+                include_str!("../../sql/queries/remove_instance.sql"),
+                &[&self.id],
+            )
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! What users ask for by hand: retry a delivery, or all that match. They become due
+//! now, and the claimer sends them.
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Transaction};
+use uuid::Uuid;
+
+use super::listing::{DeliveryFilter, IdRange, Status};
+use crate::db::{Store, tenant_transaction};
+use crate::event::DeliveryId;
+
+/// Ids that one transaction touches: enough to make round trips cheap, few enough that
+/// it holds no lock for long.
+pub(super) const BATCH: i64 = 1000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ManualError {
+    #[error("take a connection of the store")]
+    Pool(#[from] PoolError),
+    #[error("write to the store")]
+    Store(#[from] Error),
+    #[error("prepare the day's partitions")]
+    Partitions(#[source] anyhow::Error),
+}
+
+/// What became of the wish to retry one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    Queued,
+    NotFound,
+    /// An instance is sending it.
+    InFlight,
+    SubscriptionDisabled,
+    SubscriptionDeleted,
+}
+
+/// Makes one delivery due now, whatever its state, unless it is being sent.
+pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry, ManualError> {
+    let mut client = store.get().await?;
+    let transaction = tenant_transaction(&mut client, tenant).await?;
+    // The schedule first, as the claimer does: whoever has the row decides.
+    let leased = transaction
+        .query_opt(
+            include_str!("../../sql/queries/lock_schedule.sql"),
+            &[&id.0],
+        )
+        .await?
+        .is_some_and(|row| row.get(0));
+    let row = transaction
+        .query_opt(
+            include_str!("../../sql/queries/lock_delivery.sql"),
+            &[&id.0],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(Retry::NotFound);
+    };
+    match row.get::<_, Option<bool>>("active") {
+        _ if leased || row.get("owned") => return Ok(Retry::InFlight),
+        None => return Ok(Retry::SubscriptionDeleted),
+        Some(false) => return Ok(Retry::SubscriptionDisabled),
+        Some(true) => {}
+    }
+    requeue(&transaction, store.schema(), &[id.0]).await?;
+    transaction.commit().await?;
+    Ok(Retry::Queued)
+}
+
+/// Makes due now what matches and belongs to an active subscription; answers how many.
+/// `filter.status` is `Failed` or `Pending`. Each batch commits by itself: what a
+/// broken connection leaves undone, asking again completes.
+pub async fn retry_matching(
+    store: &Store,
+    tenant: &str,
+    filter: &DeliveryFilter,
+    mut ids: IdRange,
+) -> Result<u64, ManualError> {
+    let status = filter.status.unwrap_or(Status::Failed);
+    let mut retried = 0;
+    loop {
+        let mut client = store.get().await?;
+        let transaction = tenant_transaction(&mut client, tenant).await?;
+        let rows = transaction
+            .query(
+                include_str!("../../sql/queries/lock_retryable.sql"),
+                &[
+                    &status.as_str() as &(dyn ToSql + Sync),
+                    &ids.from,
+                    &ids.to,
+                    &filter.event_type,
+                    &filter.subscription,
+                    &BATCH,
+                ],
+            )
+            .await?;
+        let batch: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        let Some(last) = batch.last() else {
+            return Ok(retried);
+        };
+        retried += requeue(&transaction, store.schema(), &batch).await?;
+        transaction.commit().await?;
+        // Downwards only: what fails again meanwhile is not met a second time.
+        ids.to = *last;
+    }
+}
+
+async fn requeue(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    ids: &[Uuid],
+) -> Result<u64, ManualError> {
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/requeue_deliveries.sql"),
+            &[&ids],
+        )
+        .await?;
+    let requeued: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let scheduled = transaction
+        .execute(
+            include_str!("../../sql/queries/schedule_deliveries.sql"),
+            &[&requeued],
+        )
+        .await?;
+    notify(transaction, schema).await?;
+    Ok(scheduled)
+}
+
+/// Wakes the claimers of every node, once a transaction.
+pub(super) async fn notify(transaction: &Transaction<'_>, schema: &str) -> Result<(), Error> {
+    transaction
+        .execute(
+            include_str!("../../sql/queries/notify_schedule.sql"),
+            &[&schema],
+        )
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Makes the coming days' partitions and drops those past retention, never one with
+//! work that is still to be done.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::partitions::{self, DAY_MILLISECONDS, Day};
+use crate::db::{Store, StoreConfig};
+
+/// Days made ahead: a weekend in which nobody could create tables does no harm.
+const DAYS_AHEAD: u64 = 4;
+
+const PERIOD: Duration = Duration::from_secs(600);
+
+pub async fn run(store: Store, config: StoreConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = prune(&store, &config, Timestamp::now()).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot prune the store; trying again in ten minutes"
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// One round as of `now`. Answers the days that it dropped.
+pub async fn prune(
+    store: &Store,
+    config: &StoreConfig,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Day>> {
+    let client = store.get().await.context("connect to the store")?;
+    let today = Day::of(now);
+    let ahead = (0..=DAYS_AHEAD).map(|days| Day(today.0 + days).floor());
+    partitions::ensure(&client, ahead).await?;
+    let retention = u64::try_from(config.retention.0.as_millis()).unwrap_or(u64::MAX);
+    let oldest_kept = Day(today.0.saturating_sub(retention.div_ceil(DAY_MILLISECONDS)));
+    let mut dropped = Vec::new();
+    for day in partitions::existing(&client).await? {
+        if day >= oldest_kept {
+            break;
+        }
+        if partitions::drop_day(&client, day).await? {
+            dropped.push(day);
+        } else {
+            tracing::info!(
+                ?day,
+                "kept a day past retention: deliveries of it still wait"
+            );
+        }
+    }
+    client
+        .execute(
+            include_str!("../../sql/queries/delete_old_idempotency_keys.sql"),
+            &[],
+        )
+        .await
+        .context("delete old idempotency keys")?;
+    Ok(dropped)
+}

@@ -1,0 +1,330 @@
+//! Writes results down, many at a time. Results may commit asynchronously: a crash
+//! loses some and their deliveries are sent again, which at-least-once allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc};
+use tokio_postgres::{Client, Statement};
+use uuid::Uuid;
+
+use super::attempt::Outcome;
+use super::breaker::BreakerState;
+use super::dispatcher::Dispatcher;
+use super::instance::Outstanding;
+use super::state::Transition;
+use super::{Delivery, Hold};
+use crate::backoff::Backoff;
+use crate::db::Store;
+use crate::event::SubscriptionId;
+use crate::metrics::METRICS;
+
+/// A delivery's next state, and the attempt that led to it.
+pub struct Record {
+    pub delivery: Delivery,
+    pub transition: Transition,
+    pub outcome: Option<Outcome>,
+}
+
+impl Record {
+    /// A delivery that leaves memory without an attempt that counts.
+    pub fn unattempted(delivery: Delivery, transition: Transition) -> Self {
+        Record {
+            delivery,
+            transition,
+            outcome: None,
+        }
+    }
+}
+
+pub enum Entry {
+    Result(Record),
+    Breakers(Vec<(SubscriptionId, BreakerState)>),
+}
+
+impl From<Record> for Entry {
+    fn from(record: Record) -> Self {
+        Entry::Result(record)
+    }
+}
+
+/// Results that wait to be written; when it is full, attempts wait.
+pub const QUEUE: usize = 4_096;
+
+/// Results written by one statement. More gain nothing (facts: 500 a batch), and the
+/// arrays stay small.
+const BATCH: usize = 500;
+
+/// When nothing else is to be done the recorder waits this long for more results: it
+/// trades this delay of a result's visibility, never of a delivery, for fewer commits.
+const LINGER: Duration = Duration::from_millis(5);
+
+pub struct Recorder {
+    pub store: Store,
+    pub instance: Uuid,
+    pub outstanding: Arc<Outstanding>,
+    /// Told when the schedule has got a new row.
+    pub schedule_changed: Arc<Notify>,
+}
+
+impl Recorder {
+    /// Records until every sender is gone. A store that is away is waited for.
+    pub async fn run(
+        self,
+        mut entries: mpsc::Receiver<Entry>,
+        dispatcher: std::sync::Weak<Dispatcher>,
+    ) -> anyhow::Result<()> {
+        let mut session = None;
+        let mut batch = Vec::with_capacity(BATCH);
+        while entries.recv_many(&mut batch, BATCH).await > 0 {
+            if batch.len() < BATCH / 4 && !entries.is_closed() {
+                tokio::time::sleep(LINGER).await;
+                while batch.len() < BATCH {
+                    let Ok(entry) = entries.try_recv() else { break };
+                    batch.push(entry);
+                }
+            }
+            let mut records = Vec::with_capacity(batch.len());
+            let mut breakers = Vec::new();
+            for entry in batch.drain(..) {
+                match entry {
+                    Entry::Result(record) => records.push(record),
+                    Entry::Breakers(changes) => breakers.extend(changes),
+                }
+            }
+            self.write_until_done(&mut session, &records, &breakers)
+                .await;
+            self.settle(&records, &dispatcher);
+        }
+        Ok(())
+    }
+
+    async fn write_until_done(
+        &self,
+        session: &mut Option<Session>,
+        records: &[Record],
+        breakers: &[(SubscriptionId, BreakerState)],
+    ) {
+        let mut backoff = Backoff::reconnect();
+        while let Err(error) = self.write(session, records, breakers).await {
+            *session = None;
+            tracing::warn!(
+                error = format!("{error:#}"),
+                results = records.len(),
+                "cannot record results; trying again"
+            );
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    async fn write(
+        &self,
+        session: &mut Option<Session>,
+        records: &[Record],
+        breakers: &[(SubscriptionId, BreakerState)],
+    ) -> anyhow::Result<()> {
+        let session = match session {
+            Some(session) => session,
+            None => session.insert(Session::open(&self.store).await?),
+        };
+        if !records.is_empty() {
+            let written = session.write_results(self.instance, records).await?;
+            if written < records.len() as u64 {
+                tracing::debug!(
+                    results = records.len(),
+                    written,
+                    "some deliveries were no longer ours; their results were left out"
+                );
+            }
+        }
+        if !breakers.is_empty() {
+            let ids: Vec<Uuid> = breakers.iter().map(|(id, _)| id.0).collect();
+            let states: Vec<&str> = breakers.iter().map(|(_, state)| state.as_str()).collect();
+            let sql = include_str!("../../sql/queries/record_breakers.sql");
+            session
+                .client
+                .execute(sql, &[&ids, &states])
+                .await
+                .context("record breakers")?;
+        }
+        disable_gone(&session.client, records).await
+    }
+
+    /// The batch is in the store: memory may forget it.
+    fn settle(&self, records: &[Record], dispatcher: &std::sync::Weak<Dispatcher>) {
+        let held = |hold| {
+            let of_hold = records
+                .iter()
+                .filter(move |record| record.delivery.hold == hold);
+            of_hold.map(|record| record.delivery.id)
+        };
+        self.outstanding.remove(held(Hold::Owned).map(|id| id.0));
+        if let Some(dispatcher) = dispatcher.upgrade() {
+            dispatcher.forget_leased(&held(Hold::Leased).collect::<Vec<_>>());
+        }
+        let waits = |record: &Record| {
+            matches!(
+                record.transition,
+                Transition::Retry { .. } | Transition::Released { .. }
+            )
+        };
+        if records.iter().any(waits) {
+            self.schedule_changed.notify_one();
+        }
+        for record in records {
+            if let Transition::Parked(reason) = record.transition {
+                METRICS.parked.with_label_values(&[reason.as_str()]).inc();
+            }
+        }
+    }
+}
+
+/// The recorder's own connection, whose commits do not wait for the disk.
+struct Session {
+    client: Client,
+    record_results: Statement,
+}
+
+impl Session {
+    async fn open(store: &Store) -> anyhow::Result<Self> {
+        let client = store.connect("walhook recorder").await?;
+        client
+            .batch_execute(include_str!("../../sql/queries/commit_asynchronously.sql"))
+            .await
+            .context("turn off synchronous commit")?;
+        let sql = include_str!("../../sql/queries/record_results.sql");
+        let record_results = client
+            .prepare(sql)
+            .await
+            .context("prepare the record of results")?;
+        Ok(Session {
+            client,
+            record_results,
+        })
+    }
+
+    /// Writes the batch and answers how many of its deliveries were still ours.
+    async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<u64> {
+        let column = Columns::of(records);
+        self.client
+            .execute(
+                &self.record_results,
+                &[
+                    &instance,
+                    &column.id,
+                    &column.leased,
+                    &column.status,
+                    &column.parked_reason,
+                    &column.attempts,
+                    &column.http_status,
+                    &column.error,
+                    &column.due_at,
+                    &column.delivered_at,
+                    &column.started_at,
+                    &column.duration_ms,
+                    &column.error_class,
+                    &column.response_excerpt,
+                ],
+            )
+            .await
+            .context("record results")
+    }
+}
+
+async fn disable_gone(client: &Client, records: &[Record]) -> anyhow::Result<()> {
+    let gone = records
+        .iter()
+        .filter(|record| record.transition == Transition::Gone);
+    let gone: Vec<Uuid> = gone
+        .map(|record| record.delivery.subscription_id.0)
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let disabled = client
+        .query(
+            include_str!("../../sql/queries/disable_gone_subscriptions.sql"),
+            &[&gone],
+        )
+        .await
+        .context("disable subscriptions whose endpoint is gone")?;
+    client
+        .execute(
+            include_str!("../../sql/queries/park_disabled.sql"),
+            &[&gone],
+        )
+        .await
+        .context("park the deliveries of disabled subscriptions")?;
+    for row in disabled {
+        let subscription = SubscriptionId(row.get(0));
+        tracing::warn!(%subscription, "disabled a subscription: its endpoint answered 410 Gone");
+    }
+    Ok(())
+}
+
+/// A batch as the columns that unnest takes.
+#[derive(Default)]
+struct Columns<'a> {
+    id: Vec<Uuid>,
+    leased: Vec<bool>,
+    status: Vec<&'static str>,
+    parked_reason: Vec<Option<&'static str>>,
+    attempts: Vec<i32>,
+    http_status: Vec<Option<i16>>,
+    error: Vec<Option<&'a str>>,
+    due_at: Vec<Option<Timestamp>>,
+    delivered_at: Vec<Option<Timestamp>>,
+    started_at: Vec<Option<Timestamp>>,
+    duration_ms: Vec<Option<i32>>,
+    error_class: Vec<Option<&'static str>>,
+    response_excerpt: Vec<Option<&'a str>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(records: &'a [Record]) -> Self {
+        let mut columns = Columns::default();
+        let now = Timestamp::now();
+        for record in records {
+            columns.push(record, now);
+        }
+        columns
+    }
+
+    fn push(&mut self, record: &'a Record, now: Timestamp) {
+        let (status, due_at, parked) = match &record.transition {
+            Transition::Delivered => ("delivered", None, None),
+            Transition::Retry { due_at } | Transition::Released { due_at } => {
+                ("pending", Some(*due_at), None)
+            }
+            Transition::Failed | Transition::Gone => ("failed", None, None),
+            Transition::Parked(reason) => ("parked", None, Some(reason.as_str())),
+            Transition::Cancelled => ("cancelled", None, None),
+        };
+        self.id.push(record.delivery.id.0);
+        self.leased.push(record.delivery.hold == Hold::Leased);
+        self.status.push(status);
+        self.parked_reason.push(parked);
+        self.attempts
+            .push(i32::try_from(record.delivery.attempts).unwrap_or(i32::MAX));
+        self.due_at.push(due_at);
+        self.delivered_at
+            .push((status == "delivered").then_some(now));
+        let outcome = record.outcome.as_ref();
+        let code = outcome.and_then(|outcome| outcome.http_status);
+        self.http_status
+            .push(code.and_then(|code| i16::try_from(code).ok()));
+        let error = outcome.and_then(|outcome| outcome.error.as_ref());
+        self.error.push(error.map(|(_, message)| message.as_str()));
+        self.error_class
+            .push(error.map(|(class, _)| class.as_str()));
+        self.started_at
+            .push(outcome.map(|outcome| outcome.started_at));
+        self.duration_ms.push(
+            outcome.map(|outcome| i32::try_from(outcome.duration.as_millis()).unwrap_or(i32::MAX)),
+        );
+        self.response_excerpt
+            .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
+    }
+}

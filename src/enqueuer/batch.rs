@@ -1,0 +1,117 @@
+//! What one transaction of the store will write.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::delivery::ParkedReason as DeliveryParked;
+use crate::event::Event;
+use crate::mapping::{Mapped, ParkedChange, ParkedReason};
+use crate::metrics::METRICS;
+use crate::subscription::Format;
+
+/// Events and parked changes that are not durable yet.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) events: Vec<Event>,
+    pub(super) parked: Vec<ParkedChange>,
+    pub(super) bytes: usize,
+    oldest_commit: Option<Timestamp>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.parked.is_empty()
+    }
+
+    pub(super) fn add(&mut self, mapped: Mapped) {
+        match mapped {
+            Mapped::Event(event) => {
+                self.bytes += event.body.len();
+                self.events.push(event);
+            }
+            Mapped::Parked(change) => self.parked.push(change),
+        }
+    }
+
+    pub(super) fn oldest_commit(&mut self, committed_at: Timestamp) {
+        self.oldest_commit.get_or_insert(committed_at);
+    }
+
+    /// Counts what has become durable.
+    pub(super) fn count(&self, started: Instant) {
+        if self.is_empty() {
+            return;
+        }
+        METRICS
+            .latency
+            .with_label_values(&["enqueue"])
+            .observe(started.elapsed().as_secs_f64());
+        for event in &self.events {
+            METRICS.events.with_label_values(&[&event.event_type]).inc();
+        }
+        for change in &self.parked {
+            match change.reason {
+                ParkedReason::Unroutable => METRICS.unroutable.inc(),
+                ParkedReason::Unmappable | ParkedReason::Undecodable => {
+                    METRICS
+                        .parked
+                        .with_label_values(&[change.reason.as_str()])
+                        .inc();
+                }
+            }
+        }
+        if let Some(last) = self.events.last() {
+            let age = Timestamp::now()
+                .duration_since(last.occurred_at)
+                .as_secs_f64();
+            METRICS.lag_seconds.set(age.max(0.0));
+        }
+    }
+}
+
+/// Rows of `webhook_deliveries`, each pointing at its event in the batch.
+#[derive(Default)]
+pub(super) struct DeliveryRows {
+    pub(super) id: Vec<Uuid>,
+    /// Index into the batch's events.
+    pub(super) event: Vec<usize>,
+    pub(super) subscription_id: Vec<Uuid>,
+    pub(super) format: Vec<Format>,
+    pub(super) owner: Vec<Option<Uuid>>,
+    pub(super) parked: Vec<Option<DeliveryParked>>,
+}
+
+impl DeliveryRows {
+    pub(super) fn push(
+        &mut self,
+        id: Uuid,
+        event: usize,
+        subscription_id: Uuid,
+        format: Format,
+        parked: Option<DeliveryParked>,
+    ) {
+        self.id.push(id);
+        self.event.push(event);
+        self.subscription_id.push(subscription_id);
+        self.format.push(format);
+        self.owner.push(None);
+        self.parked.push(parked);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.id.len()
+    }
+
+    pub(super) fn own(&mut self, index: usize, instance: Uuid) {
+        if let Some(owner) = self.owner.get_mut(index) {
+            *owner = Some(instance);
+        }
+    }
+
+    /// How many of them nobody owns: these need a row in the schedule.
+    pub(super) fn schedule_len(&self) -> usize {
+        self.owner.iter().filter(|owner| owner.is_none()).count()
+    }
+}

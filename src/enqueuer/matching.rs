@@ -1,0 +1,116 @@
+//! Matches events with subscriptions.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::batch::{Batch, DeliveryRows};
+use crate::delivery::{Delivery, Hold, ParkedReason};
+use crate::event::{DeliveryId, Event, SubscriptionId};
+use crate::mapping::filter::{Body, Filter, FilterError};
+use crate::metrics::METRICS;
+use crate::subscription::directory::Snapshot;
+use uuid::Uuid;
+
+/// Subscriptions' filters, compiled once and kept while their source stays the same.
+#[derive(Default)]
+pub struct Filters {
+    compiled: HashMap<SubscriptionId, (String, Option<Filter>)>,
+}
+
+impl Filters {
+    /// A filter that cannot be evaluated is reported and never matches.
+    fn admits(&mut self, id: SubscriptionId, source: &str, body: &mut LazyBody<'_>) -> bool {
+        let known = self
+            .compiled
+            .get(&id)
+            .is_some_and(|(known, _)| known == source);
+        if !known {
+            let compiled = Filter::compile(source)
+                .inspect_err(|error| report(id, error))
+                .ok();
+            self.compiled.insert(id, (source.to_owned(), compiled));
+        }
+        let Some((_, Some(filter))) = self.compiled.get(&id) else {
+            return false;
+        };
+        let matched = body.parsed().and_then(|body| filter.matches_body(body));
+        matched
+            .inspect_err(|error| report(id, error))
+            .unwrap_or(false)
+    }
+}
+
+fn report(id: SubscriptionId, error: &FilterError) {
+    METRICS.parked.with_label_values(&["filter"]).inc();
+    tracing::warn!(subscription = %id, %error, "a subscription's filter failed; the event is not sent to it");
+}
+
+/// An event's body, parsed when the first filter asks for it.
+struct LazyBody<'a> {
+    event: &'a Event,
+    parsed: Option<Body>,
+}
+
+impl LazyBody<'_> {
+    fn parsed(&mut self) -> Result<&Body, FilterError> {
+        match &mut self.parsed {
+            Some(body) => Ok(body),
+            empty => Ok(empty.insert(Body::parse(&self.event.body)?)),
+        }
+    }
+}
+
+/// The deliveries of a batch: the rows, and beside each what the dispatcher would send;
+/// none where the row is parked.
+pub(super) fn match_deliveries(
+    batch: &Batch,
+    snapshot: &Snapshot,
+    filters: &mut Filters,
+    max_body: usize,
+) -> (DeliveryRows, Vec<Option<Delivery>>) {
+    let mut rows = DeliveryRows::default();
+    let mut deliveries = Vec::with_capacity(batch.events.len());
+    let now = Instant::now();
+    for (index, event) in batch.events.iter().enumerate() {
+        let mut body = LazyBody {
+            event,
+            parsed: None,
+        };
+        let candidates = snapshot.matching(
+            &event.tenant_id,
+            &event.event_type,
+            event.position.commit_lsn,
+        );
+        for subscription in candidates {
+            let admitted = subscription
+                .filter
+                .as_deref()
+                .is_none_or(|filter| filters.admits(subscription.id, filter, &mut body));
+            if !admitted {
+                continue;
+            }
+            let id = DeliveryId::derive(event.id, subscription.id.0, Uuid::nil());
+            let oversized = (event.body.len() > max_body).then_some(ParkedReason::Oversized);
+            rows.push(
+                id.0,
+                index,
+                subscription.id.0,
+                subscription.format,
+                oversized,
+            );
+            deliveries.push(oversized.is_none().then(|| Delivery {
+                id,
+                event_id: event.id,
+                subscription_id: subscription.id,
+                event_type: event.event_type.clone(),
+                format: subscription.format,
+                body: event.body.clone(),
+                attempts: 0,
+                occurred_at: event.occurred_at,
+                queued_at: now,
+                hold: Hold::Owned,
+            }));
+        }
+    }
+    (rows, deliveries)
+}

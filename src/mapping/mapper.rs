@@ -1,0 +1,335 @@
+//! Maps one change at a time, with what is known of each relation kept at hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Event, EventId, EventPosition};
+use crate::pgoutput::value::write_string;
+use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader};
+
+use super::condition::holds;
+use super::expression::Row;
+use super::payload::{Data, whole_row, write_head, write_rest};
+use super::row::{Kind, RowChange};
+use super::rules::{Rule, RuleSet, Tenant};
+use super::scope::RowScope;
+use super::table_name::TableName;
+use super::{Mapped, ParkedChange, ParkedReason};
+
+/// Applies rules to the changes of one stream.
+pub struct Mapper {
+    rules: Arc<RuleSet>,
+    system_identifier: u64,
+    /// By oid. Holds the relation itself, so that another one at its address is never
+    /// taken for it.
+    relations: HashMap<u32, BoundRelation>,
+    /// The transaction that `timestamp` was written for.
+    transaction: Option<TransactionHeader>,
+    timestamp: String,
+    body: Vec<u8>,
+}
+
+struct BoundRelation {
+    relation: Arc<Relation>,
+    name: Arc<str>,
+    rules: Vec<BoundRule>,
+}
+
+/// A rule of a relation; the places are `Err` with the reason where the relation has
+/// changed so that the rule no longer fits it.
+struct BoundRule {
+    rule: usize,
+    places: Result<Places, String>,
+}
+
+struct Places {
+    /// By the number of the name in the rule.
+    columns: Vec<usize>,
+    key: Vec<usize>,
+    /// Where the rule's data is the whole row.
+    whole_row: Vec<(Vec<u8>, usize)>,
+}
+
+impl Mapper {
+    /// Rules are to be checked first ([`RuleSet::check_table`]), which also learns the
+    /// primary keys of tables with REPLICA IDENTITY FULL.
+    pub fn new(rules: Arc<RuleSet>, system_identifier: u64) -> Self {
+        Mapper {
+            rules,
+            system_identifier,
+            relations: HashMap::new(),
+            transaction: None,
+            timestamp: String::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// Whether any rule watches the relation. Cheap: once bound, a look-up by oid.
+    pub fn watches(&mut self, relation: &Arc<Relation>) -> bool {
+        !bound(&mut self.relations, &self.rules, relation)
+            .rules
+            .is_empty()
+    }
+
+    /// Appends what each rule made of the change, in the order of the configuration.
+    /// A truncate makes nothing.
+    pub fn map(&mut self, header: &TransactionHeader, change: &Change, out: &mut Vec<Mapped>) {
+        let relation = bound(&mut self.relations, &self.rules, &change.relation);
+        let Some(row) = RowChange::of(change).filter(|_| !relation.rules.is_empty()) else {
+            return;
+        };
+        if self.transaction.as_ref() != Some(header) {
+            self.transaction = Some(*header);
+            let committed_at = header.committed_at;
+            self.timestamp = committed_at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        }
+        for bound in &relation.rules {
+            let Some(rule) = self.rules.rules.get(bound.rule) else {
+                continue;
+            };
+            if !rule.on.contains(row.kind) {
+                continue;
+            }
+            let context = Context {
+                rule,
+                row,
+                system_identifier: self.system_identifier,
+                header,
+                timestamp: &self.timestamp,
+                ordinal: change.ordinal,
+            };
+            let mapped = match &bound.places {
+                Ok(places) => context.event(places, &mut self.body),
+                Err(detail) => Err((ParkedReason::Unmappable, detail.clone())),
+            };
+            match mapped {
+                Ok(event) => out.extend(event.map(Mapped::Event)),
+                Err((reason, detail)) => out.push(Mapped::Parked(ParkedChange {
+                    commit_lsn: header.commit_lsn,
+                    ordinal: change.ordinal,
+                    rule: Arc::clone(&rule.name),
+                    relation: Arc::clone(&relation.name),
+                    reason,
+                    detail,
+                })),
+            }
+        }
+    }
+}
+
+/// One rule against one row.
+struct Context<'a> {
+    rule: &'a Rule,
+    row: RowChange<'a>,
+    system_identifier: u64,
+    header: &'a TransactionHeader,
+    timestamp: &'a str,
+    ordinal: u64,
+}
+
+type Refusal = (ParkedReason, String);
+
+fn unmappable(error: impl std::fmt::Display) -> Refusal {
+    (ParkedReason::Unmappable, error.to_string())
+}
+
+impl Context<'_> {
+    /// `None` where the condition does not hold.
+    fn event(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
+        let rule = self.rule;
+        if let Some(when) = &rule.when {
+            let scope = RowScope {
+                row: self.row,
+                columns: &places.columns,
+            };
+            let holds = holds(when, &scope)
+                .map_err(|error| unmappable(format_args!("`when` cannot be evaluated: {error}")))?;
+            if !holds {
+                return Ok(None);
+            }
+        }
+        let (tenant_id, row) = self.tenant(places)?;
+        let row_key = self.row_key(places)?;
+        let position = EventPosition {
+            commit_lsn: self.header.commit_lsn,
+            ordinal: self.ordinal,
+            // Compiling refuses more rules than fit.
+            rule_index: u16::try_from(rule.index).unwrap_or(u16::MAX),
+        };
+        let id = EventId::of_change(
+            self.system_identifier,
+            self.header.commit_lsn,
+            self.ordinal,
+            &rule.name,
+            self.header.committed_at,
+        );
+        let data = match &rule.data {
+            Some(members) => Data::Members(members, &places.columns),
+            None => Data::WholeRow(&places.whole_row),
+        };
+        body.clear();
+        write_head(
+            body,
+            id,
+            &rule.event_type,
+            self.timestamp,
+            &tenant_id,
+            &position,
+        );
+        write_rest(body, &data, &row)
+            .map_err(|error| unmappable(format_args!("`data` cannot be written: {error}")))?;
+        Ok(Some(Event {
+            id,
+            position,
+            tenant_id,
+            row_key,
+            event_type: Arc::clone(&rule.event_type),
+            occurred_at: self.header.committed_at,
+            body: Bytes::copy_from_slice(body),
+        }))
+    }
+
+    /// The row's tenant, and the row as that tenant may see it: where an update moved
+    /// it here from another tenant, its old values are the other one's.
+    fn tenant(&self, places: &Places) -> Result<(Arc<str>, RowChange<'_>), Refusal> {
+        let name = match &self.rule.tenant {
+            Tenant::Value(value) => return Ok((Arc::clone(value), self.row)),
+            Tenant::Column(name) => *name,
+        };
+        let column = places.columns.get(name).copied().unwrap_or(usize::MAX);
+        let column_name = self.rule.names.names.get(name).map_or("", String::as_str);
+        let unroutable = |what: std::fmt::Arguments<'_>| {
+            let detail = format!("the tenant's column `{column_name}` {what}");
+            (ParkedReason::Unroutable, detail)
+        };
+        let text = match self.row.value(Row::Current, column) {
+            Ok(Some(text)) if !text.is_empty() => text,
+            Ok(Some(_)) => return Err(unroutable(format_args!("is empty"))),
+            Ok(None) => return Err(unroutable(format_args!("is null"))),
+            Err(missing) => return Err(unroutable(format_args!("is not known: {missing}"))),
+        };
+        let tenant_id = std::str::from_utf8(text)
+            .map_err(|_| unroutable(format_args!("is not valid UTF-8")))?;
+        let moved = self.row.kind == Kind::Update
+            && matches!(self.row.value(Row::Old, column), Ok(old) if old != Some(text));
+        let row = match moved {
+            true => self.row.without_old(),
+            false => self.row,
+        };
+        Ok((Arc::from(tenant_id), row))
+    }
+
+    /// One column's value itself, or several as a JSON array of texts; equal for two
+    /// events of one row. A null key, which only a key that is not the primary key can
+    /// have, is the empty text: such rows share one order.
+    fn row_key(&self, places: &Places) -> Result<String, Refusal> {
+        let text = |column: usize| {
+            let value = self.row.value(Row::Current, column);
+            let value = value.map_err(|missing| unmappable(format_args!("`key`: {missing}")))?;
+            value
+                .map(|text| std::str::from_utf8(text))
+                .transpose()
+                .map_err(|_| unmappable("`key`: a column is not valid UTF-8"))
+        };
+        if let [column] = places.key.as_slice() {
+            return Ok(text(*column)?.unwrap_or_default().to_owned());
+        }
+        let mut key = vec![b'['];
+        for (at, column) in places.key.iter().enumerate() {
+            if at > 0 {
+                key.push(b',');
+            }
+            match text(*column)? {
+                Some(text) => write_string(&mut key, text),
+                None => key.extend_from_slice(b"null"),
+            }
+        }
+        key.push(b']');
+        String::from_utf8(key).map_err(|_| unmappable("`key` is not valid UTF-8"))
+    }
+}
+
+/// The relation with its rules, bound anew when the stream has described it anew.
+fn bound<'a>(
+    relations: &'a mut HashMap<u32, BoundRelation>,
+    rules: &RuleSet,
+    relation: &Arc<Relation>,
+) -> &'a BoundRelation {
+    let bound = relations
+        .entry(relation.oid)
+        .or_insert_with(|| bind(rules, relation));
+    if !Arc::ptr_eq(&bound.relation, relation) {
+        *bound = bind(rules, relation);
+    }
+    bound
+}
+
+fn bind(rules: &RuleSet, relation: &Arc<Relation>) -> BoundRelation {
+    let table = TableName {
+        schema: relation.namespace.clone(),
+        name: relation.name.clone(),
+    };
+    let bind_rule = |rule: &Rule| BoundRule {
+        rule: rule.index,
+        places: places(rules, rule, relation),
+    };
+    BoundRelation {
+        relation: Arc::clone(relation),
+        name: Arc::from(table.to_string()),
+        rules: rules.of_table(&table).map(bind_rule).collect(),
+    }
+}
+
+fn places(rules: &RuleSet, rule: &Rule, relation: &Relation) -> Result<Places, String> {
+    let place = |name: &str| {
+        relation.column_index(name).ok_or_else(|| {
+            format!(
+                "table `{}` has no column `{name}` any more: change the rule, then replay",
+                rule.table
+            )
+        })
+    };
+    let columns: Vec<usize> = rule
+        .names
+        .names
+        .iter()
+        .map(|name| place(name))
+        .collect::<Result<_, _>>()?;
+    let key = if !rule.key.is_empty() {
+        let of_name = |name: &usize| columns.get(*name).copied().unwrap_or(usize::MAX);
+        rule.key.iter().map(of_name).collect()
+    } else if let Some(primary_key) = rules.primary_key(&rule.table).filter(|key| !key.is_empty()) {
+        primary_key
+            .iter()
+            .map(|name| place(name))
+            .collect::<Result<_, _>>()?
+    } else if relation.replica_identity != ReplicaIdentity::Full {
+        let identity = relation.columns.iter().enumerate();
+        identity
+            .filter(|(_, column)| column.identity)
+            .map(|(place, _)| place)
+            .collect()
+    } else {
+        Vec::new()
+    };
+    if key.is_empty() {
+        return Err(format!(
+            "table `{}` has no known primary key: name the rule's `key`",
+            rule.table
+        ));
+    }
+    Ok(Places {
+        columns,
+        key,
+        whole_row: match rule.data {
+            Some(_) => Vec::new(),
+            None => whole_row(relation),
+        },
+    })
+}

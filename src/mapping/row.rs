@@ -1,0 +1,183 @@
+//! One change's row, before and after, and what of it the log carries.
+//!
+//! A row that does not exist, the one before an insert or after a delete, counts as
+//! all nulls. A value that exists but is not in the log is an error, never a null.
+
+use bytes::Bytes;
+
+use crate::pgoutput::{Change, OldTuple, Operation, Relation, ReplicaIdentity, TupleValue};
+
+use super::expression::Row;
+
+/// A value that the change has but the log does not carry. Names the column, no values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Missing {
+    #[error(
+        "the old value of column `{0}` is not in the log: the row was changed while its table lacked REPLICA IDENTITY FULL"
+    )]
+    OldValue(String),
+    #[error(
+        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log; REPLICA IDENTITY FULL would bring it"
+    )]
+    UnchangedToast(String),
+    #[error("the row has no column {0}, though its relation has")]
+    Column(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Insert => "insert",
+            Kind::Update => "update",
+            Kind::Delete => "delete",
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct RowChange<'a> {
+    pub(crate) relation: &'a Relation,
+    pub(crate) kind: Kind,
+    new: &'a [TupleValue],
+    old: Old<'a>,
+    /// Old values count as nulls, as those of an insert do.
+    old_hidden: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Old<'a> {
+    /// There was no row.
+    Absent,
+    /// An update that the log gives no old tuple for: its identity did not change.
+    Unlogged,
+    Key(&'a [TupleValue]),
+    Full(&'a [TupleValue]),
+}
+
+impl<'a> RowChange<'a> {
+    /// `None` for a truncate, which has no row.
+    pub(crate) fn of(change: &'a Change) -> Option<Self> {
+        let old_of = |old: &'a OldTuple| match old {
+            OldTuple::Key(tuple) => Old::Key(tuple),
+            OldTuple::Full(tuple) => Old::Full(tuple),
+        };
+        let (kind, new, old) = match &change.operation {
+            Operation::Insert { new } => (Kind::Insert, new.as_slice(), Old::Absent),
+            Operation::Update { old, new } => {
+                let old = old.as_ref().map_or(Old::Unlogged, old_of);
+                (Kind::Update, new.as_slice(), old)
+            }
+            Operation::Delete { old } => (Kind::Delete, [].as_slice(), old_of(old)),
+            Operation::Truncate => return None,
+        };
+        Some(RowChange {
+            relation: &change.relation,
+            kind,
+            new,
+            old,
+            old_hidden: false,
+        })
+    }
+
+    /// The same row as one that came into being: nothing is told of it before.
+    pub(crate) fn without_old(self) -> Self {
+        RowChange {
+            old_hidden: self.kind != Kind::Delete,
+            ..self
+        }
+    }
+
+    /// A column's text; `None` is null.
+    pub(crate) fn value(&self, row: Row, column: usize) -> Result<Option<&'a Bytes>, Missing> {
+        match (row, self.kind) {
+            (Row::Old, _) | (Row::Current, Kind::Delete) => self.old_value(column),
+            (Row::New, Kind::Delete) => Ok(None),
+            (Row::New | Row::Current, Kind::Insert | Kind::Update) => self.new_value(column),
+        }
+    }
+
+    /// Whether an update brought the column another value. An inserted or deleted
+    /// value changed unless it is null.
+    pub(crate) fn changed(&self, column: usize) -> Result<bool, Missing> {
+        if self.is_untouched(column) {
+            return Ok(false);
+        }
+        Ok(self.value(Row::Old, column)? != self.value(Row::New, column)?)
+    }
+
+    /// The log says of an update that it left the column's TOASTed value alone.
+    pub(crate) fn is_untouched(&self, column: usize) -> bool {
+        self.kind == Kind::Update
+            && !self.old_hidden
+            && matches!(self.new.get(column), Some(TupleValue::UnchangedToast))
+    }
+
+    /// Whether this is an update of which the log carries old values, at least the key's.
+    pub(crate) fn has_old_values(&self) -> bool {
+        self.kind == Kind::Update
+            && !self.old_hidden
+            && matches!(self.old, Old::Key(_) | Old::Full(_))
+    }
+
+    fn new_value(&self, column: usize) -> Result<Option<&'a Bytes>, Missing> {
+        match self.new.get(column) {
+            Some(TupleValue::Text(text)) => Ok(Some(text)),
+            Some(TupleValue::Null) => Ok(None),
+            Some(TupleValue::UnchangedToast) => match self.old {
+                Old::Full(old) => {
+                    logged(old, column).ok_or_else(|| Missing::UnchangedToast(self.name(column)))
+                }
+                Old::Absent | Old::Unlogged | Old::Key(_) => {
+                    Err(Missing::UnchangedToast(self.name(column)))
+                }
+            },
+            None => Err(Missing::Column(column)),
+        }
+    }
+
+    fn old_value(&self, column: usize) -> Result<Option<&'a Bytes>, Missing> {
+        if self.old_hidden {
+            return Ok(None);
+        }
+        let missing = || Missing::OldValue(self.name(column));
+        let identity = self
+            .relation
+            .columns
+            .get(column)
+            .is_some_and(|c| c.identity);
+        match self.old {
+            Old::Absent => Ok(None),
+            Old::Full(old) => logged(old, column).ok_or_else(missing),
+            // The others stand as null in a key tuple, and are absent.
+            Old::Key(old) if identity => logged(old, column).ok_or_else(missing),
+            Old::Key(_) => Err(missing()),
+            // Without a change of the identity the old key is the new one.
+            Old::Unlogged => match (identity, self.relation.replica_identity) {
+                (true, ReplicaIdentity::Default | ReplicaIdentity::Index) => self.new_value(column),
+                (false, _) | (true, ReplicaIdentity::Full | ReplicaIdentity::Nothing) => {
+                    Err(missing())
+                }
+            },
+        }
+    }
+
+    fn name(&self, column: usize) -> String {
+        let named = self.relation.columns.get(column);
+        named.map(|column| column.name.clone()).unwrap_or_default()
+    }
+}
+
+fn logged(tuple: &[TupleValue], column: usize) -> Option<Option<&Bytes>> {
+    match tuple.get(column)? {
+        TupleValue::Text(text) => Some(Some(text)),
+        TupleValue::Null => Some(None),
+        TupleValue::UnchangedToast => None,
+    }
+}

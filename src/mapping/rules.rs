@@ -1,0 +1,246 @@
+//! The rules of a configuration, compiled: expressions parsed, names collected.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::expression::{Names, Node, Row};
+use super::file::{DefaultsConfig, RuleConfig, RuleError};
+use super::row::Kind;
+use super::table_name::TableName;
+
+mod compile;
+
+use compile::Compiler;
+pub(super) use compile::label;
+
+/// All rules, in the order of the configuration.
+#[derive(Debug)]
+pub struct RuleSet {
+    pub(super) rules: Vec<Rule>,
+    by_table: HashMap<TableName, Vec<usize>>,
+    /// Learned by [`RuleSet::check_table`]: under REPLICA IDENTITY FULL the stream
+    /// marks every column as key, and only the catalog knows the primary key.
+    primary_keys: RwLock<HashMap<TableName, Vec<String>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) index: usize,
+    pub(super) name: Arc<str>,
+    pub(super) event_type: Arc<str>,
+    pub(super) table: TableName,
+    pub(super) on: Operations,
+    /// The columns that the rule names; everything below speaks of them by number.
+    pub(super) names: Names,
+    /// Empty: the primary key.
+    pub(super) key: Vec<usize>,
+    pub(super) when: Option<Node>,
+    pub(super) tenant: Tenant,
+    /// `None`: the whole row.
+    pub(super) data: Option<Vec<Member>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Operations {
+    pub(super) insert: bool,
+    pub(super) update: bool,
+    pub(super) delete: bool,
+}
+
+impl Operations {
+    pub(super) fn contains(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Insert => self.insert,
+            Kind::Update => self.update,
+            Kind::Delete => self.delete,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Tenant {
+    Column(usize),
+    Value(Arc<str>),
+}
+
+/// A member of the event's `data`.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The name as JSON with its colon: `"amount":`.
+    pub(super) label: Vec<u8>,
+    pub(super) source: Source,
+}
+
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Copied losslessly from the column's text.
+    Column(Row, usize),
+    Expression(Node),
+    Object(Vec<Member>),
+}
+
+/// More rules than this do not fit the store's `rule_index`.
+const MAX_RULES: usize = i16::MAX as usize;
+
+impl RuleSet {
+    /// Compiles rules in the order given, which gives each its index. All that is
+    /// wrong with them is returned at once.
+    pub fn compile(
+        configs: &[RuleConfig],
+        defaults: &DefaultsConfig,
+    ) -> Result<RuleSet, Vec<RuleError>> {
+        let mut errors = Vec::new();
+        let mut rules = Vec::with_capacity(configs.len());
+        let mut first_of_name: HashMap<Arc<str>, usize> = HashMap::new();
+        for (index, config) in configs.iter().enumerate() {
+            let mut compiler = Compiler::new(index, config);
+            if index >= MAX_RULES {
+                compiler.error("name", format!("there are more than {MAX_RULES} rules"));
+            }
+            let rule = compiler.rule(config, defaults);
+            if let Some(rule) = &rule {
+                if let Some(&first) = first_of_name.get(&rule.name) {
+                    compiler.error(
+                        "name",
+                        "another rule has the same name; names are unique, as they enter the events' ids",
+                    );
+                    if let Some(error) = compiler.errors.last_mut() {
+                        error.other = Some(first);
+                    }
+                } else {
+                    first_of_name.insert(Arc::clone(&rule.name), index);
+                }
+            }
+            errors.append(&mut compiler.errors);
+            rules.extend(rule);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut by_table: HashMap<TableName, Vec<usize>> = HashMap::new();
+        for rule in &rules {
+            by_table
+                .entry(rule.table.clone())
+                .or_default()
+                .push(rule.index);
+        }
+        Ok(RuleSet {
+            rules,
+            by_table,
+            primary_keys: RwLock::default(),
+        })
+    }
+
+    /// The tables that rules watch, each once, in the order of their first rule.
+    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
+        let mut seen = HashSet::new();
+        self.rules
+            .iter()
+            .map(|rule| &rule.table)
+            .filter(move |table| seen.insert(*table))
+    }
+
+    /// The types of event that rules make, each once, in the order of their first rule.
+    pub fn event_types(&self) -> impl Iterator<Item = &Arc<str>> {
+        let mut seen = HashSet::new();
+        self.rules
+            .iter()
+            .map(|rule| &rule.event_type)
+            .filter(move |event_type| seen.insert(&***event_type))
+    }
+
+    /// The name of the rule at its place in the configuration.
+    pub fn rule_name(&self, index: u16) -> Option<&str> {
+        self.rules.get(usize::from(index)).map(|rule| &*rule.name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    pub(super) fn of_table(&self, table: &TableName) -> impl Iterator<Item = &Rule> {
+        let indexes = self.by_table.get(table).map_or(&[][..], Vec::as_slice);
+        indexes.iter().filter_map(|index| self.rules.get(*index))
+    }
+
+    pub(super) fn primary_key(&self, table: &TableName) -> Option<Vec<String>> {
+        let known = self
+            .primary_keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.get(table).cloned()
+    }
+
+    pub(super) fn learn_primary_key(&self, table: TableName, columns: &[String]) {
+        let mut known = self
+            .primary_keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.insert(table, columns.to_vec());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(text: &str) -> Result<RuleSet, Vec<RuleError>> {
+        #[derive(serde::Deserialize)]
+        struct File {
+            events: Vec<RuleConfig>,
+        }
+        let file: File = toml::from_str(text).unwrap();
+        RuleSet::compile(&file.events, &DefaultsConfig::default())
+    }
+
+    #[test]
+    fn compiles_rules_and_names_what_they_watch() {
+        let rules = compile(
+            "[[events]]\ntype='a.b'\ntable='t'\n[[events]]\ntype='a.c'\ntable='public.t'\n\
+             [[events]]\nname='x'\ntype='a.b'\ntable='s.\"u.v\"'\n",
+        )
+        .unwrap();
+        let tables: Vec<_> = rules.tables().map(TableName::to_sql).collect();
+        assert_eq!(tables, ["public.t", "s.\"u.v\""]);
+        let types: Vec<_> = rules.event_types().map(|one| one.to_string()).collect();
+        assert_eq!(types, ["a.b", "a.c"]);
+        assert_eq!(&*rules.rules[0].name, "a.b@public.t");
+    }
+
+    #[test]
+    fn reports_everything_that_is_wrong_with_its_path() {
+        let errors = compile(
+            "[[events]]\ntype='A.b'\ntable=''\non=['upsert']\nwhen='status =='\nold_values='ful'\n\
+             tenant={value=''}\n[events.data]\nx='became('\n[events.data.y]\nz='new'\n\
+             [[events]]\nname='n'\ntype='a'\ntable='t'\non=[]\n\
+             [[events]]\nname='n'\ntype='a'\ntable='t'\n",
+        )
+        .unwrap_err();
+        let paths: Vec<_> = errors.iter().map(RuleError::path).collect();
+        assert_eq!(
+            paths,
+            [
+                "events[0].type",
+                "events[0].table",
+                "events[0].on",
+                "events[0].old_values",
+                "events[0].tenant",
+                "events[0].when",
+                "events[0].data.x",
+                "events[0].data.y.z",
+                "events[1].on",
+                "events[2].name",
+            ]
+        );
+        assert!(
+            errors[3].message.contains("did you mean `full`"),
+            "{}",
+            errors[3]
+        );
+        assert_eq!(errors[9].other, Some(1));
+    }
+}

@@ -1,0 +1,132 @@
+//! What operators get beside the binary names only things that exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use walhook::metrics::METRICS;
+
+const ALERTS: &str = "config/prometheus/alerts.yml";
+const DASHBOARD: &str = "config/grafana/dashboards/walhook.json";
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+}
+
+/// Every metric that `/metrics` exports. A vector shows up with its first child only.
+fn exported() -> BTreeSet<String> {
+    METRICS
+        .deliveries
+        .with_label_values(&["delivered", "payment.received"]);
+    METRICS.http_status.with_label_values(&["200"]);
+    METRICS.latency.with_label_values(&["total"]);
+    METRICS.events.with_label_values(&["payment.received"]);
+    METRICS.parked.with_label_values(&["oversized"]);
+    METRICS.queue_depth.with_label_values(&["retrying"]);
+    let mut names = BTreeSet::new();
+    for line in METRICS.render().unwrap().lines() {
+        let Some(described) = line.strip_prefix("# TYPE ") else {
+            continue;
+        };
+        let (name, kind) = described.split_once(' ').unwrap();
+        names.insert(name.to_owned());
+        if kind == "histogram" {
+            names.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")));
+        }
+    }
+    names
+}
+
+/// The words of `text` that can only be names of metrics.
+fn mentioned(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| {
+            ["walhook_", "webhook_", "process_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+        })
+        .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_name_exported_metrics() {
+    let exported = exported();
+    for file in [ALERTS, DASHBOARD] {
+        let text = read(file);
+        let mentioned = mentioned(&text);
+        assert!(mentioned.len() > 5, "{file} names hardly any metric");
+        for name in mentioned {
+            assert!(exported.contains(name), "{file} names {name}: not exported");
+        }
+    }
+}
+
+#[test]
+fn every_metric_of_ours_is_on_the_dashboard_or_alarmed() {
+    let text = read(ALERTS) + &read(DASHBOARD);
+    let shown = mentioned(&text);
+    for name in exported() {
+        let is_ours = name.starts_with("walhook_") || name.starts_with("webhook_");
+        let is_part = ["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}"));
+        let is_shown = shown.contains(name.as_str())
+            || is_part.iter().any(|part| shown.contains(part.as_str()))
+            // The parts of a histogram: its buckets are what is drawn.
+            || name.ends_with("_sum")
+            || name.ends_with("_count");
+        assert!(!is_ours || is_shown, "nobody looks at {name}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_with_distinct_panels() {
+    let dashboard: serde_json::Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels
+        .iter()
+        .map(|panel| panel["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ids.len(), panels.len(), "two panels share an id");
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        let title = panel["title"].as_str().unwrap();
+        assert!(
+            panel["description"].is_string(),
+            "{title} has no description"
+        );
+        assert!(
+            !panel["targets"].as_array().unwrap().is_empty(),
+            "{title} asks for nothing"
+        );
+    }
+}
+
+/// The places that README.md links to inside the repository.
+#[test]
+fn the_readmes_links_lead_somewhere() {
+    let text = read("README.md");
+    let links = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|link| !link.starts_with("http") && !link.starts_with('#'));
+    for link in links {
+        let path = link.split('#').next().unwrap_or_default();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        assert!(
+            path.exists(),
+            "README.md links to {link}, which does not exist"
+        );
+    }
+}
+
+/// `.ci/run` takes the test command from README.md.
+#[test]
+fn the_readme_says_how_to_test() {
+    let text = read("README.md");
+    let commands = text.lines().filter(|line| line.ends_with("; cargo test"));
+    assert_eq!(
+        commands.count(),
+        1,
+        "one line of README.md ends with `; cargo test`"
+    );
+}
