@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::connection::{Connection, Fields, fields, parse, server_error, unexpected};
 use super::copy_data::{CopyMessage, Frame, status_update};
@@ -333,7 +333,6 @@ impl<'a> Session<'a> {
             }
             self.connection.read()?;
         }
-        debug!(acknowledged = %self.reported, "ended the stream");
         Ok(())
     }
 }
