@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use walhook::demo::postgres::Postgres;
+
 use crate::harness::TestDatabase;
 use crate::harness::command::Project;
 
@@ -216,4 +218,28 @@ async fn a_key_that_others_can_read_is_a_failure() {
     );
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
     project.walhook(&["check"]).await.exits(1).says("chmod 600");
+}
+
+#[tokio::test]
+async fn a_server_that_logs_too_little_is_told_to_change_and_nothing_is_made() {
+    let settings = [
+        ("wal_level", "replica"),
+        ("max_replication_slots", "0"),
+        ("fsync", "off"),
+    ];
+    let server = Postgres::start(&settings).unwrap();
+    let database = TestDatabase::create_on(&server).await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let answer = project.walhook(&["check"]).await.exits(1);
+    answer
+        .says("alter system set wal_level = 'logical';")
+        .says("restart")
+        .says("all 0 slots are in use");
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("nothing was changed");
+    assert!(!project.directory.path().join("walhook.key").exists());
 }
