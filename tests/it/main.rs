@@ -1,10 +1,12 @@
 //! walhook from outside, against a real PostgreSQL and real HTTP.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod api;
 mod capture;
 mod cli;
 mod connecting;
 mod harness;
+mod mapping;
 mod operations;
 mod pipeline;
 mod store;
