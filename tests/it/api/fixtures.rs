@@ -73,6 +73,14 @@ impl Api {
     pub async fn start_with(change: impl FnOnce(&mut State)) -> Self {
         let database = TestDatabase::create().await;
         let store = database.store().await;
+        Self::over(database, store, change).await
+    }
+
+    pub async fn over(
+        database: TestDatabase,
+        store: Store,
+        change: impl FnOnce(&mut State),
+    ) -> Self {
         let health = Arc::new(Health::new(false));
         let schedule_changed = Arc::new(Notify::new());
         let mut state = State {
@@ -90,7 +98,6 @@ impl Api {
             filter_matches: |source, body| Ok(String::from_utf8_lossy(body).contains(source)),
             health: Arc::clone(&health),
             schedule_changed: Arc::clone(&schedule_changed),
-            subscriptions_changed: Arc::new(Notify::new()),
             jwt: None,
             body_limit: 64 * 1024,
             request_timeout: Duration::from_secs(30),
