@@ -5,6 +5,7 @@ mod api;
 mod capture;
 mod cli;
 mod connecting;
+mod crash;
 mod harness;
 mod mapping;
 mod operations;
