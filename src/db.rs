@@ -147,10 +147,21 @@ impl Store {
             .await?;
         let schema = quote_identifier(&self.schema);
         let migrated = async {
-            client
-                .batch_execute(&format!("create schema if not exists {schema}"))
-                .await
-                .with_context(|| format!("create the store's schema {schema}"))?;
+            // `create schema if not exists` asks for the right to create even where the
+            // schema exists, and a role that was given its schema need not have it.
+            let exists: bool = client
+                .query_one(
+                    include_str!("../sql/queries/schema_exists.sql"),
+                    &[&self.schema],
+                )
+                .await?
+                .get(0);
+            if !exists {
+                client
+                    .batch_execute(&format!("create schema if not exists {schema}"))
+                    .await
+                    .with_context(|| format!("create the store's schema {schema}"))?;
+            }
             let report = refinery::Runner::new(&migrations()?)
                 .run_async(client)
                 .await

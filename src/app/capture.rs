@@ -105,11 +105,7 @@ impl Capture {
             .map_err(ReplicationError::from)?;
         let names: Vec<_> = self.rules.tables().cloned().collect();
         let described = catalog::describe(&client, &names).await?;
-        let described: Vec<_> = described
-            .iter()
-            .filter_map(|(_, table)| table.as_ref())
-            .map(|table| table.description())
-            .collect();
+        let described: Vec<_> = described.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
         let errors = self.rules.check(&described, &existing);
         if errors.is_empty() {

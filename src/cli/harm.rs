@@ -69,17 +69,19 @@ pub fn needs_generated_columns(tables: &[Table], server_version: i32) -> bool {
 fn unpublishable(storage: &Storage) -> Option<Harm> {
     let (why, mend) = match storage.kind {
         TableKind::View => ("it is a view: name the table behind it", None),
-        TableKind::MaterializedView => (
-            "it is a materialized view: name the table behind it",
-            None,
-        ),
+        TableKind::MaterializedView => {
+            ("it is a materialized view: name the table behind it", None)
+        }
         TableKind::Foreign => (
             "it is a foreign table: its rows are in another server's log",
             None,
         ),
         TableKind::Ordinary | TableKind::Partitioned if !storage.logged => (
             "it is unlogged or temporary: its rows are not in the log",
-            Some(format!("alter table {} set logged;", sql_name(&storage.name))),
+            Some(format!(
+                "alter table {} set logged;",
+                sql_name(&storage.name)
+            )),
         ),
         TableKind::Ordinary | TableKind::Partitioned => return None,
     };
@@ -92,12 +94,18 @@ fn unpublishable(storage: &Storage) -> Option<Harm> {
 
 fn without_identity(storage: &Storage) -> Harm {
     let why = match storage.replica_identity {
-        ReplicaIdentity::Default => "it has no primary key (or a deferrable one) to identify rows by",
+        ReplicaIdentity::Default => {
+            "it has no primary key (or a deferrable one) to identify rows by"
+        }
         ReplicaIdentity::Nothing => "its replica identity is NOTHING",
         ReplicaIdentity::Index => "the index of its replica identity no longer exists",
         ReplicaIdentity::Full => "its replica identity is FULL",
     };
-    let identity = if storage.primary_index { "default" } else { "full" };
+    let identity = if storage.primary_index {
+        "default"
+    } else {
+        "full"
+    };
     Harm {
         table: storage.name.clone(),
         why: format!(
@@ -182,7 +190,10 @@ mod tests {
         let found = harms(&parent, 150_000);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].table, bad.name);
-        assert_eq!(parent.description().replica_identity, ReplicaIdentity::Nothing);
+        assert_eq!(
+            parent.description().replica_identity,
+            ReplicaIdentity::Nothing
+        );
     }
 
     #[test]
@@ -198,7 +209,10 @@ mod tests {
         assert_eq!(harms(&full, 180_000).len(), 1);
         full.columns[0].generated = Generated::Stored;
         assert!(harms(&full, 180_000).is_empty());
-        assert!(needs_generated_columns(std::slice::from_ref(&full), 180_000));
+        assert!(needs_generated_columns(
+            std::slice::from_ref(&full),
+            180_000
+        ));
         assert!(!needs_generated_columns(&[full], 170_000));
     }
 
@@ -210,6 +224,9 @@ mod tests {
         let mut unlogged = storage(ReplicaIdentity::Default, true);
         unlogged.logged = false;
         let found = harms(&table(unlogged), 150_000);
-        assert_eq!(found[0].mend, ["alter table \"public\".\"payments\" set logged;"]);
+        assert_eq!(
+            found[0].mend,
+            ["alter table \"public\".\"payments\" set logged;"]
+        );
     }
 }

@@ -18,9 +18,10 @@ use crate::telemetry::{self, LogFormat};
 
 pub mod catalog;
 pub mod check;
-mod harm;
+pub mod harm;
 pub mod listen;
-mod publication;
+pub mod progress;
+pub mod publication;
 pub mod run;
 pub mod setup;
 pub mod signals;
@@ -42,7 +43,13 @@ struct Cli {
     config: Option<PathBuf>,
 
     /// How messages are written to standard error.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     log_format: LogFormat,
 
     #[command(subcommand)]
@@ -67,6 +74,7 @@ enum Command {
     Teardown(teardown::Args),
     #[command(subcommand)]
     Token(token::Command),
+    Listen(listen::Args),
     Status(status::Args),
 }
 
@@ -75,6 +83,15 @@ enum Command {
 pub enum Outcome {
     Holds,
     DoesNotHold,
+}
+
+impl Outcome {
+    pub fn of(holds: bool) -> Self {
+        match holds {
+            true => Outcome::Holds,
+            false => Outcome::DoesNotHold,
+        }
+    }
 }
 
 /// What was asked for cannot be understood or makes no sense as it is configured.
@@ -131,6 +148,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
             Command::Token(command) => Box::pin(token::run(command, &config()?)).await,
+            Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
         }
     })
@@ -230,7 +248,9 @@ mod tests {
     #[test]
     fn a_cause_is_told_once() {
         let cause = anyhow::anyhow!("connection refused");
-        let error = cause.context("reach db: connection refused").context("start");
+        let error = cause
+            .context("reach db: connection refused")
+            .context("start");
         assert_eq!(chain(&error), "start: reach db: connection refused");
     }
 }

@@ -19,16 +19,19 @@ pub struct Progress {
 /// The progress of a slot; `None` before `walhook setup` recorded it.
 pub async fn read(store: &Client, slot: &str) -> anyhow::Result<Option<Progress>> {
     let row = store
-        .query_opt(include_str!("../../sql/queries/slot_progress.sql"), &[&slot])
+        .query_opt(
+            include_str!("../../sql/queries/slot_progress.sql"),
+            &[&slot],
+        )
         .await
         .context("read the recorded progress from the store")?;
     let Some(row) = row else { return Ok(None) };
     let system: &str = row.get("system_identifier");
     Ok(Some(Progress {
         recorded: RecordedProgress {
-            system_identifier: system
-                .parse()
-                .with_context(|| format!("the recorded system identifier `{system}` is no number"))?,
+            system_identifier: system.parse().with_context(|| {
+                format!("the recorded system identifier `{system}` is no number")
+            })?,
             timeline: row.get("timeline"),
             acknowledged_lsn: row.get("acknowledged_lsn"),
             commit_lsn: row.get("commit_lsn"),

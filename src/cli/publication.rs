@@ -114,10 +114,7 @@ pub async fn inspect(
 ) -> anyhow::Result<Option<Publication>> {
     let reading = || format!("read the publication `{name}` from the source's catalog");
     let row = client
-        .query_opt(
-            include_str!("../../sql/queries/publication.sql"),
-            &[&name],
-        )
+        .query_opt(include_str!("../../sql/queries/publication.sql"), &[&name])
         .await
         .with_context(reading)?;
     let Some(row) = row else { return Ok(None) };
@@ -183,7 +180,10 @@ impl Publication {
             .cloned()
             .collect();
         let tables = [
-            (Difference::Missing as fn(Vec<TableName>) -> Difference, missing),
+            (
+                Difference::Missing as fn(Vec<TableName>) -> Difference,
+                missing,
+            ),
             (Difference::Extra, named(&|table| !is_wanted(&table.name))),
             (Difference::RowFilter, named(&|table| table.row_filter)),
             (Difference::ColumnList, named(&|table| table.column_list)),

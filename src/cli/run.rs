@@ -1,17 +1,18 @@
 //! `walhook run`.
 
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::signals::Signals;
 use crate::app::{self, Roles};
 use crate::config::Config;
 
-/// Follow the log and deliver, until SIGTERM or SIGINT
+/// Follow the log and deliver, until SIGTERM or Ctrl-C
 ///
 /// Any number of machines may run with the same configuration: one holds the slot and
 /// captures, the others wait for it and deliver meanwhile. On the first SIGTERM or
-/// SIGINT attempts in flight are finished and results recorded; on the second it ends
+/// Ctrl-C attempts in flight are finished and results recorded; on the second it ends
 /// at once, which loses nothing either.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -33,21 +34,16 @@ pub async fn run(args: Args, config: Config) -> anyhow::Result<Outcome> {
     super::source(&config)?;
     super::rules(&config)?;
     let shutdown = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::install().context("take over the signals")?;
     let token = shutdown.clone();
     let watching = tokio::spawn(async move {
-        let mut received = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
-        let first = received().await;
-        tracing::info!("{first}: finishing what is in flight; once more ends at once");
+        signals.recv().await;
+        tracing::info!(
+            "asked to stop: finishing what is in flight; asked once more, it ends at once"
+        );
         token.cancel();
-        let second = received().await;
-        tracing::warn!("{second} again: ending at once; what was in flight is sent again later");
+        signals.recv().await;
+        tracing::warn!("asked twice: ending at once; what was in flight is sent again later");
         std::process::exit(1);
     });
     let ended = app::run(config, args.roles, shutdown).await;

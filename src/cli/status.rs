@@ -39,10 +39,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     } else {
         super::print(&render::text(&status))?;
     }
-    Ok(match status.problems.is_empty() {
-        true => Outcome::Holds,
-        false => Outcome::DoesNotHold,
-    })
+    Ok(Outcome::of(status.problems.is_empty()))
 }
 
 /// What there is to say; `None` where it cannot be said, and a problem says why.
@@ -155,7 +152,9 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     };
     let source = async {
         let client = super::connect_source(&conninfo, "status").await?;
-        status.read_source(&client, &conninfo, config, progress.as_ref()).await
+        status
+            .read_source(&client, &conninfo, config, progress.as_ref())
+            .await
     };
     if let Err(error) = source.await {
         status.problem(format!("the source cannot be read: {}", chain(&error)));
@@ -195,13 +194,19 @@ impl Status {
             ));
         }
         if progress.is_none() {
-            self.problem(format!("nothing is recorded of the slot `{name}`: run `walhook setup`"));
+            self.problem(format!(
+                "nothing is recorded of the slot `{name}`: run `walhook setup`"
+            ));
         }
         self.slot = Some(describe_slot(name, &state, now));
         Ok(())
     }
 
-    async fn read_store(&mut self, client: &Client, progress: Option<&Progress>) -> anyhow::Result<()> {
+    async fn read_store(
+        &mut self,
+        client: &Client,
+        progress: Option<&Progress>,
+    ) -> anyhow::Result<()> {
         let leader = progress.and_then(|progress| progress.leader);
         self.progress = progress.map(|progress| RecordedPosition {
             acknowledged_lsn: progress.recorded.acknowledged_lsn.to_string(),
@@ -221,7 +226,10 @@ impl Status {
             self.problem("no instance delivers: start `walhook run`");
         }
         let queue = read_queue(client).await?;
-        if let Some(seconds) = queue.oldest_due_seconds.filter(|seconds| *seconds > OVERDUE) {
+        if let Some(seconds) = queue
+            .oldest_due_seconds
+            .filter(|seconds| *seconds > OVERDUE)
+        {
             self.problem(format!(
                 "a delivery has been due for {}: the instances that deliver are down or cannot keep up",
                 render::seconds(seconds)
@@ -254,9 +262,15 @@ fn describe_slot(name: &str, state: &SlotState, now: Lsn) -> Slot {
     }
 }
 
-async fn read_instances(client: &Client, leader: Option<uuid::Uuid>) -> anyhow::Result<Vec<Instance>> {
+async fn read_instances(
+    client: &Client,
+    leader: Option<uuid::Uuid>,
+) -> anyhow::Result<Vec<Instance>> {
     let query = include_str!("../../sql/queries/status_instances.sql");
-    let rows = client.query(query, &[]).await.context("list the instances")?;
+    let rows = client
+        .query(query, &[])
+        .await
+        .context("list the instances")?;
     let instance = |row: &tokio_postgres::Row| Instance {
         id: row.get("id"),
         hostname: row.get("hostname"),
@@ -271,7 +285,10 @@ async fn read_instances(client: &Client, leader: Option<uuid::Uuid>) -> anyhow::
 
 async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
     let query = include_str!("../../sql/queries/status_queue.sql");
-    let row = client.query_one(query, &[]).await.context("count what waits")?;
+    let row = client
+        .query_one(query, &[])
+        .await
+        .context("count what waits")?;
     Ok(Queue {
         pending: row.get("pending"),
         leased: row.get("leased"),
@@ -283,7 +300,10 @@ async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
 
 async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
     let query = include_str!("../../sql/queries/count_subscriptions.sql");
-    let row = client.query_one(query, &[]).await.context("count the subscriptions")?;
+    let row = client
+        .query_one(query, &[])
+        .await
+        .context("count the subscriptions")?;
     Ok(Subscriptions {
         active: row.get("active"),
         disabled: row.get("disabled"),
@@ -292,9 +312,15 @@ async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
 
 async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
     let query = include_str!("../../sql/queries/status_parked.sql");
-    let counts = client.query_one(query, &[]).await.context("count the parked changes")?;
+    let counts = client
+        .query_one(query, &[])
+        .await
+        .context("count the parked changes")?;
     let query = include_str!("../../sql/queries/status_newest_parked.sql");
-    let newest = client.query(query, &[]).await.context("list the parked changes")?;
+    let newest = client
+        .query(query, &[])
+        .await
+        .context("list the parked changes")?;
     let change = |row: &tokio_postgres::Row| ParkedChange {
         commit_lsn: row.get::<_, Lsn>("commit_lsn").to_string(),
         ordinal: row.get("ordinal"),

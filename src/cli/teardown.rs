@@ -69,7 +69,10 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         return Ok(Outcome::DoesNotHold);
     }
     plan.execute(config, &client, &store).await?;
-    let done: Vec<String> = steps.iter().map(|step| format!("removed  {step}\n")).collect();
+    let done: Vec<String> = steps
+        .iter()
+        .map(|step| format!("removed  {step}\n"))
+        .collect();
     super::print(&done.concat())?;
     Ok(Outcome::Holds)
 }
@@ -86,7 +89,9 @@ impl Plan<'_> {
     fn refuse(&self, config: &Config, slot: Option<&SlotState>) -> anyhow::Result<()> {
         let name = &config.source.slot;
         if let Some(pid) = self.slot.and_then(|slot| slot.active_pid) {
-            bail!("the slot `{name}` is in use by the walsender with pid {pid}: stop `walhook run` first");
+            bail!(
+                "the slot `{name}` is in use by the walsender with pid {pid}: stop `walhook run` first"
+            );
         }
         if let (true, None, Some(_)) = (self.publication, self.slot, slot) {
             bail!(
@@ -103,7 +108,10 @@ impl Plan<'_> {
             steps.push(format!("the slot `{}`", config.source.slot));
         }
         if self.progress {
-            steps.push(format!("the recorded progress of the slot `{}`", config.source.slot));
+            steps.push(format!(
+                "the recorded progress of the slot `{}`",
+                config.source.slot
+            ));
         }
         if self.publication {
             steps.push(format!("the publication `{}`", config.source.publication));
@@ -118,7 +126,12 @@ impl Plan<'_> {
     }
 
     /// The slot first: the others are nothing without it, and it retains the log.
-    async fn execute(&self, config: &Config, client: &Client, state: &StoreState) -> anyhow::Result<()> {
+    async fn execute(
+        &self,
+        config: &Config,
+        client: &Client,
+        state: &StoreState,
+    ) -> anyhow::Result<()> {
         if self.slot.is_some() {
             slot::drop(client, &config.source.slot).await?;
         }

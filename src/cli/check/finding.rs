@@ -93,7 +93,12 @@ pub fn render(findings: &[Finding]) -> String {
             let _ = writeln!(text, "           {statement}");
         }
     }
-    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let count = |level| {
+        findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
+    };
     let _ = write!(
         text,
         "\n{}, {}",

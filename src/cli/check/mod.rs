@@ -20,7 +20,7 @@ mod store;
 mod tables;
 
 pub use finding::{Finding, Level, render};
-pub use source::{Role, Server};
+pub use source::{Role, Server, server};
 pub use store::{StoreRole, role as store_role};
 
 /// Look whether everything that must hold does, without changing anything
@@ -61,10 +61,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         Level::Setup | Level::Warning => args.strict,
         Level::Failure => true,
     };
-    Ok(match findings.iter().any(stands_against) {
-        true => Outcome::DoesNotHold,
-        false => Outcome::Holds,
-    })
+    Ok(Outcome::of(!findings.iter().any(stands_against)))
 }
 
 /// Everything that there is to say, in the order in which it should be mended.
@@ -85,12 +82,16 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
         anyhow::Ok((client, state))
     };
     match source.await {
-        Err(error) => findings.insert(0, Finding::failure("the source cannot be read", chain(&error))),
+        Err(error) => findings.insert(
+            0,
+            Finding::failure("the source cannot be read", chain(&error)),
+        ),
         Ok((client, source)) => {
             findings.extend(source.preconditions(&rules));
             findings.extend(source.publication(config));
             let progress = store.as_ref().and_then(|store| store.progress.as_ref());
-            findings.extend(position::findings(&client, &conninfo, config, &source, progress).await);
+            findings
+                .extend(position::findings(&client, &conninfo, config, &source, progress).await);
         }
     }
     if let Some(store) = store {
@@ -146,16 +147,24 @@ impl SourceState {
 
     /// What `walhook setup` cannot mend.
     pub fn preconditions(&self, rules: &RuleSet) -> impl Iterator<Item = Finding> {
-        let active = self.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some());
-        source::server_findings(&self.server, self.slot.is_some(), active, self.separate_store)
-            .into_iter()
-            .chain(source::role_findings(&self.role, &self.server))
-            .chain(tables::table_findings(
-                rules,
-                &self.tables,
-                &self.existing,
-                self.server.version_number,
-            ))
+        let active = self
+            .slot
+            .as_ref()
+            .is_some_and(|slot| slot.active_pid.is_some());
+        source::server_findings(
+            &self.server,
+            self.slot.is_some(),
+            active,
+            self.separate_store,
+        )
+        .into_iter()
+        .chain(source::role_findings(&self.role, &self.server))
+        .chain(tables::table_findings(
+            rules,
+            &self.tables,
+            &self.existing,
+            self.server.version_number,
+        ))
     }
 
     fn publication(&self, config: &Config) -> Vec<Finding> {
@@ -220,4 +229,3 @@ impl StoreState {
             .chain([store::key_finding(key, self.subscriptions > 0)])
     }
 }
-

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::replication::slot;
 
-pub async fn findings(
+pub(super) async fn findings(
     client: &Client,
     conninfo: &ConnInfo,
     config: &Config,
@@ -24,7 +24,12 @@ pub async fn findings(
     }
     let system = match progress::identify(client, conninfo, progress).await {
         Ok(system) => system,
-        Err(error) => return vec![Finding::failure("the source's system cannot be identified", chain(&error))],
+        Err(error) => {
+            return vec![Finding::failure(
+                "the source's system cannot be identified",
+                chain(&error),
+            )];
+        }
     };
     let recorded = progress.map(|progress| &progress.recorded);
     if let Err(gap) = slot::verify(recorded, &system, name, source.slot.as_ref()) {
@@ -45,7 +50,9 @@ pub async fn findings(
         (Some(_), Some(pid)) => Finding::ok(format!(
             "{what} continues the recorded progress; the walsender with pid {pid} serves it"
         )),
-        (Some(_), None) => Finding::ok(format!("{what} continues the recorded progress; nobody reads it now")),
+        (Some(_), None) => Finding::ok(format!(
+            "{what} continues the recorded progress; nobody reads it now"
+        )),
     });
     findings
 }

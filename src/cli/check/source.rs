@@ -67,7 +67,7 @@ pub async fn server(client: &Client) -> anyhow::Result<Server> {
     })
 }
 
-pub async fn role(client: &Client) -> anyhow::Result<Role> {
+pub(super) async fn role(client: &Client) -> anyhow::Result<Role> {
     let row = client
         .query_one(include_str!("../../../sql/queries/source_role.sql"), &[])
         .await
@@ -89,7 +89,7 @@ impl Role {
 
 /// What the server's settings mean for walhook. `slot_exists`, `slot_active`: ours
 /// is among those that are counted.
-pub fn server_findings(
+pub(super) fn server_findings(
     server: &Server,
     slot_exists: bool,
     slot_active: bool,
@@ -194,10 +194,13 @@ fn room(setting: &str, noun: &str, limit: i32, used: i32, ours_included: bool) -
         format!("all {limit} {noun} are in use"),
         format!("walhook needs one; {setting} takes effect after a restart of the server"),
     )
-    .mend(format!("alter system set {setting} = {};", limit.saturating_add(4)))
+    .mend(format!(
+        "alter system set {setting} = {};",
+        limit.saturating_add(4)
+    ))
 }
 
-pub fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
+pub(super) fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if role.may_replicate() {
         Finding::ok(format!(
@@ -265,14 +268,22 @@ mod tests {
                 s.version_number = 130_002;
                 s.version = "13.2".to_owned();
             }),
-            ("wal_level", Level::Failure, |s| s.wal_level = "replica".to_owned()),
+            ("wal_level", Level::Failure, |s| {
+                s.wal_level = "replica".to_owned()
+            }),
             ("standby", Level::Failure, |s| s.in_recovery = true),
             ("slots are in use", Level::Failure, |s| s.slots = 10),
             ("walsenders are in use", Level::Failure, |s| s.senders = 10),
             ("keep_size", Level::Warning, |s| s.keep_size_mb = -1),
-            ("wal_sender_timeout", Level::Warning, |s| s.sender_timeout_ms = 0),
-            ("idle_replication_slot", Level::Warning, |s| s.idle_slot_timeout = Some(60)),
-            ("synchronously", Level::Warning, |s| s.synchronous_standbys = true),
+            ("wal_sender_timeout", Level::Warning, |s| {
+                s.sender_timeout_ms = 0
+            }),
+            ("idle_replication_slot", Level::Warning, |s| {
+                s.idle_slot_timeout = Some(60)
+            }),
+            ("synchronously", Level::Warning, |s| {
+                s.synchronous_standbys = true
+            }),
         ];
         for (named, level, spoil) in cases {
             let mut server = good();

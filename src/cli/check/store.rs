@@ -53,7 +53,7 @@ pub async fn role(client: &Client, schema: &str) -> anyhow::Result<StoreRole> {
     })
 }
 
-pub fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> Vec<Finding> {
+pub(super) fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let owner = quote_identifier(&role.name);
     if role.version_number < 140_000 {
@@ -70,23 +70,38 @@ pub fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> Vec<Fin
     }
     if role.encoding != "UTF8" {
         findings.push(Finding::failure(
-            format!("the store's database `{}` is encoded in {}", role.database, role.encoding),
+            format!(
+                "the store's database `{}` is encoded in {}",
+                role.database, role.encoding
+            ),
             "events are UTF-8: put the store into a database of that encoding",
         ));
     }
     findings.push(match (role.schema_exists, migrated) {
         (true, true) => Finding::ok(format!("the store `{schema}` is up to date")),
         (true, false) if !role.may_create_in_schema => Finding::failure(
-            format!("the role `{}` may not create in the schema `{schema}`", role.name),
+            format!(
+                "the role `{}` may not create in the schema `{schema}`",
+                role.name
+            ),
             "the store's role owns its schema",
         )
-        .mend(format!("alter schema {} owner to {owner};", quote_identifier(schema))),
+        .mend(format!(
+            "alter schema {} owner to {owner};",
+            quote_identifier(schema)
+        )),
         (true, false) => Finding::setup(format!("the store `{schema}` lacks migrations")),
         (false, _) if !role.may_create_schema => Finding::failure(
-            format!("the schema `{schema}` does not exist and the role `{}` may not create it", role.name),
+            format!(
+                "the schema `{schema}` does not exist and the role `{}` may not create it",
+                role.name
+            ),
             "the store's role owns its schema",
         )
-        .mend(format!("create schema {} authorization {owner};", quote_identifier(schema))),
+        .mend(format!(
+            "create schema {} authorization {owner};",
+            quote_identifier(schema)
+        )),
         (false, _) => Finding::setup(format!("the store's schema `{schema}` does not exist")),
     });
     findings.push(tenant_role(role, &owner));
@@ -108,15 +123,22 @@ fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
     let why = "the API answers each tenant under the role walhook_tenant, which sees that tenant's rows only";
     match (role.tenant_role_exists, role.may_become_tenant) {
         (true, true) => Finding::ok("the store's role may become walhook_tenant"),
-        (true, false) if role.superuser => Finding::ok("the store's role may become walhook_tenant"),
+        (true, false) if role.superuser => {
+            Finding::ok("the store's role may become walhook_tenant")
+        }
         (true, false) => Finding::failure(
             format!("the role `{}` is no member of walhook_tenant", role.name),
             why,
         )
         .mend(format!("grant walhook_tenant to {owner};")),
-        (false, _) if role.may_create_role => Finding::setup("the role walhook_tenant does not exist"),
+        (false, _) if role.may_create_role => {
+            Finding::setup("the role walhook_tenant does not exist")
+        }
         (false, _) => Finding::failure(
-            format!("the role walhook_tenant does not exist and `{}` may not create roles", role.name),
+            format!(
+                "the role walhook_tenant does not exist and `{}` may not create roles",
+                role.name
+            ),
             why,
         )
         .mend("create role walhook_tenant nologin;")
@@ -125,11 +147,13 @@ fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
 }
 
 /// The key file; `in_use`: the store already holds what it encrypted.
-pub fn key_finding(path: &Path, in_use: bool) -> Finding {
+pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
     let what = format!("the encryption key file `{}`", path.display());
     match EncryptionKey::load(path) {
         Ok(_) => Finding::ok(format!("{what} is readable by its owner only")),
-        Err(KeyFileError::Missing { .. }) if !in_use => Finding::setup(format!("{what} does not exist")),
+        Err(KeyFileError::Missing { .. }) if !in_use => {
+            Finding::setup(format!("{what} does not exist"))
+        }
         Err(KeyFileError::Missing { .. }) => Finding::failure(
             format!("{what} does not exist, but the store holds secrets that it encrypted"),
             "put it back; without it every subscription needs a new secret",
@@ -144,14 +168,14 @@ pub fn key_finding(path: &Path, in_use: bool) -> Finding {
 }
 
 /// Whether the store's tables are there, of this release or of one before.
-pub async fn has_tables(client: &Client, schema: &str) -> anyhow::Result<bool> {
+pub(super) async fn has_tables(client: &Client, schema: &str) -> anyhow::Result<bool> {
     let query = include_str!("../../../sql/queries/store_has_tables.sql");
     let row = client.query_one(query, &[&schema]).await;
     Ok(row.context("look for the store's tables")?.get(0))
 }
 
 /// How many subscriptions there are, active or not.
-pub async fn count_subscriptions(client: &Client) -> anyhow::Result<i64> {
+pub(super) async fn count_subscriptions(client: &Client) -> anyhow::Result<i64> {
     let query = include_str!("../../../sql/queries/count_subscriptions.sql");
     let row = client.query_one(query, &[]).await;
     let row = row.context("count the store's subscriptions")?;

@@ -10,7 +10,7 @@ use crate::mapping::RuleSet;
 
 /// What rules say against the tables, and what publishing a table would break.
 /// `existing`: the database's tables, for suggestions.
-pub fn table_findings(
+pub(super) fn table_findings(
     rules: &RuleSet,
     tables: &[Table],
     existing: &[String],
@@ -46,8 +46,11 @@ pub fn table_findings(
         }
         for harm in harms {
             findings.push(
-                Finding::failure(format!("{} must not be published as it is", harm.table), harm.why)
-                    .mend_all(harm.mend),
+                Finding::failure(
+                    format!("{} must not be published as it is", harm.table),
+                    harm.why,
+                )
+                .mend_all(harm.mend),
             );
         }
     }
@@ -55,21 +58,21 @@ pub fn table_findings(
 }
 
 /// The publication as the source has it, and what it is measured against.
-pub struct PublicationCheck<'a> {
-    pub name: &'a str,
-    pub publication: Option<&'a Publication>,
+pub(super) struct PublicationCheck<'a> {
+    pub(super) name: &'a str,
+    pub(super) publication: Option<&'a Publication>,
     /// The watched tables that exist.
-    pub wanted: &'a [Table],
+    pub(super) wanted: &'a [Table],
     /// The tables that it publishes and no rule watches.
-    pub extra: &'a [Table],
-    pub role: &'a Role,
-    pub server_version: i32,
+    pub(super) extra: &'a [Table],
+    pub(super) role: &'a Role,
+    pub(super) server_version: i32,
     /// There is a slot: a publication that is missing now would be missed by it.
-    pub started: bool,
+    pub(super) started: bool,
 }
 
 impl PublicationCheck<'_> {
-    pub fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
         if self.wanted.is_empty() {
             // Whatever the rules name does not exist: that has been said.
             return Vec::new();
@@ -145,15 +148,13 @@ impl PublicationCheck<'_> {
             .flat_map(|table| harms(table, self.server_version))
         {
             findings.push(
-                Finding::failure(
-                    format!("{subject} harms {}", harm.table),
-                    harm.why,
-                )
-                .mend(format!(
-                    "alter publication {} drop table {};",
-                    quote_identifier(self.name),
-                    crate::cli::catalog::sql_name(&harm.table)
-                )),
+                Finding::failure(format!("{subject} harms {}", harm.table), harm.why).mend(
+                    format!(
+                        "alter publication {} drop table {};",
+                        quote_identifier(self.name),
+                        crate::cli::catalog::sql_name(&harm.table)
+                    ),
+                ),
             );
         }
         if findings.is_empty() {

@@ -5,8 +5,8 @@ use std::fmt;
 use anyhow::{Context, bail};
 use tokio_postgres::Client;
 
-use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::catalog::Table;
+use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::progress::{self, Progress};
 use super::publication;
 use super::{Outcome, harm};
@@ -113,7 +113,11 @@ async fn begin(config: &Config, recreate_slot: bool) -> anyhow::Result<SetupRepo
         .await?;
     let source = SourceState::read(&client, config, &rules).await?;
     let store = StoreState::read(config).await?;
-    refuse(source.preconditions(&rules).chain(store.preconditions(config)))?;
+    refuse(
+        source
+            .preconditions(&rules)
+            .chain(store.preconditions(config)),
+    )?;
 
     let mut report = SetupReport::default();
     make_store(config, &store, &mut report).await?;
@@ -141,7 +145,10 @@ fn refuse(findings: impl Iterator<Item = Finding>) -> anyhow::Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    bail!("nothing was changed, because:\n{}", render(&failures).trim_end());
+    bail!(
+        "nothing was changed, because:\n{}",
+        render(&failures).trim_end()
+    );
 }
 
 async fn make_store(
@@ -182,7 +189,10 @@ fn make_key(config: &Config, state: &StoreState, report: &mut SetupReport) -> an
         bail!("{what} is missing and the store holds secrets that it encrypted: put it back");
     }
     EncryptionKey::create(path)?;
-    report.add(Done::Made, format!("{what}: keep a copy, and give it to every instance"));
+    report.add(
+        Done::Made,
+        format!("{what}: keep a copy, and give it to every instance"),
+    );
     Ok(())
 }
 
@@ -280,7 +290,10 @@ impl SlotSetup<'_> {
             })?;
         }
         let count = tables.len();
-        report.add(done, format!("the publication `{name}` of {count} table(s)"));
+        report.add(
+            done,
+            format!("the publication `{name}` of {count} table(s)"),
+        );
         Ok(done)
     }
 
@@ -313,7 +326,9 @@ impl SlotSetup<'_> {
     async fn drop_slot(&self, active_pid: Option<i32>) -> anyhow::Result<()> {
         let name = &self.config.source.slot;
         if let Some(pid) = active_pid {
-            bail!("the slot `{name}` is in use by the walsender with pid {pid}: stop `walhook run` first");
+            bail!(
+                "the slot `{name}` is in use by the walsender with pid {pid}: stop `walhook run` first"
+            );
         }
         Ok(slot::drop(self.client, name).await?)
     }
@@ -334,7 +349,13 @@ impl SlotSetup<'_> {
         self.store
             .execute(
                 query,
-                &[&self.config.source.slot, &identifier, &system.timeline, &commit, &acknowledged],
+                &[
+                    &self.config.source.slot,
+                    &identifier,
+                    &system.timeline,
+                    &commit,
+                    &acknowledged,
+                ],
             )
             .await
             .context("record where the slot begins")?;
@@ -347,7 +368,10 @@ impl SlotSetup<'_> {
                     format!("the recorded progress: changes committed between {from} and {start} are NOT delivered"),
                 );
             }
-            None => report.add(Done::Made, format!("the record of progress, from {start} on")),
+            None => report.add(
+                Done::Made,
+                format!("the record of progress, from {start} on"),
+            ),
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
 
 /// The statements, for psql.
-pub fn statements(config: &Config) -> anyhow::Result<String> {
+pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
     let rules = crate::cli::rules(config)?;
     let source = crate::cli::source(config)?;
     let store = match config.store.url.expose_secret() {
@@ -45,9 +45,9 @@ pub fn statements(config: &Config) -> anyhow::Result<String> {
         publication = publication::create_statement(&config.source.publication, tables, false),
     );
     if !same_database {
-        let _ = write!(
+        let _ = writeln!(
             sql,
-            "-- 2. On the store's server, database {}.\n",
+            "-- 2. On the store's server, database {}.",
             quote_identifier(config_dbname(store.as_ref(), &source))
         );
     } else {

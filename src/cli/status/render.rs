@@ -24,7 +24,10 @@ pub(super) fn text(status: &Status) -> String {
                 bytes(u64::try_from(left).unwrap_or(0))
             ),
         };
-        line("  retained", format!("{}, {safe}", bytes(slot.retained_bytes)));
+        line(
+            "  retained",
+            format!("{}, {safe}", bytes(slot.retained_bytes)),
+        );
     }
     if let Some(progress) = &status.progress {
         line(
@@ -38,7 +41,11 @@ pub(super) fn text(status: &Status) -> String {
         );
     }
     for instance in &status.instances {
-        let leader = if instance.leader { ", holds the slot" } else { "" };
+        let leader = if instance.leader {
+            ", holds the slot"
+        } else {
+            ""
+        };
         line(
             "instance",
             format!(
@@ -71,13 +78,19 @@ pub(super) fn text(status: &Status) -> String {
     if let Some(subscriptions) = &status.subscriptions {
         line(
             "subscriptions",
-            format!("{} active, {} disabled", subscriptions.active, subscriptions.disabled),
+            format!(
+                "{} active, {} disabled",
+                subscriptions.active, subscriptions.disabled
+            ),
         );
     }
     if let Some(parked) = &status.parked {
         line(
             "parked changes",
-            format!(" {}, {} of them within a day", parked.total, parked.last_day),
+            format!(
+                " {}, {} of them within a day",
+                parked.total, parked.last_day
+            ),
         );
         for change in &parked.newest {
             line(
