@@ -26,10 +26,16 @@ pub struct Health {
 
 impl Health {
     pub fn set_capturing(&self, capturing: Capturing) {
-        *self.capturing.lock().unwrap_or_else(PoisonError::into_inner) = capturing;
+        *self
+            .capturing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = capturing;
     }
 
     pub fn capturing(&self) -> Capturing {
-        self.capturing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.capturing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

@@ -2,10 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::Outcome;
 use super::signals::Signals;
 use crate::demo::{self, Options};
 use crate::duration::HumanDuration;
-use crate::telemetry::LogFormat;
 
 /// See walhook at work: a throwaway PostgreSQL, sample traffic, verified webhooks
 ///
@@ -35,7 +35,7 @@ pub struct Args {
     pub plain: bool,
 }
 
-pub async fn run(args: Args, log_format: LogFormat) -> anyhow::Result<bool> {
+pub async fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut signals = Signals::install()?;
     let shutdown = CancellationToken::new();
     let options = Options {
@@ -43,7 +43,6 @@ pub async fn run(args: Args, log_format: LogFormat) -> anyhow::Result<bool> {
         port: args.port,
         duration: args.duration.map(|duration| duration.0),
         plain: args.plain,
-        log_format,
     };
     let cancel = shutdown.clone();
     let watching = tokio::spawn(async move {
@@ -56,5 +55,5 @@ pub async fn run(args: Args, log_format: LogFormat) -> anyhow::Result<bool> {
     });
     let ended = demo::run(options, shutdown).await;
     watching.abort();
-    ended
+    ended.map(Outcome::of)
 }

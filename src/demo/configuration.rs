@@ -73,7 +73,9 @@ impl Drop for Directory {
 }
 
 fn main_file(database: &str, api: SocketAddr) -> String {
-    let includes = RULES.map(|(name, _)| format!("\"events/{name}\"")).join(", ");
+    let includes = RULES
+        .map(|(name, _)| format!("\"events/{name}\""))
+        .join(", ");
     format!(
         r#"include = [{includes}]
 

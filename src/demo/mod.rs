@@ -2,7 +2,8 @@
 //! application and a receiver that verifies. The embedded PostgreSQL also serves the
 //! tests and the benches.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::secret::ApiToken;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry;
 
 mod configuration;
+mod introduction;
 mod live;
 pub mod postgres;
 pub mod receiver;
@@ -28,6 +30,7 @@ mod traffic;
 pub mod view;
 
 use configuration::Directory;
+use introduction::introduction;
 use live::Live;
 use postgres::Postgres;
 use receiver::Receiver;
@@ -43,7 +46,6 @@ pub struct Options {
     /// Ends by itself after so long.
     pub duration: Option<Duration>,
     pub plain: bool,
-    pub log_format: LogFormat,
 }
 
 /// What `api.listen` is by default.
@@ -58,7 +60,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<bool> {
     let api = api_address(options.port)?;
     let directory = Directory::create().context("create a directory for the demo")?;
-    telemetry::install_into(options.log_format, File::create(directory.log())?);
+    telemetry::install_into(File::create(directory.log())?);
     let mut screen = Screen::new(options.plain);
     screen.line("walhook demo: starting PostgreSQL …")?;
     // Not to be dropped half-way: whoever presses Ctrl-C now waits for the start to end,
@@ -67,7 +69,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let ended = with_server(&options, &server, &directory, api, screen, &shutdown).await;
     // Stopping waits for the server, which must not hold up a thread of the runtime.
     tokio::task::spawn_blocking(move || drop(server)).await?;
-    ended.with_context(|| format!("run the demo; its log ends:\n{}", tail(&directory.log())))
+    match ended {
+        // Whoever read our output has had enough: an end like Ctrl-C.
+        Err(error) if is_broken_pipe(&error) => Ok(true),
+        Err(error) => {
+            // The log is about to be removed.
+            eprint!("{}", last_lines(&directory.log()));
+            Err(error)
+        }
+        ended => ended,
+    }
 }
 
 async fn with_server(
@@ -84,7 +95,8 @@ async fn with_server(
         return Ok(true);
     };
     let tokens = prepared?;
-    screen.line(&introduction(screen.style(), &url, api, &tokens, directory))?;
+    let log = directory.log();
+    screen.line(&introduction(screen.style(), &url, api, &tokens, &log))?;
 
     let (received_by, received) = mpsc::channel(1024);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -93,7 +105,11 @@ async fn with_server(
     let receiver = Receiver::start(listener, endpoints, received_by)?;
 
     let client = subscriptions::client(&config.security)?;
-    let event_types: Vec<String> = config.rules()?.event_types().map(str::to_owned).collect();
+    let event_types: Vec<String> = config
+        .rules()?
+        .event_types()
+        .map(ToString::to_string)
+        .collect();
     let stop = CancellationToken::new();
     let mut app = tokio::spawn(app::run(config, Roles::all(), stop.clone()));
     let subscribe = async {
@@ -122,7 +138,7 @@ async fn with_server(
         Ok(drained) => drained.context("stop walhook")?.context("stop walhook")?,
         Err(_) => app.abort(),
     }
-    live.receive_rest();
+    live.receive_rest()?;
     receiver.stop().await;
     live.summary()?;
     ended
@@ -156,4 +172,16 @@ fn api_address(port: Option<u16>) -> anyhow::Result<SocketAddr> {
             )
         }),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The end of a log, to say what led to an error.
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines[lines.len().saturating_sub(20)..].concat()
 }
