@@ -206,6 +206,19 @@ impl Store {
     }
 }
 
+/// Begins a transaction that sees, and can write, the rows of `tenant` alone:
+/// PostgreSQL's row-level security decides, not the queries.
+pub async fn tenant_transaction<'a>(
+    client: &'a mut Connection,
+    tenant: &str,
+) -> Result<deadpool_postgres::Transaction<'a>, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction
+        .execute(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
+        .await?;
+    Ok(transaction)
+}
+
 /// The statements that every session of the store starts with. Every statement of
 /// ours reads few rows by their keys, from tables that have just been filled and not
 /// yet analysed: an estimate must never turn one into a scan of a day's partition.

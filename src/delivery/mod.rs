@@ -23,6 +23,8 @@ pub mod cloud_event;
 pub mod dispatcher;
 pub mod instance;
 pub mod lanes;
+pub mod listing;
+pub mod manual;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;

@@ -11,6 +11,7 @@ use crate::lsn::Lsn;
 use crate::secret::SigningSecret;
 
 pub mod directory;
+pub mod queries;
 
 /// A tenant's wish to receive events, with its secrets in the clear: lives in
 /// memory only, and `SigningSecret` prints nothing of itself.

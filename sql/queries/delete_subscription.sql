@@ -1,0 +1,1 @@
+delete from webhook_subscriptions where id = $1

@@ -1,0 +1,4 @@
+update webhook_subscriptions
+set active = true, disabled_at = null, disabled_reason = null, updated_at = now()
+where id = $1
+returning *

@@ -1,0 +1,3 @@
+insert into webhook_events
+    (id, tenant_id, event_type, rule, commit_lsn, ordinal, rule_index, row_key, occurred_at, body)
+values ($1, $2, $3, $3, '0/0', 0, 0, '', $4, $5)

@@ -1,0 +1,1 @@
+select * from webhook_subscriptions where id < $1 order by id desc limit $2

@@ -1,0 +1,1 @@
+select low_water from instances where fenced_at is null order by low_water limit 1

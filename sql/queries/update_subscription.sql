@@ -1,0 +1,11 @@
+-- Absent is null; what may be cleared says in a flag whether it was given.
+update webhook_subscriptions
+set url = coalesce($2, url),
+    events = coalesce($3, events),
+    description = case when $4 then $5 else description end,
+    filter = case when $6 then $7 else filter end,
+    headers = coalesce($8, headers),
+    format = coalesce($9, format),
+    updated_at = now()
+where id = $1
+returning *

@@ -1,0 +1,309 @@
+//! What users ask of deliveries and events: lists, one alone, its attempts. Every
+//! function wants a transaction of [`crate::db::tenant_transaction`].
+//!
+//! Ids begin with the commit's milliseconds, so that a page is a range of ids: the
+//! cursor, `since` and `until` all bound it, and whole days are left aside.
+
+use jiff::Timestamp;
+use tokio_postgres::{Client, Error, Row, Transaction};
+use uuid::Uuid;
+
+use crate::event::{EventPosition, SubscriptionId, id_floor, milliseconds};
+use crate::lsn::Lsn;
+
+pub use crate::event::{DeliveryId, EventId};
+
+/// A delivery's state as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Waits for its first or next attempt, or for its subscription to be enabled.
+    Pending,
+    /// An instance holds it in memory or has leased it: it is sent now or next.
+    InFlight,
+    Delivered,
+    /// Given up after the last attempt; can be retried.
+    Failed,
+    /// Its subscription was deleted before it was sent.
+    Cancelled,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::InFlight => "in_flight",
+            Status::Delivered => "delivered",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A range of ids: from the first inclusive to the second exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    pub from: Uuid,
+    pub to: Uuid,
+}
+
+impl IdRange {
+    /// Ids of events committed from `since` up to, not including, `until`, both to the
+    /// millisecond, below the cursor `before`.
+    pub fn new(since: Option<Timestamp>, until: Option<Timestamp>, before: Option<Uuid>) -> Self {
+        let floor = |at: Timestamp| id_floor(milliseconds(at));
+        IdRange {
+            from: since.map_or(Uuid::nil(), floor),
+            to: until
+                .map_or(Uuid::max(), floor)
+                .min(before.unwrap_or(Uuid::max())),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    pub status: Option<Status>,
+    pub event_type: Option<String>,
+    pub subscription: Option<Uuid>,
+    pub event: Option<Uuid>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub event_id: EventId,
+    pub event_type: String,
+    pub subscription_id: SubscriptionId,
+    pub status: Status,
+    /// `disabled` or `oversized`: set aside until someone acts.
+    pub parked_reason: Option<String>,
+    pub format: String,
+    pub attempts: i32,
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_http_status: Option<i16>,
+    pub last_error: Option<String>,
+    pub replay_id: Option<Uuid>,
+    pub created_at: Timestamp,
+    pub delivered_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub number: i32,
+    pub started_at: Timestamp,
+    pub duration_ms: i32,
+    pub http_status: Option<i16>,
+    pub error_class: Option<String>,
+    pub error: Option<String>,
+    pub response_excerpt: Option<String>,
+}
+
+#[derive(Clone)]
+pub struct StoredEvent {
+    pub id: EventId,
+    pub event_type: String,
+    pub occurred_at: Timestamp,
+    pub sequence: String,
+    /// The bytes that are signed and sent; absent from a list.
+    pub body: Option<Vec<u8>>,
+}
+
+/// At or below the id of everything that an instance holds in memory: where a search
+/// for what is in flight may end. Read as the owner, as it is of no tenant.
+pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
+    let row = client
+        .query_opt(include_str!("../../sql/queries/min_low_water.sql"), &[])
+        .await?;
+    Ok(row.map_or(Uuid::max(), |row| row.get(0)))
+}
+
+/// Newest first. Pending, failed and in flight are read from the schedule and from the
+/// few ids above `low_water`: the successes are never walked for them.
+pub async fn deliveries(
+    transaction: &Transaction<'_>,
+    filter: &DeliveryFilter,
+    ids: IdRange,
+    low_water: Uuid,
+    limit: i64,
+) -> Result<Vec<Delivery>, Error> {
+    let scheduled = |statuses: &'static [&'static str]| async move {
+        transaction
+            .query(
+                include_str!("../../sql/queries/list_scheduled_deliveries.sql"),
+                &[
+                    &statuses,
+                    &ids.from,
+                    &ids.to,
+                    &filter.event_type,
+                    &filter.subscription,
+                    &limit,
+                ],
+            )
+            .await
+    };
+    let rows = match filter.status {
+        Some(Status::Pending) => scheduled(&["pending", "parked"]).await?,
+        Some(Status::Failed) => scheduled(&["failed"]).await?,
+        Some(Status::InFlight) => {
+            transaction
+                .query(
+                    include_str!("../../sql/queries/list_in_flight_deliveries.sql"),
+                    &[
+                        &ids.from,
+                        &ids.to,
+                        &filter.event_type,
+                        &filter.subscription,
+                        &limit,
+                        &low_water,
+                    ],
+                )
+                .await?
+        }
+        None | Some(Status::Delivered | Status::Cancelled) => {
+            transaction
+                .query(
+                    include_str!("../../sql/queries/list_deliveries.sql"),
+                    &[
+                        &ids.from,
+                        &ids.to,
+                        &filter.status.map(Status::as_str),
+                        &filter.event_type,
+                        &filter.subscription,
+                        &filter.event,
+                        &limit,
+                    ],
+                )
+                .await?
+        }
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+/// The deliveries of one event. They carry its milliseconds in their ids, so that no
+/// index by event is needed.
+pub async fn of_event(
+    transaction: &Transaction<'_>,
+    event: EventId,
+    limit: i64,
+) -> Result<Vec<Delivery>, Error> {
+    let at = crate::event::id_milliseconds(event.0);
+    let ids = IdRange {
+        from: id_floor(at),
+        to: id_floor(at + 1),
+    };
+    let filter = DeliveryFilter {
+        event: Some(event.0),
+        ..DeliveryFilter::default()
+    };
+    deliveries(transaction, &filter, ids, Uuid::max(), limit).await
+}
+
+pub async fn delivery(
+    transaction: &Transaction<'_>,
+    id: DeliveryId,
+) -> Result<Option<Delivery>, Error> {
+    let row = transaction
+        .query_opt(include_str!("../../sql/queries/get_delivery.sql"), &[&id.0])
+        .await?;
+    Ok(row.as_ref().map(read))
+}
+
+/// In the order that they were made.
+pub async fn attempts(
+    transaction: &Transaction<'_>,
+    id: DeliveryId,
+) -> Result<Vec<Attempt>, Error> {
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/list_attempts.sql"),
+            &[&id.0],
+        )
+        .await?;
+    let attempts = rows.iter().map(|row| Attempt {
+        number: row.get("number"),
+        started_at: row.get("started_at"),
+        duration_ms: row.get("duration_ms"),
+        http_status: row.get("http_status"),
+        error_class: row.get("error_class"),
+        error: row.get("error"),
+        response_excerpt: row.get("response_excerpt"),
+    });
+    Ok(attempts.collect())
+}
+
+/// Newest first, without their bodies.
+pub async fn events(
+    transaction: &Transaction<'_>,
+    event_type: Option<&str>,
+    ids: IdRange,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, Error> {
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/list_events.sql"),
+            &[&ids.from, &ids.to, &event_type, &limit],
+        )
+        .await?;
+    Ok(rows.iter().map(read_event).collect())
+}
+
+pub async fn event(
+    transaction: &Transaction<'_>,
+    id: EventId,
+) -> Result<Option<StoredEvent>, Error> {
+    let row = transaction
+        .query_opt(include_str!("../../sql/queries/get_event.sql"), &[&id.0])
+        .await?;
+    Ok(row.as_ref().map(read_event))
+}
+
+fn read(row: &Row) -> Delivery {
+    let stored: &str = row.get("status");
+    let owned = row.get::<_, Option<Uuid>>("owner").is_some();
+    let leased: bool = row.get("leased");
+    let status = match stored {
+        "delivered" => Status::Delivered,
+        "failed" => Status::Failed,
+        "cancelled" => Status::Cancelled,
+        _ if owned || leased => Status::InFlight,
+        _ => Status::Pending,
+    };
+    // Where it waits in the schedule, the schedule knows when; a parked one has no time.
+    let next_attempt_at = match row.get::<_, Option<&str>>("waits") {
+        _ if status != Status::Pending => None,
+        Some("pending") => row.get("due_at"),
+        Some(_) => None,
+        None => row.get("next_attempt_at"),
+    };
+    Delivery {
+        id: DeliveryId(row.get("id")),
+        event_id: EventId(row.get("event_id")),
+        event_type: row.get("event_type"),
+        subscription_id: SubscriptionId(row.get("subscription_id")),
+        status,
+        parked_reason: row.get("parked_reason"),
+        format: row.get("format"),
+        attempts: row.get("attempts"),
+        next_attempt_at,
+        last_http_status: row.get("last_http_status"),
+        last_error: row.get("last_error"),
+        replay_id: row.get("replay_id"),
+        created_at: row.get("created_at"),
+        delivered_at: row.get("delivered_at"),
+    }
+}
+
+fn read_event(row: &Row) -> StoredEvent {
+    let position = EventPosition {
+        commit_lsn: row.get::<_, Lsn>("commit_lsn"),
+        ordinal: u64::try_from(row.get::<_, i64>("ordinal")).unwrap_or(0),
+        rule_index: u16::try_from(row.get::<_, i16>("rule_index")).unwrap_or(0),
+    };
+    StoredEvent {
+        id: EventId(row.get("id")),
+        event_type: row.get("event_type"),
+        occurred_at: row.get("occurred_at"),
+        sequence: position.sequence(),
+        body: row.get("body"),
+    }
+}

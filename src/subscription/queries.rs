@@ -1,0 +1,311 @@
+//! A tenant's own subscriptions: create, read, change, rotate, enable, delete. Every
+//! function wants a transaction of [`crate::db::tenant_transaction`]; another tenant's
+//! subscription is then as absent as one that never was.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio_postgres::{Error, Row, Transaction};
+use uuid::Uuid;
+
+use super::Format;
+use crate::lsn::Lsn;
+use crate::secret::{EncryptionKey, SigningSecret};
+
+pub use crate::event::SubscriptionId;
+
+/// A subscription as its owner may see it: no secret, only the hint.
+#[derive(Clone, Debug)]
+pub struct StoredSubscription {
+    pub id: SubscriptionId,
+    pub url: String,
+    pub events: Vec<String>,
+    pub description: Option<String>,
+    pub filter: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub ordering: String,
+    pub format: String,
+    pub active: bool,
+    pub disabled_at: Option<Timestamp>,
+    pub disabled_reason: Option<String>,
+    pub breaker: String,
+    pub secret_hint: String,
+    /// Until then the secret before the last rotation signs too.
+    pub previous_secret_expires_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// A signing secret as the store keeps it.
+pub struct SealedSecret {
+    ciphertext: Vec<u8>,
+    hint: String,
+}
+
+impl SealedSecret {
+    /// Encrypted for this subscription alone: no row's secret can pass for another's.
+    pub fn seal(secret: &SigningSecret, key: &EncryptionKey, id: SubscriptionId) -> Self {
+        SealedSecret {
+            ciphertext: key.encrypt(secret.text().as_bytes(), id.0.as_bytes()),
+            hint: secret.hint(),
+        }
+    }
+}
+
+pub struct NewSubscription {
+    pub id: SubscriptionId,
+    pub url: String,
+    pub events: Vec<String>,
+    pub description: Option<String>,
+    pub filter: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub format: Format,
+    pub secret: SealedSecret,
+    /// Read on the source before this is inserted: nothing committed after the answer is missed.
+    pub from_lsn: Lsn,
+}
+
+/// What a change leaves out stays as it is; an inner `None` clears.
+#[derive(Default)]
+pub struct Changes {
+    pub url: Option<String>,
+    pub events: Option<Vec<String>>,
+    pub description: Option<Option<String>>,
+    pub filter: Option<Option<String>>,
+    pub headers: Option<BTreeMap<String, String>>,
+    pub format: Option<Format>,
+}
+
+/// While a subscription was disabled no delivery was created for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+pub async fn create(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    new: &NewSubscription,
+) -> Result<StoredSubscription, Error> {
+    let row = transaction
+        .query_one(
+            include_str!("../../sql/queries/create_subscription.sql"),
+            &[
+                &new.id.0,
+                &tenant,
+                &new.url,
+                &new.events,
+                &new.description,
+                &new.filter,
+                &json(&new.headers),
+                &new.format.as_str(),
+                &new.secret.ciphertext,
+                &new.secret.hint,
+                &new.from_lsn,
+            ],
+        )
+        .await?;
+    Ok(read(&row))
+}
+
+pub async fn get(
+    transaction: &Transaction<'_>,
+    id: SubscriptionId,
+) -> Result<Option<StoredSubscription>, Error> {
+    let row = transaction
+        .query_opt(
+            include_str!("../../sql/queries/get_subscription.sql"),
+            &[&id.0],
+        )
+        .await?;
+    Ok(row.as_ref().map(read))
+}
+
+/// Newest first, those below `before`.
+pub async fn list(
+    transaction: &Transaction<'_>,
+    before: Uuid,
+    limit: i64,
+) -> Result<Vec<StoredSubscription>, Error> {
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/list_subscriptions.sql"),
+            &[&before, &limit],
+        )
+        .await?;
+    Ok(rows.iter().map(read).collect())
+}
+
+pub async fn update(
+    transaction: &Transaction<'_>,
+    id: SubscriptionId,
+    changes: &Changes,
+) -> Result<Option<StoredSubscription>, Error> {
+    let row = transaction
+        .query_opt(
+            include_str!("../../sql/queries/update_subscription.sql"),
+            &[
+                &id.0,
+                &changes.url,
+                &changes.events,
+                &changes.description.is_some(),
+                &changes.description.as_ref().and_then(Option::as_ref),
+                &changes.filter.is_some(),
+                &changes.filter.as_ref().and_then(Option::as_ref),
+                &changes.headers.as_ref().map(json),
+                &changes.format.map(Format::as_str),
+            ],
+        )
+        .await?;
+    Ok(row.as_ref().map(read))
+}
+
+/// The secret so far goes on signing for `overlap_seconds`, beside the new one.
+pub async fn rotate(
+    transaction: &Transaction<'_>,
+    id: SubscriptionId,
+    secret: &SealedSecret,
+    overlap_seconds: f64,
+) -> Result<Option<StoredSubscription>, Error> {
+    let row = transaction
+        .query_opt(
+            include_str!("../../sql/queries/rotate_subscription_secret.sql"),
+            &[&id.0, &secret.ciphertext, &secret.hint, &overlap_seconds],
+        )
+        .await?;
+    Ok(row.as_ref().map(read))
+}
+
+/// Enables, and makes due what was parked meanwhile. The pause is `None` where the
+/// subscription was active already.
+pub async fn enable(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    id: SubscriptionId,
+) -> Result<Option<(StoredSubscription, Option<Pause>)>, Error> {
+    let locked = transaction
+        .query_opt(
+            include_str!("../../sql/queries/lock_subscription.sql"),
+            &[&id.0],
+        )
+        .await?;
+    let Some(locked) = locked else {
+        return Ok(None);
+    };
+    let disabled_at: Option<Timestamp> = locked.get("disabled_at");
+    let Some(since) = disabled_at else {
+        let unchanged = get(transaction, id).await?;
+        return Ok(unchanged.map(|subscription| (subscription, None)));
+    };
+    let row = transaction
+        .query_one(
+            include_str!("../../sql/queries/enable_subscription.sql"),
+            &[&id.0],
+        )
+        .await?;
+    let unparked = transaction
+        .execute(
+            include_str!("../../sql/queries/unpark_deliveries.sql"),
+            &[&id.0],
+        )
+        .await?;
+    if unparked > 0 {
+        transaction
+            .execute(
+                include_str!("../../sql/queries/notify_schedule.sql"),
+                &[&schema],
+            )
+            .await?;
+    }
+    let until = locked.get("at");
+    Ok(Some((read(&row), Some(Pause { since, until }))))
+}
+
+/// Disables, and parks what waits. Does nothing where it is disabled already.
+pub async fn disable(
+    transaction: &Transaction<'_>,
+    id: SubscriptionId,
+    reason: &str,
+) -> Result<(), Error> {
+    let disabled = transaction
+        .execute(
+            include_str!("../../sql/queries/disable_subscription.sql"),
+            &[&id.0, &reason],
+        )
+        .await?;
+    if disabled > 0 {
+        transaction
+            .execute(
+                include_str!("../../sql/queries/park_deliveries.sql"),
+                &[&id.0],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// Ids in one statement: enough to make round trips cheap, few enough that the planner
+/// looks each up by its key.
+const CANCEL_BATCH: i64 = 1000;
+
+/// Deletes, and cancels what waits. False where there is no such subscription.
+pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result<bool, Error> {
+    let deleted = transaction
+        .execute(
+            include_str!("../../sql/queries/delete_subscription.sql"),
+            &[&id.0],
+        )
+        .await?;
+    if deleted == 0 {
+        return Ok(false);
+    }
+    loop {
+        let rows = transaction
+            .query(
+                include_str!("../../sql/queries/unschedule_deliveries.sql"),
+                &[&id.0, &CANCEL_BATCH],
+            )
+            .await?;
+        if rows.is_empty() {
+            return Ok(true);
+        }
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        transaction
+            .execute(
+                include_str!("../../sql/queries/cancel_deliveries.sql"),
+                &[&ids],
+            )
+            .await?;
+    }
+}
+
+fn json(headers: &BTreeMap<String, String>) -> serde_json::Value {
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())))
+        .collect()
+}
+
+fn read(row: &Row) -> StoredSubscription {
+    let headers: serde_json::Value = row.get("headers");
+    StoredSubscription {
+        id: SubscriptionId(row.get("id")),
+        url: row.get("url"),
+        events: row.get("events"),
+        description: row.get("description"),
+        filter: row.get("filter"),
+        // The table admits an object only, and only `json` above writes it.
+        headers: serde_json::from_value(headers).unwrap_or_default(),
+        ordering: row.get("ordering"),
+        format: row.get("format"),
+        active: row.get("active"),
+        disabled_at: row.get("disabled_at"),
+        disabled_reason: row.get("disabled_reason"),
+        breaker: row.get("breaker"),
+        secret_hint: row.get("secret_hint"),
+        previous_secret_expires_at: row.get("previous_secret_expires_at"),
+        created_at: row.get("created_at"),
+        updated_at: row.get("updated_at"),
+    }
+}
