@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
@@ -25,12 +25,12 @@ const RULES: [(&str, &str); 3] = [
 
 /// A directory of the demo's own, for its configuration, key and log. Removed when
 /// dropped.
-pub struct Directory {
+pub(super) struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
-    pub fn create() -> io::Result<Self> {
+    pub(super) fn create() -> io::Result<Self> {
         let name = format!("walhook-demo-{}", uuid::Uuid::now_v7().simple());
         let path = std::env::temp_dir().join(name);
         // The key lies in it: nobody else may look.
@@ -38,18 +38,14 @@ impl Directory {
         Ok(Directory { path })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.path.join("walhook.log")
     }
 
     /// Writes the files that a user would have, and reads them as `walhook run` does,
     /// except that the environment does not count: a WALHOOK_SOURCE__URL of the user
     /// must not make the demo write to that database.
-    pub fn configure(&self, database: &str, api: SocketAddr) -> anyhow::Result<Config> {
+    pub(super) fn configure(&self, database: &str, api: SocketAddr) -> anyhow::Result<Config> {
         let events = self.path.join("events");
         fs::create_dir(&events)?;
         for (name, text) in RULES {

@@ -8,7 +8,7 @@ use super::view::Style;
 use crate::secret::ApiToken;
 
 /// Shows the tokens in the clear: they open nothing but this throwaway store.
-pub fn introduction(
+pub(super) fn introduction(
     style: Style,
     database: &str,
     api: SocketAddr,
@@ -17,7 +17,8 @@ pub fn introduction(
 ) -> String {
     let bold = |text: &str| style.bold(text.to_owned()).to_string();
     let mut text = format!(
-        "\n{}  http://{api}   (/docs, /metrics, /readyz)\n{}  {}\n",
+        "\n{}  {database}   (throwaway)\n{}  http://{api}   (/docs, /metrics, /readyz)\n{}  {}\n",
+        bold("database"),
         bold("API     "),
         bold("log     "),
         log.display()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, interval_at};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use super::view::{Latencies, Screen, milliseconds, printable, request_line, time
 use crate::conninfo::ConnInfo;
 use crate::metrics::METRICS;
 
-pub struct Live {
+pub(super) struct Live {
     screen: Screen,
     received: mpsc::Receiver<Received>,
     event_types: Vec<String>,
@@ -46,7 +46,7 @@ const STATUS: Duration = Duration::from_millis(500);
 const PLAIN_STATUS: Duration = Duration::from_secs(5);
 
 impl Live {
-    pub fn new(
+    pub(super) fn new(
         screen: Screen,
         received: mpsc::Receiver<Received>,
         event_types: Vec<String>,
@@ -62,7 +62,7 @@ impl Live {
 
     /// Shows traffic and deliveries until `shutdown`, or until the duration is over and
     /// everything has arrived. Answers whether it did, and verified.
-    pub async fn run(
+    pub(super) async fn run(
         &mut self,
         url: &str,
         options: &Options,
@@ -78,10 +78,11 @@ impl Live {
             done_by,
             stop.clone(),
         ));
-        let mut status = interval(match self.screen.has_status() {
+        let period = match self.screen.has_status() {
             true => STATUS,
             false => PLAIN_STATUS,
-        });
+        };
+        let mut status = interval_at(tokio::time::Instant::now() + period, period);
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let over = async {
             match options.duration {
@@ -127,7 +128,7 @@ impl Live {
             .query_one(include_str!("../../sql/demo/current_lsn.sql"), &[])
             .await?
             .get(0);
-        // Once this one is acknowledged, all before `lsn` are enqueued.
+        // Once this one is enqueued, all before `lsn` are.
         traffic::last(&mut application).await?;
         let deadline = Instant::now() + SETTLE;
         let mut poll = interval(Duration::from_millis(100));
@@ -154,7 +155,7 @@ impl Live {
     }
 
     /// What arrived while walhook was finishing.
-    pub fn receive_rest(&mut self) -> io::Result<()> {
+    pub(super) fn receive_rest(&mut self) -> io::Result<()> {
         while let Ok(received) = self.received.try_recv() {
             self.show(&received)?;
         }
@@ -162,7 +163,7 @@ impl Live {
     }
 
     /// The last line.
-    pub fn summary(&mut self) -> io::Result<()> {
+    pub(super) fn summary(&mut self) -> io::Result<()> {
         let text = self.status_text();
         self.screen.status(String::new())?;
         self.screen.line(&text)
@@ -212,11 +213,11 @@ impl Live {
         let quantile = |percent| totals.latencies.quantile(percent);
         let latency = |percent| quantile(percent).map_or("-".to_owned(), milliseconds);
         format!(
-            "== {events} events · {} deliveries, {} not verified · {} refused to show retries · \
-             commit to receiver p50 {} p95 {} · {} s",
+            "== {events} events · {} delivered · {} refused, to show retries · {} not verified · \
+             commit to receiver p50 {}, p95 {} · {} s",
             totals.delivered,
-            totals.unverified,
             totals.refused,
+            totals.unverified,
             latency(50),
             latency(95),
             self.started.elapsed().as_secs()

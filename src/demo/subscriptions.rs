@@ -12,15 +12,15 @@ use crate::delivery::client::{Client, HeaderMap, HeaderValue, OutgoingRequest};
 use crate::secret::{ApiToken, SigningSecret};
 
 /// A tenant's wish, before it has been told to the API.
-pub struct Wish {
-    pub tenant: &'static str,
-    pub events: &'static str,
-    pub description: &'static str,
-    pub endpoint: Endpoint,
+pub(super) struct Wish {
+    pub(super) tenant: &'static str,
+    pub(super) events: &'static str,
+    pub(super) description: &'static str,
+    pub(super) endpoint: Endpoint,
 }
 
 /// One endpoint for everything of each tenant, and one that fails now and then.
-pub fn wishes() -> Vec<Wish> {
+pub(super) fn wishes() -> Vec<Wish> {
     let [acme, globex] = TENANTS;
     let wish = |tenant, path: &str, events, description, failing| Wish {
         tenant,
@@ -45,7 +45,7 @@ pub fn wishes() -> Vec<Wish> {
 const API_START: Duration = Duration::from_secs(30);
 
 /// Creates the subscription, as soon as the API answers.
-pub async fn subscribe(
+pub(super) async fn subscribe(
     client: &Client,
     api: SocketAddr,
     receiver: SocketAddr,
@@ -101,7 +101,7 @@ pub async fn subscribe(
 }
 
 /// A client that talks to the API of this machine.
-pub fn client(security: &crate::delivery::client::SecurityConfig) -> anyhow::Result<Client> {
+pub(super) fn client(security: &crate::delivery::client::SecurityConfig) -> anyhow::Result<Client> {
     // Creating a subscription asks the database for its position, which is quick.
     Client::new(security, Duration::from_secs(10), 64 * 1024).context("make the API's client")
 }
