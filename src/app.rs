@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Health};
+use crate::api::{self, Health, JwtVerifier};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
@@ -114,7 +114,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
 
     // Everything listens to `stop`; the tasks that record what others did end last.
     let stop = shutdown.child_token();
-    let health = Arc::new(Health::default());
+    let health = Arc::new(Health::new(roles.contains(Role::Capture)));
     let directory = Directory::new(Arc::clone(&key));
     directory.refresh(&*store.get().await?).await?;
     let names: Vec<String> = roles
@@ -202,21 +202,21 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         let listener = tokio::net::TcpListener::bind(&config.api.listen)
             .await
             .with_context(|| format!("listen on api.listen = \"{}\"", config.api.listen))?;
-        let state = api::State::new(api::Parts {
+        let state = api::State {
             store: store.clone(),
             source,
             key,
-            config: config.api.clone(),
             security: config.security.clone(),
             event_types: event_types(&rules),
-            check_filter: |source| {
-                Filter::compile(source)
-                    .map(drop)
-                    .map_err(|error| error.to_string())
-            },
+            check_filter,
+            filter_matches,
             health: Arc::clone(&health),
             schedule_changed: Arc::clone(&schedule_changed),
-        })?;
+            jwt: config.api.jwt.as_ref().map(JwtVerifier::load).transpose()?,
+            body_limit: config.api.body_limit,
+            request_timeout: config.api.request_timeout.0,
+            caches: api::Caches::default(),
+        };
         let address = listener.local_addr()?;
         tracing::info!(%address, "API at http://{address}/docs");
         tasks.spawn("api_server", api::serve(listener, state, stop.clone()));
@@ -239,6 +239,17 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         Ok(()) => parted,
         Err(error) => Err(error),
     }
+}
+
+// The API may not import the mapping: it is handed what it needs of filters.
+
+fn check_filter(source: &str) -> Result<(), String> {
+    Filter::compile(source).map(drop).map_err(|error| error.to_string())
+}
+
+fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
+    let matched = Filter::compile(source).and_then(|filter| filter.matches(body));
+    matched.map_err(|error| error.to_string())
 }
 
 fn event_types(rules: &RuleSet) -> Vec<String> {

@@ -6,7 +6,6 @@
 //! there are is the user's to say.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -15,6 +14,7 @@ use figment::providers::Serialized;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::api::ApiConfig;
 use crate::db::StoreConfig;
 use crate::delivery::DeliveryConfig;
 use crate::delivery::client::SecurityConfig;
@@ -51,14 +51,6 @@ pub struct Config {
     pub events: Vec<RuleConfig>,
     /// Where each rule was written.
     places: Vec<RulePlace>,
-}
-
-/// `[api]`: what tenants and operators call.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
 }
 
 /// The sections, which are also the first parts of variables' names.

@@ -1,5 +1,291 @@
-//! (being written)
+//! The HTTP API: tenants' subscriptions, deliveries and events under
+//! [`TENANT_PATH`], and what operators ask at the root.
+//!
+//! # Layout
+//!
+//! - [`auth`], [`jwt`], [`tokens`]: who calls.
+//! - [`subscriptions`] with [`subscription_rules`] and [`subscription_actions`],
+//!   [`deliveries`], [`events`]: one handler a call.
+//! - [`idempotency`]: a POST that is sent twice is carried out once.
+//! - [`ops`]: health and metrics. [`docs`]: the OpenAPI document and its page.
+//! - [`error`], [`extract`]: what refusals look like, how requests are read.
+//!
+//! A tenant's requests run under a database role that sees its rows alone.
 
-mod health;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
 
-pub use health::{Capturing, Health};
+use anyhow::Context;
+use axum::extract::{DefaultBodyLimit, Request, State as AxumState};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::conninfo::ConnInfo;
+use crate::db::Store;
+use crate::delivery::client::SecurityConfig;
+use crate::duration::HumanDuration;
+use crate::secret::EncryptionKey;
+
+pub mod auth;
+pub mod deliveries;
+pub mod docs;
+pub mod error;
+pub mod events;
+pub mod extract;
+pub mod idempotency;
+pub mod jwt;
+pub mod ops;
+pub mod subscription_actions;
+pub mod subscription_rules;
+pub mod subscriptions;
+pub mod tokens;
+
+pub use jwt::{JwtConfig, JwtVerifier};
+pub use ops::{CaptureState, Health};
+
+use error::Problem;
+
+/// Where the tenants' calls begin.
+pub const TENANT_PATH: &str = "/api/v1/tenant/webhooks";
+
+/// `[api]`: the HTTP server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Host and port. TLS is a reverse proxy's.
+    pub listen: String,
+    /// The largest request body, in bytes.
+    pub body_limit: usize,
+    /// How long a request may take before it is answered with 503.
+    pub request_timeout: HumanDuration,
+    /// Admits the application's own JWTs beside walhook's tokens.
+    pub jwt: Option<JwtConfig>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        ApiConfig {
+            listen: "127.0.0.1:8080".to_owned(),
+            body_limit: 256 * 1024,
+            request_timeout: HumanDuration::from_secs(60),
+            jwt: None,
+        }
+    }
+}
+
+/// What the handlers share.
+pub struct State {
+    pub store: Store,
+    /// Says from which position on a new subscription receives.
+    pub source: ConnInfo,
+    /// Encrypts the signing secrets and the stored answers that hold them.
+    pub key: Arc<EncryptionKey>,
+    pub security: SecurityConfig,
+    /// The types that the rules produce; empty: unknown here, any is admitted.
+    pub event_types: Vec<String>,
+    /// Compiles a subscription's filter: the reason why it is refused.
+    pub check_filter: fn(&str) -> Result<(), String>,
+    /// Evaluates a filter over an event's body.
+    pub filter_matches: fn(&str, &[u8]) -> Result<bool, String>,
+    pub health: Arc<Health>,
+    /// Wakes this process's claimer; other nodes hear a NOTIFY.
+    pub schedule_changed: Arc<Notify>,
+    pub jwt: Option<JwtVerifier>,
+    /// Bytes; see [`ApiConfig::body_limit`].
+    pub body_limit: usize,
+    pub request_timeout: Duration,
+    pub caches: Caches,
+}
+
+/// What the API remembers between requests.
+#[derive(Default)]
+pub struct Caches {
+    tokens: auth::TokenCache,
+    scrape: ops::LastScrape,
+}
+
+impl State {
+    fn changed(&self) {
+        self.schedule_changed.notify_one();
+    }
+}
+
+/// How long requests in progress may take once the process is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Keys live a day: an hour more or less is all the same.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Serves until `shutdown`, then finishes what is in progress.
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let state = Arc::new(state);
+    let expired = expire_keys(state.store.clone());
+    let server = axum::serve(listener, router(Arc::clone(&state)))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let drained = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
+    };
+    // Cancel safe: each branch ends the whole function.
+    tokio::select! {
+        served = async { server.await } => served.context("serve the API"),
+        () = drained => Ok(()),
+        () = expired => Ok(()),
+    }
+}
+
+/// Never returns: deletes answers whose keys have expired.
+async fn expire_keys(store: Store) {
+    let mut interval = tokio::time::interval(EXPIRE_INTERVAL);
+    loop {
+        interval.tick().await;
+        if let Err(error) = idempotency::expire(&store).await {
+            tracing::warn!(error = %format!("{error:#}"), "Expired Idempotency-Keys stay for now");
+        }
+    }
+}
+
+/// Every route, as [`serve`] serves them.
+pub fn router(state: Arc<State>) -> Router {
+    let tenant = tenant_routes()
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            idempotency::once,
+        ))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            auth::authenticate,
+        ));
+    let (router, document) = OpenApiRouter::with_openapi(docs::head())
+        .routes(routes!(ops::healthz))
+        .routes(routes!(ops::readyz))
+        .routes(routes!(ops::metrics))
+        .nest(TENANT_PATH, tenant)
+        .split_for_parts();
+    let document = Arc::new(docs::complete(document));
+    let page = docs::page(&document);
+    let router = router
+        .route(
+            "/openapi.json",
+            axum::routing::get(move || async move { Json((*document).clone()) }),
+        )
+        .route(
+            "/docs",
+            axum::routing::get(move || async move { docs::response(page.clone()) }),
+        )
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(Arc::clone(&state));
+    let header = |name: &'static str, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
+    // From the inside out.
+    router
+        .layer(DefaultBodyLimit::max(state.body_limit))
+        .layer(middleware::from_fn_with_state(state, limit_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TraceLayer::new_for_http())
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            header::AUTHORIZATION,
+        ]))
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(header("x-frame-options", "DENY"))
+        .layer(header("referrer-policy", "no-referrer"))
+        .layer(header(
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ))
+        // Answers hold a tenant's data, and sometimes a secret.
+        .layer(header("cache-control", "no-store"))
+}
+
+fn tenant_routes() -> OpenApiRouter<Arc<State>> {
+    OpenApiRouter::new()
+        .routes(routes!(
+            subscriptions::create_subscription,
+            subscriptions::list_subscriptions
+        ))
+        .routes(routes!(
+            subscriptions::get_subscription,
+            subscriptions::update_subscription,
+            subscriptions::delete_subscription
+        ))
+        .routes(routes!(subscription_actions::rotate_secret))
+        .routes(routes!(subscription_actions::test_subscription))
+        .routes(routes!(subscription_actions::enable_subscription))
+        .routes(routes!(subscription_actions::replay_subscription))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::retry_deliveries))
+        .routes(routes!(deliveries::get_delivery))
+        .routes(routes!(deliveries::retry_delivery))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::get_event))
+        .routes(routes!(events::list_event_types))
+}
+
+async fn no_route(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_call",
+        format!("there is no call {method} {path}: /docs lists them"),
+    )
+}
+
+async fn no_method(method: Method) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{method} is not a method of this path: the `Allow` header lists them"),
+    )
+}
+
+async fn limit_time(
+    AxumState(state): AxumState<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match tokio::time::timeout(state.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = state.request_timeout.as_secs();
+            Problem::unavailable(
+                "timeout",
+                format!(
+                    "the call took longer than {seconds} s: look what it has done before it is repeated"
+                ),
+            )
+            .into_response()
+        }
+    }
+}
+
+/// A panic is a defect of ours: it costs its request an answer, and nobody else's.
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    tracing::error!(message, "A handler of the API panicked");
+    Problem::internal().into_response()
+}

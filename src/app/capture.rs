@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Capturing, Health};
+use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::catalog;
 use crate::config::Config;
@@ -61,13 +61,13 @@ impl Capture {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
                     }
                     standing_by = true;
-                    self.health.set_capturing(Capturing::StandBy);
+                    self.health.set_capture(CaptureState::Standby);
                     STAND_BY
                 }
                 Err(fault) if fault.is_transient() => {
                     let error = format!("{:#}", anyhow::Error::from(fault));
                     tracing::warn!(error, "capture was interrupted; beginning again");
-                    self.health.set_capturing(Capturing::Interrupted(error));
+                    self.health.set_capture(CaptureState::Failing(error));
                     METRICS.reconnects.inc();
                     backoff.next_delay()
                 }
@@ -145,7 +145,8 @@ impl Capture {
             "holding the slot: capturing"
         );
         METRICS.leader.set(1);
-        self.health.set_capturing(Capturing::Leader);
+        self.health.set_capture(CaptureState::Leading);
+        self.health.set_rules_active(true);
         *streamed = true;
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
         let mut session = self.enqueuer.begin(client, &leadership, mapper).await?;

@@ -89,6 +89,8 @@ pub enum ConnInfoError {
         #[source]
         source: tokio_postgres::Error,
     },
+    #[error("cannot connect as {to}: no answer within {limit:?}")]
+    NoAnswer { to: String, limit: Duration },
 }
 
 impl ConnInfo {
@@ -269,7 +271,16 @@ impl ConnInfo {
                     Attempt::TlsIfOffered => tokio_postgres::config::SslMode::Prefer,
                     Attempt::Tls => tokio_postgres::config::SslMode::Require,
                 });
-                match config.connect(make_tls.clone()).await {
+                // tokio_postgres limits each address's socket; this is for a server
+                // that accepts and never answers.
+                let limit = self.connect_timeout * 2;
+                let connecting = config.connect(make_tls.clone());
+                let Ok(connected) = tokio::time::timeout(limit, connecting).await else {
+                    let to = self.describe();
+                    failure.get_or_insert(ConnInfoError::NoAnswer { to, limit });
+                    break;
+                };
+                match connected {
                     Ok((client, connection)) => {
                         tokio::spawn(async move {
                             // Whoever holds the client sees the failure and handles it.
@@ -279,11 +290,13 @@ impl ConnInfo {
                         });
                         return Ok(client);
                     }
-                    Err(error) => {
-                        let other_way = tls::is_tls_failure(&error)
-                            || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+                    Err(source) => {
+                        let other_way = tls::is_tls_failure(&source)
+                            || source.code()
+                                == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
                         // The first failure of a server says more than its second.
-                        failure.get_or_insert(error);
+                        let to = self.describe();
+                        failure.get_or_insert(ConnInfoError::Connect { to, source });
                         if !other_way {
                             break;
                         }
@@ -291,13 +304,7 @@ impl ConnInfo {
                 }
             }
         }
-        match failure {
-            Some(source) => Err(ConnInfoError::Connect {
-                to: self.describe(),
-                source,
-            }),
-            None => Err(ConnInfoError::Syntax("it names no host")),
-        }
+        Err(failure.unwrap_or(ConnInfoError::Syntax("it names no host")))
     }
 
     /// The same for a pool. `allow` becomes `prefer` here, and `prefer` does

@@ -13,21 +13,17 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+
+mod verifier;
+
+use verifier::{Name, Roots, Trust, Verifier};
 
 /// What `tokio_postgres` and the pool connect with.
 pub type MakeTls = tokio_postgres_rustls::MakeRustlsConnect;
@@ -222,140 +218,6 @@ fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'s
         return Err(TlsError::NoCertificate(path.to_owned()));
     }
     Ok(found)
-}
-
-#[derive(Debug)]
-enum Trust {
-    Anything,
-    Roots(Roots, Name),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Name {
-    Any,
-    Checked,
-}
-
-#[derive(Debug)]
-struct Roots {
-    anchors: RootCertStore,
-    /// A self-signed server certificate that stands in the file itself. webpki
-    /// refuses a CA as a server's own certificate, yet that is what the
-    /// PostgreSQL manual's `openssl req -x509` makes, and what OpenSSL admits.
-    exact: Vec<CertificateDer<'static>>,
-}
-
-impl Roots {
-    fn of_file(path: &Path) -> Result<Self, TlsError> {
-        let exact = certificates(path, "the root certificates (sslrootcert)")?;
-        let mut anchors = RootCertStore::empty();
-        anchors.add_parsable_certificates(exact.iter().cloned());
-        Ok(Roots { anchors, exact })
-    }
-
-    fn of_system() -> Result<Self, TlsError> {
-        let mut anchors = RootCertStore::empty();
-        anchors.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if anchors.is_empty() {
-            return Err(TlsError::NoSystemRoots);
-        }
-        Ok(Roots {
-            anchors,
-            exact: Vec::new(),
-        })
-    }
-}
-
-/// Checks what the mode asks for. The handshake's signature is checked under
-/// every mode: channel binding rests on it.
-#[derive(Debug)]
-struct Verifier {
-    trust: Trust,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Trust::Roots(roots, name) = &self.trust else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        if roots.exact.iter().any(|root| root == end_entity) {
-            check_validity(end_entity, now)?;
-        } else {
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                &roots.anchors,
-                intermediates,
-                now,
-                self.algorithms.all,
-            )?;
-        }
-        if *name == Name::Checked {
-            verify_server_name(&parsed, server_name).map_err(explain_name)?;
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
-    let parsed = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let validity = parsed.tbs_certificate.validity;
-    let now = now.as_secs();
-    if now < validity.not_before.to_unix_duration().as_secs() {
-        return Err(CertificateError::NotValidYet.into());
-    }
-    if now > validity.not_after.to_unix_duration().as_secs() {
-        return Err(CertificateError::Expired.into());
-    }
-    Ok(())
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the server's certificate names no host (it has no subjectAltName; a CN alone does not count): issue it with one, or use sslmode=verify-ca"
-)]
-struct NoSubjectAltName;
-
-fn explain_name(error: rustls::Error) -> rustls::Error {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-            presented,
-            ..
-        }) if presented.is_empty() => {
-            CertificateError::Other(OtherError(Arc::new(NoSubjectAltName))).into()
-        }
-        other => other,
-    }
 }
 
 /// The `tls-server-end-point` channel binding (RFC 5929 §4.1): the certificate

@@ -314,3 +314,6 @@ impl Lanes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,8 @@ pub(super) type Row = Vec<Option<Bytes>>;
 pub(super) struct Connection {
     socket: Socket,
     frames: FrameReader,
+    /// How long an answer may take.
+    patience: Duration,
     /// What the server reported: 15 for `15.18 (Debian …)`.
     major_version: u32,
 }
@@ -95,6 +97,7 @@ impl Connection {
         let mut connection = Connection {
             socket: Socket::connect(conninfo, endpoint, attempt)?,
             frames: FrameReader::new(),
+            patience: conninfo.connect_timeout,
             major_version: 0,
         };
         let who = [
@@ -117,6 +120,7 @@ impl Connection {
                 _ => return Err(unexpected("startup")),
             }
         }
+        connection.patience = ANSWER_TIMEOUT;
         connection.check_target(conninfo, endpoint)?;
         Ok(connection)
     }
@@ -221,15 +225,16 @@ impl Connection {
 
     /// The next frame, waited for.
     pub(super) fn receive_frame(&mut self) -> Result<Frame, ReplicationError> {
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(frame) = self.next_frame()? {
                 return Ok(frame);
             }
-            if self.read()?.is_none() && Instant::now() > deadline {
+            self.read()?;
+            if Instant::now() > deadline {
                 return Err(ReplicationError::Timeout {
-                    doing: "an answer of PostgreSQL's",
-                    limit: ANSWER_TIMEOUT,
+                    doing: "waiting for an answer of PostgreSQL's",
+                    limit: self.patience,
                 });
             }
         }

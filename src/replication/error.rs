@@ -86,7 +86,8 @@ impl ReplicationError {
             ReplicationError::SlotActive { .. }
             | ReplicationError::Io { .. }
             | ReplicationError::Timeout { .. }
-            | ReplicationError::Closed { .. } => true,
+            | ReplicationError::Closed { .. }
+            | ReplicationError::ConnInfo(ConnInfoError::NoAnswer { .. }) => true,
             ReplicationError::Server { sqlstate, .. } => is_transient_state(sqlstate),
             ReplicationError::Query { source, .. }
             | ReplicationError::ConnInfo(ConnInfoError::Connect { source, .. }) => source

@@ -2,6 +2,7 @@
 //!
 //! - [`receiver`]: the stream as the rest of walhook sees it.
 //! - `session`: the thread behind it, which owns the socket.
+//! - `takeover`: how it takes the slot, and what a refusal means.
 //! - `queue`: what stands between the two, bounded by bytes.
 //! - [`slot`]: the slot, looked at, created and dropped over plain SQL, and the
 //!   judgement whether it still continues what was recorded.
@@ -17,6 +18,7 @@ mod session;
 pub mod slot;
 mod socket;
 pub mod system;
+mod takeover;
 
 pub use error::ReplicationError;
 pub use receiver::{SourceConfig, WalStream, identify, start};

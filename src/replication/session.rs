@@ -15,18 +15,12 @@ use super::copy_data::{CopyMessage, Frame, status_update};
 use super::error::ReplicationError;
 use super::queue::Queue;
 use super::receiver::panicked;
-use super::slot::{LIST_SLOTS, PLUGIN, SlotState};
 use super::socket::TICK;
-use super::system::{self, SystemIdentity};
+use super::system::SystemIdentity;
+use super::takeover::{Taken, take};
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Decoder, Operation, StreamEvent};
-
-const LIST_PUBLICATIONS: &str = include_str!("../../sql/queries/list_publications.sql");
-
-/// The server hears from us at least this often, as from PostgreSQL's own
-/// receiver (wal_receiver_status_interval); three times per timeout if that is less.
-const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Progress is reported at most this often: a pipeline that commits a thousand
 /// times a second need not cost a system call on both sides each time.
@@ -116,15 +110,11 @@ impl<'a> Session<'a> {
         command: Command,
         queue: &'a Queue,
     ) -> Result<(Self, SystemIdentity), ReplicationError> {
-        let mut connection = Connection::open(conninfo)?;
-        let system = system::identify(&mut connection)?;
-        let timeout = connection.show("wal_sender_timeout")?;
-        let status_interval = status_interval(&timeout)?;
-        find_publication(&mut connection, &command.publication)?;
-        let start = start_replication(&command, connection.major_version());
-        if let Err(error) = connection.start_copy(&start) {
-            return Err(explain(&mut connection, &command.slot, &system, error));
-        }
+        let Taken {
+            connection,
+            system,
+            status_interval,
+        } = take(conninfo, &command)?;
         let now = Instant::now();
         let session = Session {
             connection,
@@ -309,7 +299,7 @@ impl<'a> Session<'a> {
         let limit = self.command.receive_timeout;
         let silence = self.heard_at.elapsed();
         if silence >= limit {
-            let doing = "silence of the server's";
+            let doing = "waiting for a sign of life of PostgreSQL's";
             return Err(ReplicationError::Timeout { doing, limit });
         }
         if silence >= limit / 2 && !self.asked {
@@ -388,154 +378,9 @@ fn overhead(event: &StreamEvent) -> usize {
     size_of::<StreamEvent>() + values * size_of::<crate::pgoutput::TupleValue>()
 }
 
-fn start_replication(command: &Command, major_version: u32) -> String {
-    // A list of identifiers inside a string literal.
-    let publication = command.publication.replace('"', "\"\"").replace('\'', "''");
-    let slot = command.slot.replace('"', "\"\"");
-    let messages = if major_version >= 14 {
-        ", messages 'true'"
-    } else {
-        ""
-    };
-    format!(
-        "START_REPLICATION SLOT \"{slot}\" LOGICAL 0/0 (proto_version '1', publication_names '\"{publication}\"'{messages})"
-    )
-}
-
-/// A third of `wal_sender_timeout` as SHOW writes it (`1min`, `1500ms`, `0`), at
-/// most [`STATUS_INTERVAL`].
-fn status_interval(timeout: &str) -> Result<Duration, ReplicationError> {
-    let digits = timeout.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = timeout.split_at(digits);
-    let milliseconds = match unit.trim() {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(unexpected("SHOW wal_sender_timeout")),
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| unexpected("SHOW wal_sender_timeout"))?;
-    Ok(
-        match Duration::from_millis(number.saturating_mul(milliseconds)) {
-            Duration::ZERO => STATUS_INTERVAL,
-            timeout => STATUS_INTERVAL.min(timeout / 3),
-        },
-    )
-}
-
-/// Fails early where the publication is missing now; one that is missing further
-/// back in the log only the stream can tell.
-fn find_publication(connection: &mut Connection, name: &str) -> Result<(), ReplicationError> {
-    let rows = connection.query(LIST_PUBLICATIONS)?;
-    let found = rows
-        .iter()
-        .any(|row| matches!(row.first(), Some(Some(found)) if *found == name.as_bytes()));
-    if found {
-        return Ok(());
-    }
-    Err(ReplicationError::PublicationMissing {
-        publication: name.to_owned(),
-        message: "it is not in pg_publication".to_owned(),
-        position: None,
-    })
-}
-
-/// Says what the slot's state makes of a refused START_REPLICATION. Decided by
-/// SQLSTATE and catalog: the texts differ by version and language.
-fn explain(
-    connection: &mut Connection,
-    slot: &str,
-    system: &SystemIdentity,
-    error: ReplicationError,
-) -> ReplicationError {
-    let ReplicationError::Server { sqlstate, .. } = &error else {
-        return error;
-    };
-    let slot = slot.to_owned();
-    match sqlstate.as_str() {
-        "42704" => ReplicationError::SlotMissing { slot },
-        "55006" => {
-            let state = look_up(connection, &slot).ok().flatten();
-            let pid = state.and_then(|state| state.active_pid);
-            ReplicationError::SlotActive { slot, pid }
-        }
-        "55000" => match look_up(connection, &slot) {
-            Ok(Some(state)) => unusable(slot, &state, system).unwrap_or(error),
-            Ok(None) => ReplicationError::SlotMissing { slot },
-            Err(_) => error,
-        },
-        _ => error,
-    }
-}
-
-fn unusable(slot: String, state: &SlotState, system: &SystemIdentity) -> Option<ReplicationError> {
-    if let Some(reason) = state.lost() {
-        return Some(ReplicationError::SlotLost {
-            slot,
-            reason,
-            confirmed: state.confirmed_flush_lsn.unwrap_or(Lsn::ZERO),
-        });
-    }
-    let fault = match (&state.plugin, &state.database) {
-        (None, _) => "is a physical slot".to_owned(),
-        (Some(plugin), _) if plugin != PLUGIN => format!("decodes with `{plugin}`"),
-        (_, Some(database)) if *database != system.dbname => {
-            format!("belongs to database `{database}`, not `{}`", system.dbname)
-        }
-        _ => return None,
-    };
-    Some(ReplicationError::SlotUnusable { slot, fault })
-}
-
-fn look_up(connection: &mut Connection, slot: &str) -> Result<Option<SlotState>, ReplicationError> {
-    let rows = connection.query(LIST_SLOTS)?;
-    let text = |row: &super::connection::Row, index: usize| {
-        let value = row.get(index)?.as_ref()?;
-        std::str::from_utf8(value).ok().map(str::to_owned)
-    };
-    let row = rows
-        .iter()
-        .find(|row| text(row, 0).as_deref() == Some(slot));
-    Ok(row.map(|row| {
-        SlotState::read(|index| {
-            row.get(index)?
-                .as_deref()
-                .and_then(|v| std::str::from_utf8(v).ok())
-        })
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_every_unit_of_a_timeout() {
-        let interval = |text| status_interval(text).ok();
-        let seconds = |s| Some(Duration::from_secs(s));
-        assert_eq!(interval("1min"), seconds(10));
-        assert_eq!(interval("15s"), seconds(5));
-        assert_eq!(interval("1500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(interval("2h"), seconds(10));
-        assert_eq!(interval("0"), seconds(10));
-        assert_eq!(interval("soon"), None);
-    }
-
-    #[test]
-    fn names_are_quoted_for_the_server() {
-        let command = Command {
-            slot: "walhook".to_owned(),
-            publication: "it's \"ours\"".to_owned(),
-            receive_timeout: Duration::ZERO,
-        };
-        assert_eq!(
-            start_replication(&command, 15),
-            r#"START_REPLICATION SLOT "walhook" LOGICAL 0/0 (proto_version '1', publication_names '"it''s ""ours"""', messages 'true')"#
-        );
-    }
 
     #[test]
     fn dense_rows_are_hot_and_a_trickle_is_not() {

@@ -1,6 +1,8 @@
 //! walhook from outside, against a real PostgreSQL and real HTTP.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod capture;
+mod connecting;
 mod harness;
 mod operations;
 mod pipeline;

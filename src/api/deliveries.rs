@@ -1,0 +1,309 @@
+//! `/deliveries`: what became of each event for each subscription, and retries.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as AxumState;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::State;
+use super::error::Problem;
+use super::extract::{self, OptionalBody, PathId, Query, Tenant};
+use crate::db::tenant_transaction;
+use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Status};
+use crate::delivery::manual::{self, Retry};
+use crate::subscription::queries::SubscriptionId;
+
+#[derive(Serialize, ToSchema)]
+pub struct Delivery {
+    #[schema(examples("dlv_019aa8f1-7c00-7000-8000-000000000000"))]
+    id: String,
+    /// Also the `webhook-id` that is sent.
+    #[schema(examples("evt_019aa8f1-7c00-7000-8000-000000000000"))]
+    event_id: String,
+    /// The event's type.
+    event: String,
+    subscription_id: String,
+    /// `pending`, `in_flight`, `delivered`, `failed` (given up; can be retried) or `cancelled`.
+    #[schema(examples("delivered"))]
+    status: &'static str,
+    /// Set aside until someone acts: `disabled` (the subscription is) or `oversized`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked_reason: Option<String>,
+    format: String,
+    attempts: i32,
+    next_attempt_at: Option<Timestamp>,
+    last_http_status: Option<i16>,
+    last_error: Option<String>,
+    /// The replay that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay_id: Option<String>,
+    created_at: Timestamp,
+    delivered_at: Option<Timestamp>,
+}
+
+impl From<listing::Delivery> for Delivery {
+    fn from(row: listing::Delivery) -> Self {
+        Delivery {
+            id: row.id.to_string(),
+            event_id: row.event_id.to_string(),
+            event: row.event_type,
+            subscription_id: row.subscription_id.to_string(),
+            status: row.status.as_str(),
+            parked_reason: row.parked_reason,
+            format: row.format,
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at,
+            last_http_status: row.last_http_status,
+            last_error: row.last_error,
+            replay_id: row.replay_id.map(|id| id.to_string()),
+            created_at: row.created_at,
+            delivered_at: row.delivered_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Attempt {
+    /// 1 for the first.
+    number: i32,
+    started_at: Timestamp,
+    duration_ms: i32,
+    http_status: Option<i16>,
+    /// Null on success; else what kind of failure it was, such as `timeout` or `http_status`.
+    error_class: Option<String>,
+    error: Option<String>,
+    /// The beginning of what the receiver answered.
+    response_excerpt: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryWithAttempts {
+    #[serde(flatten)]
+    delivery: Delivery,
+    attempt_log: Vec<Attempt>,
+    /// The event's body as it is stored; null once its retention has ended.
+    body: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryPage {
+    data: Vec<Delivery>,
+    /// Pass it as `cursor` for the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListDeliveries {
+    /// `pending`, `in_flight`, `delivered`, `failed` or `cancelled`.
+    status: Option<String>,
+    /// The event's type, exact.
+    event: Option<String>,
+    /// `sub_…`
+    subscription_id: Option<String>,
+    /// Events committed at or after this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Events committed before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u16>,
+}
+
+fn status(name: &str) -> Result<Status, Problem> {
+    let all = [
+        Status::Pending,
+        Status::InFlight,
+        Status::Delivered,
+        Status::Failed,
+        Status::Cancelled,
+    ];
+    let found = all.into_iter().find(|status| status.as_str() == name);
+    found.ok_or_else(|| {
+        Problem::invalid(
+            "invalid_status",
+            "`status` is pending, in_flight, delivered, failed or cancelled",
+        )
+    })
+}
+
+fn subscription(id: Option<&str>) -> Result<Option<Uuid>, Problem> {
+    let parse = |id| extract::parse_id("subscription_id", id).map(|SubscriptionId(id)| id);
+    id.map(parse).transpose()
+}
+
+/// List deliveries
+///
+/// Newest events first.
+#[utoipa::path(get, path = "/deliveries", tag = "Deliveries", params(ListDeliveries),
+    responses((status = 200, description = "A page of them", body = DeliveryPage)))]
+pub async fn list_deliveries(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    Query(query): Query<ListDeliveries>,
+) -> Result<Json<DeliveryPage>, Problem> {
+    let limit = extract::limit(query.limit)?;
+    let before = extract::cursor(query.cursor.as_deref())?;
+    let ids = IdRange::new(query.since, query.until, before);
+    let filter = DeliveryFilter {
+        status: query.status.as_deref().map(status).transpose()?,
+        event_type: query.event,
+        subscription: subscription(query.subscription_id.as_deref())?,
+        event: None,
+    };
+    let mut client = state.store.get().await?;
+    let low_water = match filter.status {
+        Some(Status::InFlight) => listing::low_water(&client).await?,
+        _ => Uuid::max(),
+    };
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let rows = listing::deliveries(&transaction, &filter, ids, low_water, limit + 1).await?;
+    let (rows, next_cursor) = extract::page(rows, limit, |row| row.id.0);
+    Ok(Json(DeliveryPage {
+        data: rows.into_iter().map(Delivery::from).collect(),
+        next_cursor,
+    }))
+}
+
+/// Read a delivery, with its attempts and the event's body
+#[utoipa::path(get, path = "/deliveries/{id}", tag = "Deliveries",
+    params(("id" = String, Path, description = "`dlv_…`")),
+    responses((status = 200, description = "The delivery", body = DeliveryWithAttempts)))]
+pub async fn get_delivery(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+) -> Result<Json<DeliveryWithAttempts>, Problem> {
+    let delivery = id.parse("delivery")?;
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let found = listing::delivery(&transaction, delivery).await?;
+    let found = found.ok_or_else(|| Problem::not_found("delivery", &id.0))?;
+    let attempts = listing::attempts(&transaction, delivery).await?;
+    let event = listing::event(&transaction, found.event_id).await?;
+    let attempt_log = attempts.into_iter().map(|attempt| Attempt {
+        number: attempt.number,
+        started_at: attempt.started_at,
+        duration_ms: attempt.duration_ms,
+        http_status: attempt.http_status,
+        error_class: attempt.error_class,
+        error: attempt.error,
+        response_excerpt: attempt.response_excerpt,
+    });
+    Ok(Json(DeliveryWithAttempts {
+        delivery: found.into(),
+        attempt_log: attempt_log.collect(),
+        body: event.and_then(|event| event.body).map(text),
+    }))
+}
+
+/// A body is UTF-8: walhook writes it. What is not would be a defect worth seeing.
+pub fn text(body: Vec<u8>) -> String {
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// Retry a delivery
+///
+/// It is due now, whatever became of it before: the same bytes under the same
+/// `webhook-id`.
+#[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "Deliveries",
+    params(("id" = String, Path, description = "`dlv_…`")),
+    responses((status = 202, description = "The delivery as it is now", body = Delivery)))]
+pub async fn retry_delivery(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+) -> Result<(StatusCode, Json<Delivery>), Problem> {
+    let delivery: DeliveryId = id.parse("delivery")?;
+    let not_found = || Problem::not_found("delivery", &id.0);
+    match manual::retry(&state.store, &tenant, delivery).await? {
+        Retry::Queued => {}
+        Retry::NotFound => return Err(not_found()),
+        Retry::InFlight => {
+            return Err(Problem::conflict(
+                "in_flight",
+                "the delivery is being sent at this moment: see what becomes of it first",
+            ));
+        }
+        Retry::SubscriptionDisabled => {
+            return Err(Problem::conflict(
+                "subscription_disabled",
+                "the delivery's subscription is disabled: POST …/subscriptions/{id}/enable first",
+            ));
+        }
+        Retry::SubscriptionDeleted => {
+            return Err(Problem::conflict(
+                "subscription_deleted",
+                "the delivery's subscription is deleted: there is nowhere to send it",
+            ));
+        }
+    }
+    state.schedule_changed.notify_one();
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let found = listing::delivery(&transaction, delivery).await?;
+    let found = found.ok_or_else(not_found)?;
+    Ok((StatusCode::ACCEPTED, Json(found.into())))
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryDeliveries {
+    /// `failed` (if absent) or `pending`.
+    status: Option<String>,
+    subscription_id: Option<String>,
+    /// The event's type, exact.
+    event: Option<String>,
+    /// Events committed at or after this time (RFC 3339).
+    since: Option<Timestamp>,
+    /// Events committed before this time.
+    until: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Retried {
+    /// How many are due now.
+    retried: u64,
+}
+
+/// Retry all deliveries that match
+///
+/// Those of disabled or deleted subscriptions, and what is being sent, are left aside.
+#[utoipa::path(post, path = "/deliveries/retry", tag = "Deliveries",
+    request_body(content = Option<RetryDeliveries>, description = "May be left out: all that have failed"),
+    responses((status = 202, description = "How many are due now", body = Retried)))]
+pub async fn retry_deliveries(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    OptionalBody(request): OptionalBody<RetryDeliveries>,
+) -> Result<(StatusCode, Json<Retried>), Problem> {
+    let status = match request.status.as_deref() {
+        None | Some("failed") => Status::Failed,
+        Some("pending") => Status::Pending,
+        Some(_) => {
+            return Err(Problem::invalid(
+                "invalid_status",
+                "`status` is failed or pending; to send delivered events again, replay them",
+            ));
+        }
+    };
+    let filter = DeliveryFilter {
+        status: Some(status),
+        event_type: request.event,
+        subscription: subscription(request.subscription_id.as_deref())?,
+        event: None,
+    };
+    let ids = IdRange::new(request.since, request.until, None);
+    let retried = manual::retry_matching(&state.store, &tenant, &filter, ids).await?;
+    state.schedule_changed.notify_one();
+    Ok((StatusCode::ACCEPTED, Json(Retried { retried })))
+}

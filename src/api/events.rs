@@ -1,0 +1,150 @@
+//! `/events` and `/event-types`: what happened, whether anybody subscribed or not.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as AxumState;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::State;
+use super::deliveries::{Delivery, text};
+use super::error::Problem;
+use super::extract::{self, PathId, Query, Tenant};
+use crate::db::tenant_transaction;
+use crate::delivery::listing::{self, IdRange, StoredEvent};
+
+/// Deliveries shown with their event: more subscriptions of one tenant to one type,
+/// with their replays, are listed by `/deliveries`.
+const DELIVERIES_OF_EVENT: i64 = 200;
+
+#[derive(Serialize, ToSchema)]
+pub struct Event {
+    /// Also the `webhook-id` that is sent.
+    #[schema(examples("evt_019aa8f1-7c00-7000-8000-000000000000"))]
+    id: String,
+    #[serde(rename = "type")]
+    #[schema(examples("payment.received"))]
+    event_type: String,
+    /// When the change was committed.
+    timestamp: Timestamp,
+    /// Sorts as text in the order of the commits.
+    #[schema(examples("00000000016B3748-0000000003"))]
+    sequence: String,
+}
+
+impl From<&StoredEvent> for Event {
+    fn from(row: &StoredEvent) -> Self {
+        Event {
+            id: row.id.to_string(),
+            event_type: row.event_type.clone(),
+            timestamp: row.occurred_at,
+            sequence: row.sequence.clone(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EventWithBody {
+    #[serde(flatten)]
+    event: Event,
+    /// Exactly what is signed and sent.
+    body: String,
+    /// What became of it.
+    deliveries: Vec<Delivery>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EventPage {
+    data: Vec<Event>,
+    /// Pass it as `cursor` for the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListEvents {
+    /// The event's type, exact.
+    #[serde(rename = "type", alias = "event")]
+    event_type: Option<String>,
+    /// Committed at or after this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Committed before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u16>,
+}
+
+/// List events, newest first
+#[utoipa::path(get, path = "/events", tag = "Events", params(ListEvents),
+    responses((status = 200, description = "A page of them", body = EventPage)))]
+pub async fn list_events(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    Query(query): Query<ListEvents>,
+) -> Result<Json<EventPage>, Problem> {
+    let limit = extract::limit(query.limit)?;
+    let before = extract::cursor(query.cursor.as_deref())?;
+    let ids = IdRange::new(query.since, query.until, before);
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let rows = listing::events(&transaction, query.event_type.as_deref(), ids, limit + 1).await?;
+    let (rows, next_cursor) = extract::page(rows, limit, |row| row.id.0);
+    Ok(Json(EventPage {
+        data: rows.iter().map(Event::from).collect(),
+        next_cursor,
+    }))
+}
+
+/// Read an event, with its body and its deliveries
+#[utoipa::path(get, path = "/events/{id}", tag = "Events",
+    params(("id" = String, Path, description = "`evt_…`")),
+    responses((status = 200, description = "The event", body = EventWithBody)))]
+pub async fn get_event(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+) -> Result<Json<EventWithBody>, Problem> {
+    let event = id.parse("event")?;
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let found = listing::event(&transaction, event).await?;
+    let found = found.ok_or_else(|| Problem::not_found("event", &id.0))?;
+    let deliveries = listing::of_event(&transaction, event, DELIVERIES_OF_EVENT).await?;
+    Ok(Json(EventWithBody {
+        event: Event::from(&found),
+        body: found.body.map(text).unwrap_or_default(),
+        deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EventTypes {
+    #[schema(examples(json!(["payment.received", "customer.created"])))]
+    data: Vec<String>,
+    /// Always null: one page holds them all.
+    #[schema(value_type = Option<String>)]
+    next_cursor: Option<()>,
+}
+
+/// List the event types that can be subscribed to
+#[utoipa::path(get, path = "/event-types", tag = "Events",
+    responses((status = 200, description = "All of them, sorted", body = EventTypes)))]
+pub async fn list_event_types(
+    AxumState(state): AxumState<Arc<State>>,
+    _tenant: Tenant,
+) -> Json<EventTypes> {
+    let mut data = state.event_types.clone();
+    data.sort_unstable();
+    data.dedup();
+    Json(EventTypes {
+        data,
+        next_cursor: None,
+    })
+}

@@ -1,0 +1,234 @@
+//! `Idempotency-Key`: a POST that is sent again, as after a broken connection, is
+//! carried out once and answered alike.
+//!
+//! A key is reserved before the call begins and holds its answer, encrypted, once it
+//! has succeeded. A call that was refused releases its key. One that a crash cut short
+//! keeps it: whether it took effect is unknown, and it is not carried out twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request, State as AxumState};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tracing::error;
+
+use super::State;
+use super::error::Problem;
+use super::extract::Tenant;
+use crate::db::{Store, tenant_transaction};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// The longest key: its column's check.
+const MAX_KEY_BYTES: usize = 255;
+/// A call still in progress after this was cut short: it outlives its own timeout by far.
+const ABANDONED_AFTER: Duration = Duration::from_secs(600);
+
+/// Middleware, after the authentication.
+pub async fn once(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Some(key) = key_of(&request)? else {
+        return Ok(next.run(request).await);
+    };
+    let (parts, body) = request.into_parts();
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str())
+        .to_owned();
+    // With the parts, as they carry the limit of the body.
+    let request = Request::from_parts(parts.clone(), body);
+    let body = Bytes::from_request(request, &()).await?;
+    let claim = Claim {
+        tenant,
+        key,
+        request_hash: hash(&target, &body),
+    };
+    if let Some(answered) = claim.reserve(&state).await? {
+        return Ok(answered);
+    }
+    let request = Request::from_parts(parts, Body::from(body));
+    // A task of its own: a caller who goes away in the middle, and comes back with the
+    // same key, meets the answer.
+    let call = tokio::spawn(async move {
+        let response = next.run(request).await;
+        claim.settle(&state, response).await
+    });
+    Ok(call
+        .await
+        .unwrap_or_else(|_| Problem::internal().into_response()))
+}
+
+fn key_of(request: &Request) -> Result<Option<String>, Problem> {
+    if request.method() != Method::POST {
+        return Ok(None);
+    }
+    let Some(key) = request.headers().get(KEY) else {
+        return Ok(None);
+    };
+    match key.to_str() {
+        Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::invalid(
+            "invalid_idempotency_key",
+            format!("`Idempotency-Key` has 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+        )),
+    }
+}
+
+fn hash(target: &str, body: &[u8]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(target.as_bytes());
+    // No target holds a line break: the two parts cannot be taken for each other.
+    hash.update(b"\n");
+    hash.update(body);
+    hash.finalize().to_vec()
+}
+
+struct Claim {
+    tenant: Arc<str>,
+    key: String,
+    request_hash: Vec<u8>,
+}
+
+impl Claim {
+    /// Reserves the key; or answers what an earlier call with it was answered.
+    async fn reserve(&self, state: &State) -> Result<Option<Response>, Problem> {
+        let mut client = state.store.get().await?;
+        let transaction = tenant_transaction(&mut client, &self.tenant).await?;
+        let reserved = transaction
+            .execute(
+                include_str!("../../sql/queries/reserve_idempotency_key.sql"),
+                &[&&*self.tenant, &self.key, &self.request_hash],
+            )
+            .await?;
+        if reserved > 0 {
+            transaction.commit().await?;
+            return Ok(None);
+        }
+        let row = transaction
+            .query_opt(
+                include_str!("../../sql/queries/get_idempotency_key.sql"),
+                &[&self.key, &ABANDONED_AFTER.as_secs_f64()],
+            )
+            .await?;
+        let in_progress = || {
+            Problem::conflict(
+                "in_progress",
+                "an earlier call with this Idempotency-Key is still in progress: ask again in a moment",
+            )
+        };
+        // Released between the two statements: the next try will reserve it.
+        let row = row.ok_or_else(in_progress)?;
+        if row.get::<_, &[u8]>("request_hash") != self.request_hash {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key came with another request: use a new key for a new request",
+            ));
+        }
+        if row.get::<_, i16>("http_status") == 0 {
+            return Err(match row.get("abandoned") {
+                false => in_progress(),
+                true => Problem::conflict(
+                    "outcome_unknown",
+                    "an earlier call with this Idempotency-Key was cut short and may have taken \
+                     effect: look, and if it has not, call again with a new key",
+                ),
+            });
+        }
+        self.replay(state, row.get("response"), row.get("http_status"))
+            .map(Some)
+    }
+
+    fn replay(&self, state: &State, sealed: &[u8], status: i16) -> Result<Response, Problem> {
+        let body = state.key.decrypt(sealed, &self.context()).map_err(|e| {
+            error!(error = %e, "A stored answer of the API cannot be decrypted");
+            Problem::internal()
+        })?;
+        let status = u16::try_from(status)
+            .ok()
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .unwrap_or(StatusCode::OK);
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(response)
+    }
+
+    /// Keeps the answer of a call that succeeded, releases the key of one that did not.
+    async fn settle(&self, state: &State, response: Response) -> Response {
+        let (parts, body) = response.into_parts();
+        // Our own answer, which is in memory already.
+        let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+            return Problem::internal().into_response();
+        };
+        let settled = if parts.status.is_success() {
+            let sealed = state.key.encrypt(&body, &self.context());
+            let status = i16::try_from(parts.status.as_u16()).unwrap_or(200);
+            self.execute(
+                &state.store,
+                include_str!("../../sql/queries/finish_idempotency_key.sql"),
+                &[&self.key, &sealed, &status],
+            )
+            .await
+        } else {
+            self.execute(
+                &state.store,
+                include_str!("../../sql/queries/release_idempotency_key.sql"),
+                &[&self.key],
+            )
+            .await
+        };
+        if let Err(error) = settled {
+            error!(
+                error = %format!("{error:#}"),
+                "The answer for an Idempotency-Key was not stored; the call itself was answered"
+            );
+        }
+        Response::from_parts(parts, Body::from(body))
+    }
+
+    async fn execute(
+        &self,
+        store: &Store,
+        sql: &str,
+        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> anyhow::Result<()> {
+        let mut client = store.get().await?;
+        let transaction = tenant_transaction(&mut client, &self.tenant).await?;
+        transaction.execute(sql, parameters).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Binds a stored answer to its tenant and key.
+    fn context(&self) -> Vec<u8> {
+        [
+            b"idempotency\0",
+            self.tenant.as_bytes(),
+            b"\0",
+            self.key.as_bytes(),
+        ]
+        .concat()
+    }
+}
+
+/// Forgets the keys of more than a day ago, of every tenant.
+pub async fn expire(store: &Store) -> anyhow::Result<u64> {
+    let client = store.get().await?;
+    let sql = include_str!("../../sql/queries/expire_idempotency_keys.sql");
+    Ok(client.execute(sql, &[]).await?)
+}

@@ -1,0 +1,190 @@
+//! What operators and orchestrators ask, at the root: `/healthz`, `/readyz`, `/metrics`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State as AxumState;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::Problem;
+use crate::db::Store;
+use crate::metrics::METRICS;
+
+/// How the process stands, as its tasks say and `/readyz` shows.
+pub struct Health {
+    capture: Mutex<CaptureState>,
+    rules_active: AtomicBool,
+}
+
+/// How this process stands to the replication slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaptureState {
+    /// The role `capture` runs elsewhere.
+    NotRunHere,
+    Starting,
+    /// Another process holds the slot; this one takes over when that one ends.
+    Standby,
+    /// This process holds the slot and reads from it.
+    Leading,
+    /// Why nothing is captured.
+    Failing(String),
+}
+
+impl Health {
+    /// `capture`: whether this process runs that role. Without it no rule need be active.
+    pub fn new(capture: bool) -> Self {
+        Health {
+            capture: Mutex::new(match capture {
+                true => CaptureState::Starting,
+                false => CaptureState::NotRunHere,
+            }),
+            rules_active: AtomicBool::new(!capture),
+        }
+    }
+
+    pub fn set_capture(&self, state: CaptureState) {
+        *self.capture.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub fn capture(&self) -> CaptureState {
+        let state = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
+    }
+
+    /// Whether every rule has what it needs, such as seeded old values.
+    pub fn set_rules_active(&self, active: bool) {
+        self.rules_active.store(active, Ordering::Relaxed);
+    }
+
+    pub fn rules_active(&self) -> bool {
+        self.rules_active.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Alive {
+    /// `ok`
+    status: &'static str,
+}
+
+/// Is the process up?
+#[utoipa::path(get, path = "/healthz", tag = "Operation", security(()),
+    responses((status = 200, description = "It is", body = Alive)))]
+pub async fn healthz() -> Json<Alive> {
+    Json(Alive { status: "ok" })
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready`
+    status: &'static str,
+    /// `ok`
+    store: &'static str,
+    /// `held`, `stand-by` or `not run here`
+    slot: &'static str,
+    /// `active`
+    rules: &'static str,
+}
+
+/// A probe that hangs is worse than one that fails.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Does it do its work?
+///
+/// The slot is held (or another process holds it), the store answers, every rule is active.
+#[utoipa::path(get, path = "/readyz", tag = "Operation", security(()),
+    responses((status = 200, description = "It does", body = Ready),
+        (status = 503, description = "It does not; the detail says why", body = Problem, content_type = "application/problem+json")))]
+pub async fn readyz(AxumState(state): AxumState<Arc<State>>) -> Result<Json<Ready>, Problem> {
+    let mut reasons = Vec::new();
+    let ping = tokio::time::timeout(PING_TIMEOUT, ping(&state.store)).await;
+    if !matches!(ping, Ok(Ok(()))) {
+        reasons.push("the store does not answer".to_owned());
+    }
+    let capture = state.health.capture();
+    let slot = match &capture {
+        CaptureState::NotRunHere => "not run here",
+        CaptureState::Standby => "stand-by",
+        CaptureState::Leading => "held",
+        CaptureState::Starting => {
+            reasons.push("the replication stream has not started yet".to_owned());
+            "starting"
+        }
+        CaptureState::Failing(reason) => {
+            reasons.push(reason.clone());
+            "failing"
+        }
+    };
+    // The process that holds the slot activates the rules.
+    if capture != CaptureState::Standby && !state.health.rules_active() {
+        reasons.push("some rules are not active yet".to_owned());
+    }
+    if !reasons.is_empty() {
+        return Err(Problem::unavailable("not_ready", reasons.join("; ")));
+    }
+    Ok(Json(Ready {
+        status: "ready",
+        store: "ok",
+        slot,
+        rules: "active",
+    }))
+}
+
+async fn ping(store: &Store) -> anyhow::Result<()> {
+    let client = store.get().await?;
+    client
+        .query_one(include_str!("../../sql/queries/ping_store.sql"), &[])
+        .await?;
+    Ok(())
+}
+
+/// When the store's gauges were read last.
+#[derive(Default)]
+pub struct LastScrape(tokio::sync::Mutex<Option<Instant>>);
+
+/// Several scrapers, or one in a hurry, count the schedule no more often than this.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
+/// Beyond it the gauges keep their last values: a slow store must not hide the rest.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Metrics in Prometheus' text format
+#[utoipa::path(get, path = "/metrics", tag = "Operation", security(()),
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain; version=0.0.4")))]
+pub async fn metrics(
+    AxumState(state): AxumState<Arc<State>>,
+) -> Result<impl IntoResponse, Problem> {
+    let mut last = state.caches.scrape.0.lock().await;
+    if last.is_none_or(|at| at.elapsed() >= SCRAPE_INTERVAL) {
+        let read = tokio::time::timeout(SCRAPE_TIMEOUT, read_gauges(&state.store)).await;
+        match read {
+            Ok(Ok(())) => *last = Some(Instant::now()),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
+            }
+            Err(_) => tracing::warn!("The queue's depth cannot be read: the store is slow"),
+        }
+    }
+    drop(last);
+    let text = METRICS.render().map_err(anyhow::Error::from)?;
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+async fn read_gauges(store: &Store) -> anyhow::Result<()> {
+    let client = store.get().await?;
+    let row = client
+        .query_one(include_str!("../../sql/queries/queue_depth.sql"), &[])
+        .await?;
+    for state in ["retrying", "parked", "failed"] {
+        let depth = METRICS.queue_depth.with_label_values(&[state]);
+        depth.set(row.get(state));
+    }
+    METRICS.oldest_due_seconds.set(row.get("oldest"));
+    Ok(())
+}

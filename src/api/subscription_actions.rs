@@ -1,0 +1,207 @@
+//! `/subscriptions/{id}/…`: rotate the secret, send a test, enable, replay.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as AxumState;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::Problem;
+use super::extract::{Body, OptionalBody, PathId, Tenant};
+use super::subscription_rules as rules;
+use super::subscriptions::{Subscription, find};
+use crate::db::tenant_transaction;
+use crate::delivery::manual::{self, Replay};
+use crate::subscription::queries::{self, SealedSecret, StoredSubscription};
+
+/// How long the secret before goes on signing: receivers need time to learn the new one.
+const ROTATION_OVERLAP_SECONDS: f64 = 24.0 * 3600.0;
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSecret {
+    /// The new secret; generated if absent.
+    #[schema(value_type = Option<String>, write_only)]
+    secret: Option<secrecy::SecretString>,
+}
+
+/// Rotate the secret
+///
+/// For 24 hours deliveries are signed with both secrets, then with the new one alone.
+#[utoipa::path(post, path = "/subscriptions/{id}/rotate-secret", tag = "Subscriptions",
+    params(("id" = String, Path, description = "`sub_…`")),
+    request_body(content = Option<RotateSecret>, description = "May be left out"),
+    responses((status = 200, description = "The new secret, shown this once", body = Subscription)))]
+pub async fn rotate_secret(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+    OptionalBody(request): OptionalBody<RotateSecret>,
+) -> Result<Json<Subscription>, Problem> {
+    let subscription = id.parse("subscription")?;
+    let secret = rules::secret(request.secret.as_ref())?;
+    let sealed = SealedSecret::seal(&secret, &state.key, subscription);
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let rotated = queries::rotate(
+        &transaction,
+        subscription,
+        &sealed,
+        ROTATION_OVERLAP_SECONDS,
+    )
+    .await?;
+    let rotated = rotated.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    transaction.commit().await?;
+    state.subscriptions_changed.notify_one();
+    Ok(Json(Subscription::with_secret(rotated, &secret)))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct QueuedDelivery {
+    /// Read it at `/deliveries/{id}`.
+    #[schema(examples("dlv_019aa8f1-7c00-7000-8000-000000000000"))]
+    delivery_id: String,
+}
+
+/// Send a test
+///
+/// A signed `ping` event, whatever types the subscription asks for.
+#[utoipa::path(post, path = "/subscriptions/{id}/test", tag = "Subscriptions",
+    params(("id" = String, Path, description = "`sub_…`")),
+    responses((status = 202, description = "The ping is due now", body = QueuedDelivery)))]
+pub async fn test_subscription(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
+    let subscription = active(find(&state, &tenant, &id).await?)?;
+    let delivery = manual::ping(&state.store, &tenant, &subscription, Timestamp::now()).await?;
+    state.schedule_changed.notify_one();
+    let queued = QueuedDelivery {
+        delivery_id: delivery.to_string(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(queued)))
+}
+
+/// What is sent to a disabled subscription would be parked at once.
+fn active(subscription: StoredSubscription) -> Result<StoredSubscription, Problem> {
+    if subscription.active {
+        return Ok(subscription);
+    }
+    Err(Problem::conflict(
+        "subscription_disabled",
+        "the subscription is disabled: POST …/enable first",
+    ))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EnabledSubscription {
+    #[serde(flatten)]
+    subscription: Subscription,
+    /// What was missed; null where the subscription was active already.
+    replay: Option<ReplayOffer>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ReplayOffer {
+    /// What to do with it.
+    hint: String,
+    /// When it was disabled: send it as the replay's `since` …
+    since: Timestamp,
+    /// … and this as its `until`.
+    until: Timestamp,
+}
+
+/// Enable a subscription
+///
+/// What was parked is due now. For what was committed while it was disabled there are
+/// no deliveries: the answer offers a replay of that time.
+#[utoipa::path(post, path = "/subscriptions/{id}/enable", tag = "Subscriptions",
+    params(("id" = String, Path, description = "`sub_…`")),
+    responses((status = 200, description = "The subscription, active", body = EnabledSubscription)))]
+pub async fn enable_subscription(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+) -> Result<Json<EnabledSubscription>, Problem> {
+    let subscription = id.parse("subscription")?;
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let enabled = queries::enable(&transaction, state.store.schema(), subscription).await?;
+    let (enabled, pause) = enabled.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    transaction.commit().await?;
+    state.changed();
+    let replay = pause.map(|pause| ReplayOffer {
+        hint: format!(
+            "POST /api/v1/tenant/webhooks/subscriptions/{}/replay with this `since` and `until` \
+             sends what was committed while it was disabled",
+            id.0
+        ),
+        since: pause.since,
+        until: pause.until,
+    });
+    Ok(Json(EnabledSubscription {
+        subscription: Subscription::masked(enabled),
+        replay,
+    }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// Events committed from here …
+    since: Timestamp,
+    /// … up to, not including, here; now if absent.
+    until: Option<Timestamp>,
+    /// Of these types only (`prefix.*` and `*` too); all that the subscription asks for if absent.
+    events: Option<Vec<String>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct StartedReplay {
+    replay_id: String,
+    /// How many deliveries are due now.
+    deliveries: u64,
+}
+
+/// Replay stored events
+///
+/// New deliveries, each under its event's `webhook-id`, of the stored events that match
+/// the subscription's types and filter.
+#[utoipa::path(post, path = "/subscriptions/{id}/replay", tag = "Subscriptions",
+    params(("id" = String, Path, description = "`sub_…`")), request_body = ReplayRequest,
+    responses((status = 202, description = "The deliveries are due now", body = StartedReplay)))]
+pub async fn replay_subscription(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    id: PathId,
+    Body(request): Body<ReplayRequest>,
+) -> Result<(StatusCode, Json<StartedReplay>), Problem> {
+    let until = request.until.unwrap_or_else(Timestamp::now);
+    if request.since >= until {
+        return Err(Problem::invalid(
+            "invalid_range",
+            "`since` is not before `until`",
+        ));
+    }
+    let types = rules::events(&state, None, request.events)?.unwrap_or_else(|| vec!["*".into()]);
+    let subscription = active(find(&state, &tenant, &id).await?)?;
+    let replay = Replay {
+        subscription: &subscription,
+        since: request.since,
+        until,
+        types: &types,
+        matches: state.filter_matches,
+    };
+    let (replay_id, deliveries) = manual::replay(&state.store, &tenant, &replay).await?;
+    state.schedule_changed.notify_one();
+    let started = StartedReplay {
+        replay_id: replay_id.to_string(),
+        deliveries,
+    };
+    Ok((StatusCode::ACCEPTED, Json(started)))
+}

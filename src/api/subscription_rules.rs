@@ -1,0 +1,235 @@
+//! What a subscription's fields may be. Each refusal is a 400 that names the remedy.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::State;
+use super::error::Problem;
+use crate::delivery::client::{check_headers, check_url};
+use crate::secret::SigningSecret;
+use crate::subscription::Format;
+use crate::subscription::directory::type_matches;
+
+/// Characters: a line or two for people.
+const MAX_DESCRIPTION: usize = 1024;
+/// Bytes: tenants write filters, and each is evaluated for each of their events.
+const MAX_FILTER: usize = 1024;
+/// Types and patterns of one subscription; whoever wants more wants `*`.
+const MAX_EVENTS: usize = 100;
+
+pub fn url(state: &State, url: &str) -> Result<String, Problem> {
+    match check_url(url, &state.security) {
+        // As it was understood: the text may hold what a URL parser leaves out.
+        Ok(url) => Ok(url.to_string()),
+        Err(error) => Err(Problem::invalid("invalid_url", error.to_string())),
+    }
+}
+
+/// `event` or `events`; `None` where neither is given.
+pub fn events(
+    state: &State,
+    event: Option<String>,
+    events: Option<Vec<String>>,
+) -> Result<Option<Vec<String>>, Problem> {
+    let invalid = |detail: String| Err(Problem::invalid("invalid_events", detail));
+    let mut patterns = match (event, events) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return invalid("give `event` or `events`, not both".to_owned());
+        }
+        (Some(event), None) => vec![event],
+        (None, Some(events)) => events,
+    };
+    let mut seen = std::collections::HashSet::new();
+    patterns.retain(|pattern| seen.insert(pattern.clone()));
+    if !(1..=MAX_EVENTS).contains(&patterns.len()) {
+        return invalid(format!(
+            "there are {} event types: use 1 to {MAX_EVENTS}, `prefix.*` or `*`",
+            patterns.len()
+        ));
+    }
+    for pattern in &patterns {
+        check_type(&state.event_types, pattern)?;
+    }
+    Ok(Some(patterns))
+}
+
+/// A pattern that no known type matches would be silent for ever.
+pub fn check_type(known: &[String], pattern: &str) -> Result<(), Problem> {
+    let invalid = |detail| Err(Problem::invalid("invalid_events", detail));
+    let named = pattern.strip_suffix(".*").unwrap_or(pattern);
+    let segment = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        !text.is_empty() && text.chars().all(plain)
+    };
+    if pattern != "*" && (pattern.len() > 200 || !named.split('.').all(segment)) {
+        let shown: String = pattern.escape_debug().take(60).collect();
+        return invalid(format!(
+            "`{shown}` is not an event type: expected one like `payment.received`, `payment.*` or `*`"
+        ));
+    }
+    if known.is_empty() || known.iter().any(|known| type_matches(pattern, known)) {
+        return Ok(());
+    }
+    let distance = |known: &&String| strsim::damerau_levenshtein(named, known);
+    let nearest = known
+        .iter()
+        .min_by_key(distance)
+        .map_or("", |nearest| nearest);
+    invalid(format!(
+        "no event has the type `{pattern}`: did you mean `{nearest}`? GET /event-types lists all"
+    ))
+}
+
+pub fn description(description: Option<String>) -> Result<Option<String>, Problem> {
+    match &description {
+        Some(text) if text.chars().count() > MAX_DESCRIPTION => Err(Problem::invalid(
+            "invalid_description",
+            format!("the description is longer than {MAX_DESCRIPTION} characters"),
+        )),
+        _ => Ok(description),
+    }
+}
+
+pub fn filter(state: &State, filter: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(source) = filter else {
+        return Ok(None);
+    };
+    let invalid = |detail| Problem::invalid("invalid_filter", detail);
+    // Before the parser sees it, whose stack a long one could overflow.
+    if source.len() > MAX_FILTER {
+        return Err(invalid(format!(
+            "the filter has {} bytes: use at most {MAX_FILTER}",
+            source.len()
+        )));
+    }
+    (state.check_filter)(&source).map_err(invalid)?;
+    Ok(Some(source))
+}
+
+pub fn headers(headers: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {
+    match check_headers(&headers) {
+        Ok(()) => Ok(headers),
+        Err(error) => Err(Problem::invalid("invalid_headers", error.to_string())),
+    }
+}
+
+/// Reads the secret, or makes one.
+pub fn secret(secret: Option<&SecretString>) -> Result<SigningSecret, Problem> {
+    match secret {
+        None => Ok(SigningSecret::generate()),
+        Some(text) => SigningSecret::parse(text.expose_secret())
+            .map_err(|error| Problem::invalid("invalid_secret", error.to_string())),
+    }
+}
+
+pub fn format(format: Option<&str>) -> Result<Option<Format>, Problem> {
+    let Some(name) = format else {
+        return Ok(None);
+    };
+    Format::parse(name).map(Some).ok_or_else(|| {
+        Problem::invalid("invalid_format", "`format` is `standard` or `cloudevents`")
+    })
+}
+
+/// Refuses what is described but not there yet, rather than to ignore it.
+pub fn check_later_features(
+    ordering: Option<&str>,
+    batch: Option<&serde_json::Value>,
+    rate_limit: Option<&serde_json::Value>,
+) -> Result<(), Problem> {
+    let later = |field: &str, now: &str| {
+        let detail = format!("`{field}` comes with a later release: {now}");
+        Err(Problem::invalid("not_available_yet", detail))
+    };
+    match ordering {
+        None | Some("none") => {}
+        Some("row") => return later("ordering", "use `none`, or leave it out"),
+        Some(_) => {
+            return Err(Problem::invalid(
+                "invalid_ordering",
+                "`ordering` is `none` or `row`",
+            ));
+        }
+    }
+    if batch.is_some() {
+        return later("batch", "leave it out");
+    }
+    if rate_limit.is_some() {
+        return later("rate_limit", "leave it out");
+    }
+    Ok(())
+}
+
+/// What the names of headers with credentials in them hold.
+const CREDENTIALS: [&str; 8] = [
+    "auth",
+    "token",
+    "secret",
+    "key",
+    "cookie",
+    "password",
+    "credential",
+    "session",
+];
+
+/// Shows of a credential its last four characters, and of a short one nothing.
+pub fn mask(mut headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for (name, value) in &mut headers {
+        let name = name.to_ascii_lowercase();
+        if CREDENTIALS.iter().any(|part| name.contains(part)) {
+            let shown = if value.len() >= 16 {
+                value.len() - 4
+            } else {
+                value.len()
+            };
+            *value = format!("…{}", value.get(shown..).unwrap_or_default());
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_nothing_can_match_is_refused() {
+        let known = ["payment.received".to_owned(), "customer.created".to_owned()];
+        for pattern in ["*", "payment.*", "payment.received", "customer.created"] {
+            assert!(check_type(&known, pattern).is_ok(), "{pattern}");
+            assert!(check_type(&[], pattern).is_ok(), "{pattern}");
+        }
+        for pattern in [
+            "",
+            ".",
+            "a..b",
+            "pay*",
+            "*.received",
+            "a b",
+            "é",
+            "payment.",
+            "\0",
+        ] {
+            assert!(check_type(&[], pattern).is_err(), "{pattern}");
+        }
+        let problem = check_type(&known, "payment.recieved").unwrap_err();
+        assert!(format!("{problem:?}").contains("did you mean `payment.received`"));
+        assert!(check_type(&known, "lead.*").is_err());
+    }
+
+    #[test]
+    fn credentials_in_headers_are_masked() {
+        let headers = [
+            ("Authorization", "Bearer 0123456789abcdef"),
+            ("x-api-key", "short"),
+            ("x-region", "eu"),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let masked = mask(BTreeMap::from(headers));
+        assert_eq!(masked["Authorization"], "…cdef");
+        assert_eq!(masked["x-api-key"], "…");
+        assert_eq!(masked["x-region"], "eu");
+    }
+}

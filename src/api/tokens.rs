@@ -1,0 +1,86 @@
+//! Tokens of the API, as `walhook token` makes them: shown once, stored as a hash.
+//! These functions act as the store's owner, not as a tenant.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::db::Store;
+use crate::secret::ApiToken;
+
+/// A token as the store knows it.
+#[derive(Clone, Debug)]
+pub struct StoredToken {
+    pub id: Uuid,
+    pub tenant_id: String,
+    pub name: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Creates a token of `tenant`; the caller shows it once. `name` says what it is for.
+pub async fn create(
+    store: &Store,
+    tenant: &str,
+    name: &str,
+    expires_at: Option<Timestamp>,
+) -> anyhow::Result<ApiToken> {
+    anyhow::ensure!(!tenant.is_empty(), "the tenant's id is empty");
+    let token = ApiToken::generate();
+    let client = connect(store).await?;
+    client
+        .execute(
+            include_str!("../../sql/queries/create_api_token.sql"),
+            &[
+                &Uuid::now_v7(),
+                &tenant,
+                &name,
+                &token.hash().as_slice(),
+                &expires_at,
+            ],
+        )
+        .await
+        .context("store the token's hash")?;
+    Ok(token)
+}
+
+/// Every token, or those of one tenant; oldest first.
+pub async fn list(store: &Store, tenant: Option<&str>) -> anyhow::Result<Vec<StoredToken>> {
+    let client = connect(store).await?;
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/list_api_tokens.sql"),
+            &[&tenant],
+        )
+        .await
+        .context("list the tokens")?;
+    let tokens = rows.iter().map(|row| StoredToken {
+        id: row.get("id"),
+        tenant_id: row.get("tenant_id"),
+        name: row.get("name"),
+        created_at: row.get("created_at"),
+        expires_at: row.get("expires_at"),
+        revoked_at: row.get("revoked_at"),
+    });
+    Ok(tokens.collect())
+}
+
+/// Revokes a token: within seconds no process admits it. False where there is none
+/// with this id or it was revoked before.
+pub async fn revoke(store: &Store, id: Uuid) -> anyhow::Result<bool> {
+    let client = connect(store).await?;
+    let revoked = client
+        .execute(
+            include_str!("../../sql/queries/revoke_api_token.sql"),
+            &[&id],
+        )
+        .await
+        .context("revoke the token")?;
+    Ok(revoked > 0)
+}
+
+async fn connect(store: &Store) -> anyhow::Result<crate::db::Connection> {
+    let connected = store.get().await;
+    connected.with_context(|| format!("connect to the store {}", store.describe()))
+}
