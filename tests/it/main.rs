@@ -3,7 +3,9 @@
 
 mod capture;
 mod connecting;
+mod demo;
 mod harness;
+mod listen;
 mod operations;
 mod pipeline;
 mod store;
