@@ -244,7 +244,9 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
 // The API may not import the mapping: it is handed what it needs of filters.
 
 fn check_filter(source: &str) -> Result<(), String> {
-    Filter::compile(source).map(drop).map_err(|error| error.to_string())
+    Filter::compile(source)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {

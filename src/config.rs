@@ -5,13 +5,11 @@
 //! manual cannot differ from what runs. Only its `include` is left out: which events
 //! there are is the user's to say.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::Serialized;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::ApiConfig;
@@ -24,11 +22,14 @@ use crate::replication::SourceConfig;
 
 mod document;
 mod environment;
+mod problem;
 #[cfg(test)]
 mod tests;
 
 use document::{Document, RulePlace};
 use environment::Environment;
+use problem::message_of;
+pub use problem::{ConfigError, Place, Problem};
 
 /// The shipped file: every key with its default.
 pub const DEFAULTS: &str = include_str!("../config/walhook.toml");
@@ -55,53 +56,6 @@ pub struct Config {
 
 /// The sections, which are also the first parts of variables' names.
 const SECTIONS: &[&str] = &["source", "store", "delivery", "security", "api", "defaults"];
-
-/// Everything that is wrong with a configuration, one problem a line.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct ConfigError {
-    pub problems: Vec<Problem>,
-}
-
-/// One thing that is wrong: where, which key, and what was expected. Never holds a
-/// value, which may be a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub place: Place,
-    /// Such as `delivery.timeout`; empty where the file as a whole is meant.
-    pub key: String,
-    pub message: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A file, and its line where it is known.
-    File(PathBuf, Option<usize>),
-    /// An environment variable.
-    Variable(String),
-    /// Neither: a key that nothing sets.
-    Nowhere,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
-            Place::File(path, None) => write!(f, "{}", path.display()),
-            Place::Variable(name) => write!(f, "environment variable {name}"),
-            Place::Nowhere => f.write_str("configuration"),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.as_str() {
-            "" => write!(f, "{}: {}", self.place, self.message),
-            key => write!(f, "{}: {key}: {}", self.place, self.message),
-        }
-    }
-}
 
 impl Config {
     /// Reads `path`, or `walhook.toml` of the working directory where there is one,
@@ -142,14 +96,14 @@ impl Config {
     pub fn locate(&self, errors: Vec<RuleError>) -> ConfigError {
         ConfigError {
             problems: errors
-                .into_iter()
+                .iter()
                 .map(|error| located(&self.places, error))
                 .collect(),
         }
     }
 }
 
-fn located(places: &[RulePlace], error: RuleError) -> Problem {
+fn located(places: &[RulePlace], error: &RuleError) -> Problem {
     let place = |index: usize| {
         places
             .get(index)
@@ -235,7 +189,7 @@ impl Reader {
             });
         };
         if let Err(errors) = RuleSet::compile(&events, &defaults) {
-            let errors = errors.into_iter().map(|error| located(&places, error));
+            let errors = errors.iter().map(|error| located(&places, error));
             self.problems.extend(errors);
         }
         if !self.problems.is_empty() {
@@ -369,42 +323,5 @@ impl Reader {
             .rev()
             .find(|document| document.has(key));
         setting.map_or(Place::Nowhere, |document| document.place(key))
-    }
-}
-
-/// What serde says, without the value: it may be a secret.
-fn message_of(kind: Kind) -> String {
-    match kind {
-        Kind::Message(message) => message,
-        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            format!("expected {expected}, found {}", kind_of(&actual))
-        }
-        Kind::InvalidLength(length, expected) => {
-            format!("expected {expected}, found {length} elements")
-        }
-        Kind::UnknownVariant(_, known) => format!("expected one of {}", known.join(", ")),
-        Kind::UnknownField(_, known) => format!("is unknown: expected one of {}", known.join(", ")),
-        Kind::MissingField(_) => "is missing".to_owned(),
-        Kind::DuplicateField(_) => "is given twice".to_owned(),
-        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => {
-            "the number is out of range".to_owned()
-        }
-        Kind::Unsupported(actual) | Kind::UnsupportedKey(actual, _) => {
-            format!("{} is not supported here", kind_of(&actual))
-        }
-    }
-}
-
-fn kind_of(actual: &figment::error::Actual) -> &'static str {
-    use figment::error::Actual;
-    match actual {
-        Actual::Bool(_) => "true or false",
-        Actual::Unsigned(_) | Actual::Signed(_) => "a whole number",
-        Actual::Float(_) => "a number",
-        Actual::Char(_) | Actual::Str(_) | Actual::Bytes(_) => "a text",
-        Actual::Unit | Actual::Option => "nothing",
-        Actual::Seq => "a list",
-        Actual::Map => "a table",
-        _ => "something else",
     }
 }

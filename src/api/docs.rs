@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde_json::Value;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
@@ -156,8 +157,13 @@ fn problem(text: &str) -> Described {
         .build()
 }
 
+/// The document as an answer.
+pub fn json(document: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+}
+
 /// The page as an answer, with the one style that it needs admitted.
-pub fn response(page: String) -> Response {
+pub fn html(page: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (

@@ -32,7 +32,7 @@ pub struct Problem {
     /// The case, for people.
     detail: String,
     #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// Seconds after which a caller may ask an overloaded or restarting server again.
@@ -84,7 +84,7 @@ impl Problem {
     }
 
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -106,7 +106,8 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             headers.insert(name, value);
         }
         response
@@ -167,10 +168,6 @@ impl From<ManualError> for Problem {
             ManualError::Pool(error) => error.into(),
             ManualError::Store(error) => error.into(),
             ManualError::Partitions(error) => error.into(),
-            ManualError::Filter(reason) => Self::conflict(
-                "invalid_filter",
-                format!("the subscription's filter fails: {reason}. Correct it by PATCH"),
-            ),
         }
     }
 }

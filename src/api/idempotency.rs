@@ -63,9 +63,10 @@ pub async fn once(
         let response = next.run(request).await;
         claim.settle(&state, response).await
     });
-    Ok(call
-        .await
-        .unwrap_or_else(|_| Problem::internal().into_response()))
+    Ok(call.await.unwrap_or_else(|panic| {
+        error!(error = %panic, "A handler of the API panicked");
+        Problem::internal().into_response()
+    }))
 }
 
 fn key_of(request: &Request) -> Result<Option<String>, Problem> {

@@ -269,3 +269,59 @@ fn serves(algorithm: JwtAlgorithm, jwk: &Jwk) -> bool {
         .is_none_or(|named| named.to_string() == format!("{algorithm:?}"));
     family && signs && named
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
+    use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_added_to_the_file_is_found_and_a_broken_file_keeps_the_keys() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let keys: Vec<EncodingKey> = (0..2)
+            .map(|_| KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap())
+            .map(|pair| EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap())
+            .collect();
+        let publish = |ids: &[usize]| {
+            let jwks = ids.iter().map(|id| {
+                let mut jwk = Jwk::from_encoding_key(&keys[*id], Algorithm::ES256).unwrap();
+                jwk.common.key_id = Some(id.to_string());
+                jwk
+            });
+            let keys = jwks.collect();
+            fs::write(&file, serde_json::to_vec(&JwkSet { keys }).unwrap()).unwrap();
+        };
+        publish(&[0]);
+        let config = JwtConfig {
+            algorithm: JwtAlgorithm::ES256,
+            key_file: None,
+            jwks_file: Some(file.path().to_owned()),
+            tenant_claim: default_tenant_claim(),
+            issuer: None,
+            audience: None,
+        };
+        let verifier = JwtVerifier::load(&config).unwrap();
+        let ask = |id: usize| {
+            let mut header = Header::new(Algorithm::ES256);
+            header.kid = Some(id.to_string());
+            let claims =
+                serde_json::json!({"tenant_id": "acme", "exp": get_current_timestamp() + 60});
+            verifier.tenant(&encode(&header, &claims, &keys[id]).unwrap())
+        };
+        let let_time_pass = || {
+            let Keys::Set { read, .. } = &verifier.keys else {
+                panic!("a set was configured")
+            };
+            read.lock().unwrap().read_at -= REREAD_INTERVAL;
+        };
+        publish(&[0, 1]);
+        assert_eq!(ask(1), Err(JwtError::UnknownKey), "read a moment ago");
+        let_time_pass();
+        assert_eq!(ask(1).as_deref(), Ok("acme"));
+        fs::write(&file, "broken").unwrap();
+        let_time_pass();
+        assert_eq!(ask(0).as_deref(), Ok("acme"));
+    }
+}

@@ -17,11 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State as AxumState};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use axum::routing::get;
+use bytes::Bytes;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -178,17 +180,15 @@ pub fn router(state: Arc<State>) -> Router {
         .routes(routes!(ops::metrics))
         .nest(TENANT_PATH, tenant)
         .split_for_parts();
-    let document = Arc::new(docs::complete(document));
+    let document = docs::complete(document);
     let page = docs::page(&document);
+    let document: Bytes = serde_json::to_vec(&document).unwrap_or_default().into();
     let router = router
         .route(
             "/openapi.json",
-            axum::routing::get(move || async move { Json((*document).clone()) }),
+            get(move || async move { docs::json(document) }),
         )
-        .route(
-            "/docs",
-            axum::routing::get(move || async move { docs::response(page.clone()) }),
-        )
+        .route("/docs", get(move || async move { docs::html(page) }))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::clone(&state));

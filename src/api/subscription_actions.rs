@@ -15,7 +15,7 @@ use super::extract::{Body, OptionalBody, PathId, Tenant};
 use super::subscription_rules as rules;
 use super::subscriptions::{Subscription, find};
 use crate::db::tenant_transaction;
-use crate::delivery::manual::{self, Replay};
+use crate::delivery::replay::{self, Replay};
 use crate::subscription::queries::{self, SealedSecret, StoredSubscription};
 
 /// How long the secret before goes on signing: receivers need time to learn the new one.
@@ -56,7 +56,6 @@ pub async fn rotate_secret(
     .await?;
     let rotated = rotated.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
     transaction.commit().await?;
-    state.subscriptions_changed.notify_one();
     Ok(Json(Subscription::with_secret(rotated, &secret)))
 }
 
@@ -79,7 +78,7 @@ pub async fn test_subscription(
     id: PathId,
 ) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
     let subscription = active(find(&state, &tenant, &id).await?)?;
-    let delivery = manual::ping(&state.store, &tenant, &subscription, Timestamp::now()).await?;
+    let delivery = replay::ping(&state.store, &tenant, &subscription, Timestamp::now()).await?;
     state.schedule_changed.notify_one();
     let queued = QueuedDelivery {
         delivery_id: delivery.to_string(),
@@ -166,6 +165,8 @@ pub struct StartedReplay {
     replay_id: String,
     /// How many deliveries are due now.
     deliveries: u64,
+    /// On how many events the subscription's filter failed: they are not sent.
+    filter_failures: u64,
 }
 
 /// Replay stored events
@@ -190,18 +191,19 @@ pub async fn replay_subscription(
     }
     let types = rules::events(&state, None, request.events)?.unwrap_or_else(|| vec!["*".into()]);
     let subscription = active(find(&state, &tenant, &id).await?)?;
-    let replay = Replay {
+    let wanted = Replay {
         subscription: &subscription,
         since: request.since,
         until,
         types: &types,
         matches: state.filter_matches,
     };
-    let (replay_id, deliveries) = manual::replay(&state.store, &tenant, &replay).await?;
+    let replayed = replay::replay(&state.store, &tenant, &wanted).await?;
     state.schedule_changed.notify_one();
     let started = StartedReplay {
-        replay_id: replay_id.to_string(),
-        deliveries,
+        replay_id: replayed.id.to_string(),
+        deliveries: replayed.deliveries,
+        filter_failures: replayed.filter_failures,
     };
     Ok((StatusCode::ACCEPTED, Json(started)))
 }

@@ -224,7 +224,6 @@ pub async fn create_subscription(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let stored = queries::create(&transaction, &tenant, &new).await?;
     transaction.commit().await?;
-    state.subscriptions_changed.notify_one();
     let created = Subscription::with_secret(stored, &secret);
     Ok((StatusCode::CREATED, Json(created)))
 }

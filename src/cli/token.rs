@@ -155,11 +155,8 @@ fn table(tokens: &[StoredToken], now: Timestamp) -> String {
             (None, Some(at)) => format!("valid until {at:.0}"),
             (None, None) => "valid".to_owned(),
         };
-        let _ = writeln!(
-            text,
-            "{}  {}  {state}  {}",
-            token.id, token.tenant_id, token.name
-        );
+        let line = format!("{}  {}  {state}  {}", token.id, token.tenant_id, token.name);
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }

@@ -43,6 +43,8 @@ fn the_shipped_file_is_the_default_without_its_events() {
     assert_eq!(format!("{own:?}"), format!("{:?}", config.store));
     let own = SourceConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.source));
+    let own = ApiConfig::default();
+    assert_eq!(format!("{own:?}"), format!("{:?}", config.api));
     let own = SecurityConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.security));
     assert_eq!(config.defaults, DefaultsConfig::default());
@@ -116,7 +118,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
     let problems = load(
         &[(
             "walhook.toml",
-            "surce = 1\n[source]\nslto = 'a'\nurl = 5\n\n[delivery]\ntimeout = '15'\nretry_schedule = ['5s',\n 'soon']\nconcurency = 2\n[api]\nlisten = 'nowhere'\n[defaults]\ntenant = 5\n",
+            "surce = 1\n[source]\nslto = 'a'\nurl = 5\n\n[delivery]\ntimeout = '15'\nretry_schedule = ['5s',\n 'soon']\nconcurency = 2\n[api]\nlisten = 1\n[defaults]\ntenant = 5\n",
         )],
         &[
             ("WALHOOK_SORCE__URL", "x"),
@@ -130,11 +132,11 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "walhook.toml:1: surce: is unknown: expected one of source, store, delivery, security, api, defaults, include, events; did you mean `source`?",
         "environment variable WALHOOK_SORCE__URL: `sorce` is not a section: expected one of source, store, delivery, security, api, defaults; did you mean `source`?",
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
-        "walhook.toml:3: source.slto: is unknown: expected one of url, slot, publication; did you mean `slot`?",
+        "walhook.toml:3: source.slto: is unknown: expected one of url, slot, publication, receive_timeout, buffer_bytes; did you mean `slot`?",
         "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections; did you mean `schema`?",
         "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
-        "walhook.toml:12: api.listen: invalid socket address syntax",
+        "walhook.toml:12: api.listen: expected a string, found a whole number",
         "walhook.toml:14: defaults.tenant: a column's name, or { value = \"…\" } for one tenant",
     ];
     assert_eq!(problems, expected);

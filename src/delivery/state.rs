@@ -84,7 +84,9 @@ mod tests {
     }
 
     fn seconds(seconds: i64) -> Transition {
-        Transition::Retry { due_at: Timestamp::from_second(seconds).unwrap() }
+        Transition::Retry {
+            due_at: Timestamp::from_second(seconds).unwrap(),
+        }
     }
 
     #[test]
@@ -106,7 +108,10 @@ mod tests {
         ] {
             let outcome = outcome(status, retry_after);
             let made = after_attempt(&outcome, attempts, &schedule, NOW, jitter);
-            assert_eq!(made, expected, "{status:?} {retry_after:?} {attempts} {jitter}");
+            assert_eq!(
+                made, expected,
+                "{status:?} {retry_after:?} {attempts} {jitter}"
+            );
         }
     }
 

@@ -3,10 +3,11 @@
 
 use crate::pgoutput::ReplicaIdentity;
 
-use super::condition::ColumnKind;
 use super::expression::{Comparison, Node, Usage, Use};
 use super::file::{RuleError, suggestion};
-use super::rules::{Member, Rule, RuleSet, Source, TableName, Tenant};
+use super::rules::{Member, Rule, RuleSet, Source, Tenant};
+use super::scope::ColumnKind;
+use super::table_name::TableName;
 
 /// A table as the catalog describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

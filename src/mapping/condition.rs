@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::expression::{Arithmetic, Comparison, Filter, Node, Row, Test};
 use super::number::Number;
-use super::row::{Missing, RowChange};
+use super::row::Missing;
 
 /// Why an expression has no result on this row. Never holds the row's values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,99 +45,6 @@ pub(crate) trait Scope {
     fn operation(&self) -> &'static str;
     fn changed(&self, name: usize) -> Result<bool, EvaluationError>;
     fn became(&self, name: usize, value: &Value<'_>) -> Result<bool, EvaluationError>;
-}
-
-/// A row under a rule's names; `columns[name]` is the name's place in the relation.
-pub(crate) struct RowScope<'a> {
-    pub(crate) row: RowChange<'a>,
-    pub(crate) columns: &'a [usize],
-}
-
-impl RowScope<'_> {
-    pub(super) fn place(&self, name: usize) -> usize {
-        // Every name of a rule is bound before it is evaluated; a place that no
-        // relation has reads as `Missing::Column`.
-        self.columns.get(name).copied().unwrap_or(usize::MAX)
-    }
-
-    fn typed(&self, row: Row, column: usize) -> Result<Value<'_>, EvaluationError> {
-        let Some(text) = self.row.value(row, column)? else {
-            return Ok(Value::Null);
-        };
-        let Some(described) = self.row.relation.columns.get(column) else {
-            return Err(Missing::Column(column).into());
-        };
-        read(described.type_oid, text).ok_or_else(|| {
-            EvaluationError::Type(format!(
-                "the value of column `{}` cannot be read as its type",
-                described.name
-            ))
-        })
-    }
-}
-
-impl Scope for RowScope<'_> {
-    fn column(&self, row: Row, name: usize) -> Result<Value<'_>, EvaluationError> {
-        self.typed(row, self.place(name))
-    }
-
-    fn operation(&self) -> &'static str {
-        self.row.kind.as_str()
-    }
-
-    fn changed(&self, name: usize) -> Result<bool, EvaluationError> {
-        Ok(self.row.changed(self.place(name))?)
-    }
-
-    /// True on an insert with the value and on an update into it. The old value is
-    /// looked at only where the new one matches.
-    fn became(&self, name: usize, value: &Value<'_>) -> Result<bool, EvaluationError> {
-        use super::row::Kind;
-        let column = self.place(name);
-        match self.row.kind {
-            Kind::Delete => Ok(false),
-            Kind::Insert => Ok(equal(&self.typed(Row::New, column)?, value)),
-            Kind::Update if self.row.is_untouched(column) => Ok(false),
-            Kind::Update => Ok(equal(&self.typed(Row::New, column)?, value)
-                && !equal(&self.typed(Row::Old, column)?, value)),
-        }
-    }
-}
-
-/// The kinds of column that expressions tell apart, by built-in type. Everything
-/// else, dates and enums among it, is text as PostgreSQL writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ColumnKind {
-    Bool,
-    Number,
-    Json,
-    /// `char(n)`: PostgreSQL pads it, and ignores the padding when it compares.
-    Padded,
-    Text,
-}
-
-impl ColumnKind {
-    /// Object ids are those of `pg_type.dat`, which are the same in every database.
-    pub(crate) fn of(type_oid: u32) -> Self {
-        match type_oid {
-            16 => ColumnKind::Bool,
-            20 | 21 | 23 | 26 | 700 | 701 | 1700 => ColumnKind::Number,
-            114 | 3802 => ColumnKind::Json,
-            1042 => ColumnKind::Padded,
-            _ => ColumnKind::Text,
-        }
-    }
-}
-
-fn read(type_oid: u32, text: &[u8]) -> Option<Value<'_>> {
-    let text = std::str::from_utf8(text).ok()?;
-    Some(match ColumnKind::of(type_oid) {
-        ColumnKind::Bool => Value::Bool(text == "t"),
-        ColumnKind::Number => Value::Number(Number::parse(text)?),
-        ColumnKind::Json => of_json(Cow::Owned(serde_json::from_str(text).ok()?)),
-        ColumnKind::Padded => Value::Text(Cow::Borrowed(text.trim_end_matches(' '))),
-        ColumnKind::Text => Value::Text(Cow::Borrowed(text)),
-    })
 }
 
 pub(crate) fn of_json(json: Cow<'_, Json>) -> Value<'_> {
@@ -303,7 +210,7 @@ fn member(
     }
 }
 
-fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
+pub(super) fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
     match (left, right) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(left), Value::Bool(right)) => left == right,

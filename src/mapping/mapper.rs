@@ -9,11 +9,13 @@ use crate::event::{Event, EventId, EventPosition};
 use crate::pgoutput::value::write_string;
 use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader};
 
-use super::condition::{RowScope, holds};
+use super::condition::holds;
 use super::expression::Row;
 use super::payload::{Data, whole_row, write_head, write_rest};
 use super::row::{Kind, RowChange};
-use super::rules::{Rule, RuleSet, TableName, Tenant};
+use super::rules::{Rule, RuleSet, Tenant};
+use super::scope::RowScope;
+use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
 /// Applies rules to the changes of one stream.

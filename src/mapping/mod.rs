@@ -16,13 +16,16 @@ mod number;
 pub mod payload;
 mod row;
 mod rules;
+mod scope;
+mod table_name;
 #[cfg(test)]
 mod tests;
 
 pub use check::{ColumnDescription, TableDescription};
 pub use filter::{Filter, FilterError};
 pub use mapper::Mapper;
-pub use rules::{RuleSet, TableName};
+pub use rules::RuleSet;
+pub use table_name::TableName;
 
 /// What one rule made of one change.
 #[derive(Clone, Debug, PartialEq)]

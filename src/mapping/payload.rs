@@ -6,11 +6,12 @@
 use crate::event::{EventId, EventPosition};
 use crate::pgoutput::value::{ValueError, write_json, write_string};
 
-use super::condition::{EvaluationError, RowScope, Value, evaluate};
+use super::condition::{EvaluationError, Value, evaluate};
 use super::expression::{Node, Row};
 use super::number::Number;
 use super::row::{Kind, Missing, RowChange};
 use super::rules::{Member, Source, label};
+use super::scope::RowScope;
 
 /// `numeric` in `pg_type.dat`: digits that JSON would not take, such as a constant
 /// `00.5`, become a string.

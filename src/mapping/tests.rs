@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use proptest::prelude::*;
 use serde::Deserialize;
 
 use crate::lsn::Lsn;
@@ -15,6 +14,9 @@ use crate::pgoutput::{
 
 use super::file::{DefaultsConfig, RuleConfig, RuleError};
 use super::{ColumnDescription, Mapped, Mapper, ParkedReason, RuleSet, TableDescription};
+
+mod any_row;
+mod check;
 
 const INT8: u32 = 20;
 const TEXT: u32 = 25;
@@ -430,186 +432,4 @@ fn each_rule_has_its_index_and_a_changed_relation_is_bound_anew() {
 #[test]
 fn a_truncate_makes_no_event() {
     assert!(map("on=['insert', 'update', 'delete']", Operation::Truncate).is_empty());
-}
-
-#[test]
-fn rules_are_checked_against_the_table() {
-    let check =
-        |lines: &str, identity| -> Vec<RuleError> { rule(lines).check_table(&described(identity)) };
-    for (lines, identity, key, message) in [
-        (
-            "when=\"became('statsu', 'x')\"",
-            ReplicaIdentity::Full,
-            "when",
-            "did you mean `status`",
-        ),
-        (
-            "[events.data]\nx='generated'",
-            ReplicaIdentity::Full,
-            "data.x",
-            "generated",
-        ),
-        (
-            "tenant='tennant_id'",
-            ReplicaIdentity::Full,
-            "tenant",
-            "did you mean `tenant_id`",
-        ),
-        (
-            "key=['idd']",
-            ReplicaIdentity::Full,
-            "key",
-            "no column `idd`",
-        ),
-        (
-            "when=\"became('status', 'x')\"",
-            ReplicaIdentity::Default,
-            "when",
-            "alter table public.payments replica identity full;",
-        ),
-        (
-            "when=\"old.status == 'x'\"",
-            ReplicaIdentity::Index,
-            "when",
-            "`status`",
-        ),
-        (
-            "on=['delete']",
-            ReplicaIdentity::Default,
-            "tenant",
-            "`tenant_id`",
-        ),
-        (
-            "",
-            ReplicaIdentity::Nothing,
-            "table",
-            "application's own UPDATE and DELETE would fail",
-        ),
-        (
-            "when=\"amount > '5'\"",
-            ReplicaIdentity::Full,
-            "when",
-            "a number without quotes",
-        ),
-        (
-            "when=\"'x' == active\"",
-            ReplicaIdentity::Full,
-            "when",
-            "true or false",
-        ),
-        (
-            "when=\"status in [1, 2]\"",
-            ReplicaIdentity::Full,
-            "when",
-            "a text in quotes",
-        ),
-        (
-            "when=\"not became('status', 1)\"",
-            ReplicaIdentity::Full,
-            "when",
-            "a text in quotes",
-        ),
-    ] {
-        let errors = check(lines, identity);
-        let matching = errors.iter().find(|error| error.key == key);
-        let found =
-            matching.unwrap_or_else(|| panic!("{lines}: no error under `{key}` in {errors:?}"));
-        assert!(found.message.contains(message), "{lines}: {found}");
-    }
-    for (lines, identity) in [
-        (
-            "when=\"became('status', 'x') and amount > 5\"",
-            ReplicaIdentity::Full,
-        ),
-        (
-            "on=['insert']\nwhen=\"became('status', 'x')\"",
-            ReplicaIdentity::Default,
-        ),
-        ("when=\"changed('id')\"", ReplicaIdentity::Default),
-        (
-            "on=['delete']\ntenant={value='one'}",
-            ReplicaIdentity::Default,
-        ),
-        (
-            "when=\"metadata.kind == 'x' or metadata.n > 5\"",
-            ReplicaIdentity::Default,
-        ),
-    ] {
-        assert_eq!(check(lines, identity), [], "{lines}");
-    }
-    let mut keyless = described(ReplicaIdentity::Full);
-    keyless.primary_key.clear();
-    assert!(
-        rule("").check_table(&keyless)[0]
-            .message
-            .contains("no primary key")
-    );
-    let errors = rule("").check(&[], &["public.payment".to_owned()]);
-    assert!(
-        errors[0].message.contains("did you mean `public.payment`"),
-        "{}",
-        errors[0]
-    );
-}
-
-fn any_value() -> impl Strategy<Value = TupleValue> {
-    prop_oneof![
-        Just(TupleValue::Null),
-        Just(TupleValue::UnchangedToast),
-        prop::collection::vec(any::<u8>(), 0..24).prop_map(|bytes| TupleValue::Text(bytes.into())),
-        prop::sample::select(vec![
-            "1",
-            "-0.5",
-            "NaN",
-            "t",
-            "{\"a\":[1]}",
-            "[1e999]",
-            "paid",
-            ""
-        ])
-        .prop_map(|text| TupleValue::Text(Bytes::from_static(text.as_bytes()))),
-    ]
-}
-
-/// Shorter and longer than the relation, too.
-fn any_tuple() -> impl Strategy<Value = Tuple> {
-    prop::collection::vec(any_value(), 0..8)
-}
-
-fn any_operation() -> impl Strategy<Value = Operation> {
-    let old = || {
-        prop_oneof![
-            any_tuple().prop_map(OldTuple::Key),
-            any_tuple().prop_map(OldTuple::Full)
-        ]
-    };
-    prop_oneof![
-        any_tuple().prop_map(|new| Operation::Insert { new }),
-        (prop::option::of(old()), any_tuple())
-            .prop_map(|(old, new)| Operation::Update { old, new }),
-        old().prop_map(|old| Operation::Delete { old }),
-        Just(Operation::Truncate),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn no_row_makes_it_panic_and_every_body_is_json(
-        operation in any_operation(),
-        identity in prop::sample::select(vec![
-            ReplicaIdentity::Default, ReplicaIdentity::Nothing, ReplicaIdentity::Full, ReplicaIdentity::Index,
-        ]),
-    ) {
-        let text = "[[events]]\ntype='a'\ntable='payments'\non=['insert','update','delete']\n\
-            [[events]]\ntype='b'\ntable='payments'\non=['insert','update','delete']\nkey=['id','status']\n\
-            tenant={value='x'}\nwhen=\"became('status', 'paid') or changed('amount') or amount * 2.5 // 3 > -amount|round(2)\"\n\
-            [events.data]\na=\"metadata.a[0]\"\nb=\"old.amount ~ status\"\nc=\"[amount, metadata, amount|float]\"\nd='status'\n\
-            [events.data.e]\nf=\"metadata\"\n";
-        for mapped in map_with(rules(text), identity, operation) {
-            if let Mapped::Event(event) = mapped {
-                let parsed: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&event.body);
-                prop_assert!(parsed.is_ok(), "{:?}", event.body);
-            }
-        }
-    }
 }

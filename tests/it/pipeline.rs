@@ -3,14 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::harness::receiver::{Receiver, status};
-use crate::harness::walhook::{Installation, ORDERS, ORDER_RULES};
+use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
 
 #[tokio::test]
 async fn a_committed_row_reaches_its_tenants_subscriber_signed() {
     let walhook = Installation::of_orders().await;
     let receiver = Receiver::start().await;
-    let acme = walhook.subscribe("acme", &receiver.url("/acme"), &["order.*"]).await;
-    let globex = walhook.subscribe("globex", &receiver.url("/globex"), &["order.paid"]).await;
+    let acme = walhook
+        .subscribe("acme", &receiver.url("/acme"), &["order.*"])
+        .await;
+    let globex = walhook
+        .subscribe("globex", &receiver.url("/globex"), &["order.paid"])
+        .await;
     let running = walhook.start();
     let application = &walhook.database.client;
     application
@@ -41,7 +45,9 @@ async fn a_committed_row_reaches_its_tenants_subscriber_signed() {
         }
     }
     let of = |path| requests.iter().filter(move |request| request.path == path);
-    let mut types: Vec<_> = of("/acme").map(|request| request.json()["type"].clone()).collect();
+    let mut types: Vec<_> = of("/acme")
+        .map(|request| request.json()["type"].clone())
+        .collect();
     types.sort_by_key(ToString::to_string);
     assert_eq!(types, ["order.created", "order.paid"]);
     let paid = of("/globex").next().unwrap().json();
@@ -50,8 +56,16 @@ async fn a_committed_row_reaches_its_tenants_subscriber_signed() {
     assert_eq!(paid["data"]["status"], "paid");
     assert_eq!(paid["previous"]["status"], "new");
     assert_eq!(paid["id"], of("/globex").next().unwrap().id());
-    assert_eq!(walhook.count("select count(*) from webhook_attempts").await, 3);
-    assert_eq!(walhook.count("select count(*) from delivery_schedule").await, 0);
+    assert_eq!(
+        walhook.count("select count(*) from webhook_attempts").await,
+        3
+    );
+    assert_eq!(
+        walhook
+            .count("select count(*) from delivery_schedule")
+            .await,
+        0
+    );
     assert_eq!(walhook.count("select count(*) from instances").await, 0);
 }
 
@@ -59,8 +73,11 @@ async fn a_committed_row_reaches_its_tenants_subscriber_signed() {
 async fn what_happened_while_it_was_down_is_sent_and_nothing_twice() {
     let walhook = Installation::of_orders().await;
     let receiver = Receiver::start().await;
-    walhook.subscribe("acme", &receiver.url("/"), &["order.created"]).await;
-    let insert = "insert into orders (tenant_id, status) select 'acme', 'new' from generate_series(1, 50)";
+    walhook
+        .subscribe("acme", &receiver.url("/"), &["order.created"])
+        .await;
+    let insert =
+        "insert into orders (tenant_id, status) select 'acme', 'new' from generate_series(1, 50)";
     for round in 1..=3 {
         walhook.database.client.batch_execute(insert).await.unwrap();
         let running = walhook.start();
@@ -68,7 +85,10 @@ async fn what_happened_while_it_was_down_is_sent_and_nothing_twice() {
         running.stop().await;
     }
     let requests = receiver.requests();
-    let ids: HashSet<_> = requests.iter().map(|request| request.id().to_owned()).collect();
+    let ids: HashSet<_> = requests
+        .iter()
+        .map(|request| request.id().to_owned())
+        .collect();
     assert_eq!((requests.len(), ids.len()), (150, 150));
 }
 
@@ -81,8 +101,12 @@ async fn a_failing_endpoint_is_retried_with_the_same_bytes_and_then_given_up() {
         _ => status(500),
     })
     .await;
-    walhook.subscribe("acme", &receiver.url("/recovers"), &["*"]).await;
-    walhook.subscribe("acme", &receiver.url("/never"), &["*"]).await;
+    walhook
+        .subscribe("acme", &receiver.url("/recovers"), &["*"])
+        .await;
+    walhook
+        .subscribe("acme", &receiver.url("/never"), &["*"])
+        .await;
     let running = walhook.start();
     let insert = "insert into orders (tenant_id, status) values ('acme', 'new')";
     walhook.database.client.batch_execute(insert).await.unwrap();
@@ -94,13 +118,27 @@ async fn a_failing_endpoint_is_retried_with_the_same_bytes_and_then_given_up() {
 
     let mut by_path: HashMap<&str, HashSet<(&str, &[u8])>> = HashMap::new();
     for request in &requests {
-        by_path.entry(&request.path).or_default().insert((request.id(), &request.body));
+        by_path
+            .entry(&request.path)
+            .or_default()
+            .insert((request.id(), &request.body));
     }
-    assert!(by_path.values().all(|same| same.len() == 1), "id or bytes changed");
-    assert_eq!(walhook.count("select count(*) from webhook_attempts").await, 6);
+    assert!(
+        by_path.values().all(|same| same.len() == 1),
+        "id or bytes changed"
+    );
+    assert_eq!(
+        walhook.count("select count(*) from webhook_attempts").await,
+        6
+    );
     let failed = "select count(*) from delivery_schedule where status = 'failed'";
     assert_eq!(walhook.count(failed).await, 1);
-    assert_eq!(walhook.count("select count(*) from delivery_schedule").await, 1);
+    assert_eq!(
+        walhook
+            .count("select count(*) from delivery_schedule")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -111,12 +149,21 @@ async fn gone_disables_the_subscription() {
     let running = walhook.start();
     let insert = "insert into orders (tenant_id, status) values ('acme', 'new')";
     walhook.database.client.batch_execute(insert).await.unwrap();
-    walhook.wait_for("select not active from webhook_subscriptions").await;
+    walhook
+        .wait_for("select not active from webhook_subscriptions")
+        .await;
     walhook.database.client.batch_execute(insert).await.unwrap();
-    walhook.wait_for("select count(*) = 2 from webhook_events").await;
+    walhook
+        .wait_for("select count(*) = 2 from webhook_events")
+        .await;
     running.stop().await;
     assert_eq!(receiver.requests().len(), 1);
-    assert_eq!(walhook.count("select count(*) from webhook_deliveries").await, 1);
+    assert_eq!(
+        walhook
+            .count("select count(*) from webhook_deliveries")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -137,7 +184,10 @@ async fn a_row_without_a_tenant_is_parked_and_sent_to_nobody() {
     running.stop().await;
     let parked = "select count(*) from parked_changes where reason = 'unroutable'";
     assert_eq!(walhook.count(parked).await, 2);
-    assert_eq!(walhook.count("select count(*) from webhook_events").await, 1);
+    assert_eq!(
+        walhook.count("select count(*) from webhook_events").await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -149,7 +199,9 @@ async fn a_subscription_begins_where_it_was_made_also_while_capture_lags() {
     walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
     walhook.database.client.batch_execute(insert).await.unwrap();
     let running = walhook.start();
-    walhook.wait_for("select count(*) = 2 from webhook_events").await;
+    walhook
+        .wait_for("select count(*) = 2 from webhook_events")
+        .await;
     let requests = receiver.wait_for(1).await;
     running.stop().await;
     assert_eq!(receiver.requests().len(), 1);
@@ -160,7 +212,9 @@ async fn a_subscription_begins_where_it_was_made_also_while_capture_lags() {
 async fn a_large_transaction_is_split_and_whole() {
     let walhook = Installation::of_orders().await;
     let receiver = Receiver::start().await;
-    walhook.subscribe("acme", &receiver.url("/"), &["order.created"]).await;
+    walhook
+        .subscribe("acme", &receiver.url("/"), &["order.created"])
+        .await;
     let running = walhook.start();
     walhook
         .database
@@ -170,7 +224,15 @@ async fn a_large_transaction_is_split_and_whole() {
         .unwrap();
     let requests = receiver.wait_for(5000).await;
     running.stop().await;
-    let ids: HashSet<_> = requests.iter().map(|request| request.id().to_owned()).collect();
+    let ids: HashSet<_> = requests
+        .iter()
+        .map(|request| request.id().to_owned())
+        .collect();
     assert_eq!((requests.len(), ids.len()), (5000, 5000));
-    assert_eq!(walhook.count("select count(*) from webhook_deliveries where status = 'delivered'").await, 5000);
+    assert_eq!(
+        walhook
+            .count("select count(*) from webhook_deliveries where status = 'delivered'")
+            .await,
+        5000
+    );
 }

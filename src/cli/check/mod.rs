@@ -87,7 +87,7 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
             Finding::failure("the source cannot be read", chain(&error)),
         ),
         Ok((client, source)) => {
-            findings.extend(source.preconditions(&rules));
+            findings.extend(source.preconditions(config, &rules));
             findings.extend(source.publication(config));
             let progress = store.as_ref().and_then(|store| store.progress.as_ref());
             findings
@@ -146,7 +146,7 @@ impl SourceState {
     }
 
     /// What `walhook setup` cannot mend.
-    pub fn preconditions(&self, rules: &RuleSet) -> impl Iterator<Item = Finding> {
+    pub fn preconditions(&self, config: &Config, rules: &RuleSet) -> impl Iterator<Item = Finding> {
         let active = self
             .slot
             .as_ref()
@@ -160,6 +160,7 @@ impl SourceState {
         .into_iter()
         .chain(source::role_findings(&self.role, &self.server))
         .chain(tables::table_findings(
+            config,
             rules,
             &self.tables,
             &self.existing,

@@ -5,36 +5,50 @@ use super::source::Role;
 use crate::cli::catalog::Table;
 use crate::cli::harm::{harms, needs_generated_columns};
 use crate::cli::publication::{self, Publication};
+use crate::config::Config;
 use crate::db::quote_identifier;
-use crate::mapping::RuleSet;
+use crate::mapping::{RuleSet, TableName};
 
 /// What rules say against the tables, and what publishing a table would break.
 /// `existing`: the database's tables, for suggestions.
 pub(super) fn table_findings(
+    config: &Config,
     rules: &RuleSet,
     tables: &[Table],
     existing: &[String],
     server_version: i32,
 ) -> Vec<Finding> {
     let descriptions: Vec<_> = tables.iter().map(Table::description).collect();
-    let mut findings: Vec<Finding> = rules
-        .check(&descriptions, existing)
+    let mut errors = rules.check(&descriptions, existing);
+    // The rules' own word on a table without identity; said below of each partition, with SQL.
+    let harmful: Vec<&TableName> = tables
+        .iter()
+        .filter(|table| !harms(table, server_version).is_empty())
+        .map(Table::name)
+        .collect();
+    errors.retain(|error| {
+        let rule = config.events.get(error.index);
+        let table = rule.and_then(|rule| TableName::parse(&rule.table));
+        error.key != "table" || !table.is_some_and(|table| harmful.contains(&&table))
+    });
+    let located = config.locate(errors);
+    let mut findings: Vec<Finding> = located
+        .problems
         .into_iter()
-        .map(|error| {
+        .map(|problem| {
             Finding::failure(
-                format!("rule `{}`, {}", error.rule, error.path()),
-                error.message,
+                format!("{}: {}", problem.place, problem.key),
+                problem.message,
             )
         })
         .collect();
-    if findings.is_empty() {
-        findings.push(Finding::ok(format!(
-            "the {} and their columns exist",
-            match tables.len() {
-                1 => "table that the rules watch".to_owned(),
-                number => format!("{number} tables that the rules watch"),
+    if findings.is_empty() && harmful.is_empty() {
+        findings.push(Finding::ok(match tables.len() {
+            1 => "the table that the rules watch exists, with the columns that they name".to_owned(),
+            number => {
+                format!("the {number} tables that the rules watch exist, with the columns that they name")
             }
-        )));
+        }));
     }
     for table in tables {
         let harms = harms(table, server_version);

@@ -115,7 +115,7 @@ async fn begin(config: &Config, recreate_slot: bool) -> anyhow::Result<SetupRepo
     let store = StoreState::read(config).await?;
     refuse(
         source
-            .preconditions(&rules)
+            .preconditions(config, &rules)
             .chain(store.preconditions(config)),
     )?;
 

@@ -18,8 +18,8 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
         "" => None,
         url => Some(ConnInfo::parse(url)?),
     };
-    let capture_role = source.user();
-    let store_role = store.as_ref().map_or(capture_role, ConnInfo::user);
+    let capture_role = login(&source);
+    let store_role = store.as_ref().map_or(capture_role, login);
     let tables: Vec<_> = rules.tables().collect();
     let same_database = store.as_ref().is_none_or(|store| {
         (store.host(), store.port(), store.dbname())
@@ -74,7 +74,7 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
          do $$ begin create role walhook_tenant nologin; exception when duplicate_object then null; end $$;\n\
          grant walhook_tenant to {role};\n\
          create schema {schema} authorization {role};\n\n\
-         -- 3. Then, as walhook: `walhook setup` makes the store's tables, the key file and the slot.\n\
+         -- 3. Then, with source.url and store.url naming these roles: `walhook setup` makes the store's tables, the key file and the slot.\n\
          -- To make the slot here instead, after the publication:\n\
          -- select pg_create_logical_replication_slot({slot}, 'pgoutput');\n",
         role = quote_identifier(store_role),
@@ -82,6 +82,15 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
         slot = quote_literal(&config.source.slot),
     );
     Ok(sql)
+}
+
+/// The role that a URL logs in as. The server's own superuser is nobody to log in as:
+/// a role of ours stands in its place.
+fn login(conninfo: &ConnInfo) -> &str {
+    match conninfo.user() {
+        "postgres" => "walhook",
+        user => user,
+    }
 }
 
 fn config_dbname<'a>(store: Option<&'a ConnInfo>, source: &'a ConnInfo) -> &'a str {

@@ -7,7 +7,7 @@ use super::Status;
 pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
-        let _ = writeln!(text, "{label:<14}{value}");
+        let _ = writeln!(text, "{label:<16}{value}");
     };
     if let Some(slot) = &status.slot {
         let reader = match slot.active_pid {
@@ -109,7 +109,7 @@ pub(super) fn text(status: &Status) -> String {
         }
     }
     for problem in &status.problems {
-        let _ = writeln!(text, "PROBLEM       {problem}");
+        let _ = writeln!(text, "PROBLEM         {problem}");
     }
     if status.problems.is_empty() {
         text.push_str("All is well.\n");

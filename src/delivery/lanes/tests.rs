@@ -28,7 +28,11 @@ fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
 }
 
 fn lanes(concurrency: usize, endpoint_concurrency: usize) -> Lanes {
-    Lanes::new(Limits { concurrency, endpoint_concurrency, slow_concurrency: 2 })
+    Lanes::new(Limits {
+        concurrency,
+        endpoint_concurrency,
+        slow_concurrency: 2,
+    })
 }
 
 fn push(lanes: &mut Lanes, to: SubscriptionId, count: usize, now: Instant) {
@@ -39,7 +43,13 @@ fn push(lanes: &mut Lanes, to: SubscriptionId, count: usize, now: Instant) {
 }
 
 fn pick_all(lanes: &mut Lanes, now: Instant) -> Vec<SubscriptionId> {
-    std::iter::from_fn(|| lanes.pick(now).next.map(|delivery| delivery.subscription_id)).collect()
+    std::iter::from_fn(|| {
+        lanes
+            .pick(now)
+            .next
+            .map(|delivery| delivery.subscription_id)
+    })
+    .collect()
 }
 
 #[test]
@@ -89,8 +99,9 @@ fn an_open_breaker_turns_its_lane_away_and_comes_back() {
     push(&mut lanes, lane(1), 5, now);
     assert_eq!(pick_all(&mut lanes, now).len(), 5);
     push(&mut lanes, lane(1), 3, now);
-    let changes: Vec<_> =
-        (0..5).filter_map(|_| lanes.finish(lane(1), false, Some(false), now)).collect();
+    let changes: Vec<_> = (0..5)
+        .filter_map(|_| lanes.finish(lane(1), false, Some(false), now))
+        .collect();
     assert!(matches!(changes[..], [StateChange::Opened(_)]));
     let picked = lanes.pick(now);
     assert!(picked.next.is_none());
@@ -129,14 +140,24 @@ fn what_waits_for_too_long_leaves() {
     assert!(lanes.pick(now).next.is_some());
     assert!(lanes.sweep(now).is_empty());
     assert_eq!(lanes.sweep(now + UNSENT_LIMIT).len(), 2);
-    assert_eq!(lanes.load(), Load { queued: 0, in_flight: 1, breakers_open: 0 });
+    assert_eq!(
+        lanes.load(),
+        Load {
+            queued: 0,
+            in_flight: 1,
+            breakers_open: 0
+        }
+    );
 }
 
 #[test]
 fn a_claimed_delivery_is_taken_once() {
     let now = Instant::now();
     let mut lanes = lanes(1, 1);
-    let claimed = Delivery { hold: Hold::Leased, ..delivery(lane(1), now) };
+    let claimed = Delivery {
+        hold: Hold::Leased,
+        ..delivery(lane(1), now)
+    };
     assert!(lanes.push_leased(claimed.clone(), now));
     assert!(!lanes.push_leased(claimed.clone(), now));
     lanes.pick(now);

@@ -61,7 +61,7 @@ pub enum Gap {
         acknowledged: Lsn,
     },
     #[error(
-        "the source is another PostgreSQL system: {found}, where progress up to {acknowledged} was recorded on {recorded}. If the URL is wrong, correct it; if the database was moved by dump or logical replication, its log has other positions: drop the slot, run `walhook setup`, and backfill"
+        "the source is another PostgreSQL system: {found}, where progress up to {acknowledged} was recorded on {recorded}. If the URL is wrong, correct it; if the database was moved by dump or logical replication, its log has other positions: run `walhook setup --recreate-slot` and backfill"
     )]
     OtherSystem {
         recorded: u64,
@@ -92,7 +92,7 @@ pub enum Gap {
 }
 
 const REMEDY: &str =
-    "Drop the slot if there is one, run `walhook setup`, then backfill the tables concerned";
+    "Run `walhook setup --recreate-slot`, which begins anew at the present, then backfill the tables concerned";
 
 impl Gap {
     /// Whether the slot alone is wrong, and nothing recorded is in question.

@@ -1,14 +1,15 @@
 //! One server for the test binary, one database for each test.
 
+pub mod command;
 pub mod receiver;
 pub mod walhook;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio_postgres::{Client, NoTls};
 use ::walhook::db::{Store, StoreConfig};
 use ::walhook::demo::postgres::Postgres;
+use tokio_postgres::{Client, NoTls};
 
 /// The server that the tests of this binary share. A static is never dropped:
 /// `stop_at_exit` stops the server when the test process ends.

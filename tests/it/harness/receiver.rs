@@ -44,7 +44,11 @@ pub struct Reply {
 }
 
 pub fn status(status: u16) -> Reply {
-    Reply { status, headers: Vec::new(), hang: false }
+    Reply {
+        status,
+        headers: Vec::new(),
+        hang: false,
+    }
 }
 
 pub struct Receiver {
@@ -72,11 +76,17 @@ impl Receiver {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(receive).with_state(Arc::clone(&shared));
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.unwrap();
         });
-        Receiver { address, shared, server }
+        Receiver {
+            address,
+            shared,
+            server,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -131,8 +141,15 @@ async fn receive(
     let path = uri.path().to_owned();
     let (answer, count) = {
         let mut requests = shared.requests.lock().unwrap();
-        requests.push(Request { path: path.clone(), headers, body });
-        let count = requests.iter().filter(|request| request.path == path).count();
+        requests.push(Request {
+            path: path.clone(),
+            headers,
+            body,
+        });
+        let count = requests
+            .iter()
+            .filter(|request| request.path == path)
+            .count();
         (Arc::clone(&*shared.answer.lock().unwrap()), count)
     };
     shared.arrived.notify_waiters();

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use ::walhook::app::{self, Roles};
 use ::walhook::config::Config;
 use ::walhook::db::Store;
 use ::walhook::lsn::Lsn;
 use ::walhook::secret::{EncryptionKey, SigningSecret};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::TestDatabase;
 
@@ -73,7 +73,13 @@ impl Installation {
         ::walhook::cli::setup::set_up(&config).await.unwrap();
         let key = EncryptionKey::load(&key_file).unwrap();
         let store = Store::open(&config.store, &config.source.url).unwrap();
-        Installation { database, directory, store, key, settings }
+        Installation {
+            database,
+            directory,
+            store,
+            key,
+            settings,
+        }
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -86,7 +92,10 @@ impl Installation {
 
     /// Replaces a part of the configuration file.
     pub fn edit(&mut self, from: &str, to: &str) {
-        assert!(self.settings.contains(from), "{from} is not in the configuration");
+        assert!(
+            self.settings.contains(from),
+            "{from} is not in the configuration"
+        );
         self.settings = self.settings.replace(from, to);
         std::fs::write(self.config_file(), &self.settings).unwrap();
     }
@@ -109,11 +118,22 @@ impl Installation {
                 "insert into webhook_subscriptions
                     (id, tenant_id, url, events, secret, secret_hint, from_lsn)
                  values ($1, $2, $3, $4, $5, $6, $7)",
-                &[&id, &tenant, &url, &events, &encrypted, &secret.hint(), &from],
+                &[
+                    &id,
+                    &tenant,
+                    &url,
+                    &events,
+                    &encrypted,
+                    &secret.hint(),
+                    &from,
+                ],
             )
             .await
             .unwrap();
-        Subscribed { id, secret: secret.text().to_owned() }
+        Subscribed {
+            id,
+            secret: secret.text().to_owned(),
+        }
     }
 
     pub fn start(&self) -> Running {
@@ -131,11 +151,17 @@ impl Installation {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             let client = self.store.get().await.unwrap();
-            let row = client.query_one(&format!("select ({condition})"), &[]).await.unwrap();
+            let row = client
+                .query_one(&format!("select ({condition})"), &[])
+                .await
+                .unwrap();
             if row.get::<_, Option<bool>>(0) == Some(true) {
                 return;
             }
-            assert!(std::time::Instant::now() < deadline, "waited in vain for: {condition}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "waited in vain for: {condition}"
+            );
             // A state of the database announces itself to nobody: it is asked for.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
@@ -176,6 +202,12 @@ impl Running {
     /// Waits for it to end by itself, with an error.
     pub async fn fails(self) -> String {
         let ended = tokio::time::timeout(std::time::Duration::from_secs(30), self.task).await;
-        format!("{:#}", ended.expect("it goes on").unwrap().expect_err("it ended well"))
+        format!(
+            "{:#}",
+            ended
+                .expect("it goes on")
+                .unwrap()
+                .expect_err("it ended well")
+        )
     }
 }

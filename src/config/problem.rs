@@ -1,0 +1,89 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use figment::error::{Actual, Kind};
+
+/// Everything that is wrong with a configuration, one problem a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong: where, which key, and what was expected. Never holds a
+/// value, which may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub place: Place,
+    /// Such as `delivery.timeout`; empty where the file as a whole is meant.
+    pub key: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, and its line where it is known.
+    File(PathBuf, Option<usize>),
+    /// An environment variable.
+    Variable(String),
+    /// Neither: a key that nothing sets.
+    Nowhere,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
+            Place::File(path, None) => write!(f, "{}", path.display()),
+            Place::Variable(name) => write!(f, "environment variable {name}"),
+            Place::Nowhere => f.write_str("configuration"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.place, self.message),
+            key => write!(f, "{}: {key}: {}", self.place, self.message),
+        }
+    }
+}
+
+/// What serde says, without the value: it may be a secret.
+pub(super) fn message_of(kind: Kind) -> String {
+    match kind {
+        Kind::Message(message) => message,
+        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
+            format!("expected {expected}, found {}", kind_of(&actual))
+        }
+        Kind::InvalidLength(length, expected) => {
+            format!("expected {expected}, found {length} elements")
+        }
+        Kind::UnknownVariant(_, known) => format!("expected one of {}", known.join(", ")),
+        Kind::UnknownField(_, known) => format!("is unknown: expected one of {}", known.join(", ")),
+        Kind::MissingField(_) => "is missing".to_owned(),
+        Kind::DuplicateField(_) => "is given twice".to_owned(),
+        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => {
+            "the number is out of range".to_owned()
+        }
+        Kind::Unsupported(actual) | Kind::UnsupportedKey(actual, _) => {
+            format!("{} is not supported here", kind_of(&actual))
+        }
+    }
+}
+
+fn kind_of(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) => "a whole number",
+        Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) | Actual::Bytes(_) => "a text",
+        Actual::Unit | Actual::Option => "nothing",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "something else",
+    }
+}

@@ -1,0 +1,259 @@
+//! Sends stored events again, and pings: new deliveries, due now.
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Transaction};
+use uuid::Uuid;
+
+use super::manual::{BATCH, ManualError, notify};
+use super::partitions;
+use crate::db::{Store, tenant_transaction};
+use crate::event::{DeliveryId, EventId, EventPosition, SubscriptionId, id_floor, milliseconds};
+use crate::lsn::Lsn;
+use crate::subscription::ReplayId;
+use crate::subscription::queries::StoredSubscription;
+
+/// Where a filter must see the bodies, which may have 256 KiB each.
+const BATCH_WITH_BODIES: i64 = 100;
+
+/// Which stored events to send again.
+pub struct Replay<'a> {
+    pub subscription: &'a StoredSubscription,
+    /// Committed from here …
+    pub since: Timestamp,
+    /// … up to, not including, here.
+    pub until: Timestamp,
+    /// Of these types only: exact, `prefix.*` or `*`.
+    pub types: &'a [String],
+    /// Evaluates a filter's source over an event's body.
+    pub matches: fn(&str, &[u8]) -> Result<bool, String>,
+}
+
+/// What a replay has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Replayed {
+    pub id: ReplayId,
+    pub deliveries: u64,
+    /// Events on which the filter failed: it then never matches.
+    pub filter_failures: u64,
+}
+
+/// Creates new deliveries of stored events, due now.
+pub async fn replay(
+    store: &Store,
+    tenant: &str,
+    replay: &Replay<'_>,
+) -> Result<Replayed, ManualError> {
+    let mut replayed = Replayed {
+        id: Uuid::now_v7(),
+        deliveries: 0,
+        filter_failures: 0,
+    };
+    let filter = replay.subscription.filter.as_deref();
+    let limit = match filter {
+        Some(_) => BATCH_WITH_BODIES,
+        None => BATCH,
+    };
+    // An id holds whole milliseconds: the bounds to the microsecond are the query's.
+    let to = id_floor(milliseconds(replay.until).saturating_add(1));
+    let mut after = id_floor(milliseconds(replay.since));
+    loop {
+        let mut client = store.get().await?;
+        let transaction = tenant_transaction(&mut client, tenant).await?;
+        let rows = transaction
+            .query(
+                include_str!("../../sql/queries/list_replayable_events.sql"),
+                &[
+                    &after as &(dyn ToSql + Sync),
+                    &to,
+                    &replay.since,
+                    &replay.until,
+                    &replay.subscription.events,
+                    &replay.types,
+                    &filter.is_some(),
+                    &limit,
+                ],
+            )
+            .await?;
+        let Some(last) = rows.last() else {
+            return Ok(replayed);
+        };
+        after = last.get("id");
+        let mut batch = NewDeliveries::default();
+        for row in &rows {
+            if let (Some(filter), Some(body)) = (filter, row.get::<_, Option<&[u8]>>("body")) {
+                match (replay.matches)(filter, body) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(_) => {
+                        replayed.filter_failures += 1;
+                        continue;
+                    }
+                }
+            }
+            let event = EventId(row.get("id"));
+            let position = Position {
+                commit_lsn: row.get("commit_lsn"),
+                ordinal: row.get("ordinal"),
+                rule_index: row.get("rule_index"),
+            };
+            batch.push(
+                replay.subscription.id,
+                replayed.id,
+                event,
+                row.get("event_type"),
+                &position,
+                row.get("row_key"),
+            );
+        }
+        if !batch.ids.is_empty() {
+            batch
+                .insert(&transaction, tenant, replay.subscription, Some(replayed.id))
+                .await?;
+            notify(&transaction, store.schema()).await?;
+            replayed.deliveries += batch.ids.len() as u64;
+        }
+        transaction.commit().await?;
+    }
+}
+
+/// Sends a `ping` event to one subscription, whatever types it asks for.
+pub async fn ping(
+    store: &Store,
+    tenant: &str,
+    subscription: &StoredSubscription,
+    now: Timestamp,
+) -> Result<DeliveryId, ManualError> {
+    let event = EventId::random();
+    let mut client = store.get().await?;
+    partitions::ensure(&client, std::iter::once(event.0))
+        .await
+        .map_err(ManualError::Partitions)?;
+    let body = ping_body(event, tenant, subscription.id, now);
+    let transaction = tenant_transaction(&mut client, tenant).await?;
+    transaction
+        .execute(
+            include_str!("../../sql/queries/insert_ping_event.sql"),
+            &[
+                &event.0 as &(dyn ToSql + Sync),
+                &tenant,
+                &PING,
+                &now,
+                &body.as_bytes(),
+            ],
+        )
+        .await?;
+    let mut batch = NewDeliveries::default();
+    batch.push(
+        subscription.id,
+        Uuid::nil(),
+        event,
+        PING,
+        &Position::default(),
+        "",
+    );
+    batch
+        .insert(&transaction, tenant, subscription, None)
+        .await?;
+    notify(&transaction, store.schema()).await?;
+    transaction.commit().await?;
+    Ok(DeliveryId(batch.ids[0]))
+}
+
+const PING: &str = "ping";
+
+/// The body of a ping: an event that stands nowhere in the log.
+fn ping_body(event: EventId, tenant: &str, subscription: SubscriptionId, now: Timestamp) -> String {
+    let sequence = EventPosition {
+        commit_lsn: Lsn::ZERO,
+        ordinal: 0,
+        rule_index: 0,
+    }
+    .sequence();
+    let data = json!({
+        "message": "This is a test. Receiving it shows that the endpoint works and that its signature verifies.",
+        "subscription_id": subscription.to_string(),
+    });
+    // By hand, as `json!` orders keys by their names.
+    format!(
+        r#"{{"id":"{event}","type":"{PING}","timestamp":"{}","tenant_id":{},"sequence":"{sequence}","data":{data}}}"#,
+        now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+        json!(tenant),
+    )
+}
+
+#[derive(Default)]
+struct Position {
+    commit_lsn: Lsn,
+    ordinal: i64,
+    rule_index: i16,
+}
+
+/// Rows to insert, as the columns that `unnest` takes.
+#[derive(Default)]
+struct NewDeliveries {
+    ids: Vec<Uuid>,
+    events: Vec<Uuid>,
+    types: Vec<String>,
+    commit_lsns: Vec<Lsn>,
+    ordinals: Vec<i64>,
+    rule_indexes: Vec<i16>,
+    row_keys: Vec<String>,
+}
+
+impl NewDeliveries {
+    fn push(
+        &mut self,
+        subscription: SubscriptionId,
+        replay: ReplayId,
+        event: EventId,
+        event_type: &str,
+        position: &Position,
+        row_key: &str,
+    ) {
+        self.ids
+            .push(DeliveryId::derive(event, subscription.0, replay).0);
+        self.events.push(event.0);
+        self.types.push(event_type.to_owned());
+        self.commit_lsns.push(position.commit_lsn);
+        self.ordinals.push(position.ordinal);
+        self.rule_indexes.push(position.rule_index);
+        self.row_keys.push(row_key.to_owned());
+    }
+
+    /// Inserts the deliveries and schedules them, due now.
+    async fn insert(
+        &self,
+        transaction: &Transaction<'_>,
+        tenant: &str,
+        subscription: &StoredSubscription,
+        replay: Option<ReplayId>,
+    ) -> Result<(), Error> {
+        transaction
+            .execute(
+                include_str!("../../sql/queries/insert_replayed_deliveries.sql"),
+                &[
+                    &self.ids,
+                    &self.events,
+                    &self.types,
+                    &self.commit_lsns,
+                    &self.ordinals,
+                    &self.rule_indexes,
+                    &self.row_keys,
+                    &subscription.id.0,
+                    &tenant,
+                    &subscription.format,
+                    &replay,
+                ],
+            )
+            .await?;
+        transaction
+            .execute(
+                include_str!("../../sql/queries/schedule_replayed_deliveries.sql"),
+                &[&self.ids, &self.types, &subscription.id.0, &tenant],
+            )
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Compiles one rule, collecting all that is wrong with it.
+
+use std::sync::Arc;
+
+use crate::mapping::expression::{Names, Node, Row, Usage, Vocabulary, parse};
+use crate::mapping::file::{
+    DataConfig, DataMember, DefaultsConfig, RuleConfig, RuleError, TenantConfig, suggestion,
+};
+use crate::mapping::table_name::TableName;
+use crate::pgoutput::value::write_string;
+
+use super::{Member, Operations, Rule, Source, Tenant};
+
+pub(super) struct Compiler {
+    index: usize,
+    name: String,
+    names: Names,
+    pub(super) errors: Vec<RuleError>,
+}
+
+impl Compiler {
+    pub(super) fn new(index: usize, config: &RuleConfig) -> Self {
+        let default_name = || match TableName::parse(&config.table) {
+            Some(table) => format!("{}@{table}", config.event_type),
+            None => format!("{}@{}", config.event_type, config.table),
+        };
+        Compiler {
+            index,
+            name: config.name.clone().unwrap_or_else(default_name),
+            names: Names::default(),
+            errors: Vec::new(),
+        }
+    }
+
+    pub(super) fn error(&mut self, key: &str, message: impl Into<String>) {
+        self.errors.push(RuleError {
+            rule: self.name.clone(),
+            index: self.index,
+            key: key.to_owned(),
+            message: message.into(),
+            other: None,
+        });
+    }
+
+    pub(super) fn rule(&mut self, config: &RuleConfig, defaults: &DefaultsConfig) -> Option<Rule> {
+        if self.name.trim().is_empty() || self.name.contains(char::is_control) {
+            self.error("name", "expected a name of visible characters");
+        }
+        if !is_event_type(&config.event_type) {
+            self.error(
+                "type",
+                format!(
+                    "`{}` is not an event type: expected lower-case words of letters, digits and `_` with dots between, as in `payment.received`",
+                    config.event_type
+                ),
+            );
+        }
+        let table = TableName::parse(&config.table);
+        if table.is_none() {
+            self.error(
+                "table",
+                format!(
+                    "`{}` is not a table's name: expected `schema.table`, as in `public.payments`",
+                    config.table
+                ),
+            );
+        }
+        let on = self.operations(&config.on);
+        match config.old_values.as_str() {
+            "auto" | "full" => {}
+            "shadow" => self.error(
+                "old_values",
+                "a shadow is not available yet: expected `auto` or `full`",
+            ),
+            other => self.error(
+                "old_values",
+                format!(
+                    "`{other}` is unknown: expected `auto` or `full`{}",
+                    suggestion(other, ["auto", "full"])
+                ),
+            ),
+        }
+        let tenant = match config.tenant.as_ref().unwrap_or(&defaults.tenant) {
+            TenantConfig::Value(tenant) if tenant.value.is_empty() => {
+                self.error("tenant", "the tenant's value is empty");
+                Tenant::Value(Arc::from(""))
+            }
+            TenantConfig::Value(tenant) => Tenant::Value(Arc::from(tenant.value.as_str())),
+            TenantConfig::Column(column) => {
+                Tenant::Column(self.names.intern(column, Usage::Current, "tenant"))
+            }
+        };
+        let key = config
+            .key
+            .iter()
+            .map(|column| self.names.intern(column, Usage::Current, "key"))
+            .collect();
+        let when = config
+            .when
+            .as_deref()
+            .and_then(|source| self.expression(source, "when"));
+        let data = config.data.as_ref().map(|data| match data {
+            DataConfig::Columns(columns) => columns
+                .iter()
+                .map(|column| Member {
+                    label: label(column),
+                    source: Source::Column(
+                        Row::Current,
+                        self.names.intern(column, Usage::Current, "data"),
+                    ),
+                })
+                .collect(),
+            DataConfig::Members(members) => self.members(members, "data"),
+        });
+        Some(Rule {
+            index: self.index,
+            name: Arc::from(self.name.as_str()),
+            event_type: Arc::from(config.event_type.as_str()),
+            table: table?,
+            on,
+            names: std::mem::take(&mut self.names),
+            key,
+            when,
+            tenant,
+            data,
+        })
+    }
+
+    fn operations(&mut self, on: &[String]) -> Operations {
+        let mut operations = Operations::default();
+        for operation in on {
+            match operation.as_str() {
+                "insert" => operations.insert = true,
+                "update" => operations.update = true,
+                "delete" => operations.delete = true,
+                other => self.error(
+                    "on",
+                    format!(
+                        "`{other}` is unknown: expected `insert`, `update` or `delete`{}",
+                        suggestion(other, ["insert", "update", "delete"])
+                    ),
+                ),
+            }
+        }
+        if on.is_empty() {
+            self.error(
+                "on",
+                "is empty, so that the rule never matches: expected `insert`, `update` or `delete`",
+            );
+        }
+        operations
+    }
+
+    fn expression(&mut self, source: &str, key: &str) -> Option<Node> {
+        match parse(source, Vocabulary::Row, &mut self.names, key) {
+            Ok(node) => Some(node),
+            Err(message) => {
+                self.error(key, message);
+                None
+            }
+        }
+    }
+
+    fn members(&mut self, members: &[(String, DataMember)], path: &str) -> Vec<Member> {
+        let mut compiled = Vec::with_capacity(members.len());
+        for (name, member) in members {
+            let path = format!("{path}.{name}");
+            let source = match member {
+                DataMember::Object(inner) => Some(Source::Object(self.members(inner, &path))),
+                DataMember::Expression(source) => {
+                    self.expression(source, &path).map(|node| match node {
+                        Node::Column(row, column) => Source::Column(row, column),
+                        node => Source::Expression(node),
+                    })
+                }
+            };
+            compiled.extend(source.map(|source| Member {
+                label: label(name),
+                source,
+            }));
+        }
+        compiled
+    }
+}
+
+/// A member's name as JSON with its colon.
+pub(in crate::mapping) fn label(name: &str) -> Vec<u8> {
+    let mut label = Vec::with_capacity(name.len() + 3);
+    write_string(&mut label, name);
+    label.push(b':');
+    label
+}
+
+fn is_event_type(text: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    text.split('.').all(word)
+}

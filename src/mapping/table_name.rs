@@ -1,0 +1,186 @@
+//! Tables' names, as rules write them and as SQL needs them.
+
+use std::fmt;
+
+/// A table's schema and name, unquoted. Displayed as `schema.table`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    pub schema: String,
+    pub name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+impl TableName {
+    /// Reads `schema.table`, or `table` in schema `public`; either part may stand in
+    /// double quotes. Unquoted names are taken as written, not folded to lower case.
+    pub fn parse(text: &str) -> Option<TableName> {
+        fn part(text: &str) -> Option<(String, &str)> {
+            match text.strip_prefix('"') {
+                Some(quoted) => {
+                    let end = quoted.find('"')?;
+                    Some((quoted[..end].to_owned(), &quoted[end + 1..]))
+                }
+                None => {
+                    let end = text.find('.').unwrap_or(text.len());
+                    Some((text[..end].to_owned(), &text[end..]))
+                }
+            }
+        }
+        let (first, rest) = part(text)?;
+        let (schema, name, rest) = match rest.strip_prefix('.') {
+            Some(rest) => {
+                let (name, rest) = part(rest)?;
+                (first, name, rest)
+            }
+            None => ("public".to_owned(), first, rest),
+        };
+        let plain = |part: &str| !part.is_empty() && !part.contains('"') && part.trim() == part;
+        (rest.is_empty() && plain(&schema) && plain(&name)).then_some(TableName { schema, name })
+    }
+
+    /// As SQL needs it, each part quoted where it must be.
+    pub fn to_sql(&self) -> String {
+        let quoted = |part: &str| {
+            let plain = part.bytes().enumerate().all(|(at, byte)| {
+                byte.is_ascii_lowercase() || byte == b'_' || (at > 0 && byte.is_ascii_digit())
+            });
+            match plain && !RESERVED.contains(&part) {
+                true => part.to_owned(),
+                false => format!("\"{}\"", part.replace('"', "\"\"")),
+            }
+        };
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}
+
+/// What PostgreSQL reserves (`pg_get_keywords()` of catcode R or T): an application
+/// may well have a table `order` or `user`.
+const RESERVED: &[&str] = &[
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "binary",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "not",
+    "notnull",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "overlaps",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "right",
+    "select",
+    "session_user",
+    "similar",
+    "some",
+    "symmetric",
+    "system_user",
+    "table",
+    "tablesample",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_and_writes_them_for_sql() {
+        for (text, sql) in [
+            ("payments", "public.payments"),
+            ("app.order", "app.\"order\""),
+            ("\"My Schema\".\"a.b\"", "\"My Schema\".\"a.b\""),
+            ("app.Mixed", "app.\"Mixed\""),
+        ] {
+            let name = TableName::parse(text).unwrap();
+            assert_eq!(name.to_sql(), sql);
+        }
+        for text in ["", ".", "a.", ".b", "a.b.c", "\"a", "\"a\"b", "a b\"", " a"] {
+            assert_eq!(TableName::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Deliveries and events: lists, one alone, retries.
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use super::fixtures::{Api, all_pages, id};
+
+#[tokio::test]
+async fn deliveries_are_listed_by_every_filter() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let (one, two) = (api.subscribe(&token).await, api.subscribe(&token).await);
+    let now = Timestamp::now();
+    let hours = |hours: i64| now - hours.hours();
+    let mut ids = Vec::new();
+    for (subscription, event_type, status, at) in [
+        (&one, "payment.received", "delivered", hours(30)),
+        (&one, "payment.received", "failed", hours(4)),
+        (&one, "payment.failed", "pending", hours(3)),
+        (&two, "payment.received", "delivered", hours(2)),
+        (&two, "payment.received", "failed", hours(1)),
+    ] {
+        let event = api.event("acme", event_type, at).await;
+        ids.push(
+            api.delivery("acme", event, id(subscription), status)
+                .await
+                .to_string(),
+        );
+    }
+    for (query, expected) in [
+        (String::new(), vec![4, 3, 2, 1, 0]),
+        ("&status=failed".into(), vec![4, 1]),
+        ("&status=pending".into(), vec![2]),
+        ("&status=delivered".into(), vec![3, 0]),
+        ("&status=in_flight".into(), vec![]),
+        ("&status=cancelled".into(), vec![]),
+        ("&event=payment.failed".into(), vec![2]),
+        ("&event=payment.failed&status=failed".into(), vec![]),
+        (format!("&subscription_id={}", id(&one)), vec![2, 1, 0]),
+        (
+            format!("&subscription_id={}&status=failed", id(&one)),
+            vec![1],
+        ),
+        (format!("&since={}", hours(3)), vec![4, 3, 2]),
+        (
+            format!("&since={}&until={}", hours(4), hours(2)),
+            vec![2, 1],
+        ),
+        (format!("&until={}&status=failed", hours(2)), vec![1]),
+    ] {
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|at: usize| ids[at].clone())
+            .collect();
+        let pages = all_pages(&api, &format!("/deliveries?limit=2{query}"), &token).await;
+        assert_eq!(pages.concat(), expected, "{query}");
+        assert!(
+            pages.iter().rev().skip(1).all(|page| page.len() == 2),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_an_instance_holds_is_in_flight_and_cannot_be_retried() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let event = api
+            .event("acme", "payment.received", Timestamp::now())
+            .await;
+        ids.push(
+            api.delivery("acme", event, id(&subscription), "pending")
+                .await,
+        );
+    }
+    // One in an instance's memory, one leased, one whose lease has ended.
+    api.execute(&format!(
+        "insert into instances (id, hostname, version, roles, low_water)
+         values ('00000000-0000-0000-0000-000000000001', 'h', '1', '{{deliver}}', '{0}');
+         update webhook_deliveries set owner = '00000000-0000-0000-0000-000000000001' where id = '{0}';
+         delete from delivery_schedule where delivery_id = '{0}';
+         update delivery_schedule set lease_owner = gen_random_uuid(), due_at = now() + interval '1 minute'
+         where delivery_id = '{1}';
+         update delivery_schedule set lease_owner = gen_random_uuid(), due_at = now() - interval '1 minute'
+         where delivery_id = '{2}'",
+        ids[0].0, ids[1].0, ids[2].0
+    ))
+    .await;
+    let text = |at: usize| ids[at].to_string();
+    let listed = all_pages(&api, "/deliveries?status=in_flight&limit=1", &token)
+        .await
+        .concat();
+    let mut expected = vec![text(0), text(1)];
+    expected.sort_by(|a, b| b.cmp(a));
+    assert_eq!(listed, expected);
+    let pending = all_pages(&api, "/deliveries?status=pending&limit=1", &token)
+        .await
+        .concat();
+    assert_eq!(pending, [text(2)]);
+    for at in [0, 1] {
+        let retry = api
+            .post(&format!("/deliveries/{}/retry", ids[at]), &token, json!({}))
+            .await;
+        retry.refused(409, "in_flight");
+        assert_eq!(
+            api.get(&format!("/deliveries/{}", ids[at]), &token)
+                .await
+                .json["status"],
+            "in_flight"
+        );
+    }
+    let bulk = api
+        .post("/deliveries/retry", &token, json!({"status": "pending"}))
+        .await
+        .expect(202);
+    assert_eq!(bulk["retried"], 1);
+}
+
+#[tokio::test]
+async fn one_delivery_shows_its_attempts_and_its_body() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let event = api
+        .event("acme", "payment.received", Timestamp::now())
+        .await;
+    let delivery = api
+        .delivery("acme", event, id(&subscription), "failed")
+        .await;
+    api.execute(&format!(
+        "insert into webhook_attempts values
+             ('{0}', 2, 'acme', now(), 7, null, 'timeout', 'no answer', null),
+             ('{0}', 1, 'acme', now(), 5, 500, 'http_status', 'answered 500', 'oops');
+         update webhook_deliveries set attempts = 2, last_error = 'no answer', last_http_status = 500",
+        delivery.0
+    ))
+    .await;
+    let read = api
+        .get(&format!("/deliveries/{delivery}"), &token)
+        .await
+        .expect(200);
+    assert_eq!(read["id"], delivery.to_string());
+    assert_eq!(read["event_id"], event.to_string());
+    assert_eq!(read["event"], "payment.received");
+    assert_eq!(read["subscription_id"], subscription["id"]);
+    assert_eq!(
+        (&read["attempts"], &read["last_http_status"]),
+        (&json!(2), &json!(500))
+    );
+    let log: Vec<&Value> = read["attempt_log"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (
+            log.len(),
+            &log[0]["response_excerpt"],
+            &log[1]["error_class"]
+        ),
+        (2, &json!("oops"), &json!("timeout"))
+    );
+    let body = format!(r#"{{"id":"{event}","type":"payment.received"}}"#);
+    assert_eq!(read["body"], body);
+
+    let read = api
+        .get(&format!("/events/{event}"), &token)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&read["body"], &read["type"]),
+        (&json!(body), &json!("payment.received"))
+    );
+    assert_eq!(read["sequence"], "0000000000000010-0000000003");
+    assert_eq!(read["deliveries"][0]["id"], delivery.to_string());
+    assert_eq!(read["deliveries"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_due_now_whatever_became_of_the_delivery() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    for status in ["failed", "delivered", "pending"] {
+        let event = api
+            .event("acme", "payment.received", Timestamp::now())
+            .await;
+        let delivery = api.delivery("acme", event, id(&subscription), status).await;
+        let retried = api
+            .post(&format!("/deliveries/{delivery}/retry"), &token, json!({}))
+            .await
+            .expect(202);
+        assert_eq!(retried["status"], "pending", "{status}");
+        assert!(retried["next_attempt_at"].is_string(), "{status}");
+        assert_eq!(retried["attempts"], 1, "{status}");
+        // The permit says that the claimer was woken.
+        api.schedule_changed.notified().await;
+        let due = format!(
+            "select count(*) from delivery_schedule where delivery_id = '{}' and status = 'pending' and due_at <= now()",
+            delivery.0
+        );
+        assert_eq!(api.count(&due).await, 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_bulk_retry_takes_what_matches_and_wakes_every_node() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let (one, two) = (api.subscribe(&token).await, api.subscribe(&token).await);
+    let now = Timestamp::now();
+    for (subscription, event_type, hours) in [
+        (&one, "payment.received", 5),
+        (&one, "payment.failed", 4),
+        (&two, "payment.received", 3),
+        (&two, "payment.received", 2),
+    ] {
+        let event = api
+            .event("acme", event_type, now - i64::from(hours).hours())
+            .await;
+        api.delivery("acme", event, id(subscription), "failed")
+            .await;
+    }
+    for (body, expected) in [
+        (json!({"event": "payment.failed"}), 1),
+        (json!({"event": "payment.failed"}), 0),
+        (json!({"subscription_id": one["id"]}), 1),
+        (json!({"since": (now - 150.minutes()).to_string()}), 1),
+        (json!({"status": "pending"}), 3),
+    ] {
+        let retried = api
+            .post("/deliveries/retry", &token, body.clone())
+            .await
+            .expect(202);
+        assert_eq!(retried["retried"], expected, "{body}");
+    }
+    api.patch(
+        &format!("/subscriptions/{}", id(&two)),
+        &token,
+        json!({"active": false}),
+    )
+    .await
+    .expect(200);
+    let retried = api
+        .post("/deliveries/retry", &token, json!({}))
+        .await
+        .expect(202);
+    assert_eq!(
+        retried["retried"], 0,
+        "a disabled subscription's are left aside"
+    );
+    let delivered = api
+        .post("/deliveries/retry", &token, json!({"status": "delivered"}))
+        .await;
+    delivered.refused(400, "invalid_status");
+}
+
+#[tokio::test]
+async fn a_bulk_retry_goes_on_past_one_batch() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let event = api
+        .event("acme", "payment.received", Timestamp::now())
+        .await;
+    let first = api
+        .delivery("acme", event, id(&subscription), "failed")
+        .await;
+    // 2,500 more of the same millisecond, told apart by their last bits.
+    api.execute(&format!(
+        "create temporary table more as
+             select (substr('{0}', 1, 24) || lpad(to_hex(n), 12, '0'))::uuid as id from generate_series(1, 2500) n;
+         insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type, format,
+             status, commit_lsn, ordinal, rule_index, row_key)
+         select m.id, event_id, subscription_id, tenant_id, event_type, format, status, commit_lsn, ordinal,
+             rule_index, row_key from webhook_deliveries d, more m where d.id = '{0}';
+         insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+         select m.id, subscription_id, tenant_id, event_type, status, due_at
+         from delivery_schedule s, more m where s.delivery_id = '{0}';
+         drop table more",
+        first.0
+    ))
+    .await;
+    let retried = api
+        .post("/deliveries/retry", &token, json!({}))
+        .await
+        .expect(202);
+    assert_eq!(retried["retried"], 2501);
+    let due = api
+        .count(
+            "select count(*) from delivery_schedule where status = 'pending' and due_at <= now()",
+        )
+        .await;
+    assert_eq!(due, 2501);
+    let pages = all_pages(&api, "/deliveries?status=pending&limit=200", &token).await;
+    assert_eq!(pages.concat().len(), 2501);
+}
+
+#[tokio::test]
+async fn events_are_listed_with_or_without_subscribers() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let now = Timestamp::now();
+    let mut ids = Vec::new();
+    for (event_type, hours) in [
+        ("payment.received", 3),
+        ("customer.created", 2),
+        ("payment.received", 1),
+    ] {
+        ids.push(
+            api.event("acme", event_type, now - i64::from(hours).hours())
+                .await
+                .to_string(),
+        );
+    }
+    let listed = all_pages(&api, "/events?limit=2", &token).await;
+    assert_eq!(
+        listed,
+        [vec![ids[2].clone(), ids[1].clone()], vec![ids[0].clone()]]
+    );
+    let payments = all_pages(&api, "/events?limit=1&type=payment.received", &token)
+        .await
+        .concat();
+    assert_eq!(payments, [ids[2].clone(), ids[0].clone()]);
+    let types = api.get("/event-types", &token).await.expect(200);
+    assert_eq!(
+        types["data"],
+        json!(["customer.created", "payment.failed", "payment.received"])
+    );
+}

@@ -1,0 +1,143 @@
+//! Health and metrics.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use walhook::api::{CaptureState, Health};
+
+use super::fixtures::{Api, id, send, with_json};
+
+#[tokio::test]
+async fn ready_is_what_the_tasks_say() {
+    let api = Api::start_with(|state| state.health = std::sync::Arc::new(Health::new(false))).await;
+    assert_eq!(api.root("/healthz").await.expect(200)["status"], "ok");
+    let ready = api.root("/readyz").await.expect(200);
+    assert_eq!(
+        (&ready["slot"], &ready["store"]),
+        (&"not run here".into(), &"ok".into())
+    );
+
+    let api = Api::start().await;
+    let health = &api.health;
+    for (capture, rules, ready) in [
+        (CaptureState::Starting, true, false),
+        (CaptureState::Leading, false, false),
+        (CaptureState::Leading, true, true),
+        (CaptureState::Standby, false, true),
+        (
+            CaptureState::Failing("the slot `walhook` is lost".into()),
+            true,
+            false,
+        ),
+    ] {
+        health.set_capture(capture.clone());
+        health.set_rules_active(rules);
+        let answer = api.root("/readyz").await;
+        match ready {
+            true => assert_eq!(answer.status, 200, "{capture:?}"),
+            false => answer.refused(503, "not_ready"),
+        }
+        if let CaptureState::Failing(reason) = capture {
+            assert!(answer.text.contains(&reason));
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_show_the_queue_of_the_store() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    for status in ["failed", "failed", "pending"] {
+        let event = api
+            .event("acme", "payment.received", jiff::Timestamp::now())
+            .await;
+        api.delivery("acme", event, id(&subscription), status).await;
+    }
+    api.execute("update delivery_schedule set due_at = now() - interval '90 seconds' where status = 'pending'")
+        .await;
+    let metrics = api.root("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(
+        metrics.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
+    for line in [
+        "walhook_queue_depth{state=\"failed\"} ",
+        "walhook_queue_depth{state=\"retrying\"} ",
+        "walhook_oldest_due_seconds ",
+    ] {
+        assert!(metrics.text.contains(line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer_and_says_nothing_of_its_cause() {
+    let api = Api::start_with(|state| state.check_filter = |_| panic!("the cause")).await;
+    let token = api.token("acme").await;
+    let body = json!({"url": "https://example.com/hook", "event": "*", "filter": "x"});
+    for key in ["", "k"] {
+        let mut request = api.request(Method::POST, "/subscriptions", &token);
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = send(with_json(request, &body)).await;
+        answer.refused(500, "internal");
+        assert!(!answer.text.contains("the cause"));
+    }
+    api.get("/subscriptions", &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_is_answered() {
+    let api = Api::start_with(|state| state.request_timeout = Duration::ZERO).await;
+    let token = api.token("acme").await;
+    api.get("/events", &token).await.refused(503, "timeout");
+}
+
+#[tokio::test]
+async fn without_the_store_calls_and_readiness_say_so() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    api.get("/events", &token).await.expect(200);
+    // Nobody may connect any more, and who is connected is not for long.
+    let admin = crate::harness::connect(&crate::harness::server().url("postgres")).await;
+    let name = &api.database.name;
+    admin
+        .batch_execute(&format!("alter database {name} allow_connections false"))
+        .await
+        .unwrap();
+    admin
+        .batch_execute(&format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        ))
+        .await
+        .unwrap();
+    let answer = api.get("/events", &token).await;
+    answer.refused(503, "store_unavailable");
+    assert_eq!(answer.headers["retry-after"], "5");
+    api.root("/readyz").await.refused(503, "not_ready");
+    api.root("/healthz").await.expect(200);
+    let metrics = api.root("/metrics").await;
+    assert!(metrics.status == 200 && metrics.text.contains("process_cpu_seconds_total"));
+    admin
+        .batch_execute(&format!("alter database {name} allow_connections true"))
+        .await
+        .unwrap();
+    api.get("/events", &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn told_to_stop_it_closes_what_is_idle_and_ends() {
+    let api = Api::start().await;
+    api.root("/healthz").await.expect(200);
+    let address = api.base.trim_start_matches("http://").to_owned();
+    let served = api.stop().await;
+    served.unwrap().unwrap();
+    assert!(TcpStream::connect(&address).await.is_err());
+    assert!(TcpListener::bind(&address).await.is_ok());
+}

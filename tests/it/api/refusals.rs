@@ -1,0 +1,195 @@
+//! Bad input: each refusal is a problem that says what was wrong.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::fixtures::{Api, id, send, with_json};
+
+#[tokio::test]
+async fn fields_that_cannot_be_are_refused_with_their_reason() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let path = format!("/subscriptions/{}", id(&subscription));
+    for (field, value, status, code) in [
+        ("url", json!("http://example.com"), 400, "invalid_url"),
+        ("url", json!("https://127.0.0.1/"), 400, "invalid_url"),
+        ("url", json!("https://0x7f.1/"), 400, "invalid_url"),
+        ("url", json!("ftp://example.com"), 400, "invalid_url"),
+        ("url", json!("no url"), 400, "invalid_url"),
+        ("event", json!("payment.recieved"), 400, "invalid_events"),
+        ("event", json!("pay*"), 400, "invalid_events"),
+        ("events", json!([]), 400, "invalid_events"),
+        ("filter", json!("a !!"), 400, "invalid_filter"),
+        ("filter", json!("1+".repeat(600)), 400, "invalid_filter"),
+        ("filter", json!("a\u{0}b"), 400, "invalid_text"),
+        (
+            "headers",
+            json!({"Webhook-Id": "x"}),
+            400,
+            "invalid_headers",
+        ),
+        ("headers", json!({"a": "b\r\nc: d"}), 400, "invalid_headers"),
+        ("headers", json!({"a": 1}), 422, "invalid_body"),
+        (
+            "description",
+            json!("x".repeat(1025)),
+            400,
+            "invalid_description",
+        ),
+        ("description", json!("a\u{0}b"), 400, "invalid_text"),
+        ("format", json!("xml"), 400, "invalid_format"),
+        ("ordering", json!("row"), 400, "not_available_yet"),
+        ("ordering", json!("any"), 400, "invalid_ordering"),
+        ("batch", json!({"size": 10}), 400, "not_available_yet"),
+        ("rate_limit", json!(10), 400, "not_available_yet"),
+        ("colour", json!("red"), 422, "invalid_body"),
+    ] {
+        let mut body = json!({"url": "https://example.com/hook"});
+        if !field.starts_with("event") {
+            body["event"] = json!("*");
+        }
+        body[field] = value.clone();
+        let created = api.post("/subscriptions", &token, body).await;
+        created.refused(status, code);
+        if status == 422 {
+            let detail = created.json["detail"].as_str().unwrap();
+            assert!(detail.contains("line 1 column"), "{detail}");
+            assert!(field != "colour" || detail.contains("`colour`"), "{detail}");
+        }
+        api.patch(&path, &token, json!({field: value}))
+            .await
+            .refused(status, code);
+    }
+    for (secret, code) in [
+        ("short", "invalid_secret"),
+        ("whsec_AAAA", "invalid_secret"),
+    ] {
+        let body = json!({"url": "https://example.com/hook", "event": "*", "secret": secret});
+        api.post("/subscriptions", &token, body)
+            .await
+            .refused(400, code);
+        let rotate = api
+            .post(
+                &format!("{path}/rotate-secret"),
+                &token,
+                json!({"secret": secret}),
+            )
+            .await;
+        rotate.refused(400, code);
+    }
+    let both = json!({"url": "https://example.com/", "event": "*", "events": ["*"]});
+    api.post("/subscriptions", &token, both)
+        .await
+        .refused(400, "invalid_events");
+    api.post(
+        "/subscriptions",
+        &token,
+        json!({"url": "https://example.com/"}),
+    )
+    .await
+    .refused(400, "invalid_events");
+    api.patch(&path, &token, json!({"secret": "sixteen letters…"}))
+        .await
+        .refused(422, "invalid_body");
+    assert_eq!(api.get(&path, &token).await.json["events"], json!(["*"]));
+    assert_eq!(
+        api.count("select count(*) from webhook_subscriptions")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_json_says_line_and_column() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let post = |body: &'static str, kind: &'static str| {
+        send(
+            api.request(Method::POST, "/subscriptions", &token)
+                .header("content-type", kind)
+                .body(body),
+        )
+    };
+    let broken = post("{\n  \"url\": x\n}", "application/json").await;
+    broken.refused(400, "malformed_json");
+    assert!(
+        broken.json["detail"]
+            .as_str()
+            .unwrap()
+            .contains("line 2 column 10"),
+        "{}",
+        broken.text
+    );
+    post("", "application/json; charset=utf-8")
+        .await
+        .refused(400, "malformed_json");
+    post("{}", "text/plain").await.refused(415, "not_json");
+    post("[]", "application/json")
+        .await
+        .refused(422, "invalid_body");
+    let large = json!({"url": "x".repeat(70_000), "event": "*"});
+    let large = send(with_json(
+        api.request(Method::POST, "/subscriptions", &token),
+        &large,
+    ))
+    .await;
+    large.refused(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    api.root("/nowhere").await.refused(404, "no_such_call");
+    api.get("/nowhere", &token)
+        .await
+        .refused(404, "no_such_call");
+    let answer = send(api.request(Method::PUT, "/subscriptions", &token)).await;
+    answer.refused(405, "method_not_allowed");
+    let allowed = answer.headers["allow"].to_str().unwrap();
+    assert!(
+        allowed.contains("GET") && allowed.contains("POST"),
+        "{allowed}"
+    );
+    for name in [
+        "x-content-type-options",
+        "content-security-policy",
+        "cache-control",
+        "x-frame-options",
+    ] {
+        assert!(answer.headers.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn queries_are_checked() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    for list in ["/subscriptions", "/deliveries", "/events"] {
+        for (query, code) in [
+            ("cursor=x", "invalid_cursor"),
+            ("cursor=", "invalid_cursor"),
+            ("cursor=%27%3B+drop", "invalid_cursor"),
+            ("limit=0", "invalid_limit"),
+            ("limit=201", "invalid_limit"),
+            ("limit=x", "invalid_query"),
+            ("limit=-1", "invalid_query"),
+            ("colour=red", "invalid_query"),
+        ] {
+            api.get(&format!("{list}?{query}"), &token)
+                .await
+                .refused(400, code);
+        }
+    }
+    for (query, code) in [
+        ("status=lost", "invalid_status"),
+        ("subscription_id=evt_1", "invalid_id"),
+        ("since=yesterday", "invalid_query"),
+        ("event=%00", "invalid_text"),
+    ] {
+        api.get(&format!("/deliveries?{query}"), &token)
+            .await
+            .refused(400, code);
+    }
+}

@@ -1,0 +1,219 @@
+//! `walhook check` on good and on bad databases.
+
+use serde_json::Value;
+
+use crate::harness::TestDatabase;
+use crate::harness::command::Project;
+
+use super::{PAYMENT_RULE, PAYMENTS};
+
+/// The findings of a level, each as `what: why`.
+fn of_level(answer: &Value, level: &str) -> Vec<String> {
+    let findings = answer["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["level"] == level)
+        .map(|finding| {
+            let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+            format!("{}: {}", text("what"), text("why"))
+        })
+        .collect()
+}
+
+/// The statements that mend the failures.
+fn mending(answer: &Value) -> Vec<String> {
+    let findings = answer["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["level"] == "failure")
+        .flat_map(|finding| finding["mend"].as_array().cloned().unwrap_or_default())
+        .map(|statement| statement.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_good_database_passes_before_and_after_setup() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let before = project.walhook(&["check"]).await.exits(0);
+    before.says("walhook setup").says("no failures");
+    project.walhook(&["check", "--strict"]).await.exits(1);
+    // It is read-only: still nothing is there.
+    let made = "select (select count(*) from pg_publication) + (select count(*) from pg_namespace where nspname = 'walhook')";
+    let made: i64 = database.client.query_one(made, &[]).await.unwrap().get(0);
+    assert_eq!(made, 0);
+
+    project.walhook(&["setup"]).await.exits(0);
+    let after = project.walhook(&["check", "--json"]).await.exits(0).json();
+    assert_eq!(of_level(&after, "failure"), [""; 0]);
+    assert_eq!(of_level(&after, "setup"), [""; 0]);
+    // The harness logs in as a superuser: that is said.
+    assert!(
+        of_level(&after, "warning")
+            .iter()
+            .any(|warning| warning.contains("superuser"))
+    );
+}
+
+#[tokio::test]
+async fn what_stands_against_publishing_is_found_and_its_sql_mends_it() {
+    let database = TestDatabase::create().await;
+    let tables = "
+        create table payments (id bigint not null, tenant_id text not null, status text);
+        create table ledger (id bigint not null, tenant_id text not null) partition by range (id);
+        create table ledger_1 partition of ledger for values from (0) to (10);
+        create table ledger_2 partition of ledger for values from (10) to (20);
+        alter table ledger_2 replica identity full;
+        create unlogged table visits (id bigint primary key, tenant_id text not null);
+        create table orders (id bigint primary key, tenant_id text not null);
+        alter table orders replica identity nothing;";
+    database.client.batch_execute(tables).await.unwrap();
+    let rule = |table: &str| {
+        format!(
+            "[[events]]\ntype = '{table}.made'\ntable = 'public.{table}'\non = ['insert']\nkey = ['id']\n"
+        )
+    };
+    let rules: String = ["payments", "ledger", "visits", "orders"]
+        .map(rule)
+        .concat();
+    let project = Project::of(&database, &rules);
+    let answer = project.walhook(&["check", "--json"]).await.exits(1).json();
+    let failures = of_level(&answer, "failure");
+    for table in ["payments", "ledger_1", "visits", "orders"] {
+        let named = format!("public.{table} must not be published");
+        assert!(
+            failures.iter().any(|failure| failure.contains(&named)),
+            "{table}: {failures:#?}"
+        );
+    }
+    assert_eq!(failures.len(), 4, "{failures:#?}");
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("nothing was changed")
+        .says("replica identity full");
+
+    for statement in mending(&answer) {
+        database.client.batch_execute(&statement).await.unwrap();
+    }
+    let answer = project.walhook(&["check", "--json"]).await.exits(0).json();
+    assert_eq!(of_level(&answer, "failure"), [""; 0]);
+    project.walhook(&["setup"]).await.exits(0);
+    // The promise behind it: the application's own writes go on.
+    let writes = "
+        insert into payments values (1, 'a', 'new'); update payments set status = 'paid'; delete from payments;
+        insert into ledger values (1, 'a'), (11, 'a'); update ledger set tenant_id = 'b'; delete from ledger;
+        insert into visits values (1, 'a'); update visits set tenant_id = 'b'; delete from visits;
+        insert into orders values (1, 'a'); update orders set tenant_id = 'b'; delete from orders;";
+    database.client.batch_execute(writes).await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_names_in_rules_are_found_with_the_nearest() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let rules = "
+        [[events]]
+        type = 'payment.paid'
+        table = 'public.paymnets'
+        [[events]]
+        type = 'payment.received'
+        table = 'public.payments'
+        on = ['insert']
+        when = \"statsu == 'paid'\"
+        [[events]]
+        type = 'payment.changed'
+        table = 'public.payments'
+        when = \"became('status', 'paid')\"";
+    let project = Project::of(&database, rules);
+    let answer = project.walhook(&["check", "--json"]).await.exits(1).json();
+    let failures = of_level(&answer, "failure");
+    for said in [
+        "did you mean `public.payments`",
+        "did you mean `status`",
+        "replica identity full",
+    ] {
+        assert!(
+            failures
+                .iter()
+                .any(|failure| failure.to_lowercase().contains(said)),
+            "{said}: {failures:#?}"
+        );
+    }
+    assert!(
+        failures
+            .iter()
+            .all(|failure| failure.contains("walhook.toml:")),
+        "{failures:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_publication_that_differs_is_found_and_its_sql_mends_it() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    database
+        .client
+        .batch_execute(
+            "create table log (line text);
+             create publication walhook for table payments (id, tenant_id) where (id > 10), log
+                 with (publish = 'insert')",
+        )
+        .await
+        .unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let answer = project.walhook(&["check", "--json"]).await.exits(1).json();
+    let failures = of_level(&answer, "failure").join("\n");
+    for said in [
+        "filters the rows",
+        "only some columns",
+        "insert, update, delete and truncate",
+        "harms public.log",
+    ] {
+        assert!(failures.contains(said), "{said}:\n{failures}");
+    }
+    assert!(
+        of_level(&answer, "warning")
+            .join("\n")
+            .contains("no rule watches")
+    );
+    for statement in mending(&answer) {
+        // Naming all tables already took out the one that is then dropped alone.
+        let mended = database.client.batch_execute(&statement).await;
+        assert!(
+            mended.is_ok() || statement.contains("drop table"),
+            "{statement}"
+        );
+    }
+    project
+        .walhook(&["check"])
+        .await
+        .exits(0)
+        .says("exactly the tables");
+
+    let all = "drop publication walhook; create publication walhook for all tables";
+    database.client.batch_execute(all).await.unwrap();
+    let answer = project.walhook(&["check"]).await.exits(1);
+    answer.says("FOR ALL TABLES").says("source.publication");
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("FOR ALL TABLES");
+}
+
+#[tokio::test]
+async fn a_key_that_others_can_read_is_a_failure() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project.walhook(&["setup"]).await.exits(0);
+    let key = project.directory.path().join("walhook.key");
+    assert_eq!(
+        std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    project.walhook(&["check"]).await.exits(1).says("chmod 600");
+}

@@ -1,0 +1,163 @@
+//! Everything works under exactly the roles that `setup --print-sql` prints.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::harness::command::{Project, answer};
+use crate::harness::{TestDatabase, connect};
+
+use super::{PAYMENT_RULE, PAYMENTS};
+
+/// Runs statements as a DBA does: through psql, as the superuser.
+async fn psql(database: &TestDatabase, sql: &str) {
+    let mut psql = Command::new("psql")
+        .args([
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            "--quiet",
+            "--dbname",
+            &database.url,
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = psql.stdin.take().unwrap();
+    stdin.write_all(sql.as_bytes()).await.unwrap();
+    drop(stdin);
+    answer(psql.wait_with_output().await.unwrap()).exits(0);
+}
+
+/// The database's URL under another role.
+fn url_as(database: &TestDatabase, role: &str) -> String {
+    database
+        .url
+        .replace("postgres://postgres@", &format!("postgres://{role}@"))
+}
+
+async fn works_as(capture: &str, store: &str) {
+    let database = TestDatabase::create().await;
+    // The tables belong to the application, whose role is neither superuser nor ours.
+    let application = format!("app_{}", database.name);
+    let owned = format!(
+        "create role {application} login; {PAYMENTS}; alter table payments owner to {application}"
+    );
+    database.client.batch_execute(&owned).await.unwrap();
+    let (capture, store) = (
+        format!("{capture}_{}", database.name),
+        format!("{store}_{}", database.name),
+    );
+    let config = format!(
+        "{}[store]\nurl = '{}'\n",
+        Project::config(&database, &url_as(&database, &capture), PAYMENT_RULE),
+        url_as(&database, &store)
+    );
+    let project = Project::new(&config);
+    let printed = project
+        .walhook(&["setup", "--print-sql"])
+        .await
+        .exits(0)
+        .out;
+    psql(&database, &printed).await;
+
+    let check = project.walhook(&["check", "--json"]).await.exits(0).json();
+    let warnings: Vec<_> = check["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["level"] == "warning")
+        .filter(|finding| {
+            !finding["what"]
+                .as_str()
+                .unwrap()
+                .contains("max_slot_wal_keep_size")
+        })
+        .collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
+    project.walhook(&["setup"]).await.exits(0);
+    let again = project.walhook(&["setup"]).await.exits(0);
+    assert_eq!(again.out.matches("kept   ").count(), 5, "{}", again.out);
+    project
+        .walhook(&["check"])
+        .await
+        .exits(0)
+        .says("no failures");
+    project
+        .walhook(&["token", "create", "--tenant", "acme"])
+        .await
+        .exits(0);
+    project
+        .walhook(&["status"])
+        .await
+        .exits(1)
+        .says("no instance delivers");
+
+    // The application goes on writing, and ours can neither read nor write its table.
+    let app = connect(&url_as(&database, &application)).await;
+    let writes = "insert into payments (tenant_id, status) values ('a', 'new'); update payments set status = 'x'; delete from payments";
+    app.batch_execute(writes).await.unwrap();
+    for role in [&capture, &store] {
+        let ours = connect(&url_as(&database, role)).await;
+        assert!(
+            ours.batch_execute("select from payments").await.is_err(),
+            "{role}"
+        );
+    }
+    // The publication is the DBA's, who is told what to run when rules change.
+    database
+        .client
+        .batch_execute("alter publication walhook set (publish = 'insert')")
+        .await
+        .unwrap();
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("alter publication \"walhook\"");
+    project
+        .walhook(&["teardown", "--slot", "--yes"])
+        .await
+        .exits(0);
+}
+
+#[tokio::test]
+async fn one_role_for_each_of_source_and_store() {
+    works_as("walhook_capture", "walhook_store").await;
+}
+
+#[tokio::test]
+async fn one_role_for_both() {
+    works_as("walhook_both", "walhook_both").await;
+}
+
+#[tokio::test]
+async fn roles_with_less_are_told_what_they_lack() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let role = format!("poor_{}", database.name);
+    database
+        .client
+        .batch_execute(&format!("create role {role} login"))
+        .await
+        .unwrap();
+    let project = Project::new(&Project::config(
+        &database,
+        &url_as(&database, &role),
+        PAYMENT_RULE,
+    ));
+    let answer = project.walhook(&["check"]).await.exits(1);
+    answer
+        .says(&format!("alter role \"{role}\" with replication;"))
+        .says("create publication \"walhook\"")
+        .says(&format!(
+            "create schema \"walhook\" authorization \"{role}\";"
+        ));
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("nothing was changed");
+}

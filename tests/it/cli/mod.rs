@@ -1,0 +1,29 @@
+//! The commands, through the real binary.
+
+mod check;
+mod least_privilege;
+mod setup;
+mod status;
+mod teardown;
+mod usage;
+
+/// A table that anybody can watch, and a rule on it.
+const PAYMENTS: &str = "create table payments (id bigint generated always as identity primary key, \
+     tenant_id text not null, status text not null)";
+
+const PAYMENT_RULE: &str = "
+[[events]]
+type = 'payment.received'
+table = 'public.payments'
+on = ['insert']
+";
+
+/// A second table and its rule.
+const LEADS: &str = "create table leads (id bigint generated always as identity primary key, tenant_id text not null)";
+
+const LEAD_RULE: &str = "
+[[events]]
+type = 'customer.created'
+table = 'public.leads'
+on = ['insert']
+";

@@ -1,0 +1,245 @@
+//! `walhook setup`: what it makes, keeps, changes and refuses.
+
+use secrecy::SecretString;
+use walhook::conninfo::ConnInfo;
+use walhook::pgoutput::StreamEvent;
+use walhook::replication::{self, SourceConfig};
+
+use crate::harness::TestDatabase;
+use crate::harness::command::Project;
+
+use super::{LEAD_RULE, LEADS, PAYMENT_RULE, PAYMENTS};
+
+async fn published(database: &TestDatabase) -> Vec<String> {
+    let query =
+        "select tablename::text from pg_publication_tables where pubname = 'walhook' order by 1";
+    let rows = database.client.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// The relations of the changes that the slot serves, until `count` have come.
+async fn stream(database: &TestDatabase, count: usize) -> Vec<String> {
+    let source = SourceConfig {
+        url: SecretString::from(database.url.as_str()),
+        slot: database.slot(),
+        ..SourceConfig::default()
+    };
+    let conninfo = ConnInfo::parse(&database.url).unwrap();
+    let mut stream = replication::start(&conninfo, &source).await.unwrap();
+    let mut relations = Vec::new();
+    while relations.len() < count {
+        for event in stream.next_batch().await.unwrap() {
+            if let StreamEvent::Change(change) = event {
+                relations.push(change.relation.name.clone());
+            }
+        }
+    }
+    stream.shutdown().await;
+    relations
+}
+
+#[tokio::test]
+async fn setup_makes_everything_once() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let first = project.walhook(&["setup"]).await.exits(0);
+    assert_eq!(first.out.matches("made   ").count(), 5, "{}", first.out);
+    let key = std::fs::read(project.directory.path().join("walhook.key")).unwrap();
+    let second = project.walhook(&["setup"]).await.exits(0);
+    assert_eq!(second.out.matches("kept   ").count(), 5, "{}", second.out);
+    assert_eq!(
+        std::fs::read(project.directory.path().join("walhook.key")).unwrap(),
+        key
+    );
+
+    // The slot was made after the publication, and progress stands where it begins.
+    let sound = database
+        .client
+        .query_one(
+            "select slot.plugin = 'pgoutput'
+                and progress.acknowledged_lsn = slot.confirmed_flush_lsn
+                and progress.commit_lsn < progress.acknowledged_lsn
+                and progress.complete
+                and progress.system_identifier = (select system_identifier::text from pg_control_system())
+             from walhook.replication_progress as progress
+             join pg_replication_slots as slot on slot.slot_name = progress.slot",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(sound.get::<_, bool>(0));
+    database
+        .client
+        .batch_execute("insert into payments (tenant_id, status) values ('a', 'new')")
+        .await
+        .unwrap();
+    assert_eq!(stream(&database, 1).await, ["payments"]);
+}
+
+#[tokio::test]
+async fn the_publication_follows_the_rules_and_is_never_dropped() {
+    let database = TestDatabase::create().await;
+    database
+        .client
+        .batch_execute(&format!("{PAYMENTS}; {LEADS}"))
+        .await
+        .unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project.walhook(&["setup"]).await.exits(0);
+    assert_eq!(published(&database).await, ["payments"]);
+    let oid = "select oid from pg_publication where pubname = 'walhook'";
+    let before: u32 = database.client.query_one(oid, &[]).await.unwrap().get(0);
+
+    let both = format!("{PAYMENT_RULE}{LEAD_RULE}");
+    project.write(&Project::config(&database, &database.url, &both));
+    project
+        .walhook(&["check"])
+        .await
+        .exits(1)
+        .says("does not publish public.leads");
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(0)
+        .says("changed  the publication");
+    assert_eq!(published(&database).await, ["leads", "payments"]);
+
+    project.write(&Project::config(&database, &database.url, LEAD_RULE));
+    project.walhook(&["setup"]).await.exits(0);
+    assert_eq!(published(&database).await, ["leads"]);
+    let after: u32 = database.client.query_one(oid, &[]).await.unwrap().get(0);
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_slot_older_than_the_publication_does_not_jam() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let made = format!(
+        "select pg_create_logical_replication_slot('{}', 'pgoutput')",
+        database.slot()
+    );
+    database.client.batch_execute(&made).await.unwrap();
+    let insert = "insert into payments (tenant_id, status) values ('a', 'new')";
+    database.client.batch_execute(insert).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(0)
+        .says("changed  the slot");
+    database.client.batch_execute(insert).await.unwrap();
+    assert_eq!(stream(&database, 1).await, ["payments"]);
+}
+
+#[tokio::test]
+async fn a_slot_of_another_plugin_is_refused() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let slot = database.slot();
+    let made = format!("select pg_create_logical_replication_slot('{slot}', 'test_decoding')");
+    database.client.batch_execute(&made).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project
+        .walhook(&["check"])
+        .await
+        .exits(1)
+        .says("test_decoding");
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("test_decoding");
+    assert!(published(&database).await.is_empty());
+    database
+        .client
+        .execute("select pg_drop_replication_slot($1)", &[&slot])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_slot_is_named_and_made_anew_only_when_told() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project.walhook(&["setup"]).await.exits(0);
+    let epoch = "update walhook.replication_progress set epoch = 7, leader = gen_random_uuid()";
+    database.client.batch_execute(epoch).await.unwrap();
+    database
+        .client
+        .execute("select pg_drop_replication_slot($1)", &[&database.slot()])
+        .await
+        .unwrap();
+
+    for command in ["check", "setup", "status"] {
+        project
+            .walhook(&[command])
+            .await
+            .exits(1)
+            .says("does not exist")
+            .says("--recreate-slot");
+    }
+    let again = project
+        .walhook(&["setup", "--recreate-slot"])
+        .await
+        .exits(0);
+    again.says("NOT delivered");
+    project.walhook(&["check"]).await.exits(0);
+    // A leader from before can write nothing any more.
+    let row = database
+        .client
+        .query_one(
+            "select epoch, leader is null from walhook.replication_progress",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, bool>(1)), (8, true));
+
+    // The same for a publication that was dropped behind the slot.
+    database
+        .client
+        .batch_execute("drop publication walhook")
+        .await
+        .unwrap();
+    for command in ["check", "setup"] {
+        project
+            .walhook(&[command])
+            .await
+            .exits(1)
+            .says("--recreate-slot");
+    }
+    assert!(published(&database).await.is_empty());
+    project
+        .walhook(&["setup", "--recreate-slot"])
+        .await
+        .exits(0);
+    database
+        .client
+        .batch_execute("insert into payments (tenant_id, status) values ('a', 'new')")
+        .await
+        .unwrap();
+    assert_eq!(stream(&database, 1).await, ["payments"]);
+}
+
+#[tokio::test]
+async fn a_moved_slot_is_a_gap() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project.walhook(&["setup"]).await.exits(0);
+    let slot = database.slot();
+    let moved = "insert into payments (tenant_id, status) values ('a', 'new')";
+    database.client.batch_execute(moved).await.unwrap();
+    let advance = "select pg_replication_slot_advance($1, pg_current_wal_lsn())";
+    database.client.execute(advance, &[&slot]).await.unwrap();
+    for command in ["check", "setup", "status"] {
+        project
+            .walhook(&[command])
+            .await
+            .exits(1)
+            .says("moved ahead");
+    }
+}

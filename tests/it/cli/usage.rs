@@ -1,0 +1,170 @@
+//! Help, exit codes, and what bad usage and configuration get.
+
+use crate::harness::TestDatabase;
+use crate::harness::command::{Project, answer, walhook};
+
+use super::{PAYMENT_RULE, PAYMENTS};
+
+#[tokio::test]
+async fn every_command_explains_itself_with_examples() {
+    let project = Project::new("");
+    let top = project.walhook(&["--help"]).await.exits(0);
+    for command in [
+        "run", "check", "setup", "teardown", "token", "listen", "status",
+    ] {
+        assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
+        let help = project.walhook(&[command, "--help"]).await.exits(0);
+        assert!(help.out.contains("Examples:"), "{command}:\n{}", help.out);
+        assert!(help.out.contains("--config"), "{command}");
+    }
+    top.says("Exit codes").says("walhook setup");
+    project
+        .walhook(&["--version"])
+        .await
+        .exits(0)
+        .says(env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn bad_usage_exits_with_2() {
+    let project = Project::new("");
+    project.walhook(&["chek"]).await.exits(2).says("check");
+    project.walhook(&[]).await.exits(2).says("Usage:");
+    project
+        .walhook(&["run", "--roles", "delivr"])
+        .await
+        .exits(2)
+        .says("`delivr`");
+    project
+        .walhook(&["token", "create"])
+        .await
+        .exits(2)
+        .says("--tenant");
+    let expired = ["token", "create", "--tenant", "a", "--expires", "0s"];
+    project.walhook(&expired).await.exits(2);
+    let absent = ["check", "--config", "absent.toml"];
+    project.walhook(&absent).await.exits(2).says("absent.toml");
+}
+
+#[tokio::test]
+async fn a_configuration_that_says_nothing_is_told_what_to_say() {
+    let project = Project::new(PAYMENT_RULE);
+    for command in ["run", "check", "setup", "status"] {
+        let answer = project.walhook(&[command]).await.exits(2);
+        answer.says("source.url").says("WALHOOK_SOURCE__URL");
+    }
+    project.write("[source]\nurl = 'postgres://nobody@127.0.0.1:1/none'\n");
+    for command in ["run", "check", "setup"] {
+        project
+            .walhook(&[command])
+            .await
+            .exits(2)
+            .says("[[events]]");
+    }
+}
+
+#[tokio::test]
+async fn a_mistyped_key_is_named_with_its_place_and_the_nearest() {
+    let project = Project::new("[source]\nurl = 'postgres://u@127.0.0.1/d'\nslto = 'x'\n");
+    let answer = project.walhook(&["check"]).await.exits(2);
+    answer.says("walhook.toml:3").says("slto").says("`slot`");
+    // The same before and after the command, and by the environment.
+    let file = project.file();
+    let mut by_variable = walhook();
+    by_variable
+        .arg("check")
+        .env("WALHOOK_CONFIG", &file)
+        .current_dir("/");
+    answer_says_slot(by_variable).await;
+    let mut before = walhook();
+    before
+        .arg("--config")
+        .arg(&file)
+        .arg("check")
+        .current_dir("/");
+    answer_says_slot(before).await;
+}
+
+async fn answer_says_slot(mut command: tokio::process::Command) {
+    answer(command.output().await.unwrap())
+        .exits(2)
+        .says("slto");
+}
+
+#[tokio::test]
+async fn an_unreachable_source_is_named_without_its_password() {
+    let project = Project::new(&format!(
+        "[source]\nurl = 'postgres://app:topsecret@127.0.0.1:1/none?sslmode=disable'\n{PAYMENT_RULE}"
+    ));
+    for command in ["check", "setup", "status", "teardown"] {
+        let answer = project
+            .walhook(&[command])
+            .await
+            .exits(1)
+            .says("app@127.0.0.1:1/none");
+        assert!(!answer.out.contains("topsecret") && !answer.err.contains("topsecret"));
+    }
+}
+
+#[tokio::test]
+async fn errors_are_json_where_logs_are() {
+    let project = Project::new("");
+    let answer = project
+        .walhook(&["--log-format", "json", "setup"])
+        .await
+        .exits(2);
+    let line: serde_json::Value = serde_json::from_str(answer.err.trim()).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert!(
+        line["message"].as_str().unwrap().contains("[[events]]"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_and_revoked() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let create = [
+        "token",
+        "create",
+        "--tenant",
+        "acme",
+        "--name",
+        "CI",
+        "--expires",
+        "90d",
+    ];
+    project
+        .walhook(&create)
+        .await
+        .exits(1)
+        .says("walhook setup");
+    project.walhook(&["setup"]).await.exits(0);
+
+    let created = project.walhook(&create).await.exits(0);
+    let token = created.out.trim();
+    assert!(token.starts_with("whk_") && !token.contains(char::is_whitespace));
+    let listed = project
+        .walhook(&["token", "list", "--tenant", "acme"])
+        .await
+        .exits(0)
+        .says("CI");
+    assert!(!listed.out.contains(token));
+    let other = project
+        .walhook(&["token", "list", "--tenant", "globex", "--json"])
+        .await
+        .exits(0);
+    assert_eq!(other.json(), serde_json::json!([]));
+
+    let listed = project.walhook(&["token", "list", "--json"]).await.json();
+    let id = listed[0]["id"].as_str().unwrap();
+    project.walhook(&["token", "revoke", id]).await.exits(0);
+    project.walhook(&["token", "revoke", id]).await.exits(1);
+    project
+        .walhook(&["token", "list"])
+        .await
+        .exits(0)
+        .says("revoked");
+}

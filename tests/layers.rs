@@ -1,0 +1,270 @@
+//! Who may import whom (design.md §3), and the one home of each outside crate. Reads
+//! the sources as text: the compiler has no such rule.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Everyone may import these; they import nothing of ours but each other.
+const LEAVES: [&str; 6] = [
+    "lsn", "duration", "secret", "backoff", "metrics", "conninfo",
+];
+
+/// What each module may import besides itself and the leaves.
+fn allowed(module: &str) -> Option<&'static [&'static str]> {
+    Some(match module {
+        leaf if LEAVES.contains(&leaf) => &[],
+        "event" | "pgoutput" | "db" | "telemetry" => &[],
+        "replication" => &["pgoutput"],
+        "mapping" => &["pgoutput", "event"],
+        "subscription" => &["db", "event"],
+        "delivery" => &["subscription", "db", "event"],
+        "enqueuer" => &[
+            "mapping",
+            "pgoutput",
+            "subscription",
+            "delivery",
+            "db",
+            "event",
+        ],
+        "backfill" => &[
+            "replication",
+            "mapping",
+            "enqueuer",
+            "db",
+            "pgoutput",
+            "event",
+        ],
+        "api" | "console" => &["subscription", "delivery", "db", "event"],
+        // Puts together the sections that the modules own, and checks the rules.
+        "config" => &["replication", "db", "delivery", "api", "mapping"],
+        // These stand on everything.
+        "app" | "cli" | "demo" | "main" | "lib" => return None,
+        other => panic!("src/{other} has no import rule: state one here and in design.md"),
+    })
+}
+
+/// Where an outside crate may be named: paths below `src/`.
+const HOMES: [(&str, &[&str]); 7] = [
+    ("reqwest", &["delivery/client"]),
+    ("hyper", &["delivery/client"]),
+    ("axum", &["api", "console", "demo/receiver"]),
+    ("prometheus", &["metrics"]),
+    ("figment", &["config"]),
+    ("hmac", &["delivery/signature", "delivery/verification"]),
+    ("postgres_protocol", &["replication"]),
+];
+
+#[test]
+fn modules_import_only_what_stands_below_them() {
+    let mut faults = Vec::new();
+    for file in sources() {
+        let module = file.module();
+        let Some(allowed) = allowed(&module) else {
+            continue;
+        };
+        for imported in file.imports() {
+            let fine = imported == module
+                || LEAVES.contains(&imported.as_str())
+                || allowed.contains(&imported.as_str())
+                // Items of lib.rs itself: it has none but modules.
+                || imported == "self";
+            if !fine {
+                faults.push(format!("src/{} imports {imported}", file.path.display()));
+            }
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "against design.md §3:\n{}",
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn nothing_imports_app_but_what_starts_it() {
+    let starters = ["app", "cli", "demo"];
+    for file in sources() {
+        let imports_app = file.imports().contains("app");
+        let starts_it = starters.contains(&file.module().as_str());
+        assert!(
+            !imports_app || starts_it,
+            "src/{} imports app",
+            file.path.display()
+        );
+    }
+}
+
+#[test]
+fn each_outside_crate_has_one_home() {
+    let mut faults = Vec::new();
+    for file in sources() {
+        for (name, homes) in HOMES {
+            let at_home = homes.iter().any(|home| file.is_in(home));
+            if !at_home && file.names_crate(name) {
+                faults.push(format!("src/{} uses {name}", file.path.display()));
+            }
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "outside their homes:\n{}",
+        faults.join("\n")
+    );
+}
+
+/// A source file of the library, without comments and tests.
+struct Source {
+    /// Below `src/`.
+    path: PathBuf,
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 30, "the sources were not found");
+    files
+        .into_iter()
+        // Tests may reach where the code that they test may not.
+        .filter(|path| !path.components().any(|part| part.as_os_str() == "tests"))
+        .filter(|path| path.file_name().unwrap() != "tests.rs")
+        .map(|path| Source {
+            code: code_of(&fs::read_to_string(&path).unwrap()),
+            path: path.strip_prefix(&root).unwrap().to_owned(),
+        })
+        .collect()
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code without line comments, up to the module of tests, which stands last.
+fn code_of(text: &str) -> String {
+    let tests = text
+        .find("\n#[cfg(test)]\nmod tests {")
+        .unwrap_or(text.len());
+    let lines = text[..tests].lines();
+    lines
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .fold(String::new(), |code, line| code + line + "\n")
+}
+
+impl Source {
+    /// The first part of the path: `delivery` of `delivery/client.rs`.
+    fn module(&self) -> String {
+        let first = self.path.components().next().unwrap();
+        let first = first.as_os_str().to_str().unwrap();
+        first.trim_end_matches(".rs").to_owned()
+    }
+
+    /// How many `super` lead from here to the crate's root.
+    fn depth(&self) -> usize {
+        let parts = self.path.components().count();
+        match self.path.file_name().unwrap().to_str().unwrap() {
+            "mod.rs" => parts - 1,
+            _ => parts,
+        }
+    }
+
+    fn is_in(&self, home: &str) -> bool {
+        let path = self.path.with_extension("");
+        path.starts_with(home)
+    }
+
+    /// The top-level modules that are named after `crate::`, or after as many
+    /// `super::` as lead to the root.
+    fn imports(&self) -> BTreeSet<String> {
+        let up = "super::".repeat(self.depth());
+        let mut found = BTreeSet::new();
+        for root in ["crate::", &up] {
+            for (at, _) in self.code.match_indices(root) {
+                let before = self.code[..at].chars().next_back();
+                let part_of_a_name =
+                    before.is_some_and(|c| c.is_alphanumeric() || "_:$".contains(c));
+                if !part_of_a_name {
+                    found.extend(heads(&self.code[at + root.len()..]));
+                }
+            }
+        }
+        found
+    }
+
+    fn names_crate(&self, name: &str) -> bool {
+        let path = format!("{name}::");
+        let used = self.code.match_indices(&path).any(|(at, _)| {
+            let before = self.code[..at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || "_:".contains(c))
+                || self.code[..at].ends_with("use ::")
+        });
+        used || self.code.contains(&format!("use {name};"))
+    }
+}
+
+/// The first names of a path or of a group: `a` of `a::b`; `a` and `c` of `{a::{x, y}, c}`.
+fn heads(path: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        let text = text.trim_start();
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let Some(group) = path.strip_prefix('{') else {
+        return vec![name(path)];
+    };
+    let mut depth = 0_usize;
+    let mut heads = vec![name(group)];
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => heads.push(name(&group[at + 1..])),
+            _ => {}
+        }
+    }
+    heads.retain(|head| !head.is_empty());
+    heads
+}
+
+#[test]
+fn imports_are_read_in_all_their_forms() {
+    let source = |path: &str, text: &str| Source {
+        path: PathBuf::from(path),
+        code: code_of(text),
+    };
+    let text = "
+        use crate::lsn::Lsn;
+        use crate::{db::{Store, StoreConfig}, event,
+            api::auth};
+        // use crate::comment;
+        fn f() -> crate::secret::Key { other_crate::nothing() }
+        use super::super::mapping::Rule;
+        use super::sibling;
+        use ::hmac::Hmac;
+        fn g() { reqwest::get(); not_axum::x(); }
+\n#[cfg(test)]\nmod tests {\n use crate::app; }";
+    let file = source("delivery/client.rs", text);
+    let expected = ["api", "db", "event", "lsn", "mapping", "secret"];
+    assert_eq!(file.imports().into_iter().collect::<Vec<_>>(), expected);
+    assert!(file.names_crate("hmac") && file.names_crate("reqwest") && !file.names_crate("axum"));
+    assert!(file.is_in("delivery/client") && !file.is_in("delivery/client_pool"));
+    assert_eq!(
+        source("delivery/client/resolver.rs", "").module(),
+        "delivery"
+    );
+    assert!(source("delivery/client/resolver.rs", "").is_in("delivery/client"));
+    // In `delivery/mod.rs` one `super` leads to the root.
+    let top = source("delivery/mod.rs", "use super::mapping::Rule;");
+    assert_eq!(top.imports().into_iter().collect::<Vec<_>>(), ["mapping"]);
+}
