@@ -8,8 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const BODY: &str =
-    r#"{"id":"evt_1","type":"payment.received","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","data":{}}"#;
+const BODY: &str = r#"{"id":"evt_1","type":"payment.received","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","data":{}}"#;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Listening {
@@ -127,7 +126,10 @@ async fn without_a_secret_nothing_is_claimed() {
     assert!(warning.contains("not checked"), "{warning}");
     assert_eq!(listening.post("not JSON\x1b[2J").await, 200);
     let line = listening.line().await;
-    assert!(line.contains("not checked") && !line.contains('\x1b'), "{line}");
+    assert!(
+        line.contains("not checked") && !line.contains('\x1b'),
+        "{line}"
+    );
     let (code, last_words) = listening.interrupt().await;
     assert_eq!(code, Some(0));
     assert_eq!(last_words, "1 requests, not checked\n");
