@@ -6,6 +6,8 @@
 //!
 //! It ends with an error when an event is missing or came under two ids.
 
+#![allow(unreachable_pub)]
+
 mod environment;
 mod load;
 mod process;

@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod connecting;
 mod demo;
+mod crash;
 mod harness;
 mod listen;
 mod mapping;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use walhook::config::Config;
 use walhook::metrics::METRICS;
 
 const ALERTS: &str = "config/prometheus/alerts.yml";
@@ -129,4 +130,82 @@ fn the_readme_says_how_to_test() {
         1,
         "one line of README.md ends with `; cargo test`"
     );
+}
+
+/// The fenced blocks of a language in README.md.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(fence.as_str())
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect()
+}
+
+#[test]
+fn the_readmes_configuration_is_accepted() {
+    let text = read("README.md");
+    let blocks = blocks(&text, "toml");
+    assert!(blocks.len() >= 3, "README.md shows the configuration");
+    for block in blocks {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("walhook.toml");
+        fs::write(&file, block).unwrap();
+        let config = Config::load_with(Some(&file), std::iter::empty());
+        let rules = config.and_then(|config| config.rules());
+        assert!(rules.is_ok(), "{}\n{block}", rules.unwrap_err());
+    }
+}
+
+/// The variables that compose.yaml sets, with its defaults for what it interpolates.
+fn compose_variables() -> Vec<(String, String)> {
+    read("compose.yaml")
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "))
+        .filter(|(name, _)| name.starts_with("WALHOOK_") && name.contains("__"))
+        .map(|(name, value)| {
+            let value = value.strip_prefix('"').unwrap_or(value);
+            let value = value.split('"').next().unwrap_or_default();
+            (name.to_owned(), interpolate(value))
+        })
+        .collect()
+}
+
+/// `${NAME:-default}` becomes its default, as in a shell without the variable.
+fn interpolate(value: &str) -> String {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, variable)) = rest.split_once("${") {
+        let (variable, after) = variable.split_once('}').unwrap();
+        text.push_str(before);
+        text.push_str(variable.split_once(":-").unwrap().1);
+        rest = after;
+    }
+    text + rest
+}
+
+#[test]
+fn compose_configures_what_ships() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/walhook.toml");
+    let variables = compose_variables();
+    assert!(variables.len() >= 6);
+    let config = Config::load_with(Some(&shipped), variables.into_iter()).unwrap();
+    assert!(config.rules().unwrap().tables().next().is_some());
+    assert!(!config.security.allow_http && config.security.allow_networks.is_empty());
+    assert_eq!(config.api.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(
+        config.security.encryption_key_file,
+        Path::new("/var/lib/walhook/walhook.key")
+    );
+}
+
+#[test]
+fn compose_mounts_what_exists() {
+    for line in read("compose.yaml").lines() {
+        let Some(source) = line.trim().strip_prefix("- ./") else {
+            continue;
+        };
+        let source = source.split(':').next().unwrap_or_default();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        assert!(path.exists(), "compose.yaml mounts {source}: not there");
+    }
 }

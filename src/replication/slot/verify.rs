@@ -91,8 +91,7 @@ pub enum Gap {
     LogBehind { flushed: Lsn, acknowledged: Lsn },
 }
 
-const REMEDY: &str =
-    "Run `walhook setup --recreate-slot`, which begins anew at the present, then backfill the tables concerned";
+const REMEDY: &str = "Run `walhook setup --recreate-slot`, which begins anew at the present, then backfill the tables concerned";
 
 impl Gap {
     /// Whether the slot alone is wrong, and nothing recorded is in question.

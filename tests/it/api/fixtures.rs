@@ -90,7 +90,6 @@ impl Api {
             filter_matches: |source, body| Ok(String::from_utf8_lossy(body).contains(source)),
             health: Arc::clone(&health),
             schedule_changed: Arc::clone(&schedule_changed),
-            subscriptions_changed: Arc::new(Notify::new()),
             jwt: None,
             body_limit: 64 * 1024,
             request_timeout: Duration::from_secs(30),
