@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use std::io::IsTerminal;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -12,6 +14,15 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+/// Below these levels the libraries log statements' parameters, requests' headers and
+/// bodies: rows and secrets, whatever `RUST_LOG` asks for.
+const QUIET: [&str; 4] = [
+    "tokio_postgres=info",
+    "hyper=info",
+    "h2=info",
+    "reqwest=info",
+];
 
 /// Installs the log for the whole process. `RUST_LOG` chooses what is shown, as in
 /// `RUST_LOG=walhook=debug`; without it, walhook's own messages from `info` up.
