@@ -29,6 +29,7 @@ const QUIET: [&str; 4] = [
 pub fn install(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter())
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => log.with_target(false).try_init(),
@@ -49,5 +50,9 @@ pub fn install_into(file: File) {
 }
 
 fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"))
+    let asked =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"));
+    QUIET.iter().fold(asked, |filter, directive| {
+        filter.add_directive(directive.parse().expect("a directive of ours is valid"))
+    })
 }
