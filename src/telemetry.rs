@@ -1,5 +1,7 @@
 //! Logs: to standard error, as text for people or as JSON for machines.
 
+use std::fs::File;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -14,10 +16,8 @@ pub enum LogFormat {
 /// Installs the log for the whole process. `RUST_LOG` chooses what is shown, as in
 /// `RUST_LOG=walhook=debug`; without it, walhook's own messages from `info` up.
 pub fn install(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"));
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter())
         .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => log.with_target(false).try_init(),
@@ -25,4 +25,18 @@ pub fn install(format: LogFormat) {
     };
     // A second install in one process, as a test makes it, keeps the first.
     drop(installed);
+}
+
+/// As [`install`], as text to a file: where standard error belongs to something else.
+pub fn install_into(file: File) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter())
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(file);
+    drop(log.try_init());
+}
+
+fn filter() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"))
 }

@@ -15,7 +15,7 @@ use walhook::db::Store;
 use walhook::demo::postgres::Postgres;
 
 /// Tenants, endpoints and subscriptions: one of each for each other.
-pub const TENANTS: usize = 100;
+pub(crate) const TENANTS: usize = 100;
 
 /// Ten columns and about 220 bytes a row, which make a body of about 400.
 const SCHEMA: &str = "
@@ -34,14 +34,14 @@ create table payments (
 
 const SERVER_START: Duration = Duration::from_secs(60);
 
-pub struct Environment {
-    pub walhook: Walhook,
-    pub server: Postgres,
+pub(crate) struct Environment {
+    pub(crate) walhook: Walhook,
+    pub(crate) server: Postgres,
     _directory: tempfile::TempDir,
 }
 
 impl Environment {
-    pub async fn start(endpoints: &[SocketAddr]) -> anyhow::Result<Self> {
+    pub(crate) async fn start(endpoints: &[SocketAddr]) -> anyhow::Result<Self> {
         // fsync and synchronous_commit stay on, which they are by default.
         let server = Postgres::start(&[
             ("shared_buffers", "256MB"),
@@ -74,7 +74,7 @@ impl Environment {
 }
 
 /// The child process; killed when it is dropped.
-pub struct Walhook {
+pub(crate) struct Walhook {
     child: Child,
     log: PathBuf,
 }
@@ -91,12 +91,12 @@ impl Walhook {
         Ok(Walhook { child, log })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The end of its log, to say why something failed.
-    pub fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
@@ -128,7 +128,7 @@ impl Drop for Walhook {
     }
 }
 
-pub async fn connect(url: &str, application: &str) -> anyhow::Result<Client> {
+pub(crate) async fn connect(url: &str, application: &str) -> anyhow::Result<Client> {
     let mut config: tokio_postgres::Config = url.parse()?;
     config.application_name(application);
     let (client, connection) = config.connect(NoTls).await?;
@@ -202,7 +202,7 @@ async fn subscribe(config: &Path, api: SocketAddr, endpoints: &[SocketAddr]) -> 
     Ok(())
 }
 
-pub fn tenant(number: usize) -> String {
+pub(crate) fn tenant(number: usize) -> String {
     format!("tenant-{number:03}")
 }
 

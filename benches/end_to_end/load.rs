@@ -16,7 +16,7 @@ use crate::environment::{TENANTS, connect, tenant};
 use crate::receiver::Log;
 
 /// Rows of one commit while throughput is measured.
-pub const ROWS_PER_COMMIT: u64 = 100;
+pub(crate) const ROWS_PER_COMMIT: u64 = 100;
 
 /// After the last commit, everything must have arrived by then.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -32,12 +32,12 @@ from unnest($1::bigint[], $2::text[]) as row (id, tenant)";
 
 /// Requests a second of a bare POST loop on the same body and receiver.
 #[derive(serde::Serialize)]
-pub struct Ceiling {
-    pub in_flight: usize,
-    pub requests_per_second: f64,
+pub(crate) struct Ceiling {
+    pub(crate) in_flight: usize,
+    pub(crate) requests_per_second: f64,
 }
 
-pub async fn ceiling(
+pub(crate) async fn ceiling(
     endpoints: &[SocketAddr],
     log: &Log,
     duration: Duration,
@@ -81,18 +81,18 @@ pub async fn ceiling(
 
 /// Rows committed so far and the next row's number, shared by the writers.
 #[derive(Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     next: AtomicU64,
     committed: AtomicU64,
 }
 
 impl Rows {
     /// The number that the next row will have.
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
 
-    pub fn committed(&self) -> u64 {
+    pub(crate) fn committed(&self) -> u64 {
         self.committed.load(Ordering::Relaxed)
     }
 }
@@ -128,7 +128,7 @@ impl Writer {
 
 /// Two writers, as fast as they can, that stay at most `lead` rows ahead of what has
 /// been received. They finish their commits and end at `stop`.
-pub async fn write_ahead(
+pub(crate) async fn write_ahead(
     url: &str,
     rows: &Arc<Rows>,
     log: &Arc<Log>,
@@ -159,7 +159,7 @@ pub async fn write_ahead(
 
 /// Commits of one row each at `per_second`, by the clock: a commit that is late delays
 /// no other, and every one is made. Answers when each was due, in Unix microseconds.
-pub async fn write_steadily(
+pub(crate) async fn write_steadily(
     url: &str,
     rows: &Arc<Rows>,
     per_second: u64,
@@ -195,7 +195,7 @@ pub async fn write_steadily(
 }
 
 /// Waits until every committed row has arrived.
-pub async fn drained(rows: &Rows, log: &Log) -> anyhow::Result<()> {
+pub(crate) async fn drained(rows: &Rows, log: &Log) -> anyhow::Result<()> {
     let deadline = Instant::now() + DRAIN;
     while log.distinct() < rows.committed() {
         ensure!(

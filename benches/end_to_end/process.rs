@@ -9,11 +9,15 @@ use tokio_postgres::Client;
 
 /// CPU microseconds used so far, by who used them.
 #[derive(Clone, Debug, Default)]
-pub struct Cpu(BTreeMap<String, u64>);
+pub(crate) struct Cpu(BTreeMap<String, u64>);
 
 impl Cpu {
     /// Everybody's time at this moment. `admin` says which backend serves whom.
-    pub async fn measure(walhook: u32, postmaster: u32, admin: &Client) -> anyhow::Result<Self> {
+    pub(crate) async fn measure(
+        walhook: u32,
+        postmaster: u32,
+        admin: &Client,
+    ) -> anyhow::Result<Self> {
         let tick = 1_000_000 / ticks_per_second();
         let mut cpu = Cpu::default();
         let own = stat(&format!("/proc/{walhook}/stat")).context("walhook is not running")?;
@@ -45,7 +49,7 @@ impl Cpu {
 
     /// What was used since `earlier`, for each of `deliveries`, in microseconds.
     /// A backend that has ended since counts for `postgres` only.
-    pub fn per_delivery(&self, earlier: &Cpu, deliveries: u64) -> BTreeMap<String, f64> {
+    pub(crate) fn per_delivery(&self, earlier: &Cpu, deliveries: u64) -> BTreeMap<String, f64> {
         let used = |(name, now): (&String, &u64)| {
             let before = earlier.0.get(name).copied().unwrap_or(0);
             let used = now.saturating_sub(before) as f64 / deliveries.max(1) as f64;
@@ -60,7 +64,7 @@ impl Cpu {
 }
 
 /// The most memory that a process has held so far, in KiB.
-pub fn peak_rss_kib(pid: u32) -> anyhow::Result<u64> {
+pub(crate) fn peak_rss_kib(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     status
         .lines()

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Every row that was received, by the row's number.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     rows: Mutex<Vec<Row>>,
     /// Rows received at least once.
     distinct: AtomicU64,
@@ -23,28 +23,28 @@ pub struct Log {
 }
 
 #[derive(Clone, Copy, Default)]
-pub struct Row {
+pub(crate) struct Row {
     /// 0: not received.
-    pub times: u32,
+    pub(crate) times: u32,
     /// The row came under two different ids, which must never be.
-    pub ids_differ: bool,
+    pub(crate) ids_differ: bool,
     webhook_id: u64,
     /// Unix microseconds.
-    pub committed_at: i64,
-    pub received_at: i64,
+    pub(crate) committed_at: i64,
+    pub(crate) received_at: i64,
 }
 
 impl Log {
-    pub fn distinct(&self) -> u64 {
+    pub(crate) fn distinct(&self) -> u64 {
         self.distinct.load(Ordering::Relaxed)
     }
 
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
     /// The rows numbered `from` up to `to`; one that was not received has `times` 0.
-    pub fn rows(&self, from: u64, to: u64) -> Vec<Row> {
+    pub(crate) fn rows(&self, from: u64, to: u64) -> Vec<Row> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         (from..to)
             .map(|number| rows.get(number as usize).copied().unwrap_or_default())
@@ -101,7 +101,7 @@ fn after<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// Listens on `count` ports of the loopback, each an endpoint of its own. The tasks
 /// end with the runtime that this is called in.
-pub async fn start(count: usize, log: &Arc<Log>) -> anyhow::Result<Vec<SocketAddr>> {
+pub(crate) async fn start(count: usize, log: &Arc<Log>) -> anyhow::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::with_capacity(count);
     for _ in 0..count {
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -8,60 +8,60 @@ use serde::Serialize;
 use crate::load::{Ceiling, ROWS_PER_COMMIT};
 
 #[derive(Serialize)]
-pub struct Report {
-    pub machine: Machine,
-    pub ceiling: Vec<Ceiling>,
-    pub steady: Vec<Steady>,
-    pub throughput: Throughput,
-    pub peak_rss_mib: f64,
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) ceiling: Vec<Ceiling>,
+    pub(crate) steady: Vec<Steady>,
+    pub(crate) throughput: Throughput,
+    pub(crate) peak_rss_mib: f64,
 }
 
 /// Figures of a shared machine mean little without its load.
 #[derive(Serialize)]
-pub struct Machine {
-    pub cores: usize,
+pub(crate) struct Machine {
+    pub(crate) cores: usize,
     /// Runnable tasks over the last minute, before the bench began.
-    pub load_before: String,
+    pub(crate) load_before: String,
     /// What the server's directory stands on: on `tmpfs` fsync costs nothing.
-    pub file_system: String,
+    pub(crate) file_system: String,
 }
 
 #[derive(Serialize)]
-pub struct Steady {
-    pub per_second: u64,
+pub(crate) struct Steady {
+    pub(crate) per_second: u64,
     /// Of the commits; below `per_second` the source could not keep up.
-    pub achieved_per_second: f64,
+    pub(crate) achieved_per_second: f64,
     /// From the commit's timestamp, before it is flushed, to the receiver.
-    pub from_commit: Latency,
+    pub(crate) from_commit: Latency,
     /// From when the commit was due, its own duration included.
-    pub from_due: Latency,
-    pub duplicates: u64,
-    pub peak_rss_mib: f64,
+    pub(crate) from_due: Latency,
+    pub(crate) duplicates: u64,
+    pub(crate) peak_rss_mib: f64,
 }
 
 #[derive(Serialize)]
-pub struct Throughput {
-    pub seconds: f64,
-    pub deliveries_per_second: f64,
+pub(crate) struct Throughput {
+    pub(crate) seconds: f64,
+    pub(crate) deliveries_per_second: f64,
     /// Under a lead that is kept full: how long the queue is, not how fast.
-    pub from_commit: Latency,
-    pub cpu_microseconds: BTreeMap<String, f64>,
-    pub wal_bytes: f64,
-    pub duplicates: u64,
+    pub(crate) from_commit: Latency,
+    pub(crate) cpu_microseconds: BTreeMap<String, f64>,
+    pub(crate) wal_bytes: f64,
+    pub(crate) duplicates: u64,
 }
 
 /// In milliseconds.
 #[derive(Serialize)]
-pub struct Latency {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub max: f64,
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
 }
 
 impl Latency {
     /// Of latencies in microseconds.
-    pub fn of(latencies: impl Iterator<Item = i64>) -> Self {
+    pub(crate) fn of(latencies: impl Iterator<Item = i64>) -> Self {
         let mut sorted: Vec<i64> = latencies.collect();
         sorted.sort_unstable();
         let quantile = |share: f64| {
@@ -85,7 +85,7 @@ impl Latency {
     }
 }
 
-pub fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let file_system = Command::new("stat")
         .args(["--file-system", "--format=%T"])
@@ -100,7 +100,7 @@ pub fn machine() -> Machine {
 }
 
 impl Report {
-    pub fn print(&self) -> anyhow::Result<()> {
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
         let Machine {
             cores,
             load_before,

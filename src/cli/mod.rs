@@ -18,6 +18,7 @@ use crate::telemetry::{self, LogFormat};
 
 pub mod catalog;
 pub mod check;
+pub mod demo;
 pub mod harm;
 pub mod listen;
 pub mod progress;
@@ -57,6 +58,9 @@ struct Cli {
 }
 
 const NEXT_STEPS: &str = "\
+See it at work:
+  walhook demo                       a throwaway PostgreSQL, sample traffic, a receiver
+
 Attach to your own database:
   walhook check                      what must hold, and the SQL that mends what does not
   walhook setup                      make the store, the publication and the slot
@@ -74,6 +78,7 @@ enum Command {
     Teardown(teardown::Args),
     #[command(subcommand)]
     Token(token::Command),
+    Demo(demo::Args),
     Listen(listen::Args),
     Status(status::Args),
 }
@@ -114,8 +119,14 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let log_format = cli.log_format;
-    telemetry::install(log_format);
+    let log_format = match cli.command {
+        // Its screen is full of what happens: the log goes to a file, errors to people.
+        Command::Demo(_) => LogFormat::Text,
+        _ => {
+            telemetry::install(cli.log_format);
+            cli.log_format
+        }
+    };
     match execute(cli) {
         Ok(Outcome::Holds) => ExitCode::SUCCESS,
         Ok(Outcome::DoesNotHold) => ExitCode::FAILURE,
@@ -148,6 +159,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
             Command::Token(command) => Box::pin(token::run(command, &config()?)).await,
+            Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
         }

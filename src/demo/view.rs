@@ -181,6 +181,11 @@ impl Screen {
         self.style
     }
 
+    /// Whether there is a status line.
+    pub fn has_status(&self) -> bool {
+        self.style.coloured
+    }
+
     /// Fails where standard output was closed, as by `| head`.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         match self.style.coloured {
