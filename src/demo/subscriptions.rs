@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::receiver::{Endpoint, StatusCode};
 use super::traffic::TENANTS;
-use crate::delivery::client::{Client, HeaderMap, HeaderValue, OutgoingRequest};
+use crate::delivery::client::{Client, HeaderMap, HeaderName, HeaderValue, OutgoingRequest};
 use crate::secret::{ApiToken, SigningSecret};
 
 /// A tenant's wish, before it has been told to the API.
@@ -64,9 +64,9 @@ pub(super) async fn subscribe(
     let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.text()))?;
     authorization.set_sensitive(true);
     let headers = HeaderMap::from_iter([
-        (axum::http::header::AUTHORIZATION, authorization),
+        (HeaderName::from_static("authorization"), authorization),
         (
-            axum::http::header::CONTENT_TYPE,
+            HeaderName::from_static("content-type"),
             HeaderValue::from_static("application/json"),
         ),
     ]);
