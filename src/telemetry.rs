@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use std::io::IsTerminal;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -13,11 +15,21 @@ pub enum LogFormat {
     Json,
 }
 
+/// Below these levels the libraries log statements' parameters, requests' headers and
+/// bodies: rows and secrets, whatever `RUST_LOG` asks for.
+const QUIET: [&str; 4] = [
+    "tokio_postgres=info",
+    "hyper=info",
+    "h2=info",
+    "reqwest=info",
+];
+
 /// Installs the log for the whole process. `RUST_LOG` chooses what is shown, as in
 /// `RUST_LOG=walhook=debug`; without it, walhook's own messages from `info` up.
 pub fn install(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter())
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => log.with_target(false).try_init(),
@@ -38,5 +50,9 @@ pub fn install_into(file: File) {
 }
 
 fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"))
+    let asked =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,walhook=info"));
+    QUIET.iter().fold(asked, |filter, directive| {
+        filter.add_directive(directive.parse().expect("a directive of ours is valid"))
+    })
 }

@@ -1,9 +1,10 @@
 -- Moves what a dead instance owned into the schedule: a range scan of the primary key
--- from its low water on. Answers how many rows it moved.
+-- from its low water on, a thousand rows at a time. Answers the last row that was
+-- moved, where the next range begins; no row at the end.
 with orphan as materialized (
-    select id, subscription_id, tenant_id, event_type
+    select id
     from webhook_deliveries
-    where id >= $2 and owner = $1
+    where id > $2 and owner = $1
     order by id
     limit 1000
 ),
@@ -13,8 +14,12 @@ disowned as (
     from orphan o
     where d.id = o.id and d.owner = $1
     returning d.id, d.subscription_id, d.tenant_id, d.event_type
+),
+scheduled as (
+    insert into delivery_schedule
+        (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+    select id, subscription_id, tenant_id, event_type, 'pending', now()
+    from disowned
+    on conflict (delivery_id) do nothing
 )
-insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
-select id, subscription_id, tenant_id, event_type, 'pending', now()
-from disowned
-on conflict (delivery_id) do nothing
+select id, count(*) over () from disowned order by id desc limit 1

@@ -116,16 +116,9 @@ impl IntoResponse for Problem {
 
 impl From<PoolError> for Problem {
     fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => {
-                warn!(error = %error, "No connection of the store for the API");
-                Self::store_unreachable()
-            }
-        }
+        // No connection to be had, whatever the server's reason: nothing was begun.
+        warn!(error = %chain(&error), "No connection of the store for the API");
+        Self::store_unreachable()
     }
 }
 

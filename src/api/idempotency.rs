@@ -3,7 +3,8 @@
 //!
 //! A key is reserved before the call begins and holds its answer, encrypted, once it
 //! has succeeded. A call that was refused releases its key. One that a crash cut short
-//! keeps it: whether it took effect is unknown, and it is not carried out twice.
+//! keeps it: whether it took effect is unknown, and it is not carried out twice. Keys
+//! are forgotten after a day: then they may be used again, and the pruner deletes them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,11 +226,4 @@ impl Claim {
         ]
         .concat()
     }
-}
-
-/// Forgets the keys of more than a day ago, of every tenant.
-pub async fn expire(store: &Store) -> anyhow::Result<u64> {
-    let client = store.get().await?;
-    let sql = include_str!("../../sql/queries/expire_idempotency_keys.sql");
-    Ok(client.execute(sql, &[]).await?)
 }

@@ -127,8 +127,6 @@ impl State {
 
 /// How long requests in progress may take once the process is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Keys live a day: an hour more or less is all the same.
-const EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Serves until `shutdown`, then finishes what is in progress.
 pub async fn serve(
@@ -137,8 +135,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let state = Arc::new(state);
-    let expired = expire_keys(state.store.clone());
-    let server = axum::serve(listener, router(Arc::clone(&state)))
+    let server = axum::serve(listener, router(state))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let drained = async {
         shutdown.cancelled().await;
@@ -148,18 +145,6 @@ pub async fn serve(
     tokio::select! {
         served = async { server.await } => served.context("serve the API"),
         () = drained => Ok(()),
-        () = expired => Ok(()),
-    }
-}
-
-/// Never returns: deletes answers whose keys have expired.
-async fn expire_keys(store: Store) {
-    let mut interval = tokio::time::interval(EXPIRE_INTERVAL);
-    loop {
-        interval.tick().await;
-        if let Err(error) = idempotency::expire(&store).await {
-            tracing::warn!(error = %format!("{error:#}"), "Expired Idempotency-Keys stay for now");
-        }
     }
 }
 

@@ -233,7 +233,10 @@ async fn source_position(state: &State) -> Result<Lsn, Problem> {
     let read = async {
         let client = state.source.connect("walhook api").await?;
         let row = client
-            .query_one(include_str!("../../sql/queries/source_insert_lsn.sql"), &[])
+            .query_one(
+                include_str!("../../sql/queries/current_wal_insert_lsn.sql"),
+                &[],
+            )
             .await
             .context("read the position of the source's log")?;
         anyhow::Ok(row.get(0))

@@ -43,11 +43,24 @@ fn the_shipped_file_is_the_default_without_its_events() {
     assert_eq!(format!("{own:?}"), format!("{:?}", config.store));
     let own = SourceConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.source));
+    assert_eq!(config.security, SecurityConfig::default());
     let own = ApiConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.api));
-    let own = SecurityConfig::default();
-    assert_eq!(format!("{own:?}"), format!("{:?}", config.security));
     assert_eq!(config.defaults, DefaultsConfig::default());
+}
+
+#[test]
+fn the_shipped_file_documents_every_key() {
+    for section in SECTIONS {
+        let text = format!("[{section}]\nnot_a_key = 1\n");
+        let problems = load(&[("walhook.toml", &text)], &[]).unwrap_err();
+        let (_, known) = problems[0].split_once("expected one of ").unwrap();
+        for key in known.split("; ").next().unwrap().split(", ") {
+            let set = DEFAULTS.contains(&format!("\n{key} = "));
+            let shown = DEFAULTS.contains(&format!("\n# [{section}.{key}]"));
+            assert!(set || shown, "config/walhook.toml lacks {section}.{key}");
+        }
+    }
 }
 
 #[test]
@@ -118,7 +131,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
     let problems = load(
         &[(
             "walhook.toml",
-            "surce = 1\n[source]\nslto = 'a'\nurl = 5\n\n[delivery]\ntimeout = '15'\nretry_schedule = ['5s',\n 'soon']\nconcurency = 2\n[api]\nlisten = 1\n[defaults]\ntenant = 5\n",
+            "surce = 1\n[source]\nslto = 'a'\nurl = 5\n\n[delivery]\ntimeout = '15'\nretry_schedule = ['5s',\n 'soon']\nconcurency = 2\n[api]\nlisten = 5\n[defaults]\ntenant = 5\n",
         )],
         &[
             ("WALHOOK_SORCE__URL", "x"),
@@ -137,7 +150,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",
-        "walhook.toml:14: defaults.tenant: a column's name, or { value = \"…\" } for one tenant",
+        "walhook.toml:14: defaults.tenant: expected a column's name, or { value = \"…\" } for one tenant",
     ];
     assert_eq!(problems, expected);
 

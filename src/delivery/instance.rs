@@ -211,17 +211,7 @@ impl Instance {
                 return Ok(moved);
             };
             let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
-            let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
-            loop {
-                let rows = transaction
-                    .execute(sql, &[&dead, &low_water])
-                    .await
-                    .context("adopt")?;
-                moved += rows;
-                if rows == 0 {
-                    break;
-                }
-            }
+            moved += disown(transaction.client(), dead, low_water).await?;
             transaction
                 .execute(include_str!("../../sql/queries/end_leases.sql"), &[&dead])
                 .await?;
@@ -254,8 +244,7 @@ impl Instance {
     pub async fn deregister(&self) -> anyhow::Result<()> {
         let client = self.store.get().await?;
         let low_water = *self.outstanding.low_water().await;
-        let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
-        while client.execute(sql, &[&self.id, &low_water]).await? > 0 {}
+        disown(&client, self.id, low_water).await?;
         client
             .execute(
                 include_str!("../../sql/queries/end_leases.sql"),
@@ -270,4 +259,22 @@ impl Instance {
             .await?;
         Ok(())
     }
+}
+
+/// Moves what an instance owns, from its low water on, into the schedule. Answers how
+/// many deliveries that were.
+async fn disown(client: &Client, instance: Uuid, low_water: Uuid) -> anyhow::Result<u64> {
+    let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
+    let mut moved = 0;
+    // The range begins behind its bound, and the low water itself may be owned.
+    let mut after = Uuid::from_u128(low_water.as_u128().saturating_sub(1));
+    while let Some(row) = client
+        .query_opt(sql, &[&instance, &after])
+        .await
+        .context("move an instance's deliveries into the schedule")?
+    {
+        after = row.get(0);
+        moved += u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+    }
+    Ok(moved)
 }

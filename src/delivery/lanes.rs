@@ -130,7 +130,7 @@ impl Lanes {
         let lane = self.lanes.entry(id).or_default();
         lane.reserved = lane.reserved.saturating_sub(1);
         lane.queue.push_back(delivery);
-        self.into_ring(id);
+        self.enlist(id);
     }
 
     /// Takes a claimed delivery; false where it is in memory already or there is no room.
@@ -190,7 +190,7 @@ impl Lanes {
                     self.fast += 1;
                     self.queued = self.queued.saturating_sub(1);
                     self.queued_bytes = self.queued_bytes.saturating_sub(delivery.body.len());
-                    self.into_ring(id);
+                    self.enlist(id);
                     picked.next = Some(delivery);
                     break;
                 }
@@ -220,7 +220,7 @@ impl Lanes {
             while lane.queue.front().is_some_and(unsent) {
                 stale.extend(lane.queue.pop_front());
             }
-            self.into_ring(id);
+            self.enlist(id);
         }
         for delivery in &stale {
             self.leave(delivery);
@@ -253,7 +253,7 @@ impl Lanes {
         // so the result comes first.
         let change = success.and_then(|success| lane.breaker.record(now, success));
         lane.in_flight = lane.in_flight.saturating_sub(1);
-        self.into_ring(id);
+        self.enlist(id);
         change
     }
 
@@ -303,7 +303,7 @@ impl Lanes {
         debug_assert!(delivery.hold == Hold::Owned || self.leased.contains(&delivery.id));
     }
 
-    fn into_ring(&mut self, id: SubscriptionId) {
+    fn enlist(&mut self, id: SubscriptionId) {
         if let Some(lane) = self.lanes.get_mut(&id)
             && !lane.in_ring
             && !lane.queue.is_empty()

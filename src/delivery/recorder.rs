@@ -39,6 +39,10 @@ impl Record {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are results: boxing each would cost an allocation"
+)]
 pub enum Entry {
     Result(Record),
     Breakers(Vec<(SubscriptionId, BreakerState)>),

@@ -79,7 +79,7 @@ impl Default for DefaultsConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a column's name, or { value = \"…\" } for one tenant"
+    expecting = "expected a column's name, or { value = \"…\" } for one tenant"
 )]
 pub enum TenantConfig {
     Column(String),

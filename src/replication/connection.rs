@@ -285,6 +285,18 @@ impl Connection {
     }
 }
 
+/// Says good-bye, so that the server frees the slot at once and logs no broken
+/// connection.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // On a broken connection there is nobody to tell.
+        let _ = self.send_with(|out| {
+            frontend::terminate(out);
+            Ok(())
+        });
+    }
+}
+
 /// What an ErrorResponse or NoticeResponse says.
 pub(super) struct Fields {
     pub(super) sqlstate: String,

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::connection::{Connection, Fields, fields, parse, server_error, unexpected};
 use super::copy_data::{CopyMessage, Frame, status_update};
@@ -134,6 +134,9 @@ impl<'a> Session<'a> {
 
     /// Streams until told to stop (`Ok`) or until something fails.
     fn stream(&mut self) -> Result<(), ReplicationError> {
+        // The first frames may have come in one read with the answer to
+        // START_REPLICATION, and nothing more may follow them.
+        self.pass_frames_on()?;
         while !self.queue.is_stopping() {
             self.report_if_due()?;
             let Some(read) = self.connection.read()? else {
@@ -144,16 +147,20 @@ impl<'a> Session<'a> {
             self.heard_at = now;
             self.asked = false;
             let hot = self.pace.is_hot(now, read.bytes);
-            let mut pending = Pending::default();
-            let handled = self.handle_frames(&mut pending);
-            // What came before a failure is good.
-            self.hand_over(&mut pending)?;
-            handled?;
+            self.pass_frames_on()?;
             if hot && read.drained {
                 thread::sleep(COALESCE);
             }
         }
         Ok(())
+    }
+
+    fn pass_frames_on(&mut self) -> Result<(), ReplicationError> {
+        let mut pending = Pending::default();
+        let handled = self.handle_frames(&mut pending);
+        // What came before a failure is good.
+        self.hand_over(&mut pending)?;
+        handled
     }
 
     fn handle_frames(&mut self, pending: &mut Pending) -> Result<(), ReplicationError> {
@@ -326,11 +333,7 @@ impl<'a> Session<'a> {
             }
             self.connection.read()?;
         }
-        debug!(acknowledged = %self.reported, "ended the stream");
-        self.connection.send_with(|out| {
-            frontend::terminate(out);
-            Ok(())
-        })
+        Ok(())
     }
 }
 

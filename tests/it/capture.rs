@@ -356,7 +356,9 @@ async fn what_is_missing_is_named() {
     );
     assert!(!error.is_transient());
     stream_of_old_slot.shutdown().await;
-
+    // A walsender frees its slot a moment after it has told its error.
+    let free = format!("select not active from pg_replication_slots where slot_name = '{slot}'");
+    until(&database.client, &free).await;
     slot::drop(&database.client, &slot).await.unwrap();
     assert_eq!(slot::inspect(&database.client, &slot).await.unwrap(), None);
     let error = stream(&database).await.err().unwrap();

@@ -9,9 +9,10 @@ use super::progress::{self, Progress};
 use super::publication::{self, Publication};
 use super::{Outcome, chain};
 use crate::config::Config;
+use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::mapping::{RuleSet, TableName};
-use crate::replication::slot::{self, SlotState};
+use crate::replication::{self, slot, slot::SlotState};
 
 mod finding;
 mod position;
@@ -88,6 +89,9 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
         ),
         Ok((client, source)) => {
             findings.extend(source.preconditions(config, &rules));
+            if source.role.may_replicate() {
+                findings.push(walsender(&conninfo).await);
+            }
             findings.extend(source.publication(config));
             let progress = store.as_ref().and_then(|store| store.progress.as_ref());
             findings
@@ -98,6 +102,18 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
         findings.extend(store.preconditions(config));
     }
     Ok(findings)
+}
+
+/// Whether a walsender serves us: `pg_hba.conf`, a free walsender, password and TLS
+/// stand in the way of this connection just as of the one that streams.
+async fn walsender(conninfo: &ConnInfo) -> Finding {
+    match replication::identify(conninfo).await {
+        Ok(system) => Finding::ok(format!(
+            "a walsender answers: system {}, timeline {}",
+            system.system_identifier, system.timeline
+        )),
+        Err(error) => Finding::failure("no walsender can be reached", chain(&error.into())),
+    }
 }
 
 /// What the source is, read once.

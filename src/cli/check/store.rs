@@ -126,6 +126,10 @@ fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
         (true, false) if role.superuser => {
             Finding::ok("the store's role may become walhook_tenant")
         }
+        // Before 16, whoever may create roles may also grant them.
+        (true, false) if role.may_create_role && role.version_number < 160_000 => Finding::setup(
+            format!("the role `{}` is no member of walhook_tenant", role.name),
+        ),
         (true, false) => Finding::failure(
             format!("the role `{}` is no member of walhook_tenant", role.name),
             why,

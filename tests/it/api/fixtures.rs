@@ -73,6 +73,14 @@ impl Api {
     pub async fn start_with(change: impl FnOnce(&mut State)) -> Self {
         let database = TestDatabase::create().await;
         let store = database.store().await;
+        Self::over(database, store, change).await
+    }
+
+    pub async fn over(
+        database: TestDatabase,
+        store: Store,
+        change: impl FnOnce(&mut State),
+    ) -> Self {
         let health = Arc::new(Health::new(false));
         let schedule_changed = Arc::new(Notify::new());
         let mut state = State {

@@ -1,6 +1,7 @@
 //! The HTTP API, over real HTTP against a real store.
 
 mod deliveries;
+mod end_to_end;
 mod fixtures;
 mod idempotency;
 mod jwt;

@@ -113,7 +113,7 @@ async fn without_the_store_calls_and_readiness_say_so() {
         .unwrap();
     admin
         .batch_execute(&format!(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{name}'"
         ))
         .await
         .unwrap();

@@ -3,8 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 use walhook::api::tokens;
+use walhook::db::{Store, StoreConfig};
 
 use super::fixtures::{Api, id, send, with_json};
+use crate::harness::TestDatabase;
 
 #[tokio::test]
 async fn another_tenants_ids_are_not_found_by_any_call() {
@@ -181,4 +183,54 @@ async fn tokens_are_listed_and_revoked() {
         .await
         .unwrap();
     assert!(!stored.get::<_, String>(0).contains(token.text()));
+}
+
+#[tokio::test]
+async fn a_login_role_without_any_privilege_but_its_schema_serves_the_api() {
+    let database = TestDatabase::create().await;
+    let name = &database.name;
+    let setup = format!(
+        "create role {name} login;
+         grant create on database {name} to {name};
+         do $$ begin
+             create role walhook_tenant nologin;
+         exception when duplicate_object or unique_violation then null;
+         end $$;
+         grant walhook_tenant to {name}"
+    );
+    database.client.batch_execute(&setup).await.unwrap();
+    let url = database.url.replace("postgres@", &format!("{name}@"));
+    let store = Store::open(&StoreConfig::default(), &url.as_str().into()).unwrap();
+    store.migrate().await.unwrap();
+    let source = walhook::conninfo::ConnInfo::parse(&url).unwrap();
+    let api = Api::over(database, store, |state| state.source = source).await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let path = format!("/subscriptions/{}", id(&subscription));
+    let event = api
+        .event("acme", "payment.received", jiff::Timestamp::now())
+        .await;
+    let delivery = api
+        .delivery("acme", event, id(&subscription), "failed")
+        .await;
+    for (path, status) in [
+        (format!("{path}/test"), 202),
+        (format!("{path}/rotate-secret"), 200),
+        (format!("{path}/enable"), 200),
+        (format!("/deliveries/{delivery}/retry"), 202),
+        ("/deliveries/retry".to_owned(), 202),
+    ] {
+        api.post(&path, &token, json!({})).await.expect(status);
+    }
+    let replay = json!({"since": "2026-01-01T00:00:00Z"});
+    api.post(&format!("{path}/replay"), &token, replay)
+        .await
+        .expect(202);
+    for status in ["pending", "in_flight", "failed", "delivered"] {
+        api.get(&format!("/deliveries?status={status}"), &token)
+            .await
+            .expect(200);
+    }
+    api.root("/readyz").await.expect(200);
+    assert_eq!(api.delete(&path, &token).await.status, 204);
 }

@@ -5,6 +5,8 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use walhook::demo::postgres::Postgres;
+
 use crate::harness::command::{Project, answer};
 use crate::harness::{TestDatabase, connect};
 
@@ -160,4 +162,36 @@ async fn roles_with_less_are_told_what_they_lack() {
         .await
         .exits(1)
         .says("nothing was changed");
+}
+
+#[tokio::test]
+async fn a_role_that_may_create_roles_sets_up_all_by_itself() {
+    // On a server of its own, where walhook_tenant does not exist yet.
+    let server = Postgres::start(&[("fsync", "off")]).unwrap();
+    let database = TestDatabase::create_on(&server).await;
+    let made = format!(
+        "create role creator login replication createrole;
+         grant create on database {} to creator; {PAYMENTS}; alter table payments owner to creator",
+        database.name
+    );
+    database.client.batch_execute(&made).await.unwrap();
+    let url = url_as(&database, "creator");
+    let project = Project::new(&Project::config(&database, &url, PAYMENT_RULE));
+    project.walhook(&["check"]).await.exits(0);
+    project.walhook(&["setup"]).await.exits(0);
+    project
+        .walhook(&["check"])
+        .await
+        .exits(0)
+        .says("no failures");
+    // From 16 on, who creates a role is its member without the right to become it.
+    let creator = connect(&url).await;
+    creator
+        .batch_execute("set role walhook_tenant")
+        .await
+        .unwrap();
+    project
+        .walhook(&["teardown", "--store", "--yes"])
+        .await
+        .exits(0);
 }

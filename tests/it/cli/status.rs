@@ -1,7 +1,12 @@
 //! `walhook status`.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::Child;
+
 use crate::harness::TestDatabase;
-use crate::harness::command::Project;
+use crate::harness::command::{Project, answer, walhook};
 
 use super::{PAYMENT_RULE, PAYMENTS};
 
@@ -46,4 +51,56 @@ async fn it_says_what_is_wrong_and_exits_with_1() {
         4,
         "{status:#}"
     );
+}
+
+/// `walhook run`, in the project's directory.
+fn start(project: &Project) -> Child {
+    let mut run = walhook();
+    run.arg("run").current_dir(project.directory.path());
+    run.stdout(Stdio::null()).stderr(Stdio::piped());
+    run.spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().unwrap().to_string();
+    let sent = std::process::Command::new("kill")
+        .args([name, &pid])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+#[tokio::test]
+async fn all_is_well_while_it_runs_and_it_ends_in_order() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    project
+        .walhook(&["run"])
+        .await
+        .exits(1)
+        .says("walhook setup");
+    project.walhook(&["setup"]).await.exits(0);
+    let running = start(&project);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // The slot is held a moment before the leader is recorded.
+    loop {
+        let answer = project.walhook(&["status"]).await;
+        let settled = answer.code == 0 && answer.out.contains("holds the slot");
+        if settled || Instant::now() > deadline {
+            answer.exits(0).says("All is well").says("holds the slot");
+            break;
+        }
+    }
+    project.walhook(&["check"]).await.exits(0).says("serves it");
+    // Setup may run beside it.
+    project.walhook(&["setup"]).await.exits(0);
+
+    signal(&running, "-TERM");
+    let ended = answer(running.wait_with_output().await.unwrap());
+    ended.exits(0);
+    project
+        .walhook(&["status"])
+        .await
+        .exits(1)
+        .says("nobody reads");
 }

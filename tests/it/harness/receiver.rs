@@ -1,5 +1,6 @@
 //! A real HTTP receiver: keeps every request and answers as the test says.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub struct Receiver {
 
 struct Shared {
     requests: Mutex<Vec<Request>>,
+    counts: Mutex<HashMap<String, usize>>,
     arrived: Notify,
     answer: Mutex<Arc<Answer>>,
 }
@@ -71,6 +73,7 @@ impl Receiver {
     pub async fn answering(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
+            counts: Mutex::default(),
             arrived: Notify::new(),
             answer: Mutex::new(Arc::new(answer)),
         });
@@ -139,19 +142,19 @@ async fn receive(
     body: Bytes,
 ) -> Response {
     let path = uri.path().to_owned();
-    let (answer, count) = {
-        let mut requests = shared.requests.lock().unwrap();
-        requests.push(Request {
-            path: path.clone(),
-            headers,
-            body,
-        });
-        let count = requests
-            .iter()
-            .filter(|request| request.path == path)
-            .count();
-        (Arc::clone(&*shared.answer.lock().unwrap()), count)
+    let count = {
+        let mut counts = shared.counts.lock().unwrap();
+        let count = counts.entry(path.clone()).or_default();
+        *count += 1;
+        *count
     };
+    let request = Request {
+        path: path.clone(),
+        headers,
+        body,
+    };
+    shared.requests.lock().unwrap().push(request);
+    let answer = Arc::clone(&*shared.answer.lock().unwrap());
     shared.arrived.notify_waiters();
     let reply = answer(&path, count);
     if reply.hang {

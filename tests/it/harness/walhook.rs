@@ -158,10 +158,23 @@ impl Installation {
             if row.get::<_, Option<bool>>(0) == Some(true) {
                 return;
             }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "waited in vain for: {condition}"
-            );
+            if std::time::Instant::now() > deadline {
+                let state = client
+                    .query_one(
+                        "select format('%s events; deliveries %s; schedule %s; instances %s',
+                            (select count(*) from webhook_events),
+                            (select json_object_agg(status, n) from (select status || ' ' || (owner is not null) as status, count(*) n from webhook_deliveries group by 1) d),
+                            (select json_object_agg(status, n) from (select status || ' ' || (lease_owner is not null) as status, count(*) n from delivery_schedule group by 1) s),
+                            (select json_agg(i) from instances i))",
+                        &[],
+                    )
+                    .await
+                    .unwrap();
+                panic!(
+                    "waited in vain for: {condition}; {}",
+                    state.get::<_, String>(0)
+                );
+            }
             // A state of the database announces itself to nobody: it is asked for.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }

@@ -1,1 +1,0 @@
-select pg_current_wal_insert_lsn()
