@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::receiver::{Endpoint, StatusCode};
 use super::traffic::TENANTS;
-use crate::delivery::client::{Client, HeaderMap, HeaderName, HeaderValue, OutgoingRequest};
+use crate::delivery::client::{
+    Client, HeaderMap, HeaderName, HeaderValue, OutgoingRequest, SecurityConfig,
+};
 use crate::secret::{ApiToken, SigningSecret};
 
 /// A tenant's wish, before it has been told to the API.
@@ -101,7 +103,7 @@ pub(super) async fn subscribe(
 }
 
 /// A client that talks to the API of this machine.
-pub(super) fn client(security: &crate::delivery::client::SecurityConfig) -> anyhow::Result<Client> {
+pub(super) fn client(security: &SecurityConfig) -> anyhow::Result<Client> {
     // Creating a subscription asks the database for its position, which is quick.
     Client::new(security, Duration::from_secs(10), 64 * 1024).context("make the API's client")
 }
