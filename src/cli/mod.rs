@@ -19,6 +19,7 @@ use crate::telemetry::{self, LogFormat};
 pub mod catalog;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod harm;
 pub mod listen;
 pub mod progress;
@@ -81,6 +82,7 @@ enum Command {
     Demo(demo::Args),
     Listen(listen::Args),
     Status(status::Args),
+    Explain(explain::Args),
 }
 
 /// Whether what was asked holds.
@@ -162,6 +164,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
+            Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
         }
     })
 }

@@ -66,13 +66,37 @@ pub async fn start(
     conninfo: &ConnInfo,
     config: &SourceConfig,
 ) -> Result<WalStream, ReplicationError> {
-    let queue = Arc::new(Queue::new(config.buffer_bytes));
-    let (ready, started) = oneshot::channel();
     let command = Command {
         slot: config.slot.clone(),
+        temporary: false,
         publication: config.publication.clone(),
         receive_timeout: config.receive_timeout.0,
     };
+    start_session(conninfo, config, command).await
+}
+
+/// Streams what commits from now on, through a slot of this stream's own that ends with
+/// it. The configured slot is not touched.
+pub async fn start_temporary(
+    conninfo: &ConnInfo,
+    config: &SourceConfig,
+) -> Result<WalStream, ReplicationError> {
+    let command = Command {
+        slot: format!("walhook_explain_{}", uuid::Uuid::now_v7().simple()),
+        temporary: true,
+        publication: config.publication.clone(),
+        receive_timeout: config.receive_timeout.0,
+    };
+    start_session(conninfo, config, command).await
+}
+
+async fn start_session(
+    conninfo: &ConnInfo,
+    config: &SourceConfig,
+    command: Command,
+) -> Result<WalStream, ReplicationError> {
+    let queue = Arc::new(Queue::new(config.buffer_bytes));
+    let (ready, started) = oneshot::channel();
     let thread = {
         let (conninfo, queue) = (conninfo.clone(), Arc::clone(&queue));
         thread::Builder::new()

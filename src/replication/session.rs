@@ -40,6 +40,8 @@ const HAND_OVER: usize = 128 * 1024;
 
 pub(super) struct Command {
     pub(super) slot: String,
+    /// The slot is made for this session and ends with it.
+    pub(super) temporary: bool,
     pub(super) publication: String,
     pub(super) receive_timeout: Duration,
 }

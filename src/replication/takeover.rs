@@ -30,6 +30,9 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
     let timeout = connection.show("wal_sender_timeout")?;
     let status_interval = status_interval(&timeout)?;
     find_publication(&mut connection, &command.publication)?;
+    if command.temporary {
+        connection.query(&create_temporary_slot(&command.slot))?;
+    }
     let start = start_replication(command, connection.major_version());
     if let Err(error) = connection.start_copy(&start) {
         return Err(explain(&mut connection, &command.slot, &system, error));
@@ -39,6 +42,13 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
         system,
         status_interval,
     })
+}
+
+/// Waits for every transaction that is running. The old spelling of NOEXPORT_SNAPSHOT
+/// is the one that 14 and later all take.
+fn create_temporary_slot(slot: &str) -> String {
+    let slot = slot.replace('"', "\"\"");
+    format!("CREATE_REPLICATION_SLOT \"{slot}\" TEMPORARY LOGICAL {PLUGIN} NOEXPORT_SNAPSHOT")
 }
 
 fn start_replication(command: &Command, major_version: u32) -> String {
@@ -181,6 +191,7 @@ mod tests {
     fn names_are_quoted_for_the_server() {
         let command = Command {
             slot: "walhook".to_owned(),
+            temporary: false,
             publication: "it's \"ours\"".to_owned(),
             receive_timeout: Duration::ZERO,
         };

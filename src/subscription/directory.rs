@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::Context;
 use tokio_postgres::{Client, Row};
 
+use super::wish::refusal;
 use super::{ActiveSecret, Format, Subscription};
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
@@ -173,12 +174,13 @@ impl Snapshot {
     ) -> impl Iterator<Item = &'a Arc<Subscription>> {
         let of_tenant = self.by_tenant.get(tenant_id).map_or(&[][..], Vec::as_slice);
         of_tenant.iter().filter(move |subscription| {
-            subscription.active
-                && commit_lsn >= subscription.from_lsn
-                && subscription
-                    .events
-                    .iter()
-                    .any(|pattern| type_matches(pattern, event_type))
+            let Subscription {
+                active,
+                from_lsn,
+                events,
+                ..
+            } = &***subscription;
+            refusal(*active, *from_lsn, events, event_type, commit_lsn).is_none()
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::secret::SigningSecret;
 
 pub mod directory;
 pub mod queries;
+pub mod wish;
 
 /// A tenant's wish to receive events, with its secrets in the clear: lives in
 /// memory only, and `SigningSecret` prints nothing of itself.

@@ -14,6 +14,7 @@ use crate::db::Store;
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
 
+mod examples;
 mod finding;
 mod position;
 mod source;
@@ -182,6 +183,7 @@ impl SourceState {
             &self.existing,
             self.server.version_number,
         ))
+        .chain(examples::findings(config, rules, &self.tables))
     }
 
     fn publication(&self, config: &Config) -> Vec<Finding> {
