@@ -19,7 +19,7 @@ use super::TableDescription;
 use super::file::{RuleConfig, RuleError, suggestion};
 use super::mapper::explain::{Verdict, verdict_on};
 use super::row::RowChange;
-use super::rules::{Rule, RuleSet};
+use super::rules::{Rule, RuleSet, Tenant};
 use super::scope::ColumnKind;
 use super::trace::Trace;
 
@@ -29,7 +29,8 @@ use super::trace::Trace;
 pub struct ExampleConfig {
     /// `insert`, `update` or `delete`.
     pub op: String,
-    /// An inserted or updated row; columns that are left out are null.
+    /// An inserted or updated row; columns that are left out are null,
+    /// but for the tenant's, which is then some tenant.
     pub new: Option<toml::Table>,
     /// A deleted row; or of an updated one the columns that were different before.
     pub old: Option<toml::Table>,
@@ -121,7 +122,7 @@ fn run_one(
     let change = Change {
         relation: relation.clone().into(),
         ordinal: 0,
-        operation: operation(relation, example)?,
+        operation: operation(relation, rule, example)?,
     };
     let Some(row) = RowChange::of(&change) else {
         return Ok(());
@@ -203,18 +204,45 @@ fn relation(table: &TableDescription) -> Relation {
     }
 }
 
-fn operation(relation: &Relation, example: &ExampleConfig) -> Result<Operation, Failure> {
+/// The tenant's column of a row that does not name it: whose it is says nothing of
+/// whether the rule matches, and the column may have another name elsewhere.
+fn some_tenant(relation: &Relation, rule: &Rule) -> Option<(usize, TupleValue)> {
+    let Tenant::Column(name) = rule.tenant else {
+        return None;
+    };
+    let place = relation.column_index(rule.names.names.get(name)?)?;
+    let text: &[u8] = match ColumnKind::of(relation.columns.get(place)?.type_oid) {
+        ColumnKind::Number => b"1",
+        ColumnKind::Bool | ColumnKind::Json | ColumnKind::Padded | ColumnKind::Text => b"example",
+    };
+    Some((place, TupleValue::Text(Bytes::from_static(text))))
+}
+
+fn operation(
+    relation: &Relation,
+    rule: &Rule,
+    example: &ExampleConfig,
+) -> Result<Operation, Failure> {
     let nulls = || vec![TupleValue::Null; relation.columns.len()];
+    let some_row = || {
+        let mut row = nulls();
+        if let Some((place, tenant)) = some_tenant(relation, rule)
+            && let Some(value) = row.get_mut(place)
+        {
+            *value = tenant;
+        }
+        row
+    };
     let new = match &example.new {
-        Some(row) => fill(relation, nulls(), row, "new")?,
-        None => nulls(),
+        Some(row) => fill(relation, some_row(), row, "new")?,
+        None => some_row(),
     };
     let no_row = toml::Table::new();
     let old = example.old.as_ref().unwrap_or(&no_row);
     Ok(match example.op.as_str() {
         "insert" => Operation::Insert { new },
         "delete" => Operation::Delete {
-            old: OldTuple::Full(fill(relation, nulls(), old, "old")?),
+            old: OldTuple::Full(fill(relation, some_row(), old, "old")?),
         },
         _ => {
             let mut before = fill(relation, new.clone(), old, "old")?;

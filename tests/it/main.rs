@@ -7,6 +7,7 @@ mod cli;
 mod connecting;
 mod crash;
 mod demo;
+mod explain;
 mod harness;
 mod listen;
 mod mapping;

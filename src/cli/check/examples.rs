@@ -14,7 +14,8 @@ pub(super) fn findings(config: &Config, rules: &RuleSet, tables: &[Table]) -> Ve
         .map(|error| error.index)
         .collect();
     let mut ran = example::run(rules, &config.events, &descriptions);
-    ran.failures.retain(|failure| !faulty.contains(&failure.index));
+    ran.failures
+        .retain(|failure| !faulty.contains(&failure.index));
     let mut findings: Vec<Finding> = config
         .locate(ran.failures)
         .problems

@@ -19,6 +19,11 @@ pub(crate) fn show<'n>(node: &Node, name: &impl Fn(usize) -> &'n str) -> String 
             false => format!("({text})"),
         }
     };
+    // Comparisons and `not` bind closer than `and` and `or`.
+    let side = |node: &Node| match node {
+        Node::Compare(..) | Node::Not(_) => show(node, name),
+        node => operand(node),
+    };
     match node {
         Node::Null => "none".to_owned(),
         Node::Bool(bool) => bool.to_string(),
@@ -34,19 +39,19 @@ pub(crate) fn show<'n>(node: &Node, name: &impl Fn(usize) -> &'n str) -> String 
         Node::Not(of) => format!("not {}", operand(of)),
         Node::Negate(of) => format!("-{}", operand(of)),
         Node::And(left, right) => {
-            // `a and b and c` reads the same without brackets, and so do comparisons in it.
-            let side = |node: &Node| match node {
-                Node::And(..) | Node::Compare(..) | Node::Not(_) => show(node, name),
-                other => operand(other),
+            // A chain is read from the left: `a and b and c` needs no brackets there.
+            let left = match &**left {
+                node @ Node::And(..) => show(node, name),
+                node => side(node),
             };
-            format!("{} and {}", side(left), side(right))
+            format!("{left} and {}", side(right))
         }
         Node::Or(left, right) => {
-            let side = |node: &Node| match node {
-                Node::Or(..) | Node::Compare(..) | Node::Not(_) => show(node, name),
-                other => operand(other),
+            let left = match &**left {
+                node @ Node::Or(..) => show(node, name),
+                node => side(node),
             };
-            format!("{} or {}", side(left), side(right))
+            format!("{left} or {}", side(right))
         }
         Node::Compare(first, links) => {
             let mut text = operand(first);
