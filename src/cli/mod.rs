@@ -19,6 +19,7 @@ use crate::telemetry::{self, LogFormat};
 pub mod catalog;
 pub mod check;
 pub mod demo;
+pub mod gaps;
 pub mod harm;
 pub mod listen;
 pub mod progress;
