@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::slot::REMEDY;
+use super::slot::{REMEDY, without_remedy};
 use crate::conninfo::ConnInfoError;
 use crate::lsn::Lsn;
 
@@ -81,6 +81,11 @@ pub enum ReplicationError {
 }
 
 impl ReplicationError {
+    /// What is wrong without the way out, for the record of a gap.
+    pub fn state(&self) -> String {
+        without_remedy(&self.to_string())
+    }
+
     /// Whether to connect again may help by itself, without an operator.
     pub fn is_transient(&self) -> bool {
         match self {

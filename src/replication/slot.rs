@@ -9,6 +9,7 @@ use crate::lsn::Lsn;
 
 mod verify;
 
+pub(super) use verify::without_remedy;
 pub use verify::{Gap, REMEDY, RecordedProgress, verify};
 
 pub(super) const LIST_SLOTS: &str = include_str!("../../sql/queries/list_slots.sql");

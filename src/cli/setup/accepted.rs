@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::lsn::Lsn;
+use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
 
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl fmt::Display for AcceptedGap {
         }
         writeln!(f, "That may concern:")?;
         for rule in &self.rules {
-            let (kind, table) = (&rule.event_type, qualified(&rule.table));
+            let (kind, table) = (&rule.event_type, &rule.table);
             writeln!(f, "  {kind}: {} of {table}", rule.on.join(", "))?;
         }
         if self.other_log {
@@ -49,8 +50,11 @@ impl fmt::Display for AcceptedGap {
                  Tell receivers that skip what is older."
             )?;
         }
-        if let Some(rule) = self.rules.first() {
-            write!(f, "{}", ByHand(rule))?;
+        let first = self.rules.first();
+        if let Some((rule, table)) =
+            first.and_then(|rule| Some((rule, TableName::parse(&rule.table)?)))
+        {
+            by_hand(f, &rule.event_type, &table)?;
         }
         writeln!(
             f,
@@ -61,28 +65,20 @@ impl fmt::Display for AcceptedGap {
 
 /// Until there is a backfill: rows that are inserted into a table that a rule of the
 /// same type watches become events.
-struct ByHand<'a>(&'a RuleConfig);
-
-impl fmt::Display for ByHand<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = qualified(&self.0.table);
-        let kind = &self.0.event_type;
-        writeln!(
-            f,
-            "\
-To send inserts and updates by hand, table by table, copy the rows concerned into a table of their own:
-  1. create table {table}_gap (like {table} including indexes);
-  2. copy the rule of {kind}, with table = \"{table}_gap\", on = [\"insert\"] and, if it has one, another name;
-     then `walhook setup` and `walhook run`
-  3. insert into {table}_gap select * from {table} where …;    -- those that were written in that time
+fn by_hand(f: &mut fmt::Formatter<'_>, kind: &str, table: &TableName) -> fmt::Result {
+    let copy = TableName {
+        schema: table.schema.clone(),
+        name: format!("{}_gap", table.name),
+    };
+    let (table, sql, copy_sql) = (table, table.to_sql(), copy.to_sql());
+    writeln!(
+        f,
+        "\
+To send inserts and updates by hand, copy the rows concerned into a table of their own; for {table}:
+  1. create table {copy_sql} (like {sql} including indexes);
+  2. copy the rule of {kind}, with table = '{copy}', on = [\"insert\"] and, if it has one, another name;
+     then `walhook setup`, and `walhook run`
+  3. insert into {copy_sql} select * from {sql} where …;    -- those that were written in that time
 Such events have ids of their own and show the rows as they are now. What was deleted is only in your backups."
-        )
-    }
-}
-
-fn qualified(table: &str) -> String {
-    match table.contains('.') {
-        true => table.to_owned(),
-        false => format!("public.{table}"),
-    }
+    )
 }

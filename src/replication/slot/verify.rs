@@ -97,9 +97,7 @@ pub const REMEDY: &str = "Run `walhook setup --accept-gap`: it records the gap, 
 impl Gap {
     /// The state without the way out, for the record of the gap.
     pub fn state(&self) -> String {
-        let text = self.to_string();
-        let state = text.strip_suffix(REMEDY).unwrap_or(&text);
-        state.trim_end().trim_end_matches('.').to_owned()
+        without_remedy(&self.to_string())
     }
 
     /// Whether the slot alone is wrong, and nothing recorded is in question.
@@ -112,6 +110,12 @@ impl Gap {
                 | Gap::Temporary { .. }
         )
     }
+}
+
+/// A message of ours without its last sentence, the remedy.
+pub(in crate::replication) fn without_remedy(message: &str) -> String {
+    let state = message.strip_suffix(REMEDY).unwrap_or(message);
+    state.trim_end().trim_end_matches('.').to_owned()
 }
 
 /// Judges the slot before the first change is taken from it. `progress` is `None`
