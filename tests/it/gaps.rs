@@ -223,3 +223,23 @@ async fn what_turns_out_to_be_no_gap_is_forgotten() {
     running.stop().await;
     assert_eq!(gap.installation.count("select count(*) from gaps").await, 0);
 }
+
+/// In WIN1252 the byte 81 is stored and has no equivalent in UTF-8: the server fails at
+/// that row, each time. Slot and catalog look well.
+#[tokio::test]
+async fn behind_a_row_that_the_server_cannot_send() {
+    let source = TestDatabase::create_encoded("WIN1252").await;
+    let store = TestDatabase::create().await;
+    let settings = format!("[store]\nurl = '{}'\n", store.url);
+    let installation = Installation::create_in(source, ORDERS, ORDER_RULES, &settings).await;
+    let gap = Gap::after_one_order(installation).await;
+    let bad = "insert into orders (tenant_id, status, note) values ('acme', 'new', E'\\201')";
+    let application = &gap.installation.database.client;
+    application.batch_execute(bad).await.unwrap();
+    let answer = run(&gap.installation).await.exits(1);
+    answer
+        .says("capture cannot get past this")
+        .says("22P05, after ")
+        .says("--accept-gap");
+    gap.is_gone_on_behind("has no equivalent in encoding").await;
+}
