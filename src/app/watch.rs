@@ -20,10 +20,6 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut client: Option<Client> = None;
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(PERIOD) => {}
-        }
         if client.as_ref().is_none_or(Client::is_closed) {
             client = source.connect("walhook watch").await.ok();
         }
@@ -31,6 +27,10 @@ pub(super) async fn run(
             && let Err(error) = look(client, &slot).await
         {
             tracing::debug!(error = format!("{error:#}"), "cannot look at the slot");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
         }
     }
 }
