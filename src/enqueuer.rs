@@ -331,23 +331,19 @@ impl Session<'_> {
             &self.reached.complete,
             &self.reached.acknowledged_lsn,
         ];
-        let own: [&(dyn ToSql + Sync); 1] = [&self.enqueuer.instance.id];
-        let (begun, generation, held) = tokio::join!(
+        let (begun, generation) = tokio::join!(
             self.client.batch_execute(self.statements.begin),
             self.client
                 .query_opt(&self.statements.advance_progress, &advance),
-            self.client.query_opt(&self.statements.hold_instance, &own),
         );
         begun.context("begin the enqueue")?;
         let Some(generation) = generation.context("advance the progress")? else {
             bail!(
-                "another instance has taken the slot `{}`: this one stops capturing",
+                "another instance has taken the slot `{}`, or took this one for dead: this one \
+                 stops capturing",
                 self.enqueuer.slot
             );
         };
-        if held.context("hold this instance")?.is_none() {
-            bail!("another instance took this one for dead: it may own no more deliveries");
-        }
         let snapshot = self
             .enqueuer
             .directory

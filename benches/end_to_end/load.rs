@@ -157,14 +157,22 @@ pub(crate) async fn write_ahead(
     Ok(writers)
 }
 
+/// What [`write_steadily`] wrote.
+pub(crate) struct Written {
+    /// When each row was due, in Unix microseconds.
+    pub(crate) due: Vec<i64>,
+    /// Rows a second that were really committed.
+    pub(crate) per_second: f64,
+}
+
 /// Commits of one row each at `per_second`, by the clock: a commit that is late delays
-/// no other, and every one is made. Answers when each was due, in Unix microseconds.
+/// no other, and every one is made.
 pub(crate) async fn write_steadily(
     url: &str,
     rows: &Arc<Rows>,
     per_second: u64,
     duration: Duration,
-) -> anyhow::Result<Vec<i64>> {
+) -> anyhow::Result<Written> {
     // So many that commits of 30 ms each, on a slow disk, still keep the rate.
     let connections = (per_second * 30 / 1000).clamp(16, 150);
     let count = per_second * duration.as_secs();
@@ -191,7 +199,10 @@ pub(crate) async fn write_steadily(
         ended??;
     }
     let due = |index| start_wall + (period.as_nanos() * u128::from(index) / 1000) as i64;
-    Ok((0..count).map(due).collect())
+    Ok(Written {
+        due: (0..count).map(due).collect(),
+        per_second: count as f64 / start.elapsed().as_secs_f64(),
+    })
 }
 
 /// Waits until every committed row has arrived.

@@ -49,7 +49,12 @@ pub fn harms(table: &Table, server_version: i32) -> Vec<Harm> {
                  which cannot be published: every UPDATE and DELETE on the published table would fail",
                 column.name
             ),
-            mend: vec![set_identity(holder, if holder.primary_index { "default" } else { "using index …" })],
+            // Without a primary key one has to be made first: which, its owner knows.
+            mend: holder
+                .primary_index
+                .then(|| set_identity(holder, "default"))
+                .into_iter()
+                .collect(),
         });
     }
     found

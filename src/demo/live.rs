@@ -165,7 +165,7 @@ impl Live {
     /// The last line.
     pub(super) fn summary(&mut self) -> io::Result<()> {
         let text = self.status_text();
-        self.screen.status(String::new())?;
+        self.screen.status("")?;
         self.screen.line(&text)
     }
 
@@ -198,7 +198,7 @@ impl Live {
     fn show_status(&mut self) -> io::Result<()> {
         let text = self.status_text();
         match self.screen.has_status() {
-            true => self.screen.status(text),
+            true => self.screen.status(&text),
             false => self.screen.line(&text),
         }
     }

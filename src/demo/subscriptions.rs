@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::receiver::{Endpoint, StatusCode};
 use super::traffic::TENANTS;
-use crate::delivery::client::{Client, HeaderMap, HeaderValue, OutgoingRequest};
+use crate::delivery::client::{
+    Client, HeaderMap, HeaderName, HeaderValue, OutgoingRequest, SecurityConfig,
+};
 use crate::secret::{ApiToken, SigningSecret};
 
 /// A tenant's wish, before it has been told to the API.
@@ -64,9 +66,9 @@ pub(super) async fn subscribe(
     let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.text()))?;
     authorization.set_sensitive(true);
     let headers = HeaderMap::from_iter([
-        (axum::http::header::AUTHORIZATION, authorization),
+        (HeaderName::from_static("authorization"), authorization),
         (
-            axum::http::header::CONTENT_TYPE,
+            HeaderName::from_static("content-type"),
             HeaderValue::from_static("application/json"),
         ),
     ]);
@@ -101,7 +103,7 @@ pub(super) async fn subscribe(
 }
 
 /// A client that talks to the API of this machine.
-pub(super) fn client(security: &crate::delivery::client::SecurityConfig) -> anyhow::Result<Client> {
+pub(super) fn client(security: &SecurityConfig) -> anyhow::Result<Client> {
     // Creating a subscription asks the database for its position, which is quick.
     Client::new(security, Duration::from_secs(10), 64 * 1024).context("make the API's client")
 }

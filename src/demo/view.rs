@@ -196,11 +196,12 @@ impl Screen {
     }
 
     /// Replaces the status line.
-    pub fn status(&mut self, text: String) -> io::Result<()> {
+    pub fn status(&mut self, text: &str) -> io::Result<()> {
         if !self.style.coloured {
             return Ok(());
         }
-        self.status = text;
+        // Cut at the terminal's edge (DECAWM off): a line that wrapped could not be erased.
+        self.status = format!("\x1b[?7l{text}\x1b[?7h");
         write!(self.out, "\r\x1b[K{}", self.status)?;
         self.out.flush()
     }

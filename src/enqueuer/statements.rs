@@ -13,7 +13,6 @@ use crate::mapping::RuleSet;
 pub(super) struct Statements {
     pub(super) begin: &'static str,
     pub(super) advance_progress: Statement,
-    pub(super) hold_instance: Statement,
     pub(super) notify_schedule: Statement,
     insert_events: Statement,
     insert_deliveries: Statement,
@@ -30,7 +29,6 @@ impl Statements {
                 begin: "begin",
                 advance_progress: prepare(include_str!("../../sql/queries/advance_progress.sql"))
                     .await?,
-                hold_instance: prepare(include_str!("../../sql/queries/hold_instance.sql")).await?,
                 notify_schedule: prepare(include_str!("../../sql/queries/notify_schedule.sql"))
                     .await?,
                 insert_events: prepare(include_str!("../../sql/queries/insert_events.sql")).await?,

@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn each_setting_that_stands_against_it_is_named() {
-        let cases: [(&str, Level, fn(&mut Server)); 9] = [
+        type Spoil = fn(&mut Server);
+        let cases: [(&str, Level, Spoil); 9] = [
             ("PostgreSQL 13", Level::Failure, |s| {
                 s.version_number = 130_002;
                 s.version = "13.2".to_owned();

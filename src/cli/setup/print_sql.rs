@@ -76,7 +76,9 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
          create schema {schema} authorization {role};\n\n\
          -- 3. Then, with source.url and store.url naming these roles: `walhook setup` makes the store's tables, the key file and the slot.\n\
          -- To make the slot here instead, after the publication:\n\
-         -- select pg_create_logical_replication_slot({slot}, 'pgoutput');\n",
+         -- select pg_create_logical_replication_slot({slot}, 'pgoutput');\n\
+         -- From PostgreSQL 17 on, so that it follows a fail-over to a synchronised standby:\n\
+         -- select pg_create_logical_replication_slot({slot}, 'pgoutput', false, false, true);\n",
         role = quote_identifier(store_role),
         schema = quote_identifier(&config.store.schema),
         slot = quote_literal(&config.source.slot),

@@ -10,7 +10,7 @@ async fn every_command_explains_itself_with_examples() {
     let project = Project::new("");
     let top = project.walhook(&["--help"]).await.exits(0);
     for command in [
-        "run", "check", "setup", "teardown", "token", "listen", "status",
+        "run", "check", "setup", "teardown", "token", "listen", "status", "demo",
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
         let help = project.walhook(&[command, "--help"]).await.exits(0);
