@@ -42,6 +42,8 @@ create table webhook_subscriptions (
     active boolean not null default true,
     -- The circuit breaker of the endpoint, written by the instance that sends to it.
     breaker text not null default 'closed' check (breaker in ('closed', 'open', 'half_open')),
+    -- Who says so, while it is not closed.
+    breaker_instance uuid,
     disabled_at timestamptz,
     disabled_reason text,
     -- All up to this change of the log was enqueued while it was active; what follows
@@ -57,6 +59,8 @@ create table webhook_subscriptions (
     from_lsn pg_lsn not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    constraint only_closed_breakers_are_nobodys
+        check ((breaker_instance is null) = (breaker = 'closed')),
     constraint disabled_says_when_and_why
         check (active = (disabled_at is null) and active = (disabled_reason is null)),
     constraint previous_secret_expires

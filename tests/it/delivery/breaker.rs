@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Deployed, text};
+use crate::harness::process::Process;
 use crate::harness::receiver::{Gate, Receiver, status};
 
 const ORDERS: usize = 20;
@@ -61,5 +62,29 @@ async fn a_breaker_opens_probes_once_and_closes() {
     assert_eq!(receiver.requests().len(), failed.len() + ORDERS + 1);
     let listed = acme.get("/deliveries?status=failed").await;
     assert_eq!(listed["data"], json!([]));
+    deployed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_is_forgotten_with_the_process_that_opened_it() {
+    let settings = "[delivery]\nretry_schedule = ['1h']\n";
+    let mut deployed = Deployed::start(settings).await;
+    let receiver = Receiver::answering(|_, _| status(500)).await;
+    let acme = deployed.tenant("acme").await;
+    acme.subscribe(&receiver.url("/")).await;
+    let breaker = |state| format!("select breaker = '{state}' from webhook_subscriptions");
+    deployed.orders("acme", 10).await;
+    deployed.walhook.wait_for(&breaker("open")).await;
+    assert!(deployed.processes.remove(0).terminate().success());
+    deployed.walhook.wait_for(&breaker("closed")).await;
+
+    // Killed, it is the next one that finds out.
+    let killed = Process::start(&deployed.walhook.config_file(), &["run"]);
+    deployed.orders("acme", 10).await;
+    deployed.walhook.wait_for(&breaker("open")).await;
+    killed.kill();
+    let next = Process::start(&deployed.walhook.config_file(), &["run"]);
+    deployed.processes.push(next);
+    deployed.walhook.wait_for(&breaker("closed")).await;
     deployed.stop().await;
 }
