@@ -62,7 +62,7 @@ async fn a_breaker_opens_probes_once_and_closes() {
     assert_eq!(receiver.requests().len(), failed.len() + ORDERS + 1);
     let listed = acme.get("/deliveries?status=failed").await;
     assert_eq!(listed["data"], json!([]));
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,5 +86,5 @@ async fn an_open_breaker_is_forgotten_with_the_process_that_opened_it() {
     let next = Process::start(&deployed.walhook.config_file(), &["run"]);
     deployed.processes.push(next);
     deployed.walhook.wait_for(&breaker("closed")).await;
-    deployed.stop().await;
+    deployed.stop();
 }

@@ -49,7 +49,7 @@ async fn cloudevents_arrive_signed_and_are_shown_as_they_were_sent() {
     acme.post(&retry, json!({})).await.expect(202);
     let again = &receiver.wait_for_of("/ce", 2).await[1];
     assert_eq!(again.body, sent.body);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn custom_headers_arrive_change_and_never_lie_in_the_store() {
     let third = receiver.wait_for(3).await.remove(2);
     assert!(!third.headers.contains_key("x-api-key"));
     assert_eq!(deployed.walhook.count(sealed).await, 0);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +117,7 @@ async fn a_filter_admits_only_what_it_is_true_for() {
     };
     assert_eq!(of("/filtered"), [2]);
     assert_eq!(of("/all"), [1, 2, 3]);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,5 +145,5 @@ async fn a_rotated_secret_signs_beside_the_new_one_until_it_expires() {
     let one = receiver.wait_for(2).await.remove(1);
     assert!(verifies(new, &one) && !verifies(old, &one));
     assert_eq!(one.header("webhook-signature").split(' ').count(), 1);
-    deployed.stop().await;
+    deployed.stop();
 }

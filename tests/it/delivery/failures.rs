@@ -41,7 +41,7 @@ async fn retry_after_delays_the_next_attempt() {
     let waited = requests[1].at - requests[0].at;
     assert!(waited >= Duration::from_secs(2), "{waited:?}");
     wait_for_status(&deployed, "delivered").await;
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +62,7 @@ async fn a_redirect_is_a_failure_and_not_followed() {
     assert!(error.contains("not followed"), "{error}");
     assert_eq!(receiver.of("/moved").len(), 2);
     assert_eq!(receiver.requests().len(), 2, "nothing went elsewhere");
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn of_a_huge_answer_only_the_beginning_is_read() {
     let excerpt = text(&delivery["attempt_log"][0]["response_excerpt"]);
     assert_eq!(excerpt, "x".repeat(1024));
     // The rest was never asked for: what was taken fills buffers of the kernel.
-    deployed.stop().await;
+    deployed.stop();
     let taken = taken.load(Ordering::Relaxed);
     assert!(taken < CHUNKS, "all {CHUNKS} chunks were read");
 }
@@ -108,7 +108,7 @@ async fn a_refused_connection_is_retried_and_says_so() {
         assert!(!error.is_empty());
     }
     assert_eq!(deployed.metric("webhook_retries_total").await, Some(1.0));
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +138,7 @@ async fn an_internal_address_is_blocked_at_the_send_and_never_connected_to() {
     acme.post("/subscriptions", body)
         .await
         .refused(400, "invalid_url");
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,5 +174,5 @@ async fn an_oversized_body_is_parked_listed_and_counted() {
     let requests = receiver.requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].json()["data"]["note"], "small");
-    deployed.stop().await;
+    deployed.stop();
 }

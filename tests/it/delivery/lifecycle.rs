@@ -50,7 +50,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it() {
         .wait_for("select not exists (select from delivery_schedule)")
         .await;
     assert_eq!(receiver.requests().len(), 4);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,7 @@ async fn deleting_cancels_what_waits_and_it_is_never_sent() {
     let all = "select count(*) from webhook_deliveries";
     assert_eq!(deployed.walhook.count(all).await, 7);
     assert_eq!(receiver.of("/deleted").len(), 3);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +134,7 @@ async fn a_failed_delivery_is_sent_when_it_is_retried_by_hand() {
     }
     let schedule = "select count(*) from delivery_schedule";
     assert_eq!(deployed.walhook.count(schedule).await, 0);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn what_waits_in_memory_is_parked_when_its_subscription_is_disabled() {
         .wait_for("select count(*) = 10 from webhook_deliveries where status = 'delivered'")
         .await;
     assert_eq!(receiver.requests().len(), 10);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 /// The dispatcher finds the subscription disabled, and before the recorder has written

@@ -1,7 +1,12 @@
 //! One bad endpoint hurts only itself: lanes and limits.
 
+use std::time::Duration;
+
 use super::Deployed;
 use crate::harness::receiver::{Content, Gate, Receiver, status};
+
+/// So that requests overlap and one too many would be seen.
+const LATENCY: Duration = Duration::from_millis(20);
 
 const COUNT_ATTEMPTS: &str = "select count(*) from webhook_attempts";
 
@@ -56,7 +61,7 @@ async fn an_endpoint_never_has_more_requests_in_hand_than_its_limit() {
     let deployed = Deployed::start("[delivery]\nendpoint_concurrency = 3\n").await;
     let gate = Gate::closed();
     let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| status(200).behind(&held)).await;
+    let receiver = Receiver::answering(move |_, _| status(200).behind(&held).taking(LATENCY)).await;
     let acme = deployed.tenant("acme").await;
     acme.subscribe(&receiver.url("/one")).await;
     acme.subscribe(&receiver.url("/two")).await;
@@ -72,7 +77,7 @@ async fn an_endpoint_never_has_more_requests_in_hand_than_its_limit() {
         .await;
     assert_eq!((receiver.peak("/one"), receiver.peak("/two")), (3, 3));
     assert_eq!(deployed.walhook.count(COUNT_ATTEMPTS).await, 80);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +87,7 @@ async fn all_endpoints_together_never_have_more_than_the_total() {
     let deployed = Deployed::start(settings).await;
     let gate = Gate::closed();
     let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| status(200).behind(&held)).await;
+    let receiver = Receiver::answering(move |_, _| status(200).behind(&held).taking(LATENCY)).await;
     let acme = deployed.tenant("acme").await;
     for path in ["/one", "/two", "/three"] {
         acme.subscribe(&receiver.url(path)).await;
@@ -96,5 +101,5 @@ async fn all_endpoints_together_never_have_more_than_the_total() {
         .wait_for("select count(*) = 60 from webhook_deliveries where status = 'delivered'")
         .await;
     assert_eq!(receiver.peak(""), 5);
-    deployed.stop().await;
+    deployed.stop();
 }

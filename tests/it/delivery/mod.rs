@@ -80,7 +80,7 @@ impl Deployed {
         lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 
-    pub async fn stop(self) {
+    pub fn stop(self) {
         for process in self.processes {
             assert!(process.terminate().success());
         }

@@ -43,5 +43,5 @@ async fn what_does_not_fit_into_memory_waits_in_the_store_and_arrives_once() {
     let requests = receiver.of("/slow");
     let ids: HashSet<&str> = requests.iter().map(|request| request.id()).collect();
     assert_eq!((requests.len(), ids.len()), (3000, 3000));
-    deployed.stop().await;
+    deployed.stop();
 }

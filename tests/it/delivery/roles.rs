@@ -57,7 +57,7 @@ async fn one_role_a_process_makes_a_whole() {
     assert_eq!(receiver.requests().len(), 103);
     let schedule = "select count(*) from delivery_schedule";
     assert_eq!(deployed.walhook.count(schedule).await, 0);
-    deployed.stop().await;
+    deployed.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,5 +114,5 @@ async fn what_was_committed_before_a_disable_and_came_after_it_is_offered() {
         .collect();
     rows.sort_unstable();
     assert_eq!(rows, [1, 2, 3, 4]);
-    deployed.stop().await;
+    deployed.stop();
 }

@@ -45,6 +45,8 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// Answers when it is opened.
     pub gate: Option<Gate>,
+    /// How long it takes to answer, from then on.
+    pub latency: Duration,
     pub content: Content,
 }
 
@@ -90,6 +92,11 @@ impl Reply {
         self
     }
 
+    pub fn taking(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
     pub fn with_content(mut self, content: Content) -> Self {
         self.content = content;
         self
@@ -101,6 +108,7 @@ pub fn status(status: u16) -> Reply {
         status,
         headers: Vec::new(),
         gate: None,
+        latency: Duration::ZERO,
         content: Content::Empty,
     }
 }
@@ -241,6 +249,9 @@ async fn receive(
     let reply = answer(&path, count);
     if let Some(gate) = &reply.gate {
         gate.pass().await;
+    }
+    if !reply.latency.is_zero() {
+        tokio::time::sleep(reply.latency).await;
     }
     let status = StatusCode::from_u16(reply.status).unwrap();
     let mut response = (status, content(reply.content)).into_response();
