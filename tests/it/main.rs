@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod connecting;
 mod crash;
+mod delivery;
 mod demo;
 mod gaps;
 mod harness;

@@ -211,16 +211,4 @@ impl Running {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
-
-    /// Waits for it to end by itself, with an error.
-    pub async fn fails(self) -> String {
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(30), self.task).await;
-        format!(
-            "{:#}",
-            ended
-                .expect("it goes on")
-                .unwrap()
-                .expect_err("it ended well")
-        )
-    }
 }
