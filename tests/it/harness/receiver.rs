@@ -186,7 +186,7 @@ impl Receiver {
         in_hand.get(path).map_or(0, |(_, peak)| *peak)
     }
 
-    /// Waits until `done` holds of the requests so far; fails after half a minute.
+    /// Waits until `done` holds of the requests so far; fails after a minute and a half.
     pub async fn wait_until(&self, done: impl Fn(&[Request]) -> bool) -> Vec<Request> {
         let waited = async {
             loop {
@@ -200,7 +200,7 @@ impl Receiver {
                 arrived.await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(30), waited).await {
+        match tokio::time::timeout(Duration::from_secs(90), waited).await {
             Ok(requests) => requests,
             Err(_) => panic!("waited in vain; received {:?}", self.requests()),
         }

@@ -146,9 +146,9 @@ impl Installation {
         Running { stop, task }
     }
 
-    /// Waits until a query on the store answers true; fails after half a minute.
+    /// Waits until a query on the store answers true; fails after a minute and a half.
     pub async fn wait_for(&self, condition: &str) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
         loop {
             let client = self.store.get().await.unwrap();
             let row = client
