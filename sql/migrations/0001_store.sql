@@ -215,6 +215,22 @@ create table replication_progress (
     updated_at timestamptz not null default now()
 );
 
+-- What was committed to the log and can never be enqueued: from from_lsn, where progress
+-- stood, to to_lsn, where capture went on. Written by whoever meets the gap, and again
+-- when the operator accepts it. Of the source, not of a tenant.
+create table gaps (
+    id bigint generated always as identity primary key,
+    slot text not null,
+    from_lsn pg_lsn not null,
+    to_lsn pg_lsn,
+    reason text not null,
+    -- The slot and the catalog look well: only the stream shows that it cannot go on.
+    wedged boolean not null default false,
+    detected_at timestamptz not null default now(),
+    accepted_at timestamptz,
+    constraint accepted_says_where_it_ends check ((accepted_at is null) = (to_lsn is null))
+);
+
 create table instances (
     id uuid primary key,
     hostname text not null,
