@@ -393,6 +393,7 @@ impl Session<'_> {
         self.durable = self.reached;
         self.persisted_at = Instant::now();
         batch.count(started);
+        rows.count_parked();
         reservation.hand_off(self.enqueuer);
         if rows.schedule_len() > 0 {
             self.announce_schedule().await;

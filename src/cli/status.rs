@@ -6,11 +6,11 @@ use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
-use super::{Outcome, chain};
+use super::{Outcome, chain, gaps};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
-use crate::replication::slot::{self, SlotState};
+use crate::replication::slot::{self, REMEDY, SlotState};
 
 mod render;
 
@@ -53,6 +53,7 @@ struct Status {
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
+    gaps: Option<Gaps>,
 }
 
 #[derive(Debug, Serialize)]
@@ -125,6 +126,21 @@ struct ParkedChange {
     age_seconds: f64,
 }
 
+/// Gaps that `walhook setup --accept-gap` went on behind.
+#[derive(Debug, Default, Serialize)]
+struct Gaps {
+    accepted: i64,
+    newest: Option<Gap>,
+}
+
+#[derive(Debug, Serialize)]
+struct Gap {
+    from_lsn: String,
+    to_lsn: String,
+    reason: String,
+    age_seconds: f64,
+}
+
 /// An instance that is silent for this long is fenced by the others (design §8).
 const SILENT: f64 = 6.0;
 
@@ -139,6 +155,10 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         Ok(store) if store.migrated => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
+            status.gaps = Some(read_gaps(&client, &config.source.slot).await?);
+            if let Some(reason) = &store.wedged {
+                status.problem(format!("{reason}. {REMEDY}"));
+            }
             store.progress
         }
         Ok(_) => {
@@ -308,6 +328,19 @@ async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
         active: row.get("active"),
         disabled: row.get("disabled"),
     })
+}
+
+async fn read_gaps(client: &Client, slot: &str) -> anyhow::Result<Gaps> {
+    let newest = gaps::newest_accepted(client, slot).await?;
+    Ok(newest.map_or_else(Gaps::default, |gap| Gaps {
+        accepted: gap.count,
+        newest: Some(Gap {
+            from_lsn: gap.from.to_string(),
+            to_lsn: gap.to.to_string(),
+            reason: gap.reason,
+            age_seconds: gap.age_seconds,
+        }),
+    }))
 }
 
 async fn read_parked(client: &Client) -> anyhow::Result<Parked> {

@@ -56,12 +56,5 @@ pub async fn prune(
             );
         }
     }
-    client
-        .execute(
-            include_str!("../../sql/queries/delete_old_idempotency_keys.sql"),
-            &[],
-        )
-        .await
-        .context("delete old idempotency keys")?;
     Ok(dropped)
 }
