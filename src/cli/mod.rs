@@ -68,6 +68,7 @@ Attach to your own database:
   walhook setup                      make the store, the publication and the slot
   walhook token create --tenant acme a token for that tenant's API calls
   walhook run                        follow the log and deliver
+  walhook explain                    which changes make which events for whom, and why not
 
 Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 `walhook help COMMAND` has examples of each.";

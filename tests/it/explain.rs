@@ -246,6 +246,22 @@ async fn people_read_it_and_end_it_with_ctrl_c() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_large_is_received_by_nobody() {
+    use crate::harness::walhook::{ORDER_RULES, ORDERS};
+    let settings = "[delivery]\nmax_body = 300\n";
+    let walhook = Installation::create(ORDERS, ORDER_RULES, settings).await;
+    walhook.subscribe("acme", "https://a.test/", &["*"]).await;
+    let mut explaining = Explaining::start(&walhook, &["--limit", "1"]).await;
+    let insert =
+        "insert into orders (tenant_id, status, note) values ('acme', 'new', repeat('x', 300))";
+    walhook.database.client.batch_execute(insert).await.unwrap();
+    while !explaining.line().await.contains("delivery.max_body is 300") {}
+    let (code, said) = explaining.end().await;
+    assert_eq!(code, 0);
+    assert!(said.contains("1 of them for nobody"), "{said}");
+}
+
+#[tokio::test]
 async fn it_ends_by_itself_after_its_time() {
     let walhook = Installation::of_orders().await;
     let explaining = Explaining::start(&walhook, &["--for", "100ms"]).await;

@@ -20,6 +20,8 @@ use crate::subscription::wish::{self, Refusal, Wish};
 pub(super) struct Audience {
     /// `None`: there is no store yet, and so nobody is subscribed.
     store: Option<Client>,
+    /// `delivery.max_body`.
+    max_body: usize,
     generation: i64,
     tenants: HashMap<String, Vec<Wish>>,
 }
@@ -43,6 +45,7 @@ impl Audience {
         };
         let mut audience = Audience {
             store: client,
+            max_body: config.delivery.max_body,
             generation: -1,
             tenants: HashMap::new(),
         };
@@ -91,7 +94,13 @@ impl Audience {
                 .map(|wish| SubscriptionReport {
                     id: wish.id,
                     url: without_query(&wish.url),
-                    answer: answer(wish, asked),
+                    answer: match answer(wish, asked) {
+                        Answer::Receives if asked.body.len() > self.max_body => Answer::Oversized {
+                            bytes: asked.body.len(),
+                            max_body: self.max_body,
+                        },
+                        answer => answer,
+                    },
                 })
                 .collect(),
         }

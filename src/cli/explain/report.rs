@@ -91,6 +91,11 @@ pub(super) enum Answer {
     },
     /// It would receive it as it is now, but there is no delivery: it has been changed since.
     ChangedSince,
+    /// Its delivery is parked: the body is larger than `delivery.max_body`.
+    Oversized {
+        bytes: usize,
+        max_body: usize,
+    },
     OtherTypes {
         events: Vec<String>,
     },
@@ -230,6 +235,12 @@ impl EventReport {
                 Answer::ChangedSince => (
                     "not to",
                     ": it has no delivery; as it is now it would: it was changed since".to_owned(),
+                ),
+                Answer::Oversized { bytes, max_body } => (
+                    "not to",
+                    format!(
+                        ": parked, as the body has {bytes} bytes and delivery.max_body is {max_body}"
+                    ),
                 ),
                 Answer::OtherTypes { events } => {
                     ("not to", format!(": it asks for {}", events.join(", ")))
