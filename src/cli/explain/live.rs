@@ -130,7 +130,7 @@ async fn follow(
                     stream.acknowledge(end_lsn);
                     continue;
                 }
-                StreamEvent::Keepalive { wal_end } => {
+                StreamEvent::Keepalive { wal_end, .. } => {
                     if open.is_none() {
                         stream.acknowledge(wal_end);
                     }
