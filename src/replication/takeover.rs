@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::connection::{Connection, Row, unexpected};
 use super::error::ReplicationError;
-use super::session::Command;
 use super::slot::{LIST_SLOTS, PLUGIN, SlotState};
 use super::system::{self, SystemIdentity};
 use crate::conninfo::ConnInfo;
@@ -15,6 +14,15 @@ const LIST_PUBLICATIONS: &str = include_str!("../../sql/queries/list_publication
 /// The server hears from us at least this often, as from PostgreSQL's own
 /// receiver (wal_receiver_status_interval); three times per timeout if that is less.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Which slot to take, and what to stream from it.
+pub(super) struct Command {
+    pub(super) slot: String,
+    /// The slot is made for this session and ends with it.
+    pub(super) temporary: bool,
+    pub(super) publication: String,
+    pub(super) receive_timeout: Duration,
+}
 
 /// A connection in CopyBoth, which holds the slot.
 pub(super) struct Taken {
