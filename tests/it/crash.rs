@@ -162,6 +162,37 @@ async fn fifty_kills_of_walhook_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_in_the_middle_of_a_large_transaction_resumes_inside_it() {
+    const ROWS: i64 = 30_000;
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    subscribe_all(&walhook, &receiver).await;
+    walhook
+        .database
+        .client
+        .batch_execute(&format!(
+            "insert into orders (tenant_id, status, note)
+             select 'tenant ' || n % 3, 'new', 'kept' from generate_series(1, {ROWS}) n"
+        ))
+        .await
+        .unwrap();
+    let mut inside = 0;
+    for part in 1..=4 {
+        let process = Process::start(&walhook.config_file(), &["run"]);
+        let reached = format!("select count(*) >= {} from webhook_events", part * ROWS / 6);
+        walhook.wait_for(&reached).await;
+        process.kill();
+        inside += walhook
+            .count("select count(*) from replication_progress where not complete and ordinal > 0")
+            .await;
+    }
+    assert!(inside > 0, "no kill fell inside the transaction");
+    let process = Process::start(&walhook.config_file(), &["run"]);
+    assert_kept(&walhook, &receiver, &walhook.database.client).await;
+    assert!(process.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ended_walsenders_lose_and_double_nothing() {
     let walhook = Installation::of_orders().await;
     let receiver = Receiver::start().await;
