@@ -53,6 +53,26 @@ struct Status {
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
+    /// The tables whose old values walhook keeps itself.
+    shadow: Vec<ShadowTable>,
+    /// The rules that read them, each active from a commit on.
+    shadow_rules: Vec<ShadowRule>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShadowTable {
+    table: String,
+    columns: Vec<String>,
+    /// `seeding` or `complete`; rules wait for the second.
+    state: String,
+    seeded_rows: i64,
+    complete_at_lsn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShadowRule {
+    rule: String,
+    active_from_lsn: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +159,8 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         Ok(store) if store.migrated => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
+            (status.shadow, status.shadow_rules) =
+                read_shadow(&client, &config.source.slot).await?;
             store.progress
         }
         Ok(_) => {
@@ -335,4 +357,37 @@ async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
         last_day: counts.get("last_day"),
         newest: newest.iter().map(change).collect(),
     })
+}
+
+async fn read_shadow(
+    client: &Client,
+    slot: &str,
+) -> anyhow::Result<(Vec<ShadowTable>, Vec<ShadowRule>)> {
+    let query = include_str!("../../sql/queries/shadow_status.sql");
+    let tables = client
+        .query(query, &[&slot])
+        .await
+        .context("list the tables of the shadow")?;
+    let table = |row: &tokio_postgres::Row| ShadowTable {
+        table: row.get("table"),
+        columns: row.get("columns"),
+        state: row.get("state"),
+        seeded_rows: row.get("seeded_rows"),
+        complete_at_lsn: row
+            .get::<_, Option<Lsn>>("complete_at_lsn")
+            .map(|lsn| lsn.to_string()),
+    };
+    let query = include_str!("../../sql/queries/shadow_status_rules.sql");
+    let rules = client
+        .query(query, &[&slot])
+        .await
+        .context("list the rules that use the shadow")?;
+    let rule = |row: &tokio_postgres::Row| ShadowRule {
+        rule: row.get("rule"),
+        active_from_lsn: row.get::<_, Lsn>("active_from_lsn").to_string(),
+    };
+    Ok((
+        tables.iter().map(table).collect(),
+        rules.iter().map(rule).collect(),
+    ))
 }

@@ -20,6 +20,7 @@ mod scope;
 mod table_name;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 
 pub use check::{ColumnDescription, TableDescription};
 pub use filter::{Filter, FilterError};

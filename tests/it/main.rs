@@ -12,4 +12,5 @@ mod listen;
 mod mapping;
 mod operations;
 mod pipeline;
+mod shadow;
 mod store;

@@ -16,6 +16,7 @@ use crate::replication::{self, slot, slot::SlotState};
 
 mod finding;
 mod position;
+mod shadow;
 mod source;
 mod store;
 mod tables;
@@ -129,6 +130,7 @@ pub struct SourceState {
     extra: Vec<Table>,
     pub slot: Option<SlotState>,
     separate_store: bool,
+    shadowed: Vec<shadow::Shadowed>,
 }
 
 impl SourceState {
@@ -153,6 +155,7 @@ impl SourceState {
             extra: catalog::describe(client, &extra).await?,
             slot: slot::inspect(client, &config.source.slot).await?,
             separate_store: !config.store.url.expose_secret().is_empty(),
+            shadowed: shadow::read(client, rules, &tables).await?,
             server,
             role,
             tables,
@@ -182,6 +185,7 @@ impl SourceState {
             &self.existing,
             self.server.version_number,
         ))
+        .chain(shadow::findings(&self.shadowed, &self.role))
     }
 
     fn publication(&self, config: &Config) -> Vec<Finding> {

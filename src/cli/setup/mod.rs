@@ -359,6 +359,20 @@ impl SlotSetup<'_> {
             )
             .await
             .context("record where the slot begins")?;
+        if self.recreate {
+            let restart = include_str!("../../../sql/queries/shadow_restart.sql");
+            let restarted = self
+                .store
+                .execute(restart, &[&self.config.source.slot])
+                .await
+                .context("let the shadow of old values be made anew")?;
+            if restarted > 0 {
+                report.add(
+                    Done::Changed,
+                    format!("the shadow of old values of {restarted} table(s): made anew by `walhook run`"),
+                );
+            }
+        }
         match self.progress {
             Some(before) => {
                 let from = before.recorded.acknowledged_lsn;
