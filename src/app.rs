@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,12 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         return Ok(());
     }
 
+    // Before anything is taken: a port in use must not cost a take-over of the slot.
+    let listener = match roles.contains(Role::Api) {
+        true => Some(listen(&config).await?),
+        false => None,
+    };
+
     // Everything listens to `stop`; the tasks that record what others did end last.
     let stop = shutdown.child_token();
     let health = Arc::new(Health::new(roles.contains(Role::Capture)));
@@ -199,10 +206,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
         );
     }
-    if roles.contains(Role::Api) {
-        let listener = tokio::net::TcpListener::bind(&config.api.listen)
-            .await
-            .with_context(|| format!("listen on api.listen = \"{}\"", config.api.listen))?;
+    if let Some(listener) = listener {
         let state = api::State {
             store: store.clone(),
             source,
@@ -240,6 +244,13 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         Ok(()) => parted,
         Err(error) => Err(error),
     }
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = &config.api.listen;
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listen on api.listen = \"{address}\": set another address, or free this one")
+    })
 }
 
 // The API may not import the mapping: it is handed what it needs of filters.

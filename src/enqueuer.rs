@@ -449,6 +449,7 @@ impl Session<'_> {
         self.shadow.is_durable();
         self.persisted_at = Instant::now();
         batch.count(started);
+        rows.count_parked();
         reservation.hand_off(self.enqueuer);
         if rows.schedule_len() > 0 {
             self.announce_schedule().await;

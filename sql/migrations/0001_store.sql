@@ -35,14 +35,21 @@ create table webhook_subscriptions (
     events text[] not null check (cardinality(events) > 0),
     description text,
     filter text check (octet_length(filter) <= 1024),
-    headers jsonb not null default '{}' check (jsonb_typeof(headers) = 'object'),
+    -- Custom headers, encrypted like the secret: they hold credentials. Null: none.
+    headers bytea check (octet_length(headers) > 0),
     ordering text not null default 'none' check (ordering in ('none', 'row')),
     format text not null default 'standard' check (format in ('standard', 'cloudevents')),
     active boolean not null default true,
     -- The circuit breaker of the endpoint, written by the instance that sends to it.
     breaker text not null default 'closed' check (breaker in ('closed', 'open', 'half_open')),
+    -- Who says so, while it is not closed.
+    breaker_instance uuid,
     disabled_at timestamptz,
     disabled_reason text,
+    -- All up to this change of the log was enqueued while it was active; what follows
+    -- may not have been, and no time says so, as the log may lag.
+    disabled_after_lsn pg_lsn,
+    disabled_after_ordinal bigint,
     -- Encrypted under the key of security.encryption_key_file.
     secret bytea not null,
     secret_hint text not null,
@@ -52,6 +59,8 @@ create table webhook_subscriptions (
     from_lsn pg_lsn not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    constraint only_closed_breakers_are_nobodys
+        check ((breaker_instance is null) = (breaker = 'closed')),
     constraint disabled_says_when_and_why
         check (active = (disabled_at is null) and active = (disabled_reason is null)),
     constraint previous_secret_expires
@@ -83,6 +92,24 @@ create trigger raise_subscription_generation
             previous_secret, previous_secret_expires_at, from_lsn
     on webhook_subscriptions
     for each statement execute function raise_subscription_generation();
+
+-- Whoever disables a subscription, the tenant's role among them, notes the progress.
+-- Read inside that transaction it may be too low by what is enqueued meanwhile, and
+-- never too high. A store has one slot in use; others are remains of former ones.
+create function note_progress() returns trigger
+    language plpgsql security definer
+as $$
+begin
+    execute format('select commit_lsn, ordinal from %I.replication_progress order by updated_at desc limit 1',
+        tg_table_schema)
+        into new.disabled_after_lsn, new.disabled_after_ordinal;
+    return new;
+end
+$$;
+create trigger note_progress
+    before update of active on webhook_subscriptions
+    for each row when (old.active and not new.active)
+    execute function note_progress();
 
 -- Partitioned by day on the id, whose first 48 bits are the commit's milliseconds.
 -- No default partition: it would block creating the day. The partitions are made by
@@ -186,6 +213,22 @@ create table replication_progress (
     leader_backend_pid integer,
     leader_backend_start timestamptz,
     updated_at timestamptz not null default now()
+);
+
+-- What was committed to the log and can never be enqueued: from from_lsn, where progress
+-- stood, to to_lsn, where capture went on. Written by whoever meets the gap, and again
+-- when the operator accepts it. Of the source, not of a tenant.
+create table gaps (
+    id bigint generated always as identity primary key,
+    slot text not null,
+    from_lsn pg_lsn not null,
+    to_lsn pg_lsn,
+    reason text not null,
+    -- The slot and the catalog look well: only the stream shows that it cannot go on.
+    wedged boolean not null default false,
+    detected_at timestamptz not null default now(),
+    accepted_at timestamptz,
+    constraint accepted_says_where_it_ends check ((accepted_at is null) = (to_lsn is null))
 );
 
 create table instances (

@@ -1,1 +1,4 @@
-select active, disabled_at, disabled_reason, now() as at from webhook_subscriptions where id = $1 for update
+select disabled_at, disabled_after_lsn, disabled_after_ordinal, from_lsn
+from webhook_subscriptions
+where id = $1
+for update

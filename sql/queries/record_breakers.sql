@@ -1,4 +1,4 @@
 update webhook_subscriptions s
-set breaker = b.state
+set breaker = b.state, breaker_instance = case when b.state <> 'closed' then $3::uuid end
 from unnest($1::uuid[], $2::text[]) as b (id, state)
 where s.id = b.id

@@ -42,13 +42,26 @@ freed as (
     using recorded x
     where x.leased and x.status in ('delivered', 'cancelled') and s.delivery_id = x.id
 ),
+waiting as materialized (
+    -- Whoever found the subscription disabled may have been overtaken by its being
+    -- enabled, which made due all that was parked: one that is parked after that would
+    -- wait for ever. The lock lets neither overtake the other.
+    select x.*, x.parked_reason is not distinct from 'disabled' and not exists (
+            select from webhook_subscriptions s
+            where s.id = x.subscription_id and not s.active
+            for share
+        ) as enabled
+    from recorded x
+    where x.status in ('pending', 'parked', 'failed')
+),
 kept as (
     insert into delivery_schedule
         (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at)
-    select id, subscription_id, tenant_id, event_type, status, parked_reason,
+    select id, subscription_id, tenant_id, event_type,
+        case when enabled then 'pending' else status end,
+        case when not enabled then parked_reason end,
         coalesce(due_at, now())
-    from recorded
-    where status in ('pending', 'parked', 'failed')
+    from waiting
     on conflict (delivery_id) do update
     set status = excluded.status, parked_reason = excluded.parked_reason,
         due_at = excluded.due_at, lease_owner = null

@@ -1,1 +1,7 @@
+-- What it knew of endpoints goes with it: whoever sends to them next begins closed.
+with forgotten as (
+    update webhook_subscriptions
+    set breaker = 'closed', breaker_instance = null
+    where breaker_instance = $1
+)
 delete from instances where id = $1

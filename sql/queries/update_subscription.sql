@@ -4,8 +4,8 @@ set url = coalesce($2, url),
     events = coalesce($3, events),
     description = case when $4 then $5 else description end,
     filter = case when $6 then $7 else filter end,
-    headers = coalesce($8, headers),
-    format = coalesce($9, format),
+    headers = case when $8 then $9 else headers end,
+    format = coalesce($10, format),
     updated_at = now()
 where id = $1
 returning *

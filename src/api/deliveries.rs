@@ -14,8 +14,10 @@ use super::State;
 use super::error::Problem;
 use super::extract::{self, OptionalBody, PathId, Query, Tenant};
 use crate::db::tenant_transaction;
+use crate::delivery::cloud_event::cloud_event;
 use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Status};
 use crate::delivery::manual::{self, Retry};
+use crate::subscription::Format;
 use crate::subscription::queries::SubscriptionId;
 
 #[derive(Serialize, ToSchema)]
@@ -86,7 +88,8 @@ pub struct DeliveryWithAttempts {
     #[serde(flatten)]
     delivery: Delivery,
     attempt_log: Vec<Attempt>,
-    /// The event's body as it is stored; null once its retention has ended.
+    /// Exactly what is signed and sent, in the delivery's format; null once the event's
+    /// retention has ended.
     body: Option<String>,
 }
 
@@ -199,11 +202,20 @@ pub async fn get_delivery(
         error: attempt.error,
         response_excerpt: attempt.response_excerpt,
     });
+    let stored = event.and_then(|event| event.body);
     Ok(Json(DeliveryWithAttempts {
+        body: stored.and_then(|body| sent(body, &found.format)),
         delivery: found.into(),
         attempt_log: attempt_log.collect(),
-        body: event.and_then(|event| event.body).map(text),
     }))
+}
+
+/// What is sent of a stored body; none where it cannot be rendered, and so never is.
+fn sent(body: Vec<u8>, format: &str) -> Option<String> {
+    match Format::parse(format)? {
+        Format::Standard => Some(text(body)),
+        Format::CloudEvents => cloud_event(&body).ok().map(|body| text(body.into())),
+    }
 }
 
 /// A body is UTF-8: walhook writes it. What is not would be a defect worth seeing.

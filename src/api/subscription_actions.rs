@@ -16,6 +16,7 @@ use super::subscription_rules as rules;
 use super::subscriptions::{Subscription, find};
 use crate::db::tenant_transaction;
 use crate::delivery::replay::{self, Replay};
+use crate::subscription::pause::await_enqueue;
 use crate::subscription::queries::{self, SealedSecret, StoredSubscription};
 
 /// How long the secret before goes on signing: receivers need time to learn the new one.
@@ -55,8 +56,9 @@ pub async fn rotate_secret(
     )
     .await?;
     let rotated = rotated.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    let answer = Subscription::with_secret(rotated, &secret, &state.key)?;
     transaction.commit().await?;
-    Ok(Json(Subscription::with_secret(rotated, &secret)))
+    Ok(Json(answer))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -109,7 +111,8 @@ pub struct EnabledSubscription {
 pub struct ReplayOffer {
     /// What to do with it.
     hint: String,
-    /// When it was disabled: send it as the replay's `since` …
+    /// When the first event that it missed was committed, at the latest when it was
+    /// disabled: send it as the replay's `since` …
     since: Timestamp,
     /// … and this as its `until`.
     until: Timestamp,
@@ -117,8 +120,9 @@ pub struct ReplayOffer {
 
 /// Enable a subscription
 ///
-/// What was parked is due now. For what was committed while it was disabled there are
-/// no deliveries: the answer offers a replay of that time.
+/// What was parked is due now. For what came in while it was disabled there are no
+/// deliveries: the answer offers a replay of that time. It begins before the disabling
+/// where the log lagged then, so that nothing is missed between.
 #[utoipa::path(post, path = "/subscriptions/{id}/enable", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")),
     responses((status = 200, description = "The subscription, active", body = EnabledSubscription)))]
@@ -132,19 +136,28 @@ pub async fn enable_subscription(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let enabled = queries::enable(&transaction, state.store.schema(), subscription).await?;
     let (enabled, pause) = enabled.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    let enabled = Subscription::masked(enabled, &state.key)?;
     transaction.commit().await?;
     state.changed();
-    let replay = pause.map(|pause| ReplayOffer {
+    let missed = match pause {
+        Some(pause) => {
+            await_enqueue(&client).await?;
+            let transaction = tenant_transaction(&mut client, &tenant).await?;
+            Some(pause.missed(&transaction, Timestamp::now()).await?)
+        }
+        None => None,
+    };
+    let replay = missed.map(|missed| ReplayOffer {
         hint: format!(
             "POST /api/v1/tenant/webhooks/subscriptions/{}/replay with this `since` and `until` \
-             sends what was committed while it was disabled",
+             sends what it has missed",
             id.0
         ),
-        since: pause.since,
-        until: pause.until,
+        since: missed.since,
+        until: missed.until,
     });
     Ok(Json(EnabledSubscription {
-        subscription: Subscription::masked(enabled),
+        subscription: enabled,
         replay,
     }))
 }

@@ -19,8 +19,9 @@ use super::extract::{self, Body, PathId, Query, Tenant};
 use super::subscription_rules as rules;
 use crate::db::tenant_transaction;
 use crate::lsn::Lsn;
-use crate::secret::SigningSecret;
+use crate::secret::{EncryptionKey, SigningSecret};
 use crate::subscription::Format;
+use crate::subscription::headers::{HeadersError, SealedHeaders};
 use crate::subscription::queries::{
     self, Changes, NewSubscription, SealedSecret, StoredSubscription, SubscriptionId,
 };
@@ -133,9 +134,10 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub fn masked(stored: StoredSubscription) -> Self {
+    pub fn masked(stored: StoredSubscription, key: &EncryptionKey) -> Result<Self, Problem> {
         let now = Timestamp::now();
-        Subscription {
+        let headers = stored.headers.open(key, stored.id)?;
+        Ok(Subscription {
             id: stored.id.to_string(),
             url: stored.url,
             events: stored.events,
@@ -144,7 +146,7 @@ impl Subscription {
             disabled_at: stored.disabled_at,
             disabled_reason: stored.disabled_reason,
             filter: stored.filter,
-            headers: rules::mask(stored.headers),
+            headers: rules::mask(headers),
             ordering: stored.ordering,
             batch: None,
             rate_limit: None,
@@ -155,15 +157,26 @@ impl Subscription {
             breaker: stored.breaker,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
-        }
+        })
     }
 
-    pub fn with_secret(stored: StoredSubscription, secret: &SigningSecret) -> Self {
-        Subscription {
+    pub fn with_secret(
+        stored: StoredSubscription,
+        secret: &SigningSecret,
+        key: &EncryptionKey,
+    ) -> Result<Self, Problem> {
+        Ok(Subscription {
             secret: Some(secret.text().to_owned()),
             secret_hint: None,
-            ..Self::masked(stored)
-        }
+            ..Self::masked(stored, key)?
+        })
+    }
+}
+
+/// The key is not the one that encrypted them: the operator's to mend.
+impl From<HeadersError> for Problem {
+    fn from(error: HeadersError) -> Self {
+        anyhow::Error::from(error).into()
     }
 }
 
@@ -215,7 +228,7 @@ pub async fn create_subscription(
         events,
         description: rules::description(request.description)?,
         filter: rules::filter(&state, request.filter)?,
-        headers,
+        headers: SealedHeaders::seal(&headers, &state.key, id),
         format,
         secret: SealedSecret::seal(&secret, &state.key, id),
         from_lsn: source_position(&state).await?,
@@ -223,8 +236,8 @@ pub async fn create_subscription(
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let stored = queries::create(&transaction, &tenant, &new).await?;
+    let created = Subscription::with_secret(stored, &secret, &state.key)?;
     transaction.commit().await?;
-    let created = Subscription::with_secret(stored, &secret);
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -270,8 +283,11 @@ pub async fn list_subscriptions(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rows = queries::list(&transaction, before, limit + 1).await?;
     let (rows, next_cursor) = extract::page(rows, limit, |row| row.id.0);
+    let masked = rows
+        .into_iter()
+        .map(|row| Subscription::masked(row, &state.key));
     Ok(Json(SubscriptionPage {
-        data: rows.into_iter().map(Subscription::masked).collect(),
+        data: masked.collect::<Result<_, _>>()?,
         next_cursor,
     }))
 }
@@ -285,10 +301,8 @@ pub async fn get_subscription(
     Tenant(tenant): Tenant,
     id: PathId,
 ) -> Result<Json<Subscription>, Problem> {
-    find(&state, &tenant, &id)
-        .await
-        .map(Subscription::masked)
-        .map(Json)
+    let found = find(&state, &tenant, &id).await?;
+    Subscription::masked(found, &state.key).map(Json)
 }
 
 /// Reads a subscription of this tenant, or says that there is none.
@@ -330,7 +344,11 @@ pub async fn update_subscription(
             .filter
             .map(|filter| rules::filter(&state, filter))
             .transpose()?,
-        headers: request.headers.map(rules::headers).transpose()?,
+        headers: request
+            .headers
+            .map(rules::headers)
+            .transpose()?
+            .map(|headers| SealedHeaders::seal(&headers, &state.key, subscription)),
         format: rules::format(request.format.as_deref())?,
     };
     let mut client = state.store.get().await?;
@@ -349,9 +367,10 @@ pub async fn update_subscription(
         }
         None => {}
     }
+    let answer = Subscription::masked(stored, &state.key)?;
     transaction.commit().await?;
     state.changed();
-    Ok(Json(Subscription::masked(stored)))
+    Ok(Json(answer))
 }
 
 /// Delete a subscription

@@ -4,18 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::seed;
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
-use crate::cli::catalog;
+use crate::cli::{catalog, gaps, progress};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::enqueuer::{Enqueuer, Redefined, ShadowedTable};
 use crate::mapping::{Mapper, RuleSet};
 use crate::metrics::METRICS;
-use crate::replication::{self, Gap, RecordedProgress, ReplicationError, WalStream, slot};
+use crate::replication::{
+    self, Gap, RecordedProgress, ReplicationError, WalStream, slot, slot::REMEDY,
+};
 
 pub(super) struct Capture {
     pub(super) source: ConnInfo,
@@ -72,7 +75,10 @@ impl Capture {
                     METRICS.reconnects.inc();
                     backoff.next_delay()
                 }
-                Err(fault) => return Err(fault.into()),
+                Err(fault) => {
+                    self.record_gap(&fault).await;
+                    return Err(fault.explain());
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -88,9 +94,13 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         let shadowed = self.check_rules().await?;
-        let mut stream = tokio::select! {
+        let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            started = replication::start(&self.source, &self.config.source) => started?,
+            started = replication::start(&self.source, &self.config.source) => started,
+        };
+        let mut stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => return Err(self.judge(error).await),
         };
         let ended = self.stream(&mut stream, shadowed, stop, streamed).await;
         stream.shutdown().await;
@@ -126,6 +136,65 @@ impl Capture {
         Err(Fault::Final(self.config.locate(errors).into()))
     }
 
+    /// What a refused start means, given what is recorded: a slot that was never made
+    /// is another matter than one that was dropped.
+    async fn judge(&self, error: ReplicationError) -> Fault {
+        let by_slot = matches!(
+            error,
+            ReplicationError::SlotMissing { .. }
+                | ReplicationError::SlotLost { .. }
+                | ReplicationError::PublicationMissing { position: None, .. }
+        );
+        if !by_slot {
+            return error.into();
+        }
+        match self.compare_with_progress().await {
+            Ok(None) => error.into(),
+            Ok(Some(fault)) => fault,
+            Err(cause) => {
+                tracing::warn!(
+                    error = format!("{cause:#}"),
+                    "cannot compare the slot with the recorded progress"
+                );
+                error.into()
+            }
+        }
+    }
+
+    /// `None`: the slot continues what is recorded.
+    async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
+        let slot = &self.config.source.slot;
+        let store = self.enqueuer.store.get().await?;
+        let Some(progress) = progress::read(&store, slot).await? else {
+            let error = anyhow!(
+                "the store {} knows nothing of the slot `{slot}`: run `walhook setup`",
+                self.enqueuer.store.describe()
+            );
+            return Ok(Some(Fault::Final(error)));
+        };
+        let source = self.source.connect("walhook check").await?;
+        let system = progress::identify(&source, &self.source, Some(&progress)).await?;
+        let state = slot::inspect(&source, slot).await?;
+        let verified = slot::verify(Some(&progress.recorded), &system, slot, state.as_ref());
+        Ok(verified.err().map(Fault::Gap))
+    }
+
+    /// Keeps on record that capture cannot go on, for `status` and `setup`. Where the
+    /// store is away too, what follows says it all the same.
+    async fn record_gap(&self, fault: &Fault) {
+        let Some((reason, wedged)) = fault.gap() else {
+            return;
+        };
+        let slot = &self.config.source.slot;
+        let recorded = async {
+            let store = self.enqueuer.store.get().await?;
+            gaps::record(&store, slot, &reason, wedged).await
+        };
+        if let Err(error) = recorded.await {
+            tracing::warn!(error = format!("{error:#}"), "cannot record the gap");
+        }
+    }
+
     async fn stream(
         &mut self,
         stream: &mut WalStream,
@@ -150,6 +219,7 @@ impl Capture {
         let state = slot::inspect(&source, slot).await?;
         drop(source);
         slot::verify(Some(&recorded), stream.system(), slot, state.as_ref())?;
+        gaps::forget_mended(&client, slot).await?;
         let system = stream.system().system_identifier;
         tracing::info!(
             slot,
@@ -188,6 +258,38 @@ impl Capture {
 }
 
 impl Fault {
+    /// The error to end with. A configuration's keeps its type, which decides the exit
+    /// code; one that the stream cannot get past is told the way on.
+    fn explain(self) -> anyhow::Error {
+        match self {
+            Fault::Final(error) | Fault::Store(error) => error,
+            Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
+                anyhow::Error::from(error).context(format!(
+                    "capture cannot get past this, and the slot keeps the log from there on. If nothing else mends it: {REMEDY}"
+                ))
+            }
+            Fault::Replication(error) => error.into(),
+            Fault::Gap(gap) => gap.into(),
+        }
+    }
+
+    /// What to keep on record of a gap, and whether only the stream shows it.
+    fn gap(&self) -> Option<(String, bool)> {
+        match self {
+            Fault::Gap(gap) => (!gap.is_setup_fault()).then(|| (gap.state(), false)),
+            Fault::Replication(error) => match error {
+                ReplicationError::PublicationMissing { position, .. } => {
+                    Some((error.state(), position.is_some()))
+                }
+                ReplicationError::Server {
+                    position: Some(_), ..
+                } => Some((error.state(), true)),
+                _ => None,
+            },
+            Fault::Final(_) | Fault::Store(_) => None,
+        }
+    }
+
     fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),

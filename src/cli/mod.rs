@@ -12,13 +12,14 @@ use secrecy::ExposeSecret;
 use tokio_postgres::Client;
 
 use crate::config::{Config, ConfigError};
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
 
 pub mod catalog;
 pub mod check;
 pub mod demo;
+pub mod gaps;
 pub mod harm;
 pub mod listen;
 pub mod progress;
@@ -135,15 +136,29 @@ pub fn main() -> ExitCode {
                 LogFormat::Text => eprintln!("walhook: {}", chain(&error)),
                 LogFormat::Json => tracing::error!("{}", chain(&error)),
             }
-            let usage = error
-                .chain()
-                .any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>());
-            match usage {
+            match is_usage(&error) {
                 true => ExitCode::from(BAD_USAGE),
                 false => ExitCode::FAILURE,
             }
         }
     }
+}
+
+/// Whether the configuration or the arguments are at fault, not what they speak of.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let unreadable = matches!(
+            cause.downcast_ref(),
+            Some(
+                ConnInfoError::Syntax(_)
+                    | ConnInfoError::Unknown { .. }
+                    | ConnInfoError::Unsupported { .. }
+                    | ConnInfoError::Invalid { .. }
+                    | ConnInfoError::NoUser(_)
+            )
+        );
+        unreadable || cause.is::<ConfigError>() || cause.is::<UsageError>()
+    })
 }
 
 fn execute(cli: Cli) -> anyhow::Result<Outcome> {

@@ -16,6 +16,15 @@ pub struct Progress {
     pub age_seconds: f64,
 }
 
+impl Progress {
+    /// Whether positions of `system` cannot be compared with the recorded ones.
+    pub fn is_of_another_log(&self, system: &SystemIdentity) -> bool {
+        self.recorded.system_identifier != system.system_identifier
+            || self.recorded.timeline != system.timeline
+            || system.flushed_lsn < self.recorded.acknowledged_lsn
+    }
+}
+
 /// The progress of a slot; `None` before `walhook setup` recorded it.
 pub async fn read(store: &Client, slot: &str) -> anyhow::Result<Option<Progress>> {
     let row = store

@@ -6,13 +6,14 @@ use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
-use super::{Outcome, chain};
+use super::{Outcome, chain, gaps};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
-use crate::replication::slot::{self, SlotState};
+use crate::replication::slot::{self, REMEDY, SlotState};
 
 mod render;
+mod shadow;
 
 /// Show the slot, the progress, the instances and what waits
 ///
@@ -53,26 +54,11 @@ struct Status {
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
+    gaps: Option<Gaps>,
     /// The tables whose old values walhook keeps itself.
-    shadow: Vec<ShadowTable>,
+    shadow: Vec<shadow::Table>,
     /// The rules that read them, each active from a commit on.
-    shadow_rules: Vec<ShadowRule>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShadowTable {
-    table: String,
-    columns: Vec<String>,
-    /// `seeding` or `complete`; rules wait for the second.
-    state: String,
-    seeded_rows: i64,
-    complete_at_lsn: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShadowRule {
-    rule: String,
-    active_from_lsn: String,
+    shadow_rules: Vec<shadow::Rule>,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,6 +131,21 @@ struct ParkedChange {
     age_seconds: f64,
 }
 
+/// Gaps that `walhook setup --accept-gap` went on behind.
+#[derive(Debug, Default, Serialize)]
+struct Gaps {
+    accepted: i64,
+    newest: Option<Gap>,
+}
+
+#[derive(Debug, Serialize)]
+struct Gap {
+    from_lsn: String,
+    to_lsn: String,
+    reason: String,
+    age_seconds: f64,
+}
+
 /// An instance that is silent for this long is fenced by the others (design §8).
 const SILENT: f64 = 6.0;
 
@@ -159,8 +160,12 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         Ok(store) if store.migrated => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
+            status.gaps = Some(read_gaps(&client, &config.source.slot).await?);
+            if let Some(reason) = &store.wedged {
+                status.problem(format!("{reason}. {REMEDY}"));
+            }
             (status.shadow, status.shadow_rules) =
-                read_shadow(&client, &config.source.slot).await?;
+                shadow::read(&client, &config.source.slot).await?;
             store.progress
         }
         Ok(_) => {
@@ -332,6 +337,19 @@ async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
     })
 }
 
+async fn read_gaps(client: &Client, slot: &str) -> anyhow::Result<Gaps> {
+    let newest = gaps::newest_accepted(client, slot).await?;
+    Ok(newest.map_or_else(Gaps::default, |gap| Gaps {
+        accepted: gap.count,
+        newest: Some(Gap {
+            from_lsn: gap.from.to_string(),
+            to_lsn: gap.to.to_string(),
+            reason: gap.reason,
+            age_seconds: gap.age_seconds,
+        }),
+    }))
+}
+
 async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
     let query = include_str!("../../sql/queries/status_parked.sql");
     let counts = client
@@ -357,37 +375,4 @@ async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
         last_day: counts.get("last_day"),
         newest: newest.iter().map(change).collect(),
     })
-}
-
-async fn read_shadow(
-    client: &Client,
-    slot: &str,
-) -> anyhow::Result<(Vec<ShadowTable>, Vec<ShadowRule>)> {
-    let query = include_str!("../../sql/queries/shadow_status.sql");
-    let tables = client
-        .query(query, &[&slot])
-        .await
-        .context("list the tables of the shadow")?;
-    let table = |row: &tokio_postgres::Row| ShadowTable {
-        table: row.get("table"),
-        columns: row.get("columns"),
-        state: row.get("state"),
-        seeded_rows: row.get("seeded_rows"),
-        complete_at_lsn: row
-            .get::<_, Option<Lsn>>("complete_at_lsn")
-            .map(|lsn| lsn.to_string()),
-    };
-    let query = include_str!("../../sql/queries/shadow_status_rules.sql");
-    let rules = client
-        .query(query, &[&slot])
-        .await
-        .context("list the rules that use the shadow")?;
-    let rule = |row: &tokio_postgres::Row| ShadowRule {
-        rule: row.get("rule"),
-        active_from_lsn: row.get::<_, Lsn>("active_from_lsn").to_string(),
-    };
-    Ok((
-        tables.iter().map(table).collect(),
-        rules.iter().map(rule).collect(),
-    ))
 }

@@ -33,6 +33,9 @@ impl Environment {
                 continue;
             };
             let name = name.to_lowercase();
+            if is_service_link(&name) {
+                continue;
+            }
             match name.contains("__") {
                 true => environment.set(&variable, &name, &text, defaults),
                 false => environment.look_for_typo(&variable, &name, defaults),
@@ -87,7 +90,7 @@ impl Environment {
     }
 
     /// `WALHOOK_SOURCE_URL` sets nothing, and was surely meant to. Other names without
-    /// `__` are not ours: Kubernetes sets WALHOOK_SERVICE_HOST beside a service of that name.
+    /// `__` are not ours.
     fn look_for_typo(&mut self, variable: &str, name: &str, defaults: &Table) {
         let meant = SECTIONS.iter().find_map(|section| {
             let key = name.strip_prefix(section)?.strip_prefix('_')?;
@@ -109,6 +112,31 @@ impl Environment {
             message,
         });
     }
+}
+
+/// Whether Kubernetes set it: every container learns of each service of its namespace,
+/// and one called `walhook` or `walhook-…` has names that look like ours, such as
+/// WALHOOK_PORT=tcp://10.0.0.1:8080. `name` is without WALHOOK_, in lower case.
+fn is_service_link(name: &str) -> bool {
+    // What stands before is the rest of the service's name, which ends in no dash: so
+    // WALHOOK_API__PORT, which is somebody's mistake, is none.
+    let ends_service = |before: &str| {
+        before.is_empty()
+            || before
+                .strip_suffix('_')
+                .is_some_and(|service| !service.is_empty() && !service.ends_with('_'))
+    };
+    let links = |(at, _): (usize, &str)| {
+        let (before, link) = name.split_at(at);
+        let link = link.strip_prefix("service_").unwrap_or(link);
+        let rest = link
+            .strip_prefix("port")
+            .or_else(|| link.strip_prefix("host"));
+        ends_service(before) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    name.match_indices("service_")
+        .chain(name.match_indices("port"))
+        .any(links)
 }
 
 fn typed(text: &str, default: Option<&Value>) -> Value {

@@ -126,6 +126,44 @@ fn each_layer_wins_over_the_one_before() {
     assert_eq!(config.events.len(), 1);
 }
 
+/// What Kubernetes sets for the services walhook, walhook-api, walhook-store-url and
+/// walhook-a--b, the last with a port called http--x.
+#[test]
+fn variables_that_kubernetes_injects_are_not_ours() {
+    let services = ["", "API_", "STORE_URL_", "A__B_", "SOURCE__X_"];
+    let links = [
+        ("SERVICE_HOST", "10.0.0.1"),
+        ("SERVICE_PORT", "8080"),
+        ("SERVICE_PORT_HTTP__X", "8080"),
+        ("PORT", "tcp://10.0.0.1:8080"),
+        ("PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("PORT_8080_TCP_PROTO", "tcp"),
+        ("PORT_8080_TCP_PORT", "8080"),
+        ("PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    let names = services
+        .iter()
+        .flat_map(|service| links.map(|(link, value)| (format!("WALHOOK_{service}{link}"), value)));
+    let names: Vec<_> = names.collect();
+    let variables: Vec<_> = names
+        .iter()
+        .map(|(name, value)| (&**name, *value))
+        .collect();
+    let config = load(&[], &variables).unwrap();
+    assert_eq!(
+        format!("{config:?}"),
+        format!("{:?}", load(&[], &[]).unwrap())
+    );
+    // What only looks like them is still somebody's mistake.
+    for mistaken in [
+        "WALHOOK_API__PORT",
+        "WALHOOK_SUPPORT__X",
+        "WALHOOK_STORE_URL",
+    ] {
+        assert!(load(&[], &[(mistaken, "x")]).is_err(), "{mistaken}");
+    }
+}
+
 #[test]
 fn every_problem_says_where_what_and_the_nearest_name() {
     let problems = load(

@@ -87,14 +87,18 @@ impl Dispatcher {
         self.pump();
     }
 
-    /// Takes claimed deliveries; those that do not fit keep their lease until it ends.
+    /// Takes claimed deliveries. Those that do not fit, as an enqueue was faster, go back:
+    /// under their lease they would wait for a minute.
     pub fn take_claimed(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let now = Instant::now();
         let mut lanes = self.lanes();
-        for delivery in deliveries {
-            lanes.push_leased(delivery, now);
-        }
+        let refused: Vec<(Delivery, Duration)> = deliveries
+            .into_iter()
+            .filter_map(|delivery| lanes.push_leased(delivery, now))
+            .map(|delivery| (delivery, Duration::ZERO))
+            .collect();
         drop(lanes);
+        self.release(refused);
         self.pump();
     }
 
@@ -175,19 +179,25 @@ impl Dispatcher {
 
     fn pick(self: &Arc<Self>) -> Option<Delivery> {
         let Picked { next, refused } = self.lanes().pick(Instant::now());
-        if !refused.is_empty() {
-            let dispatcher = Arc::clone(self);
-            self.tasks.spawn(async move {
-                for (delivery, wait) in refused {
-                    let due_at = state::after(Timestamp::now(), wait);
-                    let transition = Transition::Released { due_at };
-                    dispatcher
-                        .record(Record::unattempted(delivery, transition))
-                        .await;
-                }
-            });
-        }
+        self.release(refused);
         next
+    }
+
+    /// Puts deliveries back into the schedule, each due after its time.
+    fn release(self: &Arc<Self>, refused: Vec<(Delivery, Duration)>) {
+        if refused.is_empty() {
+            return;
+        }
+        let dispatcher = Arc::clone(self);
+        self.tasks.spawn(async move {
+            for (delivery, wait) in refused {
+                let due_at = state::after(Timestamp::now(), wait);
+                let transition = Transition::Released { due_at };
+                dispatcher
+                    .record(Record::unattempted(delivery, transition))
+                    .await;
+            }
+        });
     }
 
     /// Sends a delivery, and then whatever the lanes give out next.

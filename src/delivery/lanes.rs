@@ -133,16 +133,18 @@ impl Lanes {
         self.enlist(id);
     }
 
-    /// Takes a claimed delivery; false where it is in memory already or there is no room.
-    pub fn push_leased(&mut self, delivery: Delivery, now: Instant) -> bool {
-        if self.leased.contains(&delivery.id)
-            || !self.reserve(delivery.subscription_id, delivery.body.len(), now)
-        {
-            return false;
+    /// Takes a claimed delivery, or gives it back where there is no room. One that is in
+    /// memory already stays there once.
+    pub fn push_leased(&mut self, delivery: Delivery, now: Instant) -> Option<Delivery> {
+        if self.leased.contains(&delivery.id) {
+            return None;
+        }
+        if !self.reserve(delivery.subscription_id, delivery.body.len(), now) {
+            return Some(delivery);
         }
         self.leased.insert(delivery.id);
         self.push(delivery);
-        true
+        None
     }
 
     /// A claimed delivery's result is in the store: it may be claimed again.

@@ -15,7 +15,7 @@ use super::breaker::BreakerState;
 use super::dispatcher::Dispatcher;
 use super::instance::Outstanding;
 use super::state::Transition;
-use super::{Delivery, Hold};
+use super::{Delivery, Hold, ParkedReason};
 use crate::backoff::Backoff;
 use crate::db::Store;
 use crate::event::SubscriptionId;
@@ -149,7 +149,7 @@ impl Recorder {
             let sql = include_str!("../../sql/queries/record_breakers.sql");
             session
                 .client
-                .execute(sql, &[&ids, &states])
+                .execute(sql, &[&ids, &states, &self.instance])
                 .await
                 .context("record breakers")?;
         }
@@ -171,7 +171,10 @@ impl Recorder {
         let waits = |record: &Record| {
             matches!(
                 record.transition,
-                Transition::Retry { .. } | Transition::Released { .. }
+                Transition::Retry { .. }
+                    | Transition::Released { .. }
+                    // Its subscription may have been enabled meanwhile.
+                    | Transition::Parked(ParkedReason::Disabled)
             )
         };
         if records.iter().any(waits) {

@@ -100,6 +100,13 @@ impl DeliveryRows {
         self.parked.push(parked);
     }
 
+    /// Counts what has become durable and is kept without being sent.
+    pub(super) fn count_parked(&self) {
+        for reason in self.parked.iter().flatten() {
+            METRICS.parked.with_label_values(&[reason.as_str()]).inc();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.id.len()
     }

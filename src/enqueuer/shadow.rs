@@ -14,15 +14,16 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use crate::lsn::Lsn;
-use crate::mapping::watch::TableWatch;
-use crate::pgoutput::{Change, Operation, Relation, StreamEvent};
+use crate::pgoutput::{Change, Operation, StreamEvent};
 
 pub(super) mod layout;
 mod row;
 pub mod seeding;
+mod table;
 
-use row::{Binding, RowKey, Values};
+use row::{RowKey, Values};
 use seeding::{Bound, Chunk, SeedTable, Seeding, Taken, Touched, Watermark};
+use table::Table;
 
 pub(super) struct Shadow {
     slot: String,
@@ -39,30 +40,6 @@ pub(super) struct Shadow {
     /// Rules that have become active and are not recorded yet.
     activated: Vec<Activated>,
     statements: Statements,
-}
-
-/// A table of the shadow, as the store has it and as the stream describes it.
-struct Table {
-    id: i32,
-    oid: u32,
-    partitioned: bool,
-    watch: TableWatch,
-    /// By place; empty where the place is not used any more.
-    places: Vec<String>,
-    complete: bool,
-    seeded_key: Option<Vec<String>>,
-    seeded_rows: i64,
-    complete_at: Option<Lsn>,
-    /// The state above differs from the store's.
-    changed: bool,
-    /// The store's rows are void, and not deleted yet.
-    cleared: bool,
-    bound: Option<(Arc<Relation>, Option<Binding>)>,
-    /// As it was at the last change that was applied.
-    relation: Option<Arc<Relation>>,
-    touched: Touched,
-    /// Rules that wait for the seed, each with the columns that it needs.
-    held: Vec<Activated>,
 }
 
 #[derive(Clone)]
@@ -470,82 +447,5 @@ impl Row {
             values,
             changed: true,
         }
-    }
-}
-
-impl Table {
-    /// Where the relation has what is watched; bound anew when the stream has described
-    /// it anew.
-    fn bind(&mut self, relation: &Arc<Relation>) -> Option<&Binding> {
-        let known = self.bound.as_ref();
-        if !known.is_some_and(|(bound, _)| Arc::ptr_eq(bound, relation)) {
-            let binding = Binding::of(relation, &self.watch.key, &self.places);
-            self.bound = Some((Arc::clone(relation), binding));
-        }
-        self.bound
-            .as_ref()
-            .and_then(|(_, binding)| binding.as_ref())
-    }
-
-    /// A watched column of another type has another text: what the shadow holds of it
-    /// cannot be compared with what the log brings from here on.
-    fn refuse_redefinition(&mut self, relation: &Arc<Relation>) -> Result<(), Redefined> {
-        let last = self.relation.replace(Arc::clone(relation));
-        let Some(last) = last.filter(|last| !Arc::ptr_eq(last, relation)) else {
-            return Ok(());
-        };
-        let type_in = |relation: &Relation, name: &str| {
-            let column = relation.columns.iter().find(|column| column.name == name)?;
-            Some((column.type_oid, column.type_modifier))
-        };
-        let retyped = self.places.iter().find(|name| {
-            let (before, now) = (type_in(&last, name), type_in(relation, name));
-            before.is_some() && now.is_some() && before != now
-        });
-        match retyped {
-            None => Ok(()),
-            Some(name) => Err(Redefined(format!(
-                "column `{name}` of {} has another type",
-                self.watch.table
-            ))),
-        }
-    }
-
-    /// Nothing has been read for the seed yet.
-    fn is_untouched(&self) -> bool {
-        !self.complete && self.seeded_rows == 0 && !self.touched.is_open()
-    }
-
-    /// The seed begins anew.
-    fn restart(&mut self) {
-        self.complete = false;
-        self.seeded_key = None;
-        self.seeded_rows = 0;
-        self.complete_at = None;
-        self.touched = Touched::default();
-        self.changed = true;
-    }
-
-    async fn write(
-        &self,
-        client: &Client,
-        update: &Statement,
-    ) -> Result<u64, tokio_postgres::Error> {
-        let state = match self.complete {
-            true => "complete",
-            false => "seeding",
-        };
-        client
-            .execute(
-                update,
-                &[
-                    &self.id,
-                    &state,
-                    &self.seeded_key,
-                    &self.seeded_rows,
-                    &self.complete_at,
-                ],
-            )
-            .await
     }
 }

@@ -3,20 +3,21 @@
 use std::io;
 use std::time::Duration;
 
+use super::slot::{REMEDY, without_remedy};
 use crate::conninfo::ConnInfoError;
 use crate::lsn::Lsn;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicationError {
     #[error(
-        "replication slot `{slot}` does not exist: run `walhook setup`; if it existed before, what was committed since it was dropped is in no slot, and setup says how to begin anew"
+        "replication slot `{slot}` does not exist: run `walhook setup`; if changes were taken from it before, setup names what is missing, and `walhook setup --accept-gap` goes on behind that"
     )]
     SlotMissing { slot: String },
     /// Another instance leads: wait, and try again.
     #[error("replication slot `{slot}` is in use{}: another instance is the leader; this one waits", of_process(*.pid))]
     SlotActive { slot: String, pid: Option<i32> },
     #[error(
-        "replication slot `{slot}` is lost ({reason}): the server no longer holds the log after {confirmed}; run `walhook setup --recreate-slot` and backfill what was committed since"
+        "replication slot `{slot}` is lost ({reason}): the server no longer holds the log after {confirmed}. {REMEDY}"
     )]
     SlotLost {
         slot: String,
@@ -28,7 +29,7 @@ pub enum ReplicationError {
         "replication slot `{slot}` {fault}: drop it or set source.slot to another name, then run `walhook setup`"
     )]
     SlotUnusable { slot: String, fault: String },
-    #[error("publication `{publication}` does not exist{} ({message}): it was never created, or created after the slot, or dropped since. Creating it now does not help for what was written before; run `walhook setup --recreate-slot` and backfill", after(*.position))]
+    #[error("publication `{publication}` does not exist{} ({message}): it was never created, or created after the slot, or dropped since. Creating it now does not help for what was written before. {REMEDY}", after(*.position))]
     PublicationMissing {
         publication: String,
         message: String,
@@ -80,6 +81,11 @@ pub enum ReplicationError {
 }
 
 impl ReplicationError {
+    /// What is wrong without the way out, for the record of a gap.
+    pub fn state(&self) -> String {
+        without_remedy(&self.to_string())
+    }
+
     /// Whether to connect again may help by itself, without an operator.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -9,7 +9,8 @@ use crate::lsn::Lsn;
 
 mod verify;
 
-pub use verify::{Gap, RecordedProgress, verify};
+pub(super) use verify::without_remedy;
+pub use verify::{Gap, REMEDY, RecordedProgress, verify};
 
 pub(super) const LIST_SLOTS: &str = include_str!("../../sql/queries/list_slots.sql");
 

@@ -29,6 +29,7 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
     let system = system::identify(&mut connection)?;
     let timeout = connection.show("wal_sender_timeout")?;
     let status_interval = status_interval(&timeout)?;
+    take_any_bytes(&mut connection)?;
     find_publication(&mut connection, &command.publication)?;
     let start = start_replication(command, connection.major_version());
     if let Err(error) = connection.start_copy(&start) {
@@ -77,6 +78,16 @@ fn status_interval(timeout: &str) -> Result<Duration, ReplicationError> {
             timeout => STATUS_INTERVAL.min(timeout / 3),
         },
     )
+}
+
+/// A database in SQL_ASCII takes any bytes. Asked for UTF-8, the server refuses to send
+/// a value that is none (22021), and the slot stands at that row for ever; unconverted,
+/// the value arrives, and only its change is parked.
+fn take_any_bytes(connection: &mut Connection) -> Result<(), ReplicationError> {
+    if connection.show("server_encoding")? == "SQL_ASCII" {
+        connection.query("SET client_encoding = 'SQL_ASCII'")?;
+    }
+    Ok(())
 }
 
 /// Fails early where the publication is missing now; one that is missing further

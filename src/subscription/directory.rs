@@ -1,12 +1,13 @@
 //! All active subscriptions in memory, for matching and sending. Loaded anew when
 //! their generation in the store has moved.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use tokio_postgres::{Client, Row};
 
+use super::headers::SealedHeaders;
 use super::{ActiveSecret, Format, Subscription};
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
@@ -120,16 +121,14 @@ impl Directory {
             });
         }
         let format: &str = row.get("format");
-        let headers: serde_json::Value = row.get("headers");
-        let headers: BTreeMap<String, String> =
-            serde_json::from_value(headers).with_context(|| format!("read the headers of {id}"))?;
+        let headers = SealedHeaders::from_stored(row.get("headers"));
         Ok(Subscription {
             id,
             tenant_id: Arc::clone(tenant_id),
             url: row.get("url"),
             events: row.get("events"),
             filter: row.get("filter"),
-            headers,
+            headers: headers.open(&self.key, id)?,
             format: Format::parse(format).with_context(|| format!("read the format of {id}"))?,
             active: row.get("active"),
             secrets,

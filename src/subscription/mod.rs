@@ -1,6 +1,7 @@
 //! Subscriptions: which tenant wants which events, where, and signed with what.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,11 +12,13 @@ use crate::lsn::Lsn;
 use crate::secret::SigningSecret;
 
 pub mod directory;
+pub mod headers;
+pub mod pause;
 pub mod queries;
 
 /// A tenant's wish to receive events, with its secrets in the clear: lives in
-/// memory only, and `SigningSecret` prints nothing of itself.
-#[derive(Clone, Debug)]
+/// memory only, and prints nothing of them.
+#[derive(Clone)]
 pub struct Subscription {
     pub id: SubscriptionId,
     pub tenant_id: Arc<str>,
@@ -23,6 +26,7 @@ pub struct Subscription {
     /// Exact types, `prefix.*` or `*`.
     pub events: Vec<String>,
     pub filter: Option<String>,
+    /// Sent along; they often hold credentials.
     pub headers: BTreeMap<String, String>,
     pub format: Format,
     pub active: bool,
@@ -31,6 +35,25 @@ pub struct Subscription {
     /// Receives what committed at or after this position.
     pub from_lsn: Lsn,
     pub created_at: Timestamp,
+}
+
+/// Of headers the names alone: their values are credentials.
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("id", &self.id)
+            .field("tenant_id", &self.tenant_id)
+            .field("url", &self.url)
+            .field("events", &self.events)
+            .field("filter", &self.filter)
+            .field("headers", &self.headers.keys())
+            .field("format", &self.format)
+            .field("active", &self.active)
+            .field("secrets", &self.secrets)
+            .field("from_lsn", &self.from_lsn)
+            .field("created_at", &self.created_at)
+            .finish()
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -2,13 +2,13 @@
 //! function wants a transaction of [`crate::db::tenant_transaction`]; another tenant's
 //! subscription is then as absent as one that never was.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
 
 use super::Format;
+use super::headers::SealedHeaders;
+use super::pause::Pause;
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 
@@ -22,7 +22,7 @@ pub struct StoredSubscription {
     pub events: Vec<String>,
     pub description: Option<String>,
     pub filter: Option<String>,
-    pub headers: BTreeMap<String, String>,
+    pub headers: SealedHeaders,
     pub ordering: String,
     pub format: String,
     pub active: bool,
@@ -58,7 +58,7 @@ pub struct NewSubscription {
     pub events: Vec<String>,
     pub description: Option<String>,
     pub filter: Option<String>,
-    pub headers: BTreeMap<String, String>,
+    pub headers: SealedHeaders,
     pub format: Format,
     pub secret: SealedSecret,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
@@ -72,15 +72,8 @@ pub struct Changes {
     pub events: Option<Vec<String>>,
     pub description: Option<Option<String>>,
     pub filter: Option<Option<String>>,
-    pub headers: Option<BTreeMap<String, String>>,
+    pub headers: Option<SealedHeaders>,
     pub format: Option<Format>,
-}
-
-/// While a subscription was disabled no delivery was created for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Pause {
-    pub since: Timestamp,
-    pub until: Timestamp,
 }
 
 pub async fn create(
@@ -98,7 +91,7 @@ pub async fn create(
                 &new.events,
                 &new.description,
                 &new.filter,
-                &json(&new.headers),
+                &new.headers.as_stored(),
                 &new.format.as_str(),
                 &new.secret.ciphertext,
                 &new.secret.hint,
@@ -153,7 +146,8 @@ pub async fn update(
                 &changes.description.as_ref().and_then(Option::as_ref),
                 &changes.filter.is_some(),
                 &changes.filter.as_ref().and_then(Option::as_ref),
-                &changes.headers.as_ref().map(json),
+                &changes.headers.is_some(),
+                &changes.headers.as_ref().and_then(SealedHeaders::as_stored),
                 &changes.format.map(Format::as_str),
             ],
         )
@@ -193,8 +187,7 @@ pub async fn enable(
     let Some(locked) = locked else {
         return Ok(None);
     };
-    let disabled_at: Option<Timestamp> = locked.get("disabled_at");
-    let Some(since) = disabled_at else {
+    let Some(pause) = Pause::of(&locked) else {
         let unchanged = get(transaction, id).await?;
         return Ok(unchanged.map(|subscription| (subscription, None)));
     };
@@ -218,8 +211,7 @@ pub async fn enable(
             )
             .await?;
     }
-    let until = locked.get("at");
-    Ok(Some((read(&row), Some(Pause { since, until }))))
+    Ok(Some((read(&row), Some(pause))))
 }
 
 /// Disables, and parks what waits. Does nothing where it is disabled already.
@@ -280,23 +272,14 @@ pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result
     }
 }
 
-fn json(headers: &BTreeMap<String, String>) -> serde_json::Value {
-    headers
-        .iter()
-        .map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())))
-        .collect()
-}
-
 fn read(row: &Row) -> StoredSubscription {
-    let headers: serde_json::Value = row.get("headers");
     StoredSubscription {
         id: SubscriptionId(row.get("id")),
         url: row.get("url"),
         events: row.get("events"),
         description: row.get("description"),
         filter: row.get("filter"),
-        // The table admits an object only, and only `json` above writes it.
-        headers: serde_json::from_value(headers).unwrap_or_default(),
+        headers: SealedHeaders::from_stored(row.get("headers")),
         ordering: row.get("ordering"),
         format: row.get("format"),
         active: row.get("active"),

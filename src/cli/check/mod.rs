@@ -5,6 +5,7 @@ use secrecy::ExposeSecret;
 use tokio_postgres::Client;
 
 use super::catalog::{self, Table};
+use super::gaps;
 use super::progress::{self, Progress};
 use super::publication::{self, Publication};
 use super::{Outcome, chain};
@@ -20,6 +21,8 @@ mod shadow;
 mod source;
 mod store;
 mod tables;
+
+use position::Position;
 
 pub use finding::{Finding, Level, render};
 pub use source::{Role, Server, server};
@@ -94,9 +97,15 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
                 findings.push(walsender(&conninfo).await);
             }
             findings.extend(source.publication(config));
-            let progress = store.as_ref().and_then(|store| store.progress.as_ref());
-            findings
-                .extend(position::findings(&client, &conninfo, config, &source, progress).await);
+            let position = Position {
+                client: &client,
+                conninfo: &conninfo,
+                config,
+                source: &source,
+                progress: store.as_ref().and_then(|store| store.progress.as_ref()),
+                wedged: store.as_ref().and_then(|store| store.wedged.as_deref()),
+            };
+            findings.extend(position.findings().await);
         }
     }
     if let Some(store) = store {
@@ -155,7 +164,7 @@ impl SourceState {
             extra: catalog::describe(client, &extra).await?,
             slot: slot::inspect(client, &config.source.slot).await?,
             separate_store: !config.store.url.expose_secret().is_empty(),
-            shadowed: shadow::read(client, rules, &tables).await?,
+            shadowed: Box::pin(shadow::read(client, rules, &tables)).await?,
             server,
             role,
             tables,
@@ -211,6 +220,8 @@ pub struct StoreState {
     /// There are tables, of this release or of one before.
     pub started: bool,
     pub progress: Option<Progress>,
+    /// Why capture could not get past the recorded progress, where only it could tell.
+    pub wedged: Option<String>,
     /// How many subscriptions' secrets the key encrypts.
     pub subscriptions: i64,
 }
@@ -232,9 +243,15 @@ impl StoreState {
                 store::count_subscriptions(&client).await?,
             ),
         };
+        let migrated = store.is_migrated().await?;
+        let wedged = match migrated {
+            true => gaps::wedged(&client, &config.source.slot).await?,
+            false => None,
+        };
         drop(client);
         Ok(StoreState {
-            migrated: store.is_migrated().await?,
+            migrated,
+            wedged,
             store,
             role,
             started,

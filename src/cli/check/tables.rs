@@ -110,7 +110,7 @@ impl PublicationCheck<'_> {
                 "the slot needs it at every change that it has not delivered yet, and creating it now does not \
                  help for those: make both anew. What was committed since is not delivered",
             )
-            .mend("walhook setup --recreate-slot");
+            .mend("walhook setup --accept-gap");
         }
         let foreign = self.wanted.iter().find(|table| !table.owned);
         match foreign {
@@ -150,7 +150,7 @@ impl PublicationCheck<'_> {
                 };
                 if mend.is_empty() {
                     return finding.mend(
-                        "set source.publication to another name, then: walhook setup --recreate-slot",
+                        "set source.publication to another name, then: walhook setup --accept-gap",
                     );
                 }
                 finding.mend_all(mend)

@@ -3,20 +3,18 @@
 use std::fmt;
 
 use anyhow::{Context, bail};
-use tokio_postgres::Client;
 
-use super::catalog::Table;
 use super::check::{Finding, Level, SourceState, StoreState, render};
-use super::progress::{self, Progress};
-use super::publication;
-use super::{Outcome, harm};
+use super::{Outcome, progress};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
-use crate::lsn::Lsn;
-use crate::replication::slot;
 use crate::secret::EncryptionKey;
 
+mod accepted;
 mod print_sql;
+mod slot;
+
+pub use accepted::AcceptedGap;
+use slot::SlotSetup;
 
 /// Make the store, the publication and the slot
 ///
@@ -26,30 +24,35 @@ mod print_sql;
 /// there already is kept, a publication that differs is altered.
 ///
 /// It refuses where a published table would make the application's own writes fail, and
-/// says which SQL mends that.
+/// says which SQL mends that. It refuses where the slot does not continue what was
+/// delivered (it was lost, dropped or moved, or the database is another one): what was
+/// committed meanwhile can then not be delivered, and only --accept-gap goes on.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   walhook setup
   walhook setup --print-sql > walhook.sql    for a DBA: roles, publication, slot
-  walhook setup --recreate-slot              after the slot was lost or dropped
+  walhook setup --accept-gap                 after the slot was lost, dropped or moved
 
 Next: `walhook token create --tenant …`, then `walhook run`.")]
 pub struct Args {
     /// Print the statements for a DBA, with least-privilege roles, and change nothing.
-    #[arg(long, conflicts_with = "recreate_slot")]
+    #[arg(long, conflicts_with = "accept_gap")]
     print_sql: bool,
 
-    /// Drop the slot, if it still exists, and begin anew at the present. What was
-    /// committed since the recorded progress is NOT delivered.
+    /// Where there is a gap, go on behind it: record it in the store, make the slot anew
+    /// where it is of no more use, and say what is NOT delivered and how to send it by
+    /// hand. Events, deliveries and subscriptions stay. Without a gap it does nothing.
     #[arg(long)]
-    recreate_slot: bool,
+    accept_gap: bool,
 }
 
 /// What setup did, step by step.
 #[derive(Clone, Debug, Default)]
 pub struct SetupReport {
     pub steps: Vec<Step>,
+    /// What can never be delivered, where `--accept-gap` went on behind it.
+    pub gap: Option<AcceptedGap>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +86,9 @@ impl fmt::Display for SetupReport {
             };
             writeln!(f, "{done}  {}", step.what)?;
         }
+        if let Some(gap) = &self.gap {
+            write!(f, "\n{gap}")?;
+        }
         Ok(())
     }
 }
@@ -92,7 +98,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         super::print(&print_sql::statements(config)?)?;
         return Ok(Outcome::Holds);
     }
-    let report = begin(config, args.recreate_slot).await?;
+    let report = begin(config, args.accept_gap).await?;
     super::print(&format!("{report}\nNext: `walhook run`.\n"))?;
     Ok(Outcome::Holds)
 }
@@ -103,7 +109,7 @@ pub async fn set_up(config: &Config) -> anyhow::Result<SetupReport> {
     begin(config, false).await
 }
 
-async fn begin(config: &Config, recreate_slot: bool) -> anyhow::Result<SetupReport> {
+async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport> {
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
     let client = super::connect_source(&conninfo, "setup").await?;
@@ -131,7 +137,8 @@ async fn begin(config: &Config, recreate_slot: bool) -> anyhow::Result<SetupRepo
         source: &source,
         store: &connection,
         progress: progress.as_ref(),
-        recreate: recreate_slot,
+        wedged: store.wedged.as_deref(),
+        accept_gap,
     };
     slot.make(&mut report).await?;
     Ok(report)
@@ -195,201 +202,3 @@ fn make_key(config: &Config, state: &StoreState, report: &mut SetupReport) -> an
     );
     Ok(())
 }
-
-/// The publication, the slot and the record of where it begins belong together.
-struct SlotSetup<'a> {
-    config: &'a Config,
-    client: &'a Client,
-    conninfo: &'a ConnInfo,
-    source: &'a SourceState,
-    store: &'a Client,
-    progress: Option<&'a Progress>,
-    recreate: bool,
-}
-
-impl SlotSetup<'_> {
-    async fn make(&self, report: &mut SetupReport) -> anyhow::Result<()> {
-        let mut state = self.source.slot.clone();
-        if self.recreate {
-            if let Some(old) = &state {
-                self.drop_slot(old.active_pid).await?;
-            }
-            state = None;
-        } else if self.progress.is_some() || state.is_some() {
-            // A slot of which nothing is recorded may be of another kind.
-            self.verify().await?;
-        }
-        let published = self.make_publication(report).await?;
-        let (start, made) = match &state {
-            None => (self.create_slot().await?, Done::Made),
-            Some(slot) => {
-                let confirmed = slot.confirmed_flush_lsn.unwrap_or(Lsn::ZERO);
-                match published {
-                    // The slot stands before the publication's creation, where it would
-                    // jam. Nothing was ever taken from it, so nothing is lost.
-                    Done::Made => (self.advance_slot().await?, Done::Changed),
-                    Done::Kept | Done::Changed => (confirmed, Done::Kept),
-                }
-            }
-        };
-        report.add(made, format!("the slot `{}`", self.config.source.slot));
-        self.record(start, report).await
-    }
-
-    async fn verify(&self) -> anyhow::Result<()> {
-        let system = progress::identify(self.client, self.conninfo, self.progress).await?;
-        let recorded = self.progress.map(|progress| &progress.recorded);
-        let name = &self.config.source.slot;
-        slot::verify(recorded, &system, name, self.source.slot.as_ref())?;
-        if self.source.publication.is_none() && self.progress.is_some() {
-            bail!(
-                "the publication `{}` does not exist any more: the slot `{name}` needs it at every change since it \
-                 was dropped, and creating it now does not help for those. Run `walhook setup --recreate-slot`; what \
-                 was committed since then is not delivered",
-                self.config.source.publication
-            );
-        }
-        Ok(())
-    }
-
-    async fn make_publication(&self, report: &mut SetupReport) -> anyhow::Result<Done> {
-        let name = &self.config.source.publication;
-        let tables = &self.source.tables;
-        let version = self.source.server.version_number;
-        let statements = match &self.source.publication {
-            None => {
-                let generated = harm::needs_generated_columns(tables, version);
-                let names = tables.iter().map(Table::name);
-                vec![publication::create_statement(name, names, generated)]
-            }
-            Some(publication) => {
-                let differences = publication.differences(tables, version);
-                let statements = publication::alter_statements(name, tables, &differences);
-                if statements.is_empty() && !differences.is_empty() {
-                    bail!(
-                        "the publication `{name}` is FOR ALL TABLES, which cannot become a list of tables: set \
-                         source.publication to another name, then run `walhook setup --recreate-slot`"
-                    );
-                }
-                statements
-            }
-        };
-        let done = match (&self.source.publication, statements.is_empty()) {
-            (None, _) => Done::Made,
-            (Some(_), true) => Done::Kept,
-            (Some(_), false) => Done::Changed,
-        };
-        if !statements.is_empty() {
-            // One transaction, so that no change meets a publication half altered.
-            let statements = statements.join("\n");
-            self.client.batch_execute(&statements).await.with_context(|| {
-                format!(
-                    "make the publication `{name}` (have the owner of the tables run this, and run setup \
-                     again): {statements}"
-                )
-            })?;
-        }
-        let count = tables.len();
-        report.add(
-            done,
-            format!("the publication `{name}` of {count} table(s)"),
-        );
-        Ok(done)
-    }
-
-    async fn create_slot(&self) -> anyhow::Result<Lsn> {
-        // From 17 on a slot can follow a fail-over; the server ignores it until
-        // standbys are told to synchronise slots.
-        let failover = self.source.server.version_number >= 170_000;
-        let creating = slot::create(self.client, &self.config.source.slot, failover);
-        let mut creating = std::pin::pin!(creating);
-        match tokio::time::timeout(SLOT_PATIENCE, &mut creating).await {
-            Ok(created) => Ok(created?),
-            Err(_) => {
-                tracing::warn!(
-                    "the slot waits for every transaction that was open when its creation began; \
-                     see pg_stat_activity for old ones"
-                );
-                Ok(creating.await?)
-            }
-        }
-    }
-
-    async fn advance_slot(&self) -> anyhow::Result<Lsn> {
-        let query = include_str!("../../../sql/queries/advance_slot.sql");
-        let name = &self.config.source.slot;
-        let row = self.client.query_one(query, &[name]).await;
-        let row = row.with_context(|| format!("advance the slot `{name}` to the publication"))?;
-        Ok(row.get(0))
-    }
-
-    async fn drop_slot(&self, active_pid: Option<i32>) -> anyhow::Result<()> {
-        let name = &self.config.source.slot;
-        if let Some(pid) = active_pid {
-            bail!(
-                "the slot `{name}` is in use by the walsender with pid {pid}: stop `walhook run` first"
-            );
-        }
-        Ok(slot::drop(self.client, name).await?)
-    }
-
-    /// Records where the slot begins, unless progress is recorded already.
-    async fn record(&self, start: Lsn, report: &mut SetupReport) -> anyhow::Result<()> {
-        if self.progress.is_some() && !self.recreate {
-            report.add(Done::Kept, "the recorded progress");
-            return Ok(());
-        }
-        let system = slot::identify_system(self.client).await?;
-        let (commit, acknowledged) = progress::beginning(start);
-        let query = match self.recreate {
-            true => include_str!("../../../sql/queries/restart_progress.sql"),
-            false => include_str!("../../../sql/queries/insert_progress.sql"),
-        };
-        let identifier = system.system_identifier.to_string();
-        self.store
-            .execute(
-                query,
-                &[
-                    &self.config.source.slot,
-                    &identifier,
-                    &system.timeline,
-                    &commit,
-                    &acknowledged,
-                ],
-            )
-            .await
-            .context("record where the slot begins")?;
-        if self.recreate {
-            let restart = include_str!("../../../sql/queries/shadow_restart.sql");
-            let restarted = self
-                .store
-                .execute(restart, &[&self.config.source.slot])
-                .await
-                .context("let the shadow of old values be made anew")?;
-            if restarted > 0 {
-                report.add(
-                    Done::Changed,
-                    format!("the shadow of old values of {restarted} table(s): made anew by `walhook run`"),
-                );
-            }
-        }
-        match self.progress {
-            Some(before) => {
-                let from = before.recorded.acknowledged_lsn;
-                tracing::warn!(%from, to = %start, "the slot was made anew: what was committed between is not delivered");
-                report.add(
-                    Done::Changed,
-                    format!("the recorded progress: changes committed between {from} and {start} are NOT delivered"),
-                );
-            }
-            None => report.add(
-                Done::Made,
-                format!("the record of progress, from {start} on"),
-            ),
-        }
-        Ok(())
-    }
-}
-
-/// How long a slot's creation may take before we say what it waits for.
-const SLOT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -127,6 +127,21 @@ pub(super) fn text(status: &Status) -> String {
             );
         }
     }
+    if let Some(gaps) = &status.gaps {
+        let newest = gaps.newest.as_ref().map(|gap| {
+            format!(
+                "; the newest {} ago, from {} to {}: {}",
+                seconds(gap.age_seconds),
+                gap.from_lsn,
+                gap.to_lsn,
+                gap.reason
+            )
+        });
+        line(
+            "gaps",
+            format!("{} accepted{}", gaps.accepted, newest.unwrap_or_default()),
+        );
+    }
     for problem in &status.problems {
         let _ = writeln!(text, "PROBLEM         {problem}");
     }

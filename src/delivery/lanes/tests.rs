@@ -158,12 +158,30 @@ fn a_claimed_delivery_is_taken_once() {
         hold: Hold::Leased,
         ..delivery(lane(1), now)
     };
-    assert!(lanes.push_leased(claimed.clone(), now));
-    assert!(!lanes.push_leased(claimed.clone(), now));
+    assert!(lanes.push_leased(claimed.clone(), now).is_none());
+    assert!(lanes.push_leased(claimed.clone(), now).is_none());
+    assert_eq!(lanes.load().queued, 1);
     lanes.pick(now);
-    assert!(!lanes.push_leased(claimed.clone(), now));
+    assert!(lanes.push_leased(claimed.clone(), now).is_none());
+    assert_eq!(lanes.load().queued, 0);
     lanes.forget_leased(claimed.id);
-    assert!(lanes.push_leased(claimed, now));
+    assert!(lanes.push_leased(claimed, now).is_none());
+    assert_eq!(lanes.load().queued, 1);
+}
+
+#[test]
+fn a_claimed_delivery_that_does_not_fit_is_given_back() {
+    let now = Instant::now();
+    let mut lanes = lanes(1, 1);
+    while lanes.reserve(lane(1), 1, now) {}
+    let claimed = Delivery {
+        hold: Hold::Leased,
+        ..delivery(lane(1), now)
+    };
+    let refused = lanes.push_leased(claimed.clone(), now);
+    assert_eq!(refused.map(|delivery| delivery.id), Some(claimed.id));
+    lanes.unreserve(lane(1), 1);
+    assert!(lanes.push_leased(claimed, now).is_none());
 }
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::{Activated, Shadow, Statements, Table, Touched};
+use super::seeding::Touched;
+use super::table::Table;
+use super::{Activated, Shadow, Statements};
 use crate::lsn::Lsn;
 use crate::mapping::watch::{RuleWatch, TableWatch};
 

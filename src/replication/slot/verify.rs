@@ -61,7 +61,7 @@ pub enum Gap {
         acknowledged: Lsn,
     },
     #[error(
-        "the source is another PostgreSQL system: {found}, where progress up to {acknowledged} was recorded on {recorded}. If the URL is wrong, correct it; if the database was moved by dump or logical replication, its log has other positions: run `walhook setup --recreate-slot` and backfill"
+        "the source is another PostgreSQL system: {found}, where progress up to {acknowledged} was recorded on {recorded}: source.url is wrong (then correct it), or the database was moved by dump or logical replication, and its log has other positions. {REMEDY}"
     )]
     OtherSystem {
         recorded: u64,
@@ -91,9 +91,15 @@ pub enum Gap {
     LogBehind { flushed: Lsn, acknowledged: Lsn },
 }
 
-const REMEDY: &str = "Run `walhook setup --recreate-slot`, which begins anew at the present, then backfill the tables concerned";
+/// The one way on where the log has a gap.
+pub const REMEDY: &str = "Run `walhook setup --accept-gap`: it records the gap, goes on behind it, and says what is not delivered and how to send that by hand";
 
 impl Gap {
+    /// The state without the way out, for the record of the gap.
+    pub fn state(&self) -> String {
+        without_remedy(&self.to_string())
+    }
+
     /// Whether the slot alone is wrong, and nothing recorded is in question.
     pub fn is_setup_fault(&self) -> bool {
         matches!(
@@ -104,6 +110,12 @@ impl Gap {
                 | Gap::Temporary { .. }
         )
     }
+}
+
+/// A message of ours without its last sentence, the remedy.
+pub(in crate::replication) fn without_remedy(message: &str) -> String {
+    let state = message.strip_suffix(REMEDY).unwrap_or(message);
+    state.trim_end().trim_end_matches('.').to_owned()
 }
 
 /// Judges the slot before the first change is taken from it. `progress` is `None`
@@ -260,6 +272,12 @@ mod tests {
     fn names_what_is_wrong_with_the_slot() {
         let gone = verify(Some(&PROGRESS), &system(), "walhook", None).unwrap_err();
         assert!(gone.to_string().contains("0/64"), "{gone}");
+        assert!(gone.to_string().contains("--accept-gap"), "{gone}");
+        assert!(
+            gone.state().ends_with("not in any slot"),
+            "{}",
+            gone.state()
+        );
         assert!(!gone.is_setup_fault());
         let fresh = verify(None, &system(), "walhook", None).unwrap_err();
         assert!(fresh.is_setup_fault() && fresh.to_string().contains("walhook setup"));

@@ -2,7 +2,7 @@
 
 mod deliveries;
 mod end_to_end;
-mod fixtures;
+pub mod fixtures;
 mod idempotency;
 mod jwt;
 mod openapi;

@@ -80,14 +80,19 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
         .database
         .client
         .query_one(
-            "select string_agg(s::text, '') || encode(string_agg(secret || previous_secret, ''), 'escape')
+            "select string_agg(s::text, '') || encode(string_agg(secret || previous_secret || headers, ''), 'escape')
              from walhook.webhook_subscriptions s",
             &[],
         )
         .await
         .unwrap()
         .get(0);
+    for hidden in ["of-the-receiver", "X-Region"] {
+        let hex: String = hidden.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!stored.contains(hidden) && !stored.contains(&hex));
+    }
     let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    assert!(!log.contains("of-the-receiver"));
     assert!(log.contains("walhook"), "the log is recorded");
     for secret in [given, generated] {
         let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();

@@ -160,7 +160,7 @@ async fn a_slot_of_another_plugin_is_refused() {
 }
 
 #[tokio::test]
-async fn a_lost_slot_is_named_and_made_anew_only_when_told() {
+async fn a_dropped_slot_or_publication_is_named_and_made_anew_only_when_told() {
     let database = TestDatabase::create().await;
     database.client.batch_execute(PAYMENTS).await.unwrap();
     let project = Project::of(&database, PAYMENT_RULE);
@@ -179,13 +179,13 @@ async fn a_lost_slot_is_named_and_made_anew_only_when_told() {
             .await
             .exits(1)
             .says("does not exist")
-            .says("--recreate-slot");
+            .says("--accept-gap");
     }
-    let again = project
-        .walhook(&["setup", "--recreate-slot"])
-        .await
-        .exits(0);
-    again.says("NOT delivered");
+    let again = project.walhook(&["setup", "--accept-gap"]).await.exits(0);
+    again
+        .says("NOT delivered")
+        .says("payment.received: insert of public.payments")
+        .says("create table public.payments_gap (like public.payments including indexes);");
     project.walhook(&["check"]).await.exits(0);
     // A leader from before can write nothing any more.
     let row = database
@@ -209,18 +209,33 @@ async fn a_lost_slot_is_named_and_made_anew_only_when_told() {
             .walhook(&[command])
             .await
             .exits(1)
-            .says("--recreate-slot");
+            .says("--accept-gap");
     }
     assert!(published(&database).await.is_empty());
-    project
-        .walhook(&["setup", "--recreate-slot"])
-        .await
-        .exits(0);
+    project.walhook(&["setup", "--accept-gap"]).await.exits(0);
     database
         .client
         .batch_execute("insert into payments (tenant_id, status) values ('a', 'new')")
         .await
         .unwrap();
+    assert_eq!(stream(&database, 1).await, ["payments"]);
+}
+
+#[tokio::test]
+async fn without_a_gap_there_is_nothing_to_accept() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    // Before the first setup, and after it: no slot is dropped, nothing is passed over.
+    project.walhook(&["setup", "--accept-gap"]).await.exits(0);
+    let insert = "insert into payments (tenant_id, status) values ('a', 'new')";
+    database.client.batch_execute(insert).await.unwrap();
+    let again = project.walhook(&["setup", "--accept-gap"]).await.exits(0);
+    assert_eq!(again.out.matches("kept   ").count(), 5, "{}", again.out);
+    assert!(!again.out.contains("NOT delivered"), "{}", again.out);
+    let gaps = "select count(*) from walhook.gaps";
+    let gaps: i64 = database.client.query_one(gaps, &[]).await.unwrap().get(0);
+    assert_eq!(gaps, 0);
     assert_eq!(stream(&database, 1).await, ["payments"]);
 }
 
@@ -242,4 +257,15 @@ async fn a_moved_slot_is_a_gap() {
             .exits(1)
             .says("moved ahead");
     }
+    // The slot serves what is behind the gap: it is kept, so that no more is lost.
+    let insert = "insert into payments (tenant_id, status) values ('a', 'after')";
+    database.client.batch_execute(insert).await.unwrap();
+    project
+        .walhook(&["setup", "--accept-gap"])
+        .await
+        .exits(0)
+        .says("kept     the slot")
+        .says("NOT delivered");
+    project.walhook(&["check"]).await.exits(0);
+    assert_eq!(stream(&database, 1).await, ["payments"]);
 }

@@ -96,11 +96,14 @@ async fn it_refuses_while_the_slot_is_in_use() {
         .exits(1)
         .says("pid")
         .says("walhook run");
+    assert_eq!(there(&database).await, [true; 4]);
+    let dropped = "drop publication walhook";
+    database.client.batch_execute(dropped).await.unwrap();
     project
-        .walhook(&["setup", "--recreate-slot"])
+        .walhook(&["setup", "--accept-gap"])
         .await
         .exits(1)
         .says("in use");
-    assert_eq!(there(&database).await, [true; 4]);
+    assert_eq!(there(&database).await, [true, false, true, true]);
     stream.shutdown().await;
 }

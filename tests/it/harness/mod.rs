@@ -18,7 +18,7 @@ pub fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = Postgres::start(&[
-            ("max_replication_slots", "60"),
+            ("max_replication_slots", "200"),
             ("max_wal_senders", "60"),
             ("max_connections", "400"),
             ("fsync", "off"),
@@ -68,12 +68,21 @@ impl TestDatabase {
     }
 
     pub async fn create_on(server: &Postgres) -> Self {
+        Self::create_with(server, "").await
+    }
+
+    pub async fn create_encoded(encoding: &str) -> Self {
+        let options = format!("encoding '{encoding}' template template0");
+        Self::create_with(server(), &options).await
+    }
+
+    async fn create_with(server: &Postgres, options: &str) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
         let admin = connect(&server.url("postgres")).await;
         admin
-            .batch_execute(&format!("create database {name}"))
+            .batch_execute(&format!("create database {name} {options}"))
             .await
             .unwrap();
         let url = server.url(&name);

@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Notify;
+use futures_util::stream;
+use tokio::sync::{Notify, watch};
 
 #[derive(Clone, Debug)]
 pub struct Request {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    pub at: Instant,
 }
 
 impl Request {
@@ -40,15 +43,73 @@ type Answer = dyn Fn(&str, usize) -> Reply + Send + Sync;
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
-    /// Never answers.
-    pub hang: bool,
+    /// Answers when it is opened.
+    pub gate: Option<Gate>,
+    /// How long it takes to answer, from then on.
+    pub latency: Duration,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, Default)]
+pub enum Content {
+    #[default]
+    Empty,
+    /// Headers at once, then a byte now and then, for ever.
+    Drip,
+    /// So many chunks of [`CHUNK`]; the counter says how many were taken.
+    Chunks(usize, Arc<AtomicUsize>),
+}
+
+pub const CHUNK: usize = 64 * 1024;
+
+/// Holds answers back until it is opened.
+#[derive(Clone, Debug)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Gate(watch::Sender::new(false))
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn pass(&self) {
+        // The sender lives in self: the wait ends by opening alone.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+impl Reply {
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn behind(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.clone());
+        self
+    }
+
+    pub fn taking(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    pub fn with_content(mut self, content: Content) -> Self {
+        self.content = content;
+        self
+    }
 }
 
 pub fn status(status: u16) -> Reply {
     Reply {
         status,
         headers: Vec::new(),
-        hang: false,
+        gate: None,
+        latency: Duration::ZERO,
+        content: Content::Empty,
     }
 }
 
@@ -61,6 +122,8 @@ pub struct Receiver {
 struct Shared {
     requests: Mutex<Vec<Request>>,
     counts: Mutex<HashMap<String, usize>>,
+    /// Requests in hand and the most that there were at once, by path; all under "".
+    in_hand: Mutex<HashMap<String, (usize, usize)>>,
     arrived: Notify,
     answer: Mutex<Arc<Answer>>,
 }
@@ -74,6 +137,7 @@ impl Receiver {
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
             counts: Mutex::default(),
+            in_hand: Mutex::default(),
             arrived: Notify::new(),
             answer: Mutex::new(Arc::new(answer)),
         });
@@ -92,6 +156,12 @@ impl Receiver {
         }
     }
 
+    /// Stops listening: connections to its address are refused from here on.
+    pub async fn close(mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -104,7 +174,19 @@ impl Receiver {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// Waits until `done` holds of the requests so far; fails after half a minute.
+    pub fn of(&self, path: &str) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.path == path);
+        requests
+    }
+
+    /// The most requests of a path that were in hand at once; of all where it is empty.
+    pub fn peak(&self, path: &str) -> usize {
+        let in_hand = self.shared.in_hand.lock().unwrap();
+        in_hand.get(path).map_or(0, |(_, peak)| *peak)
+    }
+
+    /// Waits until `done` holds of the requests so far; fails after a minute and a half.
     pub async fn wait_until(&self, done: impl Fn(&[Request]) -> bool) -> Vec<Request> {
         let waited = async {
             loop {
@@ -118,10 +200,16 @@ impl Receiver {
                 arrived.await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(30), waited).await {
+        match tokio::time::timeout(Duration::from_secs(90), waited).await {
             Ok(requests) => requests,
             Err(_) => panic!("waited in vain; received {:?}", self.requests()),
         }
+    }
+
+    pub async fn wait_for_of(&self, path: &str, count: usize) -> Vec<Request> {
+        let of = |requests: &[Request]| requests.iter().filter(|r| r.path == path).count();
+        self.wait_until(|requests| of(requests) >= count).await;
+        self.of(path)
     }
 
     pub async fn wait_for(&self, count: usize) -> Vec<Request> {
@@ -152,17 +240,68 @@ async fn receive(
         path: path.clone(),
         headers,
         body,
+        at: Instant::now(),
     };
+    let _in_hand = InHand::take(&shared, &path);
     shared.requests.lock().unwrap().push(request);
     let answer = Arc::clone(&*shared.answer.lock().unwrap());
     shared.arrived.notify_waiters();
     let reply = answer(&path, count);
-    if reply.hang {
-        std::future::pending::<()>().await;
+    if let Some(gate) = &reply.gate {
+        gate.pass().await;
     }
-    let mut response = StatusCode::from_u16(reply.status).unwrap().into_response();
+    if !reply.latency.is_zero() {
+        tokio::time::sleep(reply.latency).await;
+    }
+    let status = StatusCode::from_u16(reply.status).unwrap();
+    let mut response = (status, content(reply.content)).into_response();
     for (name, value) in reply.headers {
         response.headers_mut().insert(name, value.parse().unwrap());
     }
     response
+}
+
+/// Counts a request as in hand until it is answered or broken off.
+struct InHand<'a> {
+    shared: &'a Shared,
+    path: String,
+}
+
+impl<'a> InHand<'a> {
+    fn take(shared: &'a Shared, path: &str) -> Self {
+        let mut in_hand = shared.in_hand.lock().unwrap();
+        for key in [path, ""] {
+            let (now, peak) = in_hand.entry(key.to_owned()).or_default();
+            *now += 1;
+            *peak = (*peak).max(*now);
+        }
+        let path = path.to_owned();
+        InHand { shared, path }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let mut in_hand = self.shared.in_hand.lock().unwrap();
+        for key in [self.path.as_str(), ""] {
+            in_hand.get_mut(key).unwrap().0 -= 1;
+        }
+    }
+}
+
+fn content(content: Content) -> Body {
+    match content {
+        Content::Empty => Body::empty(),
+        Content::Drip => Body::from_stream(stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b".")), ()))
+        })),
+        Content::Chunks(count, taken) => {
+            let chunk = Bytes::from(vec![b'x'; CHUNK]);
+            Body::from_stream(stream::iter((0..count).map(move |_| {
+                taken.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, std::io::Error>(chunk.clone())
+            })))
+        }
+    }
 }

@@ -1,0 +1,90 @@
+//! An endpoint that keeps failing is left alone, probed once, and then served again.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Deployed, text};
+use crate::harness::process::Process;
+use crate::harness::receiver::{Gate, Receiver, status};
+
+const ORDERS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_opens_probes_once_and_closes() {
+    let settings = "[delivery]\nendpoint_concurrency = 4\n\
+        retry_schedule = ['200ms', '200ms', '200ms', '200ms', '200ms', '200ms']\n";
+    let deployed = Deployed::start(settings).await;
+    let receiver = Receiver::answering(|_, _| status(500)).await;
+    let acme = deployed.tenant("acme").await;
+    let subscription = acme.subscribe(&receiver.url("/")).await;
+    let path = format!("/subscriptions/{}", text(&subscription["id"]));
+    deployed.orders("acme", ORDERS).await;
+    acme.get_until(&path, |shown| shown["breaker"] == "open")
+        .await;
+    deployed
+        .walhook
+        .wait_for("select not exists (select from webhook_deliveries where owner is not null)")
+        .await;
+    // Five in a row open it; up to three more were in flight then.
+    let failed = receiver.requests();
+    assert!((5..=8).contains(&failed.len()), "{} requests", failed.len());
+    assert_eq!(deployed.metric("walhook_breakers_open").await, Some(1.0));
+
+    // Whatever comes meanwhile waits with the rest.
+    let gate = Gate::closed();
+    let held = gate.clone();
+    receiver.answer(move |_, _| status(200).behind(&held));
+    deployed.orders("acme", 1).await;
+    let requests = receiver.wait_for(failed.len() + 1).await;
+    let probe = requests.last().unwrap();
+    let open = probe.at - failed[4].at;
+    assert!(open >= Duration::from_secs(10), "open for {open:?} only");
+    acme.get_until(&path, |shown| shown["breaker"] == "half_open")
+        .await;
+    assert_eq!(receiver.requests().len(), failed.len() + 1, "one probe");
+    let attempts = "select sum(attempts) from webhook_deliveries";
+    assert_eq!(
+        deployed.walhook.count(attempts).await,
+        failed.len() as i64,
+        "time spent open consumes no attempts"
+    );
+
+    gate.open();
+    let all = format!(
+        "select count(*) = {} from webhook_deliveries where status = 'delivered'",
+        ORDERS + 1
+    );
+    deployed.walhook.wait_for(&all).await;
+    acme.get_until(&path, |shown| shown["breaker"] == "closed")
+        .await;
+    assert_eq!(deployed.metric("walhook_breakers_open").await, Some(0.0));
+    assert_eq!(receiver.requests().len(), failed.len() + ORDERS + 1);
+    let listed = acme.get("/deliveries?status=failed").await;
+    assert_eq!(listed["data"], json!([]));
+    deployed.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_is_forgotten_with_the_process_that_opened_it() {
+    let settings = "[delivery]\nretry_schedule = ['1h']\n";
+    let mut deployed = Deployed::start(settings).await;
+    let receiver = Receiver::answering(|_, _| status(500)).await;
+    let acme = deployed.tenant("acme").await;
+    acme.subscribe(&receiver.url("/")).await;
+    let breaker = |state| format!("select breaker = '{state}' from webhook_subscriptions");
+    deployed.orders("acme", 10).await;
+    deployed.walhook.wait_for(&breaker("open")).await;
+    assert!(deployed.processes.remove(0).terminate().success());
+    deployed.walhook.wait_for(&breaker("closed")).await;
+
+    // Killed, it is the next one that finds out.
+    let killed = Process::start(&deployed.walhook.config_file(), &["run"]);
+    deployed.orders("acme", 10).await;
+    deployed.walhook.wait_for(&breaker("open")).await;
+    killed.kill();
+    let next = Process::start(&deployed.walhook.config_file(), &["run"]);
+    deployed.processes.push(next);
+    deployed.walhook.wait_for(&breaker("closed")).await;
+    deployed.stop();
+}

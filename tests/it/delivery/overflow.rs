@@ -1,0 +1,47 @@
+//! More deliveries than memory holds.
+
+use std::collections::HashSet;
+
+use super::Deployed;
+use crate::harness::receiver::{Gate, Receiver, status};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_into_memory_waits_in_the_store_and_arrives_once() {
+    let deployed = Deployed::start("[delivery]\ntimeout = '60s'\n").await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let receiver = Receiver::answering(move |path, _| match path {
+        "/slow" => status(200).behind(&held),
+        _ => status(200),
+    })
+    .await;
+    let acme = deployed.tenant("acme").await;
+    let globex = deployed.tenant("globex").await;
+    acme.subscribe(&receiver.url("/slow")).await;
+    globex.subscribe(&receiver.url("/well")).await;
+    // One endpoint's share of the memory is 1,024.
+    for _ in 0..6 {
+        deployed.orders("acme", 500).await;
+    }
+    deployed
+        .walhook
+        .wait_for("select count(*) > 1000 from delivery_schedule where status = 'pending'")
+        .await;
+    deployed.orders("globex", 100).await;
+    receiver.wait_for_of("/well", 100).await;
+    assert_eq!(receiver.of("/slow").len(), 32, "its limit");
+    gate.open();
+    receiver.wait_for_of("/slow", 3000).await;
+    deployed
+        .walhook
+        .wait_for("select count(*) = 3100 from webhook_deliveries where status = 'delivered'")
+        .await;
+    deployed
+        .walhook
+        .wait_for("select not exists (select from delivery_schedule)")
+        .await;
+    let requests = receiver.of("/slow");
+    let ids: HashSet<&str> = requests.iter().map(|request| request.id()).collect();
+    assert_eq!((requests.len(), ids.len()), (3000, 3000));
+    deployed.stop();
+}
