@@ -11,7 +11,6 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Health, JwtVerifier};
@@ -31,9 +30,11 @@ use crate::subscription::directory::Directory;
 
 mod capture;
 mod seed;
+mod tasks;
 mod watch;
 
 use capture::Capture;
+use tasks::Tasks;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +101,13 @@ impl FromStr for Roles {
 /// Longer than the usual answer, shorter than the 30 s after which Kubernetes kills.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long stopping may take in all, the results' way into the store included. A store
+/// that is away must not keep the process: what it was not told is sent again.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// How long the store may take to let this instance go.
+const PARTING: Duration = Duration::from_secs(5);
+
 /// Bytes of a receiver's answer that are read; the rest says nothing that is kept.
 const MAX_RESPONSE: usize = 64 * 1024;
 
@@ -120,8 +128,11 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         false => None,
     };
 
-    // Everything listens to `stop`; the tasks that record what others did end last.
+    // Everything listens to `stop`, but for those who keep what others did: the recorder
+    // ends when nothing can come any more, and the heartbeat after it, or a peer would
+    // take this instance for dead while its last attempts are under way.
     let stop = shutdown.child_token();
+    let last = CancellationToken::new();
     let health = Arc::new(Health::new(roles.contains(Role::Capture)));
     let directory = Directory::new(Arc::clone(&key));
     directory.refresh(&*store.get().await?).await?;
@@ -133,13 +144,14 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
     let instance = Arc::new(Instance::register(&store, &names).await?);
     let schedule_changed = Arc::new(Notify::new());
     let mut tasks = Tasks::default();
+    let mut keepers = Tasks::default();
 
     {
         let (instance, changed) = (Arc::clone(&instance), Arc::clone(&schedule_changed));
-        let stop = stop.clone();
-        tasks.spawn(
+        let last = last.clone();
+        keepers.spawn(
             "heartbeat",
-            async move { instance.run(changed, stop).await },
+            async move { instance.run(changed, last).await },
         );
     }
     tasks.spawn(
@@ -158,7 +170,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             outstanding: Arc::clone(&instance.outstanding),
             schedule_changed: Arc::clone(&schedule_changed),
         };
-        let recording = tokio::spawn(recorder.run(entries, Arc::downgrade(&dispatcher)));
+        keepers.spawn(RECORDER, recorder.run(entries, Arc::downgrade(&dispatcher)));
         tasks.spawn("dispatcher", Arc::clone(&dispatcher).run(stop.clone()));
         let claimer = Claimer {
             store: store.clone(),
@@ -178,7 +190,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
                 stop.clone(),
             ),
         );
-        delivering = Some((dispatcher, recording));
+        delivering = Some(dispatcher);
     }
     if roles.contains(Role::Capture) {
         let capture = Capture {
@@ -192,9 +204,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
                 instance: Arc::clone(&instance),
                 directory: directory.clone(),
                 partitions: Arc::new(Partitions::default()),
-                dispatcher: delivering
-                    .as_ref()
-                    .map(|(dispatcher, _)| Arc::clone(dispatcher)),
+                dispatcher: delivering.clone(),
                 max_body: config.delivery.max_body,
                 filters: crate::enqueuer::Filters::default(),
                 unanswered: Vec::new(),
@@ -228,23 +238,43 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
     }
     tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
 
-    let ended = tasks.supervise(&shutdown).await;
+    let ended = tokio::select! {
+        ended = tasks.supervise(&shutdown) => ended,
+        ended = keepers.supervise(&shutdown) => ended,
+    };
     stop.cancel();
-    tasks.finish().await;
-    if let Some((dispatcher, recording)) = delivering {
-        dispatcher.drain(DRAIN).await;
-        drop(dispatcher);
-        recording.await.context("the recorder panicked")??;
-    }
-    let parted = instance
-        .deregister()
-        .await
-        .context("hand back what this instance held");
+    let stopping = async {
+        tasks.finish().await;
+        if let Some(dispatcher) = delivering {
+            dispatcher.drain(DRAIN).await;
+            // The recorder ends with the last of those who send to it.
+            drop(dispatcher);
+            keepers.finish_one(RECORDER).await;
+        }
+        last.cancel();
+        keepers.finish().await;
+    };
+    let stopped = tokio::time::timeout(STOPPING, stopping).await;
+    let parted = match stopped {
+        Err(_) => Err(anyhow::anyhow!(
+            "the store did not take the last results within {} s; another instance, or the next \
+             start, sends those deliveries again",
+            STOPPING.as_secs()
+        )),
+        Ok(()) => tokio::time::timeout(PARTING, instance.deregister())
+            .await
+            .context("the store did not answer in time")
+            .flatten()
+            .context("hand back what this instance held"),
+    };
     match ended {
         Ok(()) => parted,
         Err(error) => Err(error),
     }
 }
+
+/// The task whose end is waited for by its name.
+const RECORDER: &str = "recorder";
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = &config.api.listen;
@@ -293,55 +323,6 @@ async fn connected(store: &Store, shutdown: &CancellationToken) -> anyhow::Resul
         tokio::select! {
             () = shutdown.cancelled() => return Ok(false),
             () = tokio::time::sleep(backoff.next_delay()) => {}
-        }
-    }
-}
-
-/// The supervised tasks.
-#[derive(Default)]
-struct Tasks {
-    set: JoinSet<(&'static str, anyhow::Result<()>)>,
-}
-
-impl Tasks {
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) {
-        self.set.spawn(async move { (name, task.await) });
-    }
-
-    /// Returns when asked to stop, or with the error of the first task that ends.
-    async fn supervise(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            ended = self.set.join_next() => ended,
-        };
-        match ended {
-            // Both at once: what it was asked for has been done.
-            _ if shutdown.is_cancelled() => Ok(()),
-            None => Ok(()),
-            Some(Ok((_, Err(error)))) => Err(error),
-            Some(Ok((name, Ok(())))) => bail!("the task {name} ended by itself"),
-            Some(Err(panic)) => Err(panic).context("a task panicked"),
-        }
-    }
-
-    /// Waits for all; what still fails while stopping is reported and no more.
-    async fn finish(&mut self) {
-        while let Some(ended) = self.set.join_next().await {
-            match ended {
-                Ok((_, Ok(()))) => {}
-                Ok((task, Err(error))) => {
-                    tracing::warn!(
-                        task,
-                        error = format!("{error:#}"),
-                        "a task failed while stopping"
-                    );
-                }
-                Err(panic) => tracing::error!(error = %panic, "a task panicked while stopping"),
-            }
         }
     }
 }

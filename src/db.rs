@@ -47,6 +47,8 @@ pub struct Store {
 
 pub type Connection = deadpool_postgres::Object;
 
+pub use deadpool_postgres::PoolError;
+
 /// A transaction of ours never waits for anything but the database: a session that
 /// is idle in one for this long belongs to a process that was frozen, and must not
 /// hold its locks any longer.
@@ -228,11 +230,15 @@ pub async fn tenant_transaction<'a>(
 /// The statements that every session of the store starts with. Every statement of
 /// ours reads few rows by their keys, from tables that have just been filled and not
 /// yet analysed: an estimate must never turn one into a scan of a day's partition.
+/// What is acknowledged to the slot must be on the disk, whatever the server's default
+/// is; a stricter one, which waits for standbys too, stays.
 fn session_settings(schema: &str) -> String {
     format!(
         "set search_path = {}; set timezone = 'UTC'; set jit = off; \
          set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
-         set idle_in_transaction_session_timeout = {}",
+         set idle_in_transaction_session_timeout = {}; \
+         select set_config('synchronous_commit', 'on', false)
+             where current_setting('synchronous_commit') = 'off'",
         quote_identifier(schema),
         IDLE_IN_TRANSACTION.as_millis()
     )

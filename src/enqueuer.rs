@@ -26,6 +26,7 @@ use crate::subscription::directory::Directory;
 
 mod batch;
 mod matching;
+mod reservation;
 mod shadow;
 mod statements;
 
@@ -35,6 +36,7 @@ pub use shadow::layout::ShadowedTable;
 pub use shadow::seeding;
 
 use batch::Batch;
+use reservation::Reservation;
 use seeding::{MESSAGE_PREFIX, Seeding};
 use shadow::Shadow;
 use statements::Statements;
@@ -105,6 +107,21 @@ pub struct Session<'a> {
     open: Option<OpenTransaction>,
     batch: Batch,
     persisted_at: Instant,
+    /// The server asked how far we are. It seldom does, but for when it shuts down: then
+    /// it waits until all that it sent is acknowledged, and never ends if that is not.
+    asked: bool,
+}
+
+/// Why a session ended that may simply be begun again.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    #[error(
+        "the epoch of the slot `{slot}` was raised: another instance leads, or the slot was \
+         set up anew"
+    )]
+    Deposed { slot: String },
+    #[error("the store has closed the enqueuer's connection")]
+    StoreClosed,
 }
 
 /// The transaction that the stream is in.
@@ -149,7 +166,8 @@ impl Enqueuer {
             .context("take the leadership")?;
         let Some(row) = row else {
             bail!(
-                "the store {} knows nothing of the slot `{}`: run `walhook setup`",
+                "the store {} knows nothing of the slot `{}`, or another instance took this one \
+                 for dead: run `walhook setup`, or start it again",
                 self.store.describe(),
                 self.slot
             );
@@ -168,15 +186,25 @@ impl Enqueuer {
                 acknowledged_lsn: row.get("acknowledged_lsn"),
             },
         };
-        if !self.unanswered.is_empty() {
-            let moved = self.instance.give_up(&client, &self.unanswered).await?;
+        Ok((client, leadership))
+    }
+
+    /// Finds out what became of an enqueue whose commit was not answered. Before anything
+    /// else, and whoever holds the slot by now: its deliveries are this instance's, which
+    /// does not have them in memory.
+    pub async fn settle_unanswered(&mut self) -> anyhow::Result<()> {
+        if self.unanswered.is_empty() {
+            return Ok(());
+        }
+        let moved = self.instance.give_up(&self.unanswered).await?;
+        self.unanswered.clear();
+        if moved > 0 {
             tracing::info!(
                 deliveries = moved,
                 "an enqueue whose commit was not answered had committed"
             );
-            self.unanswered.clear();
         }
-        Ok((client, leadership))
+        Ok(())
     }
 
     /// Begins to enqueue where the store left off. `shadowed` are the tables whose old
@@ -203,6 +231,7 @@ impl Enqueuer {
             open: None,
             batch: Batch::default(),
             persisted_at: Instant::now(),
+            asked: false,
         })
     }
 }
@@ -211,7 +240,11 @@ impl Session<'_> {
     /// Takes what the stream has brought and makes all of it durable. Answers the LSN
     /// that may be acknowledged.
     pub async fn enqueue(&mut self, received: Vec<StreamEvent>) -> anyhow::Result<Lsn> {
+        if self.client.is_closed() {
+            return Err(Interrupted::StoreClosed.into());
+        }
         let received_at = Timestamp::now();
+        let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
         if !self.shadow.is_empty() {
             self.shadow.look_up(&self.client, &received).await?;
@@ -237,6 +270,10 @@ impl Session<'_> {
         }
         if !self.batch.is_empty() || self.shadow.is_changed() || self.is_persisting_due() {
             self.flush().await?;
+        }
+        if idle_behind && self.open.is_none() {
+            // The server had nothing more to send.
+            METRICS.lag_seconds.set(0.0);
         }
         Ok(self.durable.acknowledged_lsn)
     }
@@ -310,8 +347,12 @@ impl Session<'_> {
                 self.reached.acknowledged_lsn = self.reached.acknowledged_lsn.max(end_lsn);
             }
             // Inside a transaction the server's position may be beyond its commit.
-            StreamEvent::Keepalive { wal_end } if self.open.is_none() => {
+            StreamEvent::Keepalive {
+                wal_end,
+                reply_requested,
+            } if self.open.is_none() => {
                 self.reached.acknowledged_lsn = self.reached.acknowledged_lsn.max(wal_end);
+                self.asked |= reply_requested;
             }
             StreamEvent::Keepalive { .. } | StreamEvent::Message { .. } => {}
             StreamEvent::Undecodable {
@@ -363,7 +404,8 @@ impl Session<'_> {
 
     fn is_persisting_due(&self) -> bool {
         let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
-        advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD
+        let much = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
+        much || (self.asked && advance > 0)
     }
 
     /// One transaction: progress, events, deliveries. Nothing is acknowledged and
@@ -375,8 +417,9 @@ impl Session<'_> {
         let partitions = Arc::clone(&self.enqueuer.partitions);
         partitions.ensure(&self.client, ids).await?;
 
-        // 1. Progress under our epoch, the shadow as it is there, and the subscriptions' generation: read after the
-        // last change of the batch was received, and so after its commit.
+        // 1. Progress under our epoch, the shadow as it is there, and the subscriptions'
+        // generation: read after the last change of the batch was received, and so after
+        // its commit.
         let advance: [&(dyn ToSql + Sync); 6] = [
             &self.enqueuer.slot,
             &self.epoch,
@@ -392,11 +435,8 @@ impl Session<'_> {
         );
         begun.context("begin the enqueue")?;
         let Some(generation) = generation.context("advance the progress")? else {
-            bail!(
-                "another instance has taken the slot `{}`, or took this one for dead: this one \
-                 stops capturing",
-                self.enqueuer.slot
-            );
+            let slot = self.enqueuer.slot.clone();
+            return Err(Interrupted::Deposed { slot }.into());
         };
         self.shadow.write(&self.client).await?;
         let snapshot = self
@@ -447,6 +487,7 @@ impl Session<'_> {
         // 4. Durable: hand over.
         self.durable = self.reached;
         self.shadow.is_durable();
+        self.asked = false;
         self.persisted_at = Instant::now();
         batch.count(started);
         rows.count_parked();
@@ -476,75 +517,6 @@ impl Progress {
         self.commit_lsn = commit_lsn;
         self.ordinal = i64::try_from(ordinal).unwrap_or(i64::MAX);
         self.complete = false;
-    }
-}
-
-/// Room in the dispatcher's memory for the deliveries of one transaction.
-struct Reservation {
-    deliveries: Vec<crate::delivery::Delivery>,
-}
-
-impl Reservation {
-    /// Reserves what fits and marks those rows as owned; the rest goes to the schedule.
-    fn make(
-        enqueuer: &Enqueuer,
-        rows: &mut batch::DeliveryRows,
-        deliveries: Vec<Option<crate::delivery::Delivery>>,
-    ) -> Self {
-        let Some(dispatcher) = &enqueuer.dispatcher else {
-            return Reservation {
-                deliveries: Vec::new(),
-            };
-        };
-        let wanted = deliveries.iter().flatten();
-        let granted = dispatcher
-            .reserve(wanted.map(|delivery| (delivery.subscription_id, delivery.body.len())));
-        let mut granted = granted.into_iter();
-        let mut taken = Vec::with_capacity(deliveries.len());
-        for (index, delivery) in deliveries.into_iter().enumerate() {
-            let Some(delivery) = delivery else { continue };
-            if granted.next() == Some(true) {
-                rows.own(index, enqueuer.instance.id);
-                taken.push(delivery);
-            }
-        }
-        enqueuer
-            .instance
-            .outstanding
-            .insert(taken.iter().map(|delivery| delivery.id.0));
-        Reservation { deliveries: taken }
-    }
-
-    fn lowest(&self) -> Option<Uuid> {
-        self.deliveries.iter().map(|delivery| delivery.id.0).min()
-    }
-
-    /// The commit failed or was not answered. The ids stay outstanding until it is
-    /// known which.
-    fn abandon(&mut self, enqueuer: &Enqueuer) -> Vec<Uuid> {
-        if let Some(dispatcher) = &enqueuer.dispatcher {
-            let given_back = self.deliveries.iter();
-            dispatcher.unreserve(
-                given_back.map(|delivery| (delivery.subscription_id, delivery.body.len())),
-            );
-        }
-        self.deliveries
-            .drain(..)
-            .map(|delivery| delivery.id.0)
-            .collect()
-    }
-
-    fn hand_off(&mut self, enqueuer: &Enqueuer) {
-        if let Some(dispatcher) = &enqueuer.dispatcher
-            && !self.deliveries.is_empty()
-        {
-            let now = Instant::now();
-            let mut deliveries = std::mem::take(&mut self.deliveries);
-            deliveries
-                .iter_mut()
-                .for_each(|delivery| delivery.queued_at = now);
-            dispatcher.hand_off(deliveries);
-        }
     }
 }
 

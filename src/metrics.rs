@@ -29,9 +29,12 @@ pub struct Metrics {
     pub slot_safe_wal_bytes: IntGauge,
     pub events: IntCounterVec,
     pub unroutable: IntCounter,
-    /// `reason`: unmappable, undecodable or oversized.
+    /// `reason`: of changes unmappable or undecodable, of deliveries oversized or
+    /// disabled (the subscription), and filter: an event that a subscription's filter
+    /// failed on.
     pub parked: IntCounterVec,
-    /// `state`: memory, in_flight, retrying, parked or failed.
+    /// `state`: memory and in_flight of this process; retrying, parked and failed of the
+    /// store, set when they are scraped.
     pub queue_depth: GaugeVec,
     pub oldest_due_seconds: Gauge,
     pub breakers_open: IntGauge,
@@ -97,7 +100,7 @@ impl Metrics {
             ),
             lag_seconds: gauge(
                 "walhook_replication_lag_seconds",
-                "Age of the newest enqueued commit while there is a lag.",
+                "Age of the newest enqueued commit; 0 when the source has no more to send.",
             ),
             slot_retained_bytes: int_gauge(
                 "walhook_slot_retained_bytes",
@@ -114,7 +117,7 @@ impl Metrics {
             ),
             parked: counters(
                 "walhook_parked_total",
-                "Changes and deliveries set aside for an operator.",
+                "Changes and deliveries set aside by reason; filter: not sent as the filter failed.",
                 &["reason"],
             ),
             queue_depth: register(

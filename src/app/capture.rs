@@ -12,8 +12,9 @@ use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
-use crate::enqueuer::{Enqueuer, Redefined, ShadowedTable};
+use crate::conninfo::{ConnInfo, ConnInfoError};
+use crate::db::PoolError;
+use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
 use crate::mapping::{Mapper, RuleSet};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -65,6 +66,8 @@ impl Capture {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
                     }
                     standing_by = true;
+                    // Whoever leads knows how far it is behind.
+                    METRICS.lag_seconds.set(0.0);
                     self.health.set_capture(CaptureState::Standby);
                     STAND_BY
                 }
@@ -93,6 +96,7 @@ impl Capture {
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
+        self.enqueuer.settle_unanswered().await?;
         let shadowed = self.check_rules().await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -303,6 +307,13 @@ impl Fault {
 /// overloaded, or ended our session.
 fn is_transient(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
+        let waited = matches!(cause.downcast_ref(), Some(PoolError::Timeout(_)));
+        if waited || cause.is::<Interrupted>() {
+            return true;
+        }
+        if let Some(ConnInfoError::NoAnswer { .. }) = cause.downcast_ref() {
+            return true;
+        }
         let code = cause.downcast_ref::<tokio_postgres::Error>();
         code.is_some_and(|error| match error.code() {
             None => true,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dispatcher::Dispatcher;
+use super::lanes::Claimable;
 use super::{Delivery, DeliveryConfig, Hold};
 use crate::backoff::Backoff;
 use crate::db::Store;
@@ -74,9 +75,10 @@ impl Claimer {
     async fn claim(&self) -> anyhow::Result<Found> {
         let client = self.store.get().await.context("connect to the store")?;
         self.directory.refresh(&client).await?;
-        let (room, full) = self.dispatcher.claimable();
+        let Claimable { room, bytes, full } = self.dispatcher.claimable();
         let full: Vec<Uuid> = full.iter().map(|id| id.0).collect();
         let limit = room.min(BATCH);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if limit == 0 {
             return Ok(Found::NoRoom);
         }
@@ -88,11 +90,14 @@ impl Claimer {
         let lease = self.config.lease().as_secs_f64();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = client
-            .query(&statement, &[&self.instance, &limit, &full, &lease])
+            .query(&statement, &[&self.instance, &limit, &full, &lease, &bytes])
             .await
             .context("claim due deliveries")?;
         if !rows.is_empty() {
             tracing::debug!(deliveries = rows.len(), "claimed");
+            // What was claimed may be of a subscription that was created or enabled since
+            // the last look: judged by that, it would be cancelled or parked.
+            self.directory.refresh(&client).await?;
             self.dispatcher
                 .take_claimed(rows.iter().filter_map(claimed).collect());
             return Ok(Found::More);

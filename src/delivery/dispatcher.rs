@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{self, Outcome};
 use super::breaker::StateChange;
 use super::client::Client;
-use super::lanes::{Lanes, Limits, Load, Picked};
+use super::lanes::{Claimable, Lanes, Limits, Load, Picked};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::{Delivery, DeliveryConfig, ParkedReason};
@@ -102,7 +102,7 @@ impl Dispatcher {
         self.pump();
     }
 
-    pub fn claimable(&self) -> (usize, Vec<SubscriptionId>) {
+    pub fn claimable(&self) -> Claimable {
         self.lanes().claimable(Instant::now())
     }
 
@@ -139,9 +139,7 @@ impl Dispatcher {
             let snapshot = self.directory.snapshot();
             self.lanes().retain(|id| snapshot.get(id).is_some());
             let load = self.load();
-            METRICS
-                .breakers_open
-                .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
+            set_gauges(load);
             self.pump();
             self.room.notify_one();
         }
@@ -324,6 +322,18 @@ impl Drop for Place<'_> {
             None => {}
         }
     }
+}
+
+fn set_gauges(load: Load) {
+    let depth = |state, deliveries| {
+        let depth = METRICS.queue_depth.with_label_values(&[state]);
+        depth.set(deliveries as f64);
+    };
+    depth("memory", load.queued);
+    depth("in_flight", load.in_flight);
+    METRICS
+        .breakers_open
+        .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
 }
 
 fn count(delivery: &Delivery, outcome: &Outcome, transition: &Transition, now: Timestamp) {

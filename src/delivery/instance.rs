@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::db::Store;
+use crate::db::{Connection, Store};
 use crate::event::{id_floor, milliseconds};
 
 /// How often an instance says that it lives.
@@ -127,33 +127,28 @@ impl Instance {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // While the store was away nobody could be heard: only one who has himself been
         // heard for long enough may call another silent.
-        let mut heard_since: Option<Instant> = None;
+        let (heard, hearing) = watch::channel(None);
+        let adopting = self.adopt_when_heard(hearing, schedule_changed);
+        tokio::pin!(adopting);
         loop {
+            // A dropped adoption is rolled back, and taken up by whoever is next.
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
+                () = &mut adopting => {}
                 _ = tick.tick() => {}
             }
-            let beat = tokio::time::timeout(SILENCE / 2, self.beat()).await;
+            // Adoption goes on while the store is told that we live: it may take longer
+            // than an instance may be silent.
+            let beating = tokio::time::timeout(SILENCE / 2, self.beat());
+            let beat = tokio::select! {
+                beat = beating => beat,
+                () = &mut adopting => continue,
+            };
             match beat.context("the store did not answer in time").flatten() {
                 Ok(true) => {
-                    let since = *heard_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() < SILENCE {
-                        continue;
-                    }
-                    match self.adopt().await {
-                        Ok(0) => {}
-                        Ok(moved) => {
-                            tracing::info!(
-                                deliveries = moved,
-                                "took over the deliveries of an instance that is gone"
-                            );
-                            schedule_changed.notify_one();
-                        }
-                        Err(error) => tracing::warn!(
-                            error = format!("{error:#}"),
-                            "cannot take over a silent instance's deliveries; trying again"
-                        ),
-                    }
+                    heard.send_modify(|since| {
+                        since.get_or_insert_with(Instant::now);
+                    });
                 }
                 Ok(false) => bail!(
                     "another instance took this one for dead, as it was silent for {} s, and has \
@@ -161,7 +156,7 @@ impl Instance {
                     SILENCE.as_secs()
                 ),
                 Err(error) => {
-                    heard_since = None;
+                    heard.send_replace(None);
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot reach the store to say that this instance lives"
@@ -171,32 +166,69 @@ impl Instance {
         }
     }
 
+    /// Adopts for as long as this instance has itself been heard for long enough.
+    async fn adopt_when_heard(
+        &self,
+        hearing: watch::Receiver<Option<Instant>>,
+        schedule_changed: Arc<Notify>,
+    ) {
+        let mut tick = tokio::time::interval(HEARTBEAT);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let since: Option<Instant> = *hearing.borrow();
+            if since.is_none_or(|since| since.elapsed() < SILENCE) {
+                continue;
+            }
+            match self.adopt().await {
+                Ok(0) => {}
+                Ok(moved) => {
+                    tracing::info!(
+                        deliveries = moved,
+                        "took over the deliveries of an instance that is gone"
+                    );
+                    schedule_changed.notify_one();
+                }
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cannot take over a silent instance's deliveries; trying again"
+                ),
+            }
+        }
+    }
+
     async fn beat(&self) -> anyhow::Result<bool> {
-        let client = self.store.get().await.context("connect to the store")?;
+        let mut client = self.store.get().await.context("connect to the store")?;
         let mut low_water = self.outstanding.low_water().await;
+        let transaction = client.transaction().await.context("begin the heartbeat")?;
+        // The row is ours before the rise is decided on. A heartbeat that we give up
+        // waiting for is then rolled back, or ends before an enqueue's lower low water;
+        // a single statement might still come after it and rise above its deliveries.
+        let sql = include_str!("../../sql/queries/lock_instance.sql");
+        let statement = transaction.prepare_cached(sql).await?;
+        let alive = transaction.query_opt(&statement, &[&self.id]).await;
+        if alive.context("lock this instance's row")?.is_none() {
+            return Ok(false);
+        }
         let rise = self.outstanding.rise();
+        // Until the answer is here the store may know the one or the other.
+        *low_water = rise.max(*low_water);
         let sql = include_str!("../../sql/queries/heartbeat.sql");
-        let statement = client.prepare_cached(sql).await?;
-        let beaten = client
+        let statement = transaction.prepare_cached(sql).await?;
+        transaction
             .execute(&statement, &[&self.id, &rise])
             .await
             .context("heartbeat")?;
+        transaction.commit().await.context("commit the heartbeat")?;
         *low_water = rise;
-        Ok(beaten == 1)
+        Ok(true)
     }
 
     /// Fences who is silent and moves what they owned into the schedule. Answers how
     /// many deliveries were moved.
     async fn adopt(&self) -> anyhow::Result<u64> {
         let mut client = self.store.get().await?;
-        let silence = SILENCE.as_secs_f64();
-        client
-            .execute(
-                include_str!("../../sql/queries/fence_silent_instances.sql"),
-                &[&self.id, &silence],
-            )
-            .await
-            .context("fence silent instances")?;
+        fence_silent(&mut client, self.id).await?;
         let mut moved = 0;
         loop {
             // The lock keeps other instances from the same leftovers.
@@ -228,14 +260,22 @@ impl Instance {
 
     /// Moves into the schedule those of `ids` that this instance owns: an enqueue whose
     /// commit was not answered may have left them in the store and not in memory.
-    pub async fn give_up(&self, client: &Client, ids: &[Uuid]) -> anyhow::Result<u64> {
-        let moved = client
+    pub async fn give_up(&self, ids: &[Uuid]) -> anyhow::Result<u64> {
+        let mut client = self.store.get().await.context("connect to the store")?;
+        let transaction = client.transaction().await?;
+        // An enqueue holds the slot's progress until it has ended, one way or the other.
+        transaction
+            .query_opt(include_str!("../../sql/queries/await_enqueue.sql"), &[])
+            .await
+            .context("wait for the end of an unanswered enqueue")?;
+        let moved = transaction
             .execute(
                 include_str!("../../sql/queries/adopt_given_deliveries.sql"),
                 &[&self.id, &ids],
             )
             .await
             .context("move deliveries of an unanswered enqueue into the schedule")?;
+        transaction.commit().await?;
         self.outstanding.remove(ids.iter().copied());
         Ok(moved)
     }
@@ -243,8 +283,17 @@ impl Instance {
     /// The last word of a drained instance.
     pub async fn deregister(&self) -> anyhow::Result<()> {
         let client = self.store.get().await?;
-        let low_water = *self.outstanding.low_water().await;
-        disown(&client, self.id, low_water).await?;
+        let low_water = client
+            .query_opt(
+                include_str!("../../sql/queries/read_low_water.sql"),
+                &[&self.id],
+            )
+            .await?;
+        let Some(low_water) = low_water else {
+            // Another has fenced this instance and taken over what it held.
+            return Ok(());
+        };
+        disown(&client, self.id, low_water.get(0)).await?;
         client
             .execute(
                 include_str!("../../sql/queries/end_leases.sql"),
@@ -259,6 +308,35 @@ impl Instance {
             .await?;
         Ok(())
     }
+}
+
+/// Fences who is silent, then the capture that one of them leads.
+async fn fence_silent(client: &mut Connection, own: Uuid) -> anyhow::Result<()> {
+    let transaction = client.transaction().await?;
+    let silence = SILENCE.as_secs_f64();
+    let fenced = transaction
+        .query(
+            include_str!("../../sql/queries/fence_silent_instances.sql"),
+            &[&own, &silence],
+        )
+        .await
+        .context("fence silent instances")?;
+    let fenced: Vec<Uuid> = fenced.iter().map(|row| row.get(0)).collect();
+    if !fenced.is_empty() {
+        // A statement of its own: it sees the leader that took over while the first
+        // one waited for its row.
+        transaction
+            .execute(
+                include_str!("../../sql/queries/fence_leaders.sql"),
+                &[&fenced],
+            )
+            .await
+            .context("fence a silent leader")?;
+    }
+    transaction
+        .commit()
+        .await
+        .context("commit the fencing of silent instances")
 }
 
 /// Moves what an instance owns, from its low water on, into the schedule. Answers how

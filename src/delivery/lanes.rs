@@ -71,6 +71,15 @@ pub struct Picked {
     pub refused: Vec<(Delivery, Duration)>,
 }
 
+/// What the lanes can take of what waits in the store.
+pub struct Claimable {
+    pub room: usize,
+    /// Bytes of bodies, of which the last may exceed this.
+    pub bytes: usize,
+    /// Lanes that take none.
+    pub full: Vec<SubscriptionId>,
+}
+
 /// How loaded the lanes are, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -99,7 +108,8 @@ impl Lanes {
     pub fn reserve(&mut self, lane: SubscriptionId, bytes: usize, now: Instant) -> bool {
         if self.draining
             || self.queued >= MAX_QUEUED
-            || self.queued_bytes + bytes > MAX_QUEUED_BYTES
+            // Alone, a body of any size passes: it would otherwise wait for ever.
+            || (self.queued_bytes > 0 && self.queued_bytes + bytes > MAX_QUEUED_BYTES)
         {
             return false;
         }
@@ -152,21 +162,19 @@ impl Lanes {
         self.leased.remove(&id);
     }
 
-    /// How many more deliveries may be claimed, and the lanes that take none. Half of
-    /// the memory is left to first attempts.
-    pub fn claimable(&self, now: Instant) -> (usize, Vec<SubscriptionId>) {
-        let room = (MAX_QUEUED / 2).saturating_sub(self.queued);
-        let half_of_bytes = self.queued_bytes > MAX_QUEUED_BYTES / 2;
-        let room = if self.draining || half_of_bytes {
-            0
-        } else {
-            room
+    /// What may be claimed now. Half of the memory is left to first attempts.
+    pub fn claimable(&self, now: Instant) -> Claimable {
+        let bytes = (MAX_QUEUED_BYTES / 2).saturating_sub(self.queued_bytes);
+        let room = match self.draining || bytes == 0 {
+            true => 0,
+            false => (MAX_QUEUED / 2).saturating_sub(self.queued),
         };
         let full = self.lanes.iter().filter(|(_, lane)| {
             lane.queue.len() + lane.reserved >= MAX_QUEUED_PER_LANE / 2
                 || lane.breaker.open_for(now).is_some()
         });
-        (room, full.map(|(id, _)| *id).collect())
+        let full = full.map(|(id, _)| *id).collect();
+        Claimable { room, bytes, full }
     }
 
     /// The next delivery that may be sent now, counted as in flight from here on.

@@ -1,5 +1,6 @@
-//! Writes results down, many at a time. Results may commit asynchronously: a crash
-//! loses some and their deliveries are sent again, which at-least-once allows.
+//! Writes results down, many at a time. They commit synchronously, though a result that
+//! is lost would only be sent again: the store can crash and come back under a process
+//! that goes on, has forgotten the delivery with its result, and still owns its row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,8 @@ const BATCH: usize = 500;
 
 /// When nothing else is to be done the recorder waits this long for more results: it
 /// trades this delay of a result's visibility, never of a delivery, for fewer commits.
-const LINGER: Duration = Duration::from_millis(5);
+/// Each commit waits for the disk, where enqueues wait too.
+const LINGER: Duration = Duration::from_millis(20);
 
 pub struct Recorder {
     pub store: Store,
@@ -188,7 +190,7 @@ impl Recorder {
     }
 }
 
-/// The recorder's own connection, whose commits do not wait for the disk.
+/// The recorder's own connection.
 struct Session {
     client: Client,
     record_results: Statement,
@@ -197,10 +199,6 @@ struct Session {
 impl Session {
     async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect("walhook recorder").await?;
-        client
-            .batch_execute(include_str!("../../sql/queries/commit_asynchronously.sql"))
-            .await
-            .context("turn off synchronous commit")?;
         let sql = include_str!("../../sql/queries/record_results.sql");
         let record_results = client
             .prepare(sql)

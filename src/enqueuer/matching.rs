@@ -14,10 +14,23 @@ use uuid::Uuid;
 /// Subscriptions' filters, compiled once and kept while their source stays the same.
 #[derive(Default)]
 pub struct Filters {
+    /// The subscriptions that these were last compared with.
+    generation: i64,
     compiled: HashMap<SubscriptionId, (String, Option<Filter>)>,
 }
 
 impl Filters {
+    /// Forgets the filters of subscriptions that are gone or have none any more.
+    fn follow(&mut self, snapshot: &Snapshot) {
+        if self.generation != snapshot.generation {
+            self.generation = snapshot.generation;
+            self.compiled.retain(|id, _| {
+                let subscription = snapshot.get(*id);
+                subscription.is_some_and(|subscription| subscription.filter.is_some())
+            });
+        }
+    }
+
     /// A filter that cannot be evaluated is reported and never matches.
     fn admits(&mut self, id: SubscriptionId, source: &str, body: &mut LazyBody<'_>) -> bool {
         let known = self
@@ -68,6 +81,7 @@ pub(super) fn match_deliveries(
     filters: &mut Filters,
     max_body: usize,
 ) -> (DeliveryRows, Vec<Option<Delivery>>) {
+    filters.follow(snapshot);
     let mut rows = DeliveryRows::default();
     let mut deliveries = Vec::with_capacity(batch.events.len());
     let now = Instant::now();
@@ -113,4 +127,22 @@ pub(super) fn match_deliveries(
         }
     }
     (rows, deliveries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_of_subscriptions_that_are_gone_are_forgotten() {
+        let mut filters = Filters::default();
+        let gone = SubscriptionId(Uuid::from_u128(1));
+        filters.compiled.insert(gone, ("true".to_owned(), None));
+        filters.follow(&Snapshot::default());
+        assert_eq!(filters.compiled.len(), 1, "the generation is the same");
+        let mut next = Snapshot::default();
+        next.generation += 1;
+        filters.follow(&next);
+        assert!(filters.compiled.is_empty());
+    }
 }

@@ -98,6 +98,8 @@ pub enum StreamEvent {
     /// that it is acknowledged only after all that was received before it.
     Keepalive {
         wal_end: Lsn,
+        /// The server waits to hear how far we are.
+        reply_requested: bool,
     },
     /// A message that could not be decoded; `ordinal` is taken when it was a change.
     Undecodable {

@@ -161,11 +161,20 @@ impl State {
             // An idle server's keepalives need not pile up while the pipeline is
             // busy: the last of a row says it all.
             if let (
-                [StreamEvent::Keepalive { wal_end: newer }],
-                Some(StreamEvent::Keepalive { wal_end }),
+                [
+                    StreamEvent::Keepalive {
+                        wal_end: newer,
+                        reply_requested: asked,
+                    },
+                ],
+                Some(StreamEvent::Keepalive {
+                    wal_end,
+                    reply_requested,
+                }),
             ) = (events.as_slice(), last.events.last_mut())
             {
                 *wal_end = (*wal_end).max(*newer);
+                *reply_requested |= asked;
                 return;
             }
             last.events.extend(events);
@@ -183,7 +192,7 @@ fn last_safe_position(events: &[StreamEvent]) -> Lsn {
         .iter()
         .filter_map(|event| match event {
             StreamEvent::Commit { end_lsn, .. } => Some(*end_lsn),
-            StreamEvent::Keepalive { wal_end } => Some(*wal_end),
+            StreamEvent::Keepalive { wal_end, .. } => Some(*wal_end),
             StreamEvent::Begin(_)
             | StreamEvent::Change(_)
             | StreamEvent::Message { .. }
@@ -206,7 +215,11 @@ mod tests {
 
     fn keepalive(wal_end: u64) -> Vec<StreamEvent> {
         let wal_end = Lsn(wal_end);
-        vec![StreamEvent::Keepalive { wal_end }]
+        vec![StreamEvent::Keepalive {
+            wal_end,
+            // The one in the middle of the test's three.
+            reply_requested: wal_end == Lsn(13),
+        }]
     }
 
     #[test]
@@ -241,7 +254,10 @@ mod tests {
         assert_eq!(events.len(), 2);
         assert!(matches!(
             events[1],
-            StreamEvent::Keepalive { wal_end: Lsn(13) }
+            StreamEvent::Keepalive {
+                wal_end: Lsn(13),
+                reply_requested: true,
+            }
         ));
         assert!(queue.try_next().is_none());
     }

@@ -212,7 +212,10 @@ impl<'a> Session<'a> {
                 wal_end,
                 reply_requested,
             } => {
-                pending.events.push(StreamEvent::Keepalive { wal_end });
+                pending.events.push(StreamEvent::Keepalive {
+                    wal_end,
+                    reply_requested,
+                });
                 pending.bytes += size_of::<StreamEvent>();
                 if reply_requested {
                     self.report(false)?;

@@ -292,7 +292,7 @@ async fn idle_keepalives_move_the_slot_past_unrelated_writes() {
     while acknowledged < target {
         for event in stream.next_batch().await.unwrap() {
             // Nothing of ours is in flight: as the enqueuer does.
-            if let StreamEvent::Keepalive { wal_end } = event {
+            if let StreamEvent::Keepalive { wal_end, .. } = event {
                 acknowledged = wal_end;
                 stream.acknowledge(wal_end);
             }

@@ -48,3 +48,23 @@ async fn a_tenant_sees_only_its_own_rows_and_without_a_tenant_none() {
         assert!(rows == 0 || stolen.is_err());
     }
 }
+
+#[tokio::test]
+async fn commits_reach_the_disk_also_where_the_servers_default_is_otherwise() {
+    let database = TestDatabase::create().await;
+    for (default, expected) in [
+        ("off", "on"),
+        ("on", "on"),
+        ("remote_apply", "remote_apply"),
+    ] {
+        let set = format!(
+            "alter database {} set synchronous_commit = {default}",
+            database.name
+        );
+        database.client.batch_execute(&set).await.unwrap();
+        let store = database.store().await;
+        let row = store.get().await.unwrap();
+        let row = row.query_one("show synchronous_commit", &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), expected, "default {default}");
+    }
+}

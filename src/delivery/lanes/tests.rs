@@ -107,12 +107,12 @@ fn an_open_breaker_turns_its_lane_away_and_comes_back() {
     assert!(picked.next.is_none());
     assert_eq!(picked.refused.len(), 3);
     assert!(!lanes.reserve(lane(1), 10, now));
-    assert_eq!(lanes.claimable(now).1, [lane(1)]);
+    assert_eq!(lanes.claimable(now).full, [lane(1)]);
     assert_eq!(lanes.breaker_changes(), [(lane(1), BreakerState::Open)]);
     assert_eq!(lanes.breaker_changes(), []);
 
     let later = now + Duration::from_secs(3600);
-    assert!(lanes.claimable(later).1.is_empty());
+    assert!(lanes.claimable(later).full.is_empty());
     push(&mut lanes, lane(1), 3, later);
     assert_eq!(pick_all(&mut lanes, later).len(), 1, "one probe");
     lanes.finish(lane(1), false, Some(true), later);

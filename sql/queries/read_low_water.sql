@@ -1,0 +1,1 @@
+select low_water from instances where id = $1
