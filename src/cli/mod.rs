@@ -19,6 +19,7 @@ use crate::telemetry::{self, LogFormat};
 pub mod catalog;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod gaps;
 pub mod harm;
 pub mod listen;
@@ -67,6 +68,7 @@ Attach to your own database:
   walhook setup                      make the store, the publication and the slot
   walhook token create --tenant acme a token for that tenant's API calls
   walhook run                        follow the log and deliver
+  walhook explain                    which changes make which events for whom, and why not
 
 Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 `walhook help COMMAND` has examples of each.";
@@ -82,6 +84,7 @@ enum Command {
     Demo(demo::Args),
     Listen(listen::Args),
     Status(status::Args),
+    Explain(explain::Args),
 }
 
 /// Whether what was asked holds.
@@ -177,6 +180,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
+            Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
         }
     })
 }

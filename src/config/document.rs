@@ -33,8 +33,16 @@ pub(super) struct RulePlace {
 }
 
 impl RulePlace {
+    /// The line of the key, or of the nearest one around it.
     pub(super) fn place(&self, key: &str) -> Place {
-        let line = self.lines.get(key).or_else(|| self.lines.get(""));
+        let mut key = key;
+        let line = loop {
+            match (self.lines.get(key), key.rfind(['.', '['])) {
+                (None, Some(end)) => key = &key[..end],
+                (None, None) => break self.lines.get(""),
+                (line, _) => break line,
+            }
+        };
         Place::File(self.path.clone(), line.copied())
     }
 

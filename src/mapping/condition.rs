@@ -167,7 +167,7 @@ pub(crate) fn evaluate<'a, S: Scope>(
     })
 }
 
-fn truth(value: &Value<'_>) -> bool {
+pub(super) fn truth(value: &Value<'_>) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(bool) => *bool,

@@ -8,8 +8,10 @@
 //! can give it SQL's idea of null over a borrowed row.
 
 mod parse;
+mod show;
 
 pub(crate) use parse::parse;
+pub(crate) use show::{prefix, show};
 
 /// A parsed expression; columns are numbers into the [`Names`] it was read with.
 #[derive(Debug)]

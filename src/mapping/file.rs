@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::example::ExampleConfig;
+
 /// One `[[events]]` as it was written; [`super::RuleSet::compile`] says what it means.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +32,9 @@ pub struct RuleConfig {
     pub old_values: String,
     /// What the event's `data` holds; without it the whole row.
     pub data: Option<DataConfig>,
+    /// Rows and what the rule is to make of them; `walhook check` runs them.
+    #[serde(default)]
+    pub examples: Vec<ExampleConfig>,
 }
 
 /// The keys of an `[[events]]`, for suggestions.
@@ -43,6 +48,7 @@ pub const RULE_KEYS: &[&str] = &[
     "tenant",
     "old_values",
     "data",
+    "examples",
 ];
 
 fn insert_and_update() -> Vec<String> {

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::condition::{EvaluationError, Scope, Value, holds, of_json};
 use super::expression::{Names, Node, Row, Vocabulary, parse};
+use super::trace::{Trace, trace};
 
 /// A compiled filter.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ impl Filter {
 
     pub fn matches_body(&self, body: &Body) -> Result<bool, FilterError> {
         holds(&self.node, body).map_err(|error| FilterError::Evaluation(error.to_string()))
+    }
+
+    /// What the filter and its parts come to on a body: holds the event's values.
+    pub fn trace(&self, body: &Body) -> Trace {
+        let name = |member: usize| MEMBERS.get(member).copied().unwrap_or_default();
+        trace(&self.node, body, &name)
     }
 }
 

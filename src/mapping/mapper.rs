@@ -18,6 +18,8 @@ use super::scope::RowScope;
 use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
+pub(super) mod explain;
+
 /// Applies rules to the changes of one stream.
 pub struct Mapper {
     rules: Arc<RuleSet>,
@@ -98,8 +100,7 @@ impl Mapper {
         };
         if self.transaction.as_ref() != Some(header) {
             self.transaction = Some(*header);
-            let committed_at = header.committed_at;
-            self.timestamp = committed_at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+            self.timestamp = timestamp(header);
         }
         for bound in &relation.rules {
             let Some(rule) = self.rules.rules.get(bound.rule) else {
@@ -143,6 +144,12 @@ struct Context<'a> {
     header: &'a TransactionHeader,
     timestamp: &'a str,
     ordinal: u64,
+}
+
+/// The commit's time as events carry it.
+fn timestamp(header: &TransactionHeader) -> String {
+    let committed_at = header.committed_at;
+    committed_at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 type Refusal = (ParkedReason, String);

@@ -8,6 +8,7 @@ use crate::lsn::Lsn;
 
 mod check;
 pub mod condition;
+pub mod example;
 mod expression;
 pub mod file;
 pub mod filter;
@@ -20,13 +21,16 @@ mod scope;
 mod table_name;
 #[cfg(test)]
 mod tests;
+mod trace;
 pub mod watch;
 
 pub use check::{ColumnDescription, TableDescription};
 pub use filter::{Filter, FilterError};
 pub use mapper::Mapper;
+pub use mapper::explain::{Explained, Explanation, Verdict};
 pub use rules::RuleSet;
 pub use table_name::TableName;
+pub use trace::Trace;
 
 /// What one rule made of one change.
 #[derive(Clone, Debug, PartialEq)]

@@ -236,7 +236,7 @@ fn write_expression(
     write_value(out, &evaluate(node, scope)?)
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Result<(), PayloadError> {
+pub(super) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Result<(), PayloadError> {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(bool) => out.extend_from_slice(if *bool { b"true" } else { b"false" }),

@@ -17,6 +17,7 @@ use super::{ColumnDescription, Mapped, Mapper, ParkedReason, RuleSet, TableDescr
 
 mod any_row;
 mod check;
+mod explain;
 mod previous;
 
 const INT8: u32 = 20;

@@ -12,8 +12,9 @@ use tracing::error;
 use super::connection::Connection;
 use super::error::ReplicationError;
 use super::queue::Queue;
-use super::session::{self, Command};
+use super::session;
 use super::system::{self, SystemIdentity};
+use super::takeover::Command;
 use crate::conninfo::ConnInfo;
 use crate::duration::HumanDuration;
 use crate::lsn::Lsn;
@@ -66,13 +67,37 @@ pub async fn start(
     conninfo: &ConnInfo,
     config: &SourceConfig,
 ) -> Result<WalStream, ReplicationError> {
-    let queue = Arc::new(Queue::new(config.buffer_bytes));
-    let (ready, started) = oneshot::channel();
     let command = Command {
         slot: config.slot.clone(),
+        temporary: false,
         publication: config.publication.clone(),
         receive_timeout: config.receive_timeout.0,
     };
+    start_session(conninfo, config, command).await
+}
+
+/// Streams what commits from now on, through a slot of this stream's own that ends with
+/// it. The configured slot is not touched.
+pub async fn start_temporary(
+    conninfo: &ConnInfo,
+    config: &SourceConfig,
+) -> Result<WalStream, ReplicationError> {
+    let command = Command {
+        slot: format!("walhook_explain_{}", uuid::Uuid::now_v7().simple()),
+        temporary: true,
+        publication: config.publication.clone(),
+        receive_timeout: config.receive_timeout.0,
+    };
+    start_session(conninfo, config, command).await
+}
+
+async fn start_session(
+    conninfo: &ConnInfo,
+    config: &SourceConfig,
+    command: Command,
+) -> Result<WalStream, ReplicationError> {
+    let queue = Arc::new(Queue::new(config.buffer_bytes));
+    let (ready, started) = oneshot::channel();
     let thread = {
         let (conninfo, queue) = (conninfo.clone(), Arc::clone(&queue));
         thread::Builder::new()

@@ -17,7 +17,7 @@ use super::queue::Queue;
 use super::receiver::panicked;
 use super::socket::TICK;
 use super::system::SystemIdentity;
-use super::takeover::{Taken, take};
+use super::takeover::{Command, Taken, take};
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Decoder, Operation, StreamEvent};
@@ -37,12 +37,6 @@ const HOT_WINDOW: Duration = Duration::from_millis(1);
 
 /// Decoded events are handed over at least this often in bytes.
 const HAND_OVER: usize = 128 * 1024;
-
-pub(super) struct Command {
-    pub(super) slot: String,
-    pub(super) publication: String,
-    pub(super) receive_timeout: Duration,
-}
 
 /// The thread's whole life.
 pub(super) fn run(

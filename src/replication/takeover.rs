@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::connection::{Connection, Row, unexpected};
 use super::error::ReplicationError;
-use super::session::Command;
 use super::slot::{LIST_SLOTS, PLUGIN, SlotState};
 use super::system::{self, SystemIdentity};
 use crate::conninfo::ConnInfo;
@@ -15,6 +14,15 @@ const LIST_PUBLICATIONS: &str = include_str!("../../sql/queries/list_publication
 /// The server hears from us at least this often, as from PostgreSQL's own
 /// receiver (wal_receiver_status_interval); three times per timeout if that is less.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Which slot to take, and what to stream from it.
+pub(super) struct Command {
+    pub(super) slot: String,
+    /// The slot is made for this session and ends with it.
+    pub(super) temporary: bool,
+    pub(super) publication: String,
+    pub(super) receive_timeout: Duration,
+}
 
 /// A connection in CopyBoth, which holds the slot.
 pub(super) struct Taken {
@@ -31,6 +39,9 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
     let status_interval = status_interval(&timeout)?;
     take_any_bytes(&mut connection)?;
     find_publication(&mut connection, &command.publication)?;
+    if command.temporary {
+        connection.query(&create_temporary_slot(&command.slot))?;
+    }
     let start = start_replication(command, connection.major_version());
     if let Err(error) = connection.start_copy(&start) {
         return Err(explain(&mut connection, &command.slot, &system, error));
@@ -40,6 +51,13 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
         system,
         status_interval,
     })
+}
+
+/// Waits for every transaction that is running. The old spelling of NOEXPORT_SNAPSHOT
+/// is the one that 14 and later all take.
+fn create_temporary_slot(slot: &str) -> String {
+    let slot = slot.replace('"', "\"\"");
+    format!("CREATE_REPLICATION_SLOT \"{slot}\" TEMPORARY LOGICAL {PLUGIN} NOEXPORT_SNAPSHOT")
 }
 
 fn start_replication(command: &Command, major_version: u32) -> String {
@@ -192,6 +210,7 @@ mod tests {
     fn names_are_quoted_for_the_server() {
         let command = Command {
             slot: "walhook".to_owned(),
+            temporary: false,
             publication: "it's \"ours\"".to_owned(),
             receive_timeout: Duration::ZERO,
         };

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio_postgres::{Client, Row};
 
 use super::headers::SealedHeaders;
+use super::wish::refusal;
 use super::{ActiveSecret, Format, Subscription};
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
@@ -172,12 +173,13 @@ impl Snapshot {
     ) -> impl Iterator<Item = &'a Arc<Subscription>> {
         let of_tenant = self.by_tenant.get(tenant_id).map_or(&[][..], Vec::as_slice);
         of_tenant.iter().filter(move |subscription| {
-            subscription.active
-                && commit_lsn >= subscription.from_lsn
-                && subscription
-                    .events
-                    .iter()
-                    .any(|pattern| type_matches(pattern, event_type))
+            let Subscription {
+                active,
+                from_lsn,
+                events,
+                ..
+            } = &***subscription;
+            refusal(*active, *from_lsn, events, event_type, commit_lsn).is_none()
         })
     }
 }

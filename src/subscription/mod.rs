@@ -15,6 +15,7 @@ pub mod directory;
 pub mod headers;
 pub mod pause;
 pub mod queries;
+pub mod wish;
 
 /// A tenant's wish to receive events, with its secrets in the clear: lives in
 /// memory only, and prints nothing of them.

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 use walhook::conninfo::ConnInfo;
-use walhook::demo::postgres::Postgres;
 use walhook::duration::HumanDuration;
 use walhook::lsn::Lsn;
 use walhook::pgoutput::{Operation, StreamEvent, TupleValue};
 use walhook::replication::slot::{self, RecordedProgress};
 use walhook::replication::{Gap, ReplicationError, SourceConfig, WalStream, identify, start};
 
-use crate::harness::{TestDatabase, connect, server};
+use crate::harness::{TestDatabase, connect, server, start_postgres};
 
 /// A database with one published table `t (id, v)` and a slot.
 async fn source() -> TestDatabase {
@@ -397,7 +396,7 @@ async fn a_slot_of_another_kind_is_named() {
 
 #[tokio::test]
 async fn a_lost_slot_is_named_and_not_retried() {
-    let server = Postgres::start(&[
+    let server = start_postgres(&[
         ("max_slot_wal_keep_size", "1MB"),
         ("min_wal_size", "32MB"),
         ("max_wal_size", "32MB"),
@@ -429,7 +428,7 @@ async fn a_lost_slot_is_named_and_not_retried() {
 
 #[tokio::test]
 async fn the_end_of_the_server_ends_the_session_and_its_return_resumes() {
-    let server = Postgres::start(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[("fsync", "off")]).unwrap();
     let database = TestDatabase::create_on(&server).await;
     publish(&database.client).await;
     slot::create(&database.client, &database.slot(), false)

@@ -13,7 +13,7 @@ use walhook::demo::postgres::Postgres;
 use walhook::pgoutput::StreamEvent;
 use walhook::replication::{ReplicationError, SourceConfig, identify, slot, start};
 
-use crate::harness::{connect, stop_at_exit};
+use crate::harness::{connect, start_postgres, stop_at_exit};
 
 /// A server with TLS for `localhost` and a role for each method.
 struct Secured {
@@ -62,7 +62,7 @@ async fn secured() -> &'static Secured {
 }
 
 async fn prepare() -> Secured {
-    let server = Postgres::start(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[("fsync", "off")]).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let (ca_pem, issuer) = authority("the CA");

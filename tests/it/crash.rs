@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::walhook::demo::postgres::Postgres;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::harness::process::Process;
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{TestDatabase, connect, stop_at_exit};
+use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
 
 /// Writes orders until told to stop, in transactions of one to twenty rows of which
 /// every fifth is rolled back. Survives the end of its connection, when a commit that
@@ -192,7 +191,7 @@ async fn ended_walsenders_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crashes_of_postgresql_lose_and_double_nothing() {
     let server =
-        Postgres::start(&[("max_replication_slots", "5"), ("shared_buffers", "32MB")]).unwrap();
+        start_postgres(&[("max_replication_slots", "5"), ("shared_buffers", "32MB")]).unwrap();
     stop_at_exit(&server);
     let database = TestDatabase::create_on(&server).await;
     let walhook = Installation::create_in(database, ORDERS, ORDER_RULES, "").await;

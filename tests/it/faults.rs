@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::harness::receiver::{Gate, Receiver, Reply, status};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{TestDatabase, stop_at_exit};
+use crate::harness::{TestDatabase, start_postgres, stop_at_exit};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 
@@ -21,7 +21,7 @@ fn hanging() -> Reply {
 /// A server of the test's own, to be stopped.
 fn own_server(settings: &[(&str, &str)]) -> Postgres {
     let common = [("max_replication_slots", "5"), ("shared_buffers", "32MB")];
-    let server = Postgres::start(&[&common, settings].concat()).unwrap();
+    let server = start_postgres(&[&common, settings].concat()).unwrap();
     stop_at_exit(&server);
     server
 }

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use ::walhook::demo::postgres::Postgres;
-
 use crate::harness::command::Answer;
 use crate::harness::receiver::{Receiver, Request};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{TestDatabase, stop_at_exit};
+use crate::harness::{TestDatabase, start_postgres, stop_at_exit};
 use crate::refusals::{drop_slot, run};
 
 /// An installation that has delivered the order `before`.
@@ -182,7 +180,7 @@ async fn behind_a_move_to_another_system() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_lost_slot() {
-    let server = Postgres::start(&[
+    let server = start_postgres(&[
         ("max_slot_wal_keep_size", "1MB"),
         ("min_wal_size", "32MB"),
         ("max_wal_size", "32MB"),

@@ -8,6 +8,7 @@ mod connecting;
 mod crash;
 mod delivery;
 mod demo;
+mod explain;
 mod faults;
 mod gaps;
 mod harness;

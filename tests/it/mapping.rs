@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use walhook::cli::catalog;
 use walhook::config::Config;
-use walhook::mapping::{RuleSet, TableDescription, TableName};
+use walhook::mapping::{RuleSet, TableDescription, TableName, example};
 
 use crate::harness::TestDatabase;
 
@@ -47,6 +47,13 @@ async fn every_shipped_event_file_fits_the_demo_tables() {
         let (config, rules) = load(file);
         let errors = rules.check(&describe(&database, &rules).await, &[]);
         assert!(errors.is_empty(), "{}", config.locate(errors));
+        let examples = example::run(&rules, &config.events, &describe(&database, &rules).await);
+        assert!(examples.held > 0, "{} has no example", file.display());
+        assert!(
+            examples.failures.is_empty(),
+            "{}",
+            config.locate(examples.failures)
+        );
         types.extend(rules.event_types().map(|event_type| event_type.to_string()));
     }
     assert_eq!(

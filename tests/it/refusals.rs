@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use ::walhook::demo::postgres::Postgres;
-
 use crate::harness::command::{Answer, Project, answer, walhook};
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{TestDatabase, connect, stop_at_exit};
+use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 
@@ -295,7 +293,7 @@ async fn a_value_that_cannot_be_sent_is_parked_with_its_place_and_the_stream_goe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_is_followed_unless_it_lost_what_was_sent() {
-    let server = Postgres::start(&[("fsync", "off"), ("shared_buffers", "32MB")]).unwrap();
+    let server = start_postgres(&[("fsync", "off"), ("shared_buffers", "32MB")]).unwrap();
     stop_at_exit(&server);
     let database = TestDatabase::create_on(&server).await;
     let installation = Installation::create_in(database, ORDERS, ORDER_RULES, "").await;

@@ -15,6 +15,7 @@ use crate::db::Store;
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
 
+mod examples;
 mod finding;
 mod position;
 mod shadow;
@@ -194,6 +195,7 @@ impl SourceState {
             &self.existing,
             self.server.version_number,
         ))
+        .chain(examples::findings(config, rules, &self.tables))
         .chain(shadow::findings(&self.shadowed, &self.role))
     }
 

@@ -113,6 +113,11 @@ impl Compiler {
                 .collect(),
             DataConfig::Members(members) => self.members(members, "data"),
         });
+        for (index, example) in config.examples.iter().enumerate() {
+            for (key, message) in example.problems() {
+                self.error(&format!("examples[{index}].{key}"), message);
+            }
+        }
         Some(Rule {
             index: self.index,
             name: Arc::from(self.name.as_str()),

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use walhook::demo::postgres::Postgres;
-
-use crate::harness::TestDatabase;
 use crate::harness::command::Project;
+use crate::harness::{TestDatabase, start_postgres};
 
 use super::{PAYMENT_RULE, PAYMENTS};
 
@@ -232,7 +230,7 @@ async fn a_server_that_logs_too_little_is_told_to_change_and_nothing_is_made() {
         ("max_replication_slots", "0"),
         ("fsync", "off"),
     ];
-    let server = Postgres::start(&settings).unwrap();
+    let server = start_postgres(&settings).unwrap();
     let database = TestDatabase::create_on(&server).await;
     database.client.batch_execute(PAYMENTS).await.unwrap();
     let project = Project::of(&database, PAYMENT_RULE);

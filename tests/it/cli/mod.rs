@@ -1,6 +1,7 @@
 //! The commands, through the real binary.
 
 mod check;
+mod examples;
 mod least_privilege;
 mod setup;
 mod status;

@@ -5,11 +5,12 @@ pub mod process;
 pub mod receiver;
 pub mod walhook;
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ::walhook::db::{Store, StoreConfig};
-use ::walhook::demo::postgres::Postgres;
+use ::walhook::demo::postgres::{Postgres, PostgresError, Settings};
 use tokio_postgres::{Client, NoTls};
 
 /// The server that the tests of this binary share. A static is never dropped:
@@ -17,7 +18,7 @@ use tokio_postgres::{Client, NoTls};
 pub fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let server = Postgres::start(&[
+        let server = start_postgres(&[
             ("max_replication_slots", "200"),
             ("max_wal_senders", "60"),
             ("max_connections", "400"),
@@ -28,6 +29,15 @@ pub fn server() -> &'static Postgres {
         stop_at_exit(&server);
         server
     })
+}
+
+/// A server of the version under test: that of the machine, or the one whose binaries
+/// stand in WALHOOK_TEST_PG_BIN (see tests/postgres-versions.sh).
+pub fn start_postgres(settings: Settings<'_>) -> Result<Postgres, PostgresError> {
+    match std::env::var_os("WALHOOK_TEST_PG_BIN") {
+        Some(binaries) => Postgres::start_from(Path::new(&binaries), settings),
+        None => Postgres::start(settings),
+    }
 }
 
 /// A shell that waits for this process to end, however it ends, and then stops the

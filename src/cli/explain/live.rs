@@ -1,0 +1,206 @@
+//! Changes as they come, through a temporary slot.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio_postgres::Client;
+
+use super::audience::{Asked, Audience};
+use super::report::{Report, RuleReport, Verdict};
+use super::{Args, Output};
+use crate::cli::{catalog, check, publication};
+use crate::config::Config;
+use crate::mapping::{self, Explanation, Mapper, RuleSet};
+use crate::pgoutput::{StreamEvent, TransactionHeader};
+use crate::replication::{self, ReplicationError, WalStream};
+
+pub(super) async fn explain(
+    args: &Args,
+    config: &Config,
+    output: &mut Output,
+) -> anyhow::Result<bool> {
+    let rules = super::super::rules(config)?;
+    let conninfo = super::super::source(config)?;
+    let client = super::super::connect_source(&conninfo, "explain").await?;
+    check_rules(&client, config, &rules).await?;
+    let mut audience = Audience::open(config).await?;
+    if audience.store().is_none() {
+        eprintln!("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
+    }
+    drop(client);
+    eprintln!("waiting for the transactions that are open now to end …");
+    let mut stream = match replication::start_temporary(&conninfo, &config.source).await {
+        Err(error @ ReplicationError::Timeout { .. }) => {
+            return Err(anyhow::Error::from(error).context(
+                "make a temporary slot: it begins only when every transaction that was open has \
+                 ended; pg_stat_activity names the old ones",
+            ));
+        }
+        started => started.context("make a temporary slot")?,
+    };
+    eprintln!(
+        "reading the log of {}: changes that commit from now on are shown",
+        conninfo.describe()
+    );
+    let system = stream.system().system_identifier;
+    let mapper = Mapper::new(Arc::new(rules), system);
+    let ended = match args.duration {
+        None => follow(&mut stream, mapper, &mut audience, output).await,
+        Some(duration) => {
+            let following = follow(&mut stream, mapper, &mut audience, output);
+            tokio::time::timeout(duration.0, following)
+                .await
+                .unwrap_or(Ok(()))
+        }
+    };
+    stream.shutdown().await;
+    ended.map(|()| true)
+}
+
+/// As `walhook run` does: a typo is an error and never a silent non-match. And what
+/// the publication lacks is said, because nothing of it would be seen.
+async fn check_rules(client: &Client, config: &Config, rules: &RuleSet) -> anyhow::Result<()> {
+    let names: Vec<_> = rules.tables().cloned().collect();
+    let tables = catalog::describe(client, &names).await?;
+    let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
+    let existing = catalog::list(client).await?;
+    let errors = rules.check(&described, &existing);
+    if !errors.is_empty() {
+        return Err(config.locate(errors).into());
+    }
+    let server = check::server(client).await?.version_number;
+    let name = &config.source.publication;
+    let publication = publication::inspect(client, name, server).await?;
+    let publication = publication.with_context(|| {
+        format!("the publication `{name}` does not exist: run `walhook setup`, which makes it")
+    })?;
+    for difference in publication.differences(&tables, server) {
+        if difference.is_failure() {
+            eprintln!("the publication `{name}`: {difference}; run `walhook setup`");
+        }
+    }
+    Ok(())
+}
+
+async fn follow(
+    stream: &mut WalStream,
+    mut mapper: Mapper,
+    audience: &mut Audience,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let mut open: Option<TransactionHeader> = None;
+    loop {
+        let batch = stream.next_batch().await?;
+        // Read after the batch has come: who was subscribed when it committed is there.
+        if batch
+            .iter()
+            .any(|one| matches!(one, StreamEvent::Change(_)))
+        {
+            audience.refresh().await?;
+        }
+        for event in batch {
+            let report = match event {
+                StreamEvent::Begin(header) => {
+                    open = Some(header);
+                    continue;
+                }
+                StreamEvent::Change(change) => {
+                    let Some(header) = open else { continue };
+                    let explanation = mapper.explain(&header, &change);
+                    report(&header, change.ordinal, explanation, audience)
+                }
+                StreamEvent::Undecodable {
+                    lsn,
+                    ordinal,
+                    relation,
+                    error,
+                    payload: _,
+                } => Report {
+                    commit_lsn: open.map_or(lsn, |header| header.commit_lsn),
+                    ordinal: ordinal.unwrap_or(0),
+                    at: open.map_or_else(String::new, |header| header.committed_at.to_string()),
+                    operation: None,
+                    table: relation.unwrap_or_default(),
+                    key: serde_json::Map::new(),
+                    rules: Vec::new(),
+                    note: Some(format!("the message cannot be decoded: {error}")),
+                },
+                StreamEvent::Commit { end_lsn, .. } => {
+                    open = None;
+                    stream.acknowledge(end_lsn);
+                    continue;
+                }
+                StreamEvent::Keepalive { wal_end, .. } => {
+                    if open.is_none() {
+                        stream.acknowledge(wal_end);
+                    }
+                    continue;
+                }
+                StreamEvent::Message { .. } => continue,
+            };
+            if !output.show(&report)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn report(
+    header: &TransactionHeader,
+    ordinal: u64,
+    explanation: Explanation,
+    audience: &Audience,
+) -> Report {
+    let Explanation {
+        table,
+        operation,
+        key,
+        rules,
+    } = explanation;
+    let note = match (operation, rules.is_empty()) {
+        ("truncate", _) => Some("a truncate has no rows".to_owned()),
+        (_, true) => Some(format!("no rule watches {table}")),
+        (_, false) => None,
+    };
+    let rules = rules.into_iter().map(|one| RuleReport {
+        rule: one.rule.to_string(),
+        event_type: one.event_type.to_string(),
+        verdict: match one.verdict {
+            mapping::Verdict::Event { event, condition } => {
+                let asked = Asked {
+                    id: event.id,
+                    event_type: &event.event_type,
+                    tenant_id: &event.tenant_id,
+                    commit_lsn: event.position.commit_lsn,
+                    body: &event.body,
+                };
+                Verdict::Event(audience.report(&asked, condition))
+            }
+            mapping::Verdict::OtherOperation(on) => Verdict::OtherOperation { on },
+            mapping::Verdict::ConditionFalse(condition) => Verdict::ConditionFalse { condition },
+            mapping::Verdict::Parked {
+                reason,
+                detail,
+                condition,
+            } => Verdict::Parked {
+                reason: reason.as_str().to_owned(),
+                detail,
+                condition,
+            },
+        },
+    });
+    let key = key.into_iter().map(|(name, value)| {
+        let value = serde_json::from_str(value.get()).unwrap_or(serde_json::Value::Null);
+        (name, value)
+    });
+    Report {
+        commit_lsn: header.commit_lsn,
+        ordinal,
+        at: header.committed_at.to_string(),
+        operation: Some(operation),
+        table: table.to_string(),
+        key: key.collect(),
+        rules: rules.collect(),
+        note,
+    }
+}
