@@ -235,7 +235,7 @@ impl Bench {
         let mapper = self.mapper.take().expect("a bench enqueues once");
         let mut session = self
             .enqueuer
-            .begin(session_client, &leadership, mapper)
+            .begin(session_client, &leadership, mapper, Vec::new())
             .await?;
         let mut received = Vec::new();
         let mut batches = Vec::new();

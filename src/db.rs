@@ -60,10 +60,16 @@ const POOL_WAIT: Duration = Duration::from_secs(10);
 
 /// Every migration, in its order: `sql/migrations/000N_name.sql`. Forward only.
 fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
-    [(
-        "V1__store",
-        include_str!("../sql/migrations/0001_store.sql"),
-    )]
+    [
+        (
+            "V1__store",
+            include_str!("../sql/migrations/0001_store.sql"),
+        ),
+        (
+            "V2__row_shadow",
+            include_str!("../sql/migrations/0002_row_shadow.sql"),
+        ),
+    ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))
     .collect()

@@ -27,12 +27,18 @@ use crate::subscription::directory::Directory;
 mod batch;
 mod matching;
 mod reservation;
+mod shadow;
 mod statements;
 
 pub use matching::Filters;
+pub use shadow::Redefined;
+pub use shadow::layout::ShadowedTable;
+pub use shadow::seeding;
 
 use batch::Batch;
 use reservation::Reservation;
+use seeding::{MESSAGE_PREFIX, Seeding};
+use shadow::Shadow;
 use statements::Statements;
 
 /// What the enqueuer works with, for as long as the process lives.
@@ -92,6 +98,7 @@ pub struct Session<'a> {
     client: Client,
     statements: Statements,
     mapper: Mapper,
+    shadow: Shadow,
     epoch: i64,
     /// As committed to the store.
     durable: Progress,
@@ -200,19 +207,24 @@ impl Enqueuer {
         Ok(())
     }
 
-    /// Begins to enqueue where the store left off.
+    /// Begins to enqueue where the store left off. `shadowed` are the tables whose old
+    /// values the log does not carry.
     pub async fn begin(
         &mut self,
         client: Client,
         leadership: &Leadership,
-        mapper: Mapper,
+        mut mapper: Mapper,
+        shadowed: Vec<ShadowedTable>,
     ) -> anyhow::Result<Session<'_>> {
         let statements = Statements::prepare(&client).await?;
+        let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, shadowed).await?;
+        shadow.held().for_each(|rule| mapper.hold(rule));
         Ok(Session {
             enqueuer: self,
             client,
             statements,
             mapper,
+            shadow,
             epoch: leadership.epoch,
             durable: leadership.progress,
             reached: leadership.progress,
@@ -234,13 +246,29 @@ impl Session<'_> {
         let received_at = Timestamp::now();
         let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
+        if !self.shadow.is_empty() {
+            self.shadow.look_up(&self.client, &received).await?;
+        }
         for event in received {
-            self.take(event, received_at, &mut mapped)?;
+            if let StreamEvent::Message {
+                prefix, content, ..
+            } = &event
+                && prefix == MESSAGE_PREFIX
+            {
+                self.take_message(content).await?;
+            }
+            if let Err(error) = self.take(event, received_at, &mut mapped) {
+                if error.is::<Redefined>() {
+                    // What came before it, and that the shadow is made anew.
+                    self.flush().await?;
+                }
+                return Err(error);
+            }
             if self.batch.events.len() >= MAX_EVENTS || self.batch.bytes >= MAX_BYTES {
                 self.flush().await?;
             }
         }
-        if !self.batch.is_empty() || self.is_persisting_due() {
+        if !self.batch.is_empty() || self.shadow.is_changed() || self.is_persisting_due() {
             self.flush().await?;
         }
         if idle_behind && self.open.is_none() {
@@ -248,6 +276,30 @@ impl Session<'_> {
             METRICS.lag_seconds.set(0.0);
         }
         Ok(self.durable.acknowledged_lsn)
+    }
+
+    /// What is left to seed of the shadow, for whoever reads the tables; `None` where
+    /// nothing is, or it was handed out before.
+    pub fn seeding(&mut self) -> Option<Seeding> {
+        self.shadow.seeding()
+    }
+
+    /// Whether no rule waits for old values.
+    pub fn rules_active(&self) -> bool {
+        self.shadow.is_complete()
+    }
+
+    /// A message of ours in the log.
+    async fn take_message(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        let commit_lsn = open.header.commit_lsn;
+        let active = self.shadow.message(&self.client, commit_lsn, content);
+        for rule in active.await? {
+            self.mapper.release(rule);
+        }
+        Ok(())
     }
 
     fn take(
@@ -272,6 +324,8 @@ impl Session<'_> {
                 if open.resume.is_none_or(|resume| change.ordinal < resume) {
                     return Ok(());
                 }
+                // An error leaves the change to the next session.
+                let change = self.shadow.apply(open.header.xid, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
@@ -363,8 +417,9 @@ impl Session<'_> {
         let partitions = Arc::clone(&self.enqueuer.partitions);
         partitions.ensure(&self.client, ids).await?;
 
-        // 1. Progress under our epoch, and the subscriptions' generation: read after the
-        // last change of the batch was received, and so after its commit.
+        // 1. Progress under our epoch, the shadow as it is there, and the subscriptions'
+        // generation: read after the last change of the batch was received, and so after
+        // its commit.
         let advance: [&(dyn ToSql + Sync); 6] = [
             &self.enqueuer.slot,
             &self.epoch,
@@ -383,6 +438,7 @@ impl Session<'_> {
             let slot = self.enqueuer.slot.clone();
             return Err(Interrupted::Deposed { slot }.into());
         };
+        self.shadow.write(&self.client).await?;
         let snapshot = self
             .enqueuer
             .directory
@@ -430,6 +486,7 @@ impl Session<'_> {
 
         // 4. Durable: hand over.
         self.durable = self.reached;
+        self.shadow.is_durable();
         self.asked = false;
         self.persisted_at = Instant::now();
         batch.count(started);

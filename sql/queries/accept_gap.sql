@@ -11,6 +11,16 @@ with open as (
     where not exists (select from open where reason = $7)
 ), moved as (
     update webhook_subscriptions set from_lsn = $5 where from_lsn > $5
+), stale as (
+    -- Behind a gap the shadow is not what the tables were. Its rules stay active, so that
+    -- what they cannot decide until it is made anew is parked.
+    delete from row_shadow
+    using shadow_tables
+    where shadow_tables.slot = $1 and shadow_tables.id = row_shadow.shadow_id
+), shadow as (
+    update shadow_tables
+    set state = 'seeding', seeded_key = null, seeded_rows = 0, complete_at_lsn = null, updated_at = now()
+    where slot = $1
 )
 insert into replication_progress
     (slot, system_identifier, timeline, commit_lsn, ordinal, complete, acknowledged_lsn)

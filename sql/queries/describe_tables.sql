@@ -19,6 +19,7 @@ select
             on attribute.attrelid = pg_index.indrelid and attribute.attnum = key.attnum
         where pg_index.indrelid = class.oid and key.place <= pg_index.indnkeyatts
             and case class.relreplident when 'd' then indisprimary when 'i' then indisreplident else false end
+        order by key.place
     ) as identity_columns,
     array(
         select attribute.attname::text

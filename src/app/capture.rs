@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
+use super::seed;
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
 use crate::config::Config;
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
-use crate::enqueuer::{Enqueuer, Interrupted};
+use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
 use crate::mapping::{Mapper, RuleSet};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -96,7 +97,7 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        self.check_rules().await?;
+        let shadowed = self.check_rules().await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config.source) => started,
@@ -105,25 +106,36 @@ impl Capture {
             Ok(stream) => stream,
             Err(error) => return Err(self.judge(error).await),
         };
-        let ended = self.stream(&mut stream, stop, streamed).await;
+        let ended = self.stream(&mut stream, shadowed, stop, streamed).await;
         stream.shutdown().await;
         ended
     }
 
     /// The rules against the tables as they are now: a typo is an error at start.
-    async fn check_rules(&self) -> Result<(), Fault> {
+    /// Answers the tables whose old values the log does not carry.
+    async fn check_rules(&self) -> Result<Vec<ShadowedTable>, Fault> {
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
         let names: Vec<_> = self.rules.tables().cloned().collect();
-        let described = catalog::describe(&client, &names).await?;
-        let described: Vec<_> = described.iter().map(catalog::Table::description).collect();
+        let tables = catalog::describe(&client, &names).await?;
+        let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
         let errors = self.rules.check(&described, &existing);
         if errors.is_empty() {
-            return Ok(());
+            let shadowed = tables
+                .iter()
+                .zip(&described)
+                .filter_map(|(table, described)| {
+                    Some(ShadowedTable {
+                        oid: table.oid,
+                        partitioned: table.storage.kind == catalog::TableKind::Partitioned,
+                        watch: self.rules.watch(described)?,
+                    })
+                });
+            return Ok(shadowed.collect());
         }
         Err(Fault::Final(self.config.locate(errors).into()))
     }
@@ -190,6 +202,7 @@ impl Capture {
     async fn stream(
         &mut self,
         stream: &mut WalStream,
+        shadowed: Vec<ShadowedTable>,
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
@@ -220,17 +233,30 @@ impl Capture {
         );
         METRICS.leader.set(1);
         self.health.set_capture(CaptureState::Leading);
-        self.health.set_rules_active(true);
         *streamed = true;
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
-        let mut session = self.enqueuer.begin(client, &leadership, mapper).await?;
+        let mut session = self
+            .enqueuer
+            .begin(client, &leadership, mapper, shadowed)
+            .await?;
+        self.health.set_rules_active(session.rules_active());
+        // Ends with this session, which takes what it reads.
+        let (source, seeding) = (self.source.clone(), session.seeding());
+        let mut seeding = Box::pin(async {
+            if let Some(seeding) = seeding {
+                seed::run(source, seeding).await;
+            }
+            std::future::pending::<()>().await;
+        });
         loop {
             let batch = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 batch = stream.next_batch() => batch?,
+                () = &mut seeding => continue,
             };
             let durable = session.enqueue(batch).await?;
             stream.acknowledge(durable);
+            self.health.set_rules_active(session.rules_active());
         }
     }
 }
@@ -272,7 +298,7 @@ impl Fault {
         match self {
             Fault::Replication(error) => error.is_transient(),
             Fault::Gap(_) | Fault::Final(_) => false,
-            Fault::Store(error) => is_transient(error),
+            Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
         }
     }
 }

@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<Outcome> {
             signals.recv().await;
         }
     });
-    let ended = demo::run(options, shutdown).await;
+    let ended = Box::pin(demo::run(options, shutdown)).await;
     watching.abort();
     ended.map(Outcome::of)
 }

@@ -13,6 +13,7 @@ use crate::lsn::Lsn;
 use crate::replication::slot::{self, REMEDY, SlotState};
 
 mod render;
+mod shadow;
 
 /// Show the slot, the progress, the instances and what waits
 ///
@@ -54,6 +55,10 @@ struct Status {
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
     gaps: Option<Gaps>,
+    /// The tables whose old values walhook keeps itself.
+    shadow: Vec<shadow::Table>,
+    /// The rules that read them, each active from a commit on.
+    shadow_rules: Vec<shadow::Rule>,
 }
 
 #[derive(Debug, Serialize)]
@@ -159,6 +164,8 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
             if let Some(reason) = &store.wedged {
                 status.problem(format!("{reason}. {REMEDY}"));
             }
+            (status.shadow, status.shadow_rules) =
+                shadow::read(&client, &config.source.slot).await?;
             store.progress
         }
         Ok(_) => {

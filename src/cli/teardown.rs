@@ -144,6 +144,16 @@ impl Plan<'_> {
                 )
                 .await
                 .context("delete the recorded progress")?;
+            // A store of an older release has none.
+            if state.migrated {
+                store
+                    .execute(
+                        include_str!("../../sql/queries/shadow_delete_all.sql"),
+                        &[&config.source.slot],
+                    )
+                    .await
+                    .context("delete the shadow of old values")?;
+            }
         }
         if self.publication {
             let name = quote_identifier(&config.source.publication);

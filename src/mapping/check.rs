@@ -3,11 +3,12 @@
 
 use crate::pgoutput::ReplicaIdentity;
 
-use super::expression::{Comparison, Node, Usage, Use};
+use super::expression::{Comparison, Node, Use};
 use super::file::{RuleError, suggestion};
-use super::rules::{Member, Rule, RuleSet, Source, Tenant};
+use super::rules::{Member, OldValues, Rule, RuleSet, Source, Tenant};
 use super::scope::ColumnKind;
 use super::table_name::TableName;
+use super::watch::unlogged;
 
 /// A table as the catalog describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,11 +162,6 @@ impl Check<'_> {
         }
     }
 
-    fn in_identity(&self, name: &str) -> bool {
-        self.table.replica_identity == ReplicaIdentity::Full
-            || self.table.identity.iter().any(|column| column == name)
-    }
-
     /// Rules that need what only REPLICA IDENTITY FULL writes to the log.
     fn old_values(&mut self) {
         let table = self.rule.table.to_sql();
@@ -184,23 +180,11 @@ impl Check<'_> {
             );
             return;
         }
-        let on = self.rule.on;
-        let mut missing: Vec<(&str, &str)> = Vec::new();
-        for one in &self.rule.names.uses {
-            let of_update = matches!(one.usage, Usage::Old | Usage::Became | Usage::Changed);
-            let of_delete = matches!(one.usage, Usage::Old | Usage::Current | Usage::Changed);
-            let needed = (on.update && of_update) || (on.delete && of_delete);
-            if needed && !self.in_identity(self.name_of(one)) {
-                missing.push((&one.key, self.name_of(one)));
-            }
+        // The others are answered by the shadow.
+        if self.rule.old_values != OldValues::Full {
+            return;
         }
-        if on.delete && self.rule.key.is_empty() {
-            let key = self.table.primary_key.iter().map(String::as_str);
-            missing.extend(
-                key.filter(|name| !self.in_identity(name))
-                    .map(|name| ("key", name)),
-            );
-        }
+        let missing = unlogged(self.rule, self.table);
         let Some((key, _)) = missing.first() else {
             return;
         };
@@ -214,7 +198,7 @@ impl Check<'_> {
         self.error(
             &key,
             format!(
-                "needs the old values of {}, which the log carries only under REPLICA IDENTITY FULL: {way_out}, or write the rule without them",
+                "needs the old values of {}, which the log carries only under REPLICA IDENTITY FULL: say old_values = \"auto\" or \"shadow\", and walhook keeps them itself, or {way_out}",
                 columns.join(", ")
             ),
         );

@@ -27,7 +27,7 @@ pub struct RuleConfig {
     pub when: Option<String>,
     /// Whose row it is, where that is not `defaults.tenant`.
     pub tenant: Option<TenantConfig>,
-    /// Where old values come from: `auto` or `full`.
+    /// Where old values come from: `auto`, `full` or `shadow`.
     #[serde(default = "auto")]
     pub old_values: String,
     /// What the event's `data` holds; without it the whole row.

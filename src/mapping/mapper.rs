@@ -1,6 +1,6 @@
 //! Maps one change at a time, with what is known of each relation kept at hand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +24,8 @@ pub(super) mod explain;
 pub struct Mapper {
     rules: Arc<RuleSet>,
     system_identifier: u64,
+    /// Rules, by their index, that make nothing yet: what they need is not complete.
+    held: HashSet<usize>,
     /// By oid. Holds the relation itself, so that another one at its address is never
     /// taken for it.
     relations: HashMap<u32, BoundRelation>,
@@ -61,6 +63,7 @@ impl Mapper {
         Mapper {
             rules,
             system_identifier,
+            held: HashSet::new(),
             relations: HashMap::new(),
             transaction: None,
             timestamp: String::new(),
@@ -70,6 +73,15 @@ impl Mapper {
 
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+
+    /// Lets a rule, named by its index, make nothing until it is released.
+    pub fn hold(&mut self, rule: usize) {
+        self.held.insert(rule);
+    }
+
+    pub fn release(&mut self, rule: usize) {
+        self.held.remove(&rule);
     }
 
     /// Whether any rule watches the relation. Cheap: once bound, a look-up by oid.
@@ -94,7 +106,7 @@ impl Mapper {
             let Some(rule) = self.rules.rules.get(bound.rule) else {
                 continue;
             };
-            if !rule.on.contains(row.kind) {
+            if !rule.on.contains(row.kind) || self.held.contains(&rule.index) {
                 continue;
             }
             let context = Context {

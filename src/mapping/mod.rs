@@ -22,6 +22,7 @@ mod table_name;
 #[cfg(test)]
 mod tests;
 mod trace;
+pub mod watch;
 
 pub use check::{ColumnDescription, TableDescription};
 pub use filter::{Filter, FilterError};

@@ -36,8 +36,20 @@ pub(super) struct Rule {
     pub(super) key: Vec<usize>,
     pub(super) when: Option<Node>,
     pub(super) tenant: Tenant,
+    pub(super) old_values: OldValues,
     /// `None`: the whole row.
     pub(super) data: Option<Vec<Member>>,
+}
+
+/// Where a rule's old values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OldValues {
+    /// The log where it carries what the rule needs, else the shadow.
+    Auto,
+    /// The log alone.
+    Full,
+    /// The shadow wherever the log does not carry everything.
+    Shadow,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -18,4 +18,5 @@ mod operations;
 mod ownership;
 mod pipeline;
 mod refusals;
+mod shadow;
 mod store;

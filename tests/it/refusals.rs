@@ -87,7 +87,8 @@ async fn a_rule_that_does_not_fit_its_table_is_a_configuration_error_with_its_li
 
 #[tokio::test]
 async fn old_values_that_the_log_does_not_carry_are_refused_with_the_way_out() {
-    let installation = Installation::of_orders().await;
+    let mut installation = Installation::of_orders().await;
+    installation.edit("on = ['update']", "on = ['update']\nold_values = 'full'");
     let client = &installation.database.client;
     let identity = "alter table orders replica identity default";
     client.batch_execute(identity).await.unwrap();

@@ -18,6 +18,7 @@ use crate::replication::{self, slot, slot::SlotState};
 mod examples;
 mod finding;
 mod position;
+mod shadow;
 mod source;
 mod store;
 mod tables;
@@ -139,6 +140,7 @@ pub struct SourceState {
     extra: Vec<Table>,
     pub slot: Option<SlotState>,
     separate_store: bool,
+    shadowed: Vec<shadow::Shadowed>,
 }
 
 impl SourceState {
@@ -163,6 +165,7 @@ impl SourceState {
             extra: catalog::describe(client, &extra).await?,
             slot: slot::inspect(client, &config.source.slot).await?,
             separate_store: !config.store.url.expose_secret().is_empty(),
+            shadowed: Box::pin(shadow::read(client, rules, &tables)).await?,
             server,
             role,
             tables,
@@ -193,6 +196,7 @@ impl SourceState {
             self.server.version_number,
         ))
         .chain(examples::findings(config, rules, &self.tables))
+        .chain(shadow::findings(&self.shadowed, &self.role))
     }
 
     fn publication(&self, config: &Config) -> Vec<Finding> {

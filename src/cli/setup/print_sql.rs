@@ -1,14 +1,16 @@
 //! `walhook setup --print-sql`: what a DBA has to run where walhook's own roles must
 //! not have the right to. Nothing is connected to: the configuration says it all.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use secrecy::ExposeSecret;
 
-use crate::cli::publication;
+use crate::cli::{catalog, publication};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
+use crate::mapping::TableName;
 
 /// The statements, for psql.
 pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
@@ -34,7 +36,7 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
         sql,
         "-- 1. On the source, database {database}.\n\
          -- The role that reads the log. REPLICATION lets it read every change of the whole cluster:\n\
-         -- keep its password as you keep the database's. It needs no right on any table.\n\
+         -- keep its password as you keep the database's. It needs no right on a table but those below.\n\
          create role {role} login replication;\n\
          -- \\password {role}\n\
          grant connect on database {database} to {role};\n\n\
@@ -44,6 +46,34 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
         role = quote_identifier(capture_role),
         publication = publication::create_statement(&config.source.publication, tables, false),
     );
+    let shadowed: Vec<&TableName> = rules
+        .tables()
+        .filter(|table| rules.may_use_shadow(table))
+        .collect();
+    if !shadowed.is_empty() {
+        sql.push_str(
+            "-- Rules need old values of these tables. Where the log does not carry them (any table without\n\
+             -- REPLICA IDENTITY FULL) walhook keeps them itself, and reads the table once to begin.\n",
+        );
+        let schemas: BTreeSet<&str> = shadowed.iter().map(|table| &*table.schema).collect();
+        for schema in schemas {
+            let _ = writeln!(
+                sql,
+                "grant usage on schema {} to {};",
+                quote_identifier(schema),
+                quote_identifier(capture_role)
+            );
+        }
+        for table in shadowed {
+            let _ = writeln!(
+                sql,
+                "grant select on {} to {};",
+                catalog::sql_name(table),
+                quote_identifier(capture_role)
+            );
+        }
+        sql.push('\n');
+    }
     if !same_database {
         let _ = writeln!(
             sql,

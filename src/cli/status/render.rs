@@ -59,6 +59,25 @@ pub(super) fn text(status: &Status) -> String {
             ),
         );
     }
+    for table in &status.shadow {
+        let state = match &table.complete_at_lsn {
+            Some(lsn) if table.state == "complete" => format!("complete since {lsn}"),
+            _ => format!(
+                "seeding, {} rows so far; rules that need it wait",
+                table.seeded_rows
+            ),
+        };
+        line(
+            "old values",
+            format!("{} ({}): {state}", table.table, table.columns.join(", ")),
+        );
+    }
+    for rule in &status.shadow_rules {
+        line(
+            "",
+            format!("rule `{}`, active from {}", rule.rule, rule.active_from_lsn),
+        );
+    }
     if let Some(queue) = &status.queue {
         line(
             "waiting",

@@ -9,7 +9,7 @@ use crate::mapping::file::{
 use crate::mapping::table_name::TableName;
 use crate::pgoutput::value::write_string;
 
-use super::{Member, Operations, Rule, Source, Tenant};
+use super::{Member, OldValues, Operations, Rule, Source, Tenant};
 
 pub(super) struct Compiler {
     index: usize,
@@ -66,20 +66,21 @@ impl Compiler {
             );
         }
         let on = self.operations(&config.on);
-        match config.old_values.as_str() {
-            "auto" | "full" => {}
-            "shadow" => self.error(
-                "old_values",
-                "a shadow is not available yet: expected `auto` or `full`",
-            ),
-            other => self.error(
-                "old_values",
-                format!(
-                    "`{other}` is unknown: expected `auto` or `full`{}",
-                    suggestion(other, ["auto", "full"])
-                ),
-            ),
-        }
+        let old_values = match config.old_values.as_str() {
+            "auto" => OldValues::Auto,
+            "full" => OldValues::Full,
+            "shadow" => OldValues::Shadow,
+            other => {
+                self.error(
+                    "old_values",
+                    format!(
+                        "`{other}` is unknown: expected `auto`, `full` or `shadow`{}",
+                        suggestion(other, ["auto", "full", "shadow"])
+                    ),
+                );
+                OldValues::Auto
+            }
+        };
         let tenant = match config.tenant.as_ref().unwrap_or(&defaults.tenant) {
             TenantConfig::Value(tenant) if tenant.value.is_empty() => {
                 self.error("tenant", "the tenant's value is empty");
@@ -127,6 +128,7 @@ impl Compiler {
             key,
             when,
             tenant,
+            old_values,
             data,
         })
     }

@@ -32,19 +32,19 @@ fn rules_are_checked_against_the_table() {
             "no column `idd`",
         ),
         (
-            "when=\"became('status', 'x')\"",
+            "old_values='full'\nwhen=\"became('status', 'x')\"",
             ReplicaIdentity::Default,
             "when",
             "alter table public.payments replica identity full;",
         ),
         (
-            "when=\"old.status == 'x'\"",
+            "old_values='full'\nwhen=\"old.status == 'x'\"",
             ReplicaIdentity::Index,
             "when",
             "`status`",
         ),
         (
-            "on=['delete']",
+            "on=['delete']\nold_values='full'",
             ReplicaIdentity::Default,
             "tenant",
             "`tenant_id`",

@@ -129,6 +129,7 @@ async fn wrong_names_in_rules_are_found_with_the_nearest() {
         [[events]]
         type = 'payment.changed'
         table = 'public.payments'
+        old_values = 'full'
         when = \"became('status', 'paid')\"";
     let project = Project::of(&database, rules);
     let answer = project.walhook(&["check", "--json"]).await.exits(1).json();

@@ -193,3 +193,123 @@ async fn a_role_that_may_create_roles_sets_up_all_by_itself() {
         .await
         .exits(0);
 }
+
+/// A rule that needs old values, on a table whose log does not carry them.
+const PAID_RULE: &str = "
+[[events]]
+type = 'payment.paid'
+table = 'public.payments'
+on = ['update']
+when = \"became('status', 'paid')\"
+[events.data]
+status = 'status'
+";
+
+#[tokio::test]
+async fn the_shadow_is_seeded_under_the_right_to_read_its_tables() {
+    let database = TestDatabase::create().await;
+    let application = format!("shadowed_{}", database.name);
+    let owned = format!(
+        "create role {application} login; create schema {application}; {PAYMENTS};
+         insert into payments (tenant_id, status) values ('acme', 'new');
+         alter table payments set schema {application}; alter table {application}.payments owner to {application}"
+    );
+    database.client.batch_execute(&owned).await.unwrap();
+    let rule = PAID_RULE.replace("public.", &format!("{application}."));
+    let capture = format!("seed_{}", database.name);
+    let store = format!("seed_store_{}", database.name);
+    let config = format!(
+        "{}[store]\nurl = '{}'\n",
+        Project::config(&database, &url_as(&database, &capture), &rule),
+        url_as(&database, &store)
+    );
+    let project = Project::new(&config);
+    let printed = project
+        .walhook(&["setup", "--print-sql"])
+        .await
+        .exits(0)
+        .out;
+    let grants = |line: &&str| line.starts_with("grant select") || line.starts_with("grant usage");
+    assert_eq!(printed.lines().filter(grants).count(), 2, "{printed}");
+    let without: String = printed
+        .lines()
+        .filter(|line| !grants(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    psql(&database, &without).await;
+    let check = project.walhook(&["check", "--json"]).await.exits(1).json();
+    let failures: Vec<_> = check["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["level"] == "failure")
+        .collect();
+    assert_eq!(failures.len(), 1, "{failures:#?}");
+    for statement in failures[0]["mend"].as_array().unwrap() {
+        let statement = statement.as_str().unwrap();
+        database.client.batch_execute(statement).await.unwrap();
+    }
+    project
+        .walhook(&["check"])
+        .await
+        .exits(0)
+        .says("walhook keeps the old values");
+    // Rows that a policy would hide are missed in silence by nobody.
+    let policy = format!("alter table {application}.payments enable row level security");
+    database.client.batch_execute(&policy).await.unwrap();
+    project
+        .walhook(&["check"])
+        .await
+        .exits(1)
+        .says("row-level security hides rows");
+    let no_policy = policy.replace("enable", "disable");
+    database.client.batch_execute(&no_policy).await.unwrap();
+    project.walhook(&["setup"]).await.exits(0);
+
+    let mut run = crate::harness::command::walhook();
+    run.arg("run").current_dir(project.directory.path());
+    let mut run = run.spawn().unwrap();
+    let complete = "select exists (select from walhook.shadow_tables where state = 'complete' and seeded_rows = 1)";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !database
+        .client
+        .query_one(complete, &[])
+        .await
+        .unwrap()
+        .get::<_, bool>(0)
+    {
+        assert!(std::time::Instant::now() < deadline, "it is never complete");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let status = project.walhook(&["status", "--json"]).await.json();
+    assert_eq!(
+        status["shadow"][0]["columns"],
+        serde_json::json!(["tenant_id", "status"])
+    );
+    assert_eq!(status["shadow_rules"].as_array().unwrap().len(), 1);
+    project.walhook(&["status"]).await.says("complete since");
+    run.kill().await.unwrap();
+    // Nothing of the shadow outlives the progress that it belongs to.
+    project.walhook(&["setup"]).await.exits(0);
+    let mut torn = project.walhook(&["teardown", "--slot", "--yes"]).await;
+    for _ in 0..50 {
+        if torn.code == 0 {
+            break;
+        }
+        // The killed process's walsender ends when it notices.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        torn = project.walhook(&["teardown", "--slot", "--yes"]).await;
+    }
+    torn.exits(0);
+    let left: i64 = database
+        .client
+        .query_one(
+            "select (select count(*) from walhook.row_shadow) + (select count(*) from walhook.shadow_tables)
+                + (select count(*) from walhook.shadow_rules)",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(left, 0);
+}

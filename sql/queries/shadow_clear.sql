@@ -1,0 +1,1 @@
+delete from row_shadow where shadow_id = $1

@@ -1,0 +1,1 @@
+select rule, columns from shadow_rules where slot = $1

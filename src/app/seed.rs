@@ -1,0 +1,312 @@
+//! Reads the rows that exist into the shadow of old values, while the stream goes on:
+//! chunk by chunk in the order of the key, each between two messages in the log.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use uuid::Uuid;
+
+use crate::backoff::Backoff;
+use crate::cli::catalog;
+use crate::conninfo::ConnInfo;
+use crate::db::quote_identifier;
+use crate::enqueuer::seeding::{
+    Bound, Chunk, MESSAGE_PREFIX, SeedRow, SeedTable, Seeding, Snapshot, Taken, Watermark,
+};
+use crate::pgoutput::TupleValue;
+
+/// Rows of one chunk: each chunk waits until the stream has come to it, and this many
+/// make that wait small beside the reading.
+const CHUNK_ROWS: usize = 2_000;
+
+/// Bytes of one chunk, more or less: bounds the memory where rows are wide.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Rows asked for at once, all of which are in memory: fewer than a chunk, as rows may
+/// be wide.
+const FETCH_ROWS: usize = 100;
+
+/// Before a chunk is read again: the transaction that it may lack becomes visible
+/// within microseconds, unless it waits for a synchronous standby.
+const READ_AGAIN: Duration = Duration::from_millis(50);
+
+/// As the walsender's session writes values (see `replication::connection`), so that
+/// both have one text; and rows that row-level security hides are an error, not absent.
+const SESSION: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; \
+    set intervalstyle = 'postgres'; set extra_float_digits = 3; set timezone = 'UTC'; \
+    set bytea_output = 'hex'; set standard_conforming_strings = on; set row_security = off";
+
+/// Seeds every table, one after the other. Returns when all are complete, or when the
+/// session that takes the chunks has ended. What fails is tried again: the rules that
+/// do not wait for it go on meanwhile.
+pub(super) async fn run(source: ConnInfo, seeding: Seeding) {
+    for table in seeding.tables {
+        tracing::info!(table = %table.table, "seeding the shadow of old values");
+        let mut seed = Seed {
+            run: seeding.run,
+            chunks: seeding.chunks.clone(),
+            number: 0,
+            table,
+        };
+        let mut backoff = Backoff::reconnect();
+        loop {
+            let before = seed.number;
+            match seed.read(&source).await {
+                Ok(Ended::Complete) => break,
+                Ok(Ended::SessionEnded) => return,
+                Err(error) => {
+                    let table = &seed.table.table;
+                    tracing::warn!(%table, error = format!("{error:#}"), "cannot seed the shadow of old values, which rules wait for; trying again");
+                }
+            }
+            if seed.number > before + 1 {
+                backoff.reset();
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+}
+
+enum Ended {
+    Complete,
+    SessionEnded,
+}
+
+/// One table on its way.
+struct Seed {
+    run: Uuid,
+    chunks: mpsc::Sender<Chunk>,
+    /// Of the last chunk that was begun. Never used twice in a run.
+    number: u64,
+    table: SeedTable,
+}
+
+/// What was read between two watermarks.
+struct Read {
+    rows: Vec<SeedRow>,
+    last: Option<Vec<String>>,
+    end: bool,
+    snapshot: Snapshot,
+}
+
+impl Seed {
+    async fn read(&mut self, source: &ConnInfo) -> anyhow::Result<Ended> {
+        let client = source.connect("walhook seed").await?;
+        client
+            .batch_execute(SESSION)
+            .await
+            .context("prepare the session")?;
+        loop {
+            self.number += 1;
+            self.emit(&client, Bound::Low).await?;
+            let read = self.read_chunk(&client).await?;
+            let (taken, answer) = oneshot::channel();
+            let (last, end) = (read.last.clone(), read.end);
+            let chunk = Chunk {
+                table: self.table.id,
+                number: self.number,
+                rows: read.rows,
+                last: read.last,
+                end,
+                snapshot: read.snapshot,
+                taken,
+            };
+            // Sent before the second watermark is written: whoever meets that has it.
+            if self.chunks.send(chunk).await.is_err() {
+                return Ok(Ended::SessionEnded);
+            }
+            self.emit(&client, Bound::High).await?;
+            match answer.await {
+                Err(_) => return Ok(Ended::SessionEnded),
+                Ok(Taken::ReadAgain) => tokio::time::sleep(READ_AGAIN).await,
+                Ok(Taken::Durable) if end => return Ok(Ended::Complete),
+                Ok(Taken::Durable) => self.table.after = last,
+            }
+        }
+    }
+
+    async fn emit(&self, client: &Client, bound: Bound) -> anyhow::Result<()> {
+        let watermark = Watermark {
+            run: self.run,
+            table: self.table.id,
+            chunk: self.number,
+            bound,
+        };
+        client
+            .execute(
+                include_str!("../../sql/queries/emit_watermark.sql"),
+                &[&MESSAGE_PREFIX, &watermark.content()],
+            )
+            .await
+            .context("write a watermark into the log")?;
+        Ok(())
+    }
+
+    async fn read_chunk(&self, client: &Client) -> anyhow::Result<Read> {
+        client
+            .batch_execute("begin transaction isolation level repeatable read, read only")
+            .await?;
+        let read = self.read_rows(client).await;
+        let ended = client.batch_execute("rollback").await;
+        let read = read?;
+        ended?;
+        Ok(read)
+    }
+
+    async fn read_rows(&self, client: &Client) -> anyhow::Result<Read> {
+        let snapshot = rows(
+            client,
+            include_str!("../../sql/queries/current_snapshot.sql"),
+        )
+        .await?;
+        let snapshot = snapshot
+            .first()
+            .and_then(|row| row.get(0))
+            .and_then(Snapshot::parse)
+            .context("the server answers no snapshot")?;
+        let declare = format!("declare rows no scroll cursor for {}", select(&self.table));
+        client
+            .batch_execute(&declare)
+            .await
+            .with_context(|| format!("read {} (it needs SELECT on the watched columns: `walhook check` says how to grant it)", self.table.table))?;
+        let fetch = format!("fetch {FETCH_ROWS} from rows");
+        let mut read = Read {
+            rows: Vec::new(),
+            last: None,
+            end: false,
+            snapshot,
+        };
+        let mut bytes = 0;
+        while read.rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
+            let fetched = rows(client, &fetch).await?;
+            for row in &fetched {
+                let (row, key) = self.row(row)?;
+                bytes += size(&row);
+                read.rows.push(row);
+                read.last = Some(key);
+            }
+            if fetched.len() < FETCH_ROWS {
+                read.end = true;
+                break;
+            }
+        }
+        Ok(read)
+    }
+
+    /// The row, and its key as the next chunk's query takes it.
+    fn row(&self, row: &SimpleQueryRow) -> anyhow::Result<(SeedRow, Vec<String>)> {
+        let mut key = Vec::with_capacity(self.table.key.len());
+        for index in 0..self.table.key.len() {
+            match row.try_get(index) {
+                Ok(Some(text)) => key.push(text.to_owned()),
+                Ok(None) => bail!("a row of {} has a key that is null", self.table.table),
+                Err(error) => return Err(error).context("read a row's key"),
+            }
+        }
+        let mut column = self.table.key.len();
+        let mut values = Vec::with_capacity(self.table.places.len());
+        for place in &self.table.places {
+            if place.is_empty() {
+                values.push(TupleValue::UnchangedToast);
+                continue;
+            }
+            values.push(match row.try_get(column) {
+                Ok(Some(text)) => TupleValue::Text(Bytes::copy_from_slice(text.as_bytes())),
+                Ok(None) => TupleValue::Null,
+                // Not valid UTF-8: the stream cannot send it to anybody either.
+                Err(_) => TupleValue::UnchangedToast,
+            });
+            column += 1;
+        }
+        let bytes = key
+            .iter()
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        Ok((
+            SeedRow {
+                key: bytes.collect(),
+                values,
+            },
+            key,
+        ))
+    }
+}
+
+fn size(row: &SeedRow) -> usize {
+    let values = row.values.iter().map(|value| match value {
+        TupleValue::Text(text) => text.len(),
+        TupleValue::Null | TupleValue::UnchangedToast => 0,
+    });
+    values.sum::<usize>() + row.key.iter().map(Bytes::len).sum::<usize>()
+}
+
+/// The simple protocol answers every value in the text of its output function, as the
+/// log has it: a cast to text would write a boolean or a padded one otherwise.
+async fn rows(client: &Client, query: &str) -> anyhow::Result<Vec<SimpleQueryRow>> {
+    let answer = client.simple_query(query).await?;
+    let row = |message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    };
+    Ok(answer.into_iter().filter_map(row).collect())
+}
+
+/// The rows behind the last one that was seeded, in the order of the identity's index.
+fn select(table: &SeedTable) -> String {
+    let key = table.key.iter().map(|name| quote_identifier(name));
+    let key = key.collect::<Vec<_>>().join(", ");
+    let mut sql = format!("select {key}");
+    for place in table.places.iter().filter(|place| !place.is_empty()) {
+        let _ = write!(sql, ", {}", quote_identifier(place));
+    }
+    // Tables that inherit from it have changes of their own; a partitioned table has no
+    // rows but its partitions'.
+    let only = if table.partitioned { "" } else { "only " };
+    let _ = write!(sql, " from {only}{}", catalog::sql_name(&table.table));
+    if let Some(after) = &table.after {
+        let after = after.iter().map(|text| quote_literal(text));
+        let after = after.collect::<Vec<_>>().join(", ");
+        let _ = write!(sql, " where ({key}) > ({after})");
+    }
+    let _ = write!(sql, " order by {key}");
+    sql
+}
+
+/// With `standard_conforming_strings`, only the quote is special.
+fn quote_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::TableName;
+
+    #[test]
+    fn a_chunk_begins_behind_the_last_whatever_names_and_values_hold() {
+        let mut table = SeedTable {
+            id: 1,
+            table: TableName {
+                schema: "user".to_owned(),
+                name: "o\"ops".to_owned(),
+            },
+            partitioned: false,
+            key: vec!["a".to_owned(), "B".to_owned()],
+            places: vec!["c".to_owned(), String::new(), "d".to_owned()],
+            after: None,
+        };
+        assert_eq!(
+            select(&table),
+            r#"select "a", "B", "c", "d" from only "user"."o""ops" order by "a", "B""#
+        );
+        table.after = Some(vec!["1".to_owned(), "it's \\ '".to_owned()]);
+        table.partitioned = true;
+        assert_eq!(
+            select(&table),
+            r#"select "a", "B", "c", "d" from "user"."o""ops" where ("a", "B") > ('1', 'it''s \ ''') order by "a", "B""#
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! Filling the shadow with the rows that exist, while the stream goes on.
+//!
+//! A chunk is read between two transactional messages in the log, as in DBLog. When the
+//! second arrives, every change between them has been taken: rows that one of them
+//! touched are not written over. One gap is left, that a transaction which stands in the
+//! log before the first message is not visible yet when the chunk is read; the chunk's
+//! snapshot says which those may be, and then the chunk is read again.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::row::RowKey;
+use crate::mapping::TableName;
+use crate::pgoutput::TupleValue;
+
+/// The prefix of our messages in the log.
+pub const MESSAGE_PREFIX: &str = "walhook";
+
+/// What is left to seed, and where the chunks go.
+pub struct Seeding {
+    pub tables: Vec<SeedTable>,
+    pub run: Uuid,
+    pub chunks: mpsc::Sender<Chunk>,
+}
+
+/// A table that is to be read.
+#[derive(Clone, Debug)]
+pub struct SeedTable {
+    pub id: i32,
+    pub table: TableName,
+    pub partitioned: bool,
+    pub key: Vec<String>,
+    /// By place; empty where the place is not used any more.
+    pub places: Vec<String>,
+    /// The key of the last row that has been seeded.
+    pub after: Option<Vec<String>>,
+}
+
+/// Rows that were read between two watermarks.
+pub struct Chunk {
+    pub table: i32,
+    pub number: u64,
+    pub rows: Vec<SeedRow>,
+    /// The key of the last row; `None` where there was none.
+    pub last: Option<Vec<String>>,
+    /// There is nothing behind it.
+    pub end: bool,
+    pub snapshot: Snapshot,
+    /// Whether it has been taken and is durable. Not answered where the session ended.
+    pub taken: oneshot::Sender<Taken>,
+}
+
+pub struct SeedRow {
+    pub key: Vec<Bytes>,
+    /// By place.
+    pub values: Vec<TupleValue>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Durable,
+    /// It may lack a transaction that came before it in the log: read it again.
+    ReadAgain,
+}
+
+/// What a chunk saw (`pg_current_snapshot`), in the log's 32-bit transaction ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    xmin: u32,
+    xmax: u32,
+    in_progress: HashSet<u32>,
+}
+
+impl Snapshot {
+    /// Reads `xmin:xmax:xip,xip…`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        // The log has no epoch: its ids are the lower half.
+        let xid = |text: &str| text.parse::<u64>().ok().map(|xid| xid as u32);
+        let (xmin, xmax) = (xid(parts.next()?)?, xid(parts.next()?)?);
+        let running = parts.next()?.split(',').filter(|text| !text.is_empty());
+        Some(Snapshot {
+            xmin,
+            xmax,
+            in_progress: running.map(xid).collect::<Option<_>>()?,
+        })
+    }
+
+    fn may_miss(&self, xid: u32) -> bool {
+        self.in_progress.contains(&xid) || !precedes(xid, self.xmax)
+    }
+
+    fn is_past(&self, xid: u32) -> bool {
+        precedes(xid, self.xmin)
+    }
+}
+
+/// Transaction ids wrap around.
+fn precedes(xid: u32, other: u32) -> bool {
+    (xid.wrapping_sub(other) as i32) < 0
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Low,
+    High,
+}
+
+/// A message in the log that begins or ends a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    pub run: Uuid,
+    pub table: i32,
+    pub chunk: u64,
+    pub bound: Bound,
+}
+
+impl Watermark {
+    pub fn content(&self) -> String {
+        let bound = match self.bound {
+            Bound::Low => "low",
+            Bound::High => "high",
+        };
+        format!("shadow {} {} {} {bound}", self.run, self.table, self.chunk)
+    }
+
+    /// `None` where the message is another's, or another purpose's.
+    pub(super) fn parse(content: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(content).ok()?.split(' ');
+        let watermark = ("shadow" == words.next()?).then_some(Watermark {
+            run: words.next()?.parse().ok()?,
+            table: words.next()?.parse().ok()?,
+            chunk: words.next()?.parse().ok()?,
+            bound: match words.next()? {
+                "low" => Bound::Low,
+                "high" => Bound::High,
+                _ => return None,
+            },
+        });
+        watermark.filter(|_| words.next().is_none())
+    }
+}
+
+/// What the stream did to a table while it is seeded.
+#[derive(Default)]
+pub(super) struct Touched {
+    /// Transactions that changed the table before the open chunk's first watermark.
+    earlier: HashSet<u32>,
+    since: HashSet<u32>,
+    chunk: Option<OpenChunk>,
+}
+
+struct OpenChunk {
+    number: u64,
+    rows: HashSet<RowKey>,
+    all: bool,
+}
+
+impl Touched {
+    pub(super) fn row(&mut self, xid: u32, keys: [Option<&RowKey>; 2]) {
+        self.since.insert(xid);
+        if let Some(chunk) = &mut self.chunk {
+            chunk.rows.extend(keys.into_iter().flatten().cloned());
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.chunk.is_some()
+    }
+
+    pub(super) fn all(&mut self, xid: u32) {
+        self.since.insert(xid);
+        if let Some(chunk) = &mut self.chunk {
+            chunk.all = true;
+        }
+    }
+
+    pub(super) fn low(&mut self, number: u64) {
+        self.earlier.extend(self.since.drain());
+        self.chunk = Some(OpenChunk {
+            number,
+            rows: HashSet::new(),
+            all: false,
+        });
+    }
+
+    /// The rows that the chunk must not write over; `None` where it must be read again.
+    pub(super) fn high(&mut self, number: u64, snapshot: &Snapshot) -> Option<Untouched> {
+        let missed = self.earlier.iter().any(|xid| snapshot.may_miss(*xid));
+        self.earlier.extend(self.since.drain());
+        // What this snapshot sees, every later one does.
+        self.earlier.retain(|xid| !snapshot.is_past(*xid));
+        let chunk = self.chunk.take().filter(|chunk| chunk.number == number)?;
+        (!missed).then_some(Untouched {
+            touched: chunk.rows,
+            all: chunk.all,
+        })
+    }
+}
+
+pub(super) struct Untouched {
+    touched: HashSet<RowKey>,
+    all: bool,
+}
+
+impl Untouched {
+    pub(super) fn contains(&self, key: &RowKey) -> bool {
+        !self.all && !self.touched.contains(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watermarks_read_what_they_write_and_nothing_else() {
+        let watermark = Watermark {
+            run: Uuid::now_v7(),
+            table: 7,
+            chunk: 12,
+            bound: Bound::High,
+        };
+        let content = watermark.content();
+        assert_eq!(Watermark::parse(content.as_bytes()), Some(watermark));
+        for other in [
+            "",
+            "shadow",
+            "backfill 1",
+            &format!("{content} more"),
+            "\u{fffd}",
+        ] {
+            assert_eq!(Watermark::parse(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_may_lack_an_earlier_transaction_is_read_again() {
+        let snapshot = |text| Snapshot::parse(text).unwrap();
+        // 12 stands in the log before the chunk, and ran when the chunk was read.
+        let mut touched = Touched::default();
+        touched.row(12, [Some(&vec![1]), None]);
+        touched.low(1);
+        assert!(touched.high(1, &snapshot("12:14:12")).is_none());
+        touched.low(2);
+        assert!(
+            touched.high(2, &snapshot("10:12:10")).is_none(),
+            "not begun"
+        );
+        touched.low(3);
+        touched.row(15, [Some(&vec![2]), Some(&vec![3])]);
+        let untouched = touched.high(3, &snapshot("13:14:13")).unwrap();
+        assert!(untouched.contains(&vec![1]));
+        assert!(!untouched.contains(&vec![2]) && !untouched.contains(&vec![3]));
+        // A truncate touches all.
+        touched.low(4);
+        touched.all(16);
+        assert!(
+            !touched
+                .high(4, &snapshot("17:17:"))
+                .unwrap()
+                .contains(&vec![1])
+        );
+        assert!(Snapshot::parse("1:2").is_none());
+    }
+
+    #[test]
+    fn transaction_ids_wrap() {
+        let snapshot = Snapshot::parse("4294967300:4294967302:4294967301").unwrap();
+        assert!(snapshot.may_miss(5) && snapshot.may_miss(6) && !snapshot.may_miss(4));
+        assert!(!snapshot.may_miss(u32::MAX) && snapshot.is_past(u32::MAX));
+    }
+}
