@@ -216,8 +216,9 @@ impl Lanes {
             Admission::Yes => {}
             Admission::Wait(wait) => {
                 if lane.breaker.open_for(now).is_some() {
-                    refused.extend(lane.drain().map(|delivery| (delivery, wait)));
-                    self.leave(refused.iter().map(|(delivery, _)| delivery));
+                    let waiting: Vec<Delivery> = lane.drain().collect();
+                    self.leave(waiting.iter());
+                    refused.extend(waiting.into_iter().map(|delivery| (delivery, wait)));
                 }
                 // Otherwise the probe or the slow start decides: its result comes back.
                 return None;

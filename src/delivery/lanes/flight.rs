@@ -61,7 +61,7 @@ impl Lanes {
         // so the result comes first.
         let change = success.and_then(|success| lane.breaker.record(now, success));
         if success == Some(true) {
-            lane.is_slow = ticket.turned_slow;
+            lane.succeeded(ticket.turned_slow);
         }
         lane.in_flight = lane.in_flight.saturating_sub(1);
         let moved = match lane.place {

@@ -56,6 +56,9 @@ pub(super) struct Lane {
     /// The breaker's state as the store knows it.
     pub(super) reported: BreakerState,
     pacer: Option<Pacer>,
+    /// How many may be claimed ahead: halved when they waited in vain, and grown by each
+    /// success, so that what a slow endpoint cannot take in time stays in the store.
+    ahead: usize,
     /// Its last success took long: it is slow, and not suspect for it.
     pub(super) is_slow: bool,
     /// The store holds more for it that is due.
@@ -75,6 +78,7 @@ impl Lane {
             breaker: Breaker::new(),
             reported: BreakerState::Closed,
             pacer: None,
+            ahead: MAX_CLAIMED,
             is_slow: false,
             has_stored: false,
         }
@@ -131,7 +135,15 @@ impl Lane {
                 stale.extend(queue.pop_front());
             }
         }
+        if !stale.is_empty() {
+            self.ahead = (self.ahead / 2).max(1);
+        }
         stale
+    }
+
+    pub(super) fn succeeded(&mut self, slowly: bool) {
+        self.is_slow = slowly;
+        self.ahead = (self.ahead + 1).min(MAX_CLAIMED);
     }
 
     /// The budget that pays its next attempt.
@@ -160,7 +172,7 @@ impl Lane {
         let capacity = match self.breaker.on_trial() {
             _ if self.breaker.open_for(now).is_some() => 0,
             true => MAX_QUEUED_ON_TRIAL,
-            false => MAX_QUEUED,
+            false => MAX_QUEUED.min(self.ahead * 2),
         };
         self.paced(capacity)
     }
@@ -175,7 +187,7 @@ impl Lane {
             return usize::from(self.in_flight == 0 && self.is_empty());
         }
         let earned = self.breaker.limit().saturating_mul(CLAIMED_PER_ATTEMPT);
-        let capacity = self.paced(earned.min(MAX_CLAIMED));
+        let capacity = self.paced(earned.min(self.ahead));
         match self.holdings.leased.count {
             held if held * 2 > capacity => 0,
             held => capacity.saturating_sub(held),

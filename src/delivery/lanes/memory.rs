@@ -28,6 +28,7 @@ impl Holding {
     }
 
     pub(super) fn remove(&mut self, bytes: usize) {
+        debug_assert!(self.count > 0, "nothing is removed twice");
         self.count = self.count.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }

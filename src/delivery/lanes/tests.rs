@@ -211,18 +211,18 @@ fn attempts_that_find_the_slow_budget_full_leave_the_common_one_later() {
     for ticket in &mut hanging {
         lanes.slow_down(ticket, now);
     }
-    prove_in_flight(&lanes, count);
+    assert_in_flight(&lanes, count);
     // One in the slow budget, the others overstay: each that ends frees the common one.
     assert_eq!(lanes.budgets.free(Class::Fast), 4 - (count - 1));
     while let Some(ticket) = hanging.pop() {
         lanes.finish(ticket, Some(false), now);
     }
-    prove_in_flight(&lanes, 0);
+    assert_in_flight(&lanes, 0);
     assert_eq!(lanes.budgets.free(Class::Fast), 4);
     assert_eq!(lanes.budgets.free(Class::Slow), 1);
 }
 
-fn prove_in_flight(lanes: &Lanes, count: usize) {
+fn assert_in_flight(lanes: &Lanes, count: usize) {
     assert_eq!(lanes.load().in_flight, count);
 }
 
@@ -478,6 +478,42 @@ fn claims_keep_a_lane_supplied_and_no_more() {
         lanes.finish(ticket, Some(true), now);
     }
     assert!(!lanes.take_signals().room, "the store has no more for it");
+}
+
+#[test]
+fn what_an_endpoint_cannot_take_in_time_is_not_claimed_again_and_again() {
+    let mut now = Instant::now();
+    let mut lanes = lanes(100, 10, 100);
+    prove(&mut lanes, lane(1), now);
+    let mut claimed = Vec::new();
+    for _ in 0..10 {
+        let wanted = lanes.claimable([lane(1)].into_iter(), 10_000, now).wanted;
+        let count = wanted.first().map_or(0, |one| one.count);
+        claimed.push(count);
+        for _ in 0..count {
+            assert!(lanes.push_leased(leased(lane(1), 0, now), now));
+        }
+        // It takes two in that time.
+        for ticket in (0..2)
+            .filter_map(|_| lanes.pick(now).next)
+            .collect::<Vec<_>>()
+        {
+            lanes.finish(ticket.1, Some(true), now);
+        }
+        now += crate::delivery::UNSENT_LIMIT;
+        lanes.sweep(now);
+    }
+    assert!(claimed[0] > 100 && claimed[9] <= 6, "{claimed:?}");
+    // When it is fast again it gets more.
+    prove(&mut lanes, lane(1), now);
+    for _ in 0..600 {
+        push(&mut lanes, lane(1), 1, now);
+        for ticket in pick_all(&mut lanes, now) {
+            lanes.finish(ticket, Some(true), now);
+        }
+    }
+    let wanted = lanes.claimable([lane(1)].into_iter(), 10_000, now).wanted;
+    assert_eq!(wanted.first().map(|one| one.count), Some(claimed[0]));
 }
 
 #[derive(Clone, Debug)]
