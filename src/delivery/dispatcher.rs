@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{self, Outcome};
 use super::breaker::StateChange;
 use super::client::Client;
+use super::health::Health;
 use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals, Ticket};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
@@ -18,6 +19,8 @@ use super::{Delivery, DeliveryConfig, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
+
+mod tally;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -31,6 +34,8 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// Which endpoints keep failing; shared with the recorder.
+    pub health: Arc<Health>,
     /// Told when a lane can take more of what is due for it in the store.
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
@@ -58,6 +63,7 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            health: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
             tasks: TaskTracker::new(),
@@ -162,7 +168,7 @@ impl Dispatcher {
                 lanes.retain();
                 lanes.load()
             };
-            set_gauges(load);
+            tally::set_gauges(load);
             self.pump();
         }
     }
@@ -246,7 +252,13 @@ impl Dispatcher {
         let mut next = Some((delivery, place));
         while let Some((delivery, mut place)) = next {
             let record = self.send(delivery, &mut place).await;
+            let endpoint = record.delivery.subscription_id;
+            let recovered =
+                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
             self.record(record).await;
+            if recovered {
+                self.record(Entry::Recovered(endpoint)).await;
+            }
             drop(place);
             next = self.pick();
             if next.is_some() {
@@ -318,7 +330,7 @@ impl Dispatcher {
             now,
             rand::random(),
         );
-        count(&delivery, &outcome, &transition, now);
+        tally::count(&delivery, &outcome, &transition, now);
         Record {
             delivery,
             transition,
@@ -379,51 +391,5 @@ async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn set_gauges(load: Load) {
-    let depth = |state, deliveries| {
-        let depth = METRICS.queue_depth.with_label_values(&[state]);
-        depth.set(deliveries as f64);
-    };
-    depth("memory", load.queued);
-    depth("in_flight", load.in_flight);
-    METRICS
-        .breakers_open
-        .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
-}
-
-fn count(delivery: &Delivery, outcome: &Outcome, transition: &Transition, now: Timestamp) {
-    let status = match transition {
-        Transition::Delivered => "delivered",
-        Transition::Retry { .. } | Transition::Released { .. } => "retrying",
-        Transition::Failed | Transition::Gone => "failed",
-        Transition::Parked(_) => "parked",
-        Transition::Cancelled => "cancelled",
-    };
-    METRICS
-        .deliveries
-        .with_label_values(&[status, &delivery.event_type])
-        .inc();
-    let code = outcome
-        .http_status
-        .map_or_else(|| "none".to_owned(), |code| code.to_string());
-    METRICS.http_status.with_label_values(&[&code]).inc();
-    let seconds = outcome.duration.as_secs_f64();
-    METRICS.delivery_duration.observe(seconds);
-    METRICS
-        .latency
-        .with_label_values(&["http"])
-        .observe(seconds);
-    if delivery.attempts > 1 {
-        METRICS.retries.inc();
-    }
-    if *transition == Transition::Delivered {
-        let total = now.duration_since(delivery.occurred_at).as_secs_f64();
-        METRICS
-            .latency
-            .with_label_values(&["total"])
-            .observe(total.max(0.0));
     }
 }

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod breaker;
+mod disabling;
 mod endpoints;
 mod failures;
 mod isolation;
