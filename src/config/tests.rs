@@ -165,6 +165,20 @@ fn variables_that_kubernetes_injects_are_not_ours() {
 }
 
 #[test]
+fn a_limit_with_which_nothing_would_be_sent_is_refused() {
+    for key in ["concurrency", "endpoint_concurrency", "slow_concurrency"] {
+        let text = format!("[delivery]\n{key} = 0\n");
+        let problems = load(&[("walhook.toml", &text)], &[]).unwrap_err();
+        assert_eq!(
+            problems,
+            [format!(
+                "walhook.toml:2: delivery.{key}: is 0, with which nothing would be sent: use 1 or more"
+            )]
+        );
+    }
+}
+
+#[test]
 fn every_problem_says_where_what_and_the_nearest_name() {
     let problems = load(
         &[(
@@ -185,7 +199,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
         "walhook.toml:3: source.slto: is unknown: expected one of url, slot, publication, receive_timeout, buffer_bytes; did you mean `slot`?",
         "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections; did you mean `schema`?",
-        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body; did you mean `concurrency`?",
+        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",
         "walhook.toml:14: defaults.tenant: expected a column's name, or { value = \"…\" } for one tenant",
