@@ -171,11 +171,35 @@ pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
     }
 }
 
+/// The store was made under another role, and ours may not do as that one does.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tables in the schema `{schema}` belong to the role `{owner}`, and `{role}` has none of its rights"
+)]
+pub(super) struct ForeignStore {
+    pub(super) schema: String,
+    pub(super) owner: String,
+    pub(super) role: String,
+}
+
 /// Whether the store's tables are there, of this release or of one before.
-pub(super) async fn has_tables(client: &Client, schema: &str) -> anyhow::Result<bool> {
+pub(super) async fn has_tables(
+    client: &Client,
+    schema: &str,
+    role: &StoreRole,
+) -> anyhow::Result<bool> {
     let query = include_str!("../../../sql/queries/store_has_tables.sql");
     let row = client.query_one(query, &[&schema]).await;
-    Ok(row.context("look for the store's tables")?.get(0))
+    let row = row.context("look for the store's tables")?;
+    if let Some(owner) = row.get("foreign_owner") {
+        return Err(ForeignStore {
+            schema: schema.to_owned(),
+            owner,
+            role: role.name.clone(),
+        }
+        .into());
+    }
+    Ok(row.get("started"))
 }
 
 /// How many subscriptions there are, active or not.
