@@ -9,7 +9,7 @@ use crate::harness::release::postgres_release;
 
 /// The modules whose tests meet the server itself: what it streams, its catalog, its
 /// messages and its rights.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "pipeline::",
     "capture::",
     "shadow::",
@@ -17,6 +17,7 @@ const MODULES: [&str; 7] = [
     "cli::",
     "store::",
     "explain::",
+    "facts::",
 ];
 
 #[test]

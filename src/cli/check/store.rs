@@ -134,7 +134,11 @@ fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
             format!("the role `{}` is no member of walhook_tenant", role.name),
             why,
         )
-        .mend(format!("grant walhook_tenant to {owner};")),
+        // A membership without the right to become the role stays so where a grant is silent.
+        .mend(match role.version_number >= 160_000 {
+            true => format!("grant walhook_tenant to {owner} with set true;"),
+            false => format!("grant walhook_tenant to {owner};"),
+        }),
         (false, _) if role.may_create_role => {
             Finding::setup("the role walhook_tenant does not exist")
         }
