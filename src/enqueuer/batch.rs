@@ -31,7 +31,19 @@ impl Batch {
                 self.bytes += event.body.len();
                 self.events.push(event);
             }
-            Mapped::Parked(change) => self.parked.push(change),
+            Mapped::Parked(change) => {
+                // An alarm of its own: somebody has to act, and the others are counted alone.
+                if change.reason == ParkedReason::Oversized {
+                    tracing::error!(
+                        lsn = %change.commit_lsn,
+                        relation = &*change.relation,
+                        rule = &*change.rule,
+                        bytes = change.row_bytes,
+                        "a row is larger than source.max_row and its rule needs a value that was passed over; it is parked"
+                    );
+                }
+                self.parked.push(change);
+            }
         }
     }
 
@@ -54,7 +66,7 @@ impl Batch {
         for change in &self.parked {
             match change.reason {
                 ParkedReason::Unroutable => METRICS.unroutable.inc(),
-                ParkedReason::Unmappable | ParkedReason::Undecodable => {
+                ParkedReason::Unmappable | ParkedReason::Undecodable | ParkedReason::Oversized => {
                     METRICS
                         .parked
                         .with_label_values(&[change.reason.as_str()])

@@ -234,6 +234,8 @@ impl Session<'_> {
             ordinal: ordinal.unwrap_or(0),
             rule: Arc::from(""),
             relation: Arc::from(relation.unwrap_or_default()),
+            row_key: None,
+            row_bytes: None,
             reason: ParkedReason::Undecodable,
             detail: detail.to_owned(),
         }));

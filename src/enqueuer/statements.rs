@@ -240,10 +240,27 @@ impl Statements {
             .iter()
             .map(|change| change.detail.as_str())
             .collect();
+        let row_key: Vec<Option<&str>> = changes
+            .iter()
+            .map(|change| change.row_key.as_deref())
+            .collect();
+        let row_bytes: Vec<Option<i64>> = changes
+            .iter()
+            .map(|change| change.row_bytes.map(to_i64))
+            .collect();
         client
             .execute(
                 &self.insert_parked,
-                &[&commit_lsn, &ordinal, &rule, &relation, &reason, &detail],
+                &[
+                    &commit_lsn,
+                    &ordinal,
+                    &rule,
+                    &relation,
+                    &reason,
+                    &detail,
+                    &row_key,
+                    &row_bytes,
+                ],
             )
             .await
     }

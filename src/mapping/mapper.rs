@@ -118,16 +118,21 @@ impl Mapper {
                 ordinal: change.ordinal,
             };
             let mapped = match &bound.places {
-                Ok(places) => context.event(places, &mut self.body),
-                Err(detail) => Err((ParkedReason::Unmappable, detail.clone())),
+                Ok(places) => context
+                    .event(places, &mut self.body)
+                    .map_err(|refusal| (refusal, context.row_key(places).ok())),
+                Err(detail) => Err(((ParkedReason::Unmappable, detail.clone()), None)),
             };
             match mapped {
                 Ok(event) => out.extend(event.map(Mapped::Event)),
-                Err((reason, detail)) => out.push(Mapped::Parked(ParkedChange {
+                Err(((reason, detail), row_key)) => out.push(Mapped::Parked(ParkedChange {
                     commit_lsn: header.commit_lsn,
                     ordinal: change.ordinal,
                     rule: Arc::clone(&rule.name),
                     relation: Arc::clone(&relation.name),
+                    row_key,
+                    row_bytes: (reason == ParkedReason::Oversized)
+                        .then(|| u64::try_from(row.bytes()).unwrap_or(u64::MAX)),
                     reason,
                     detail,
                 })),
@@ -161,6 +166,16 @@ fn unmappable(error: impl std::fmt::Display) -> Refusal {
 impl Context<'_> {
     /// `None` where the condition does not hold.
     fn event(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
+        self.evaluate(places, body)
+            .map_err(|refusal| match refusal {
+                (ParkedReason::Unmappable, detail) if self.row.is_abridged() => {
+                    (ParkedReason::Oversized, detail)
+                }
+                other => other,
+            })
+    }
+
+    fn evaluate(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
         let rule = self.rule;
         if let Some(when) = &rule.when {
             let scope = RowScope {

@@ -1,0 +1,6 @@
+//! Anything a table can hold or become: from the committed row to what is stored of it.
+
+mod large;
+
+/// The memory that walhook may need, whatever the tables hold, in MiB.
+const MEMORY: u64 = 256;
