@@ -29,6 +29,7 @@ use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod rules;
 mod seed;
 mod tasks;
 mod watch;

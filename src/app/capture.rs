@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
-use super::seed;
+use super::{rules, seed};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
@@ -124,6 +124,7 @@ impl Capture {
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
         let errors = self.rules.check(&described, &existing);
+        let errors = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
         if errors.is_empty() {
             let shadowed = tables
                 .iter()
@@ -235,10 +236,17 @@ impl Capture {
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
+        let store = self.enqueuer.store.clone();
         let mut session = self
             .enqueuer
             .begin(client, &leadership, mapper, shadowed)
             .await?;
+        let changed = rules::changed(&store, &self.config, &self.rules).await?;
+        if !changed.is_empty() {
+            let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
+            session.map_parked_again(&names).await?;
+            rules::accept(&store, slot, &changed).await?;
+        }
         self.health.set_rules_active(session.rules_active());
         // Ends with this session, which takes what it reads.
         let (source, seeding) = (self.source.clone(), session.seeding());

@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::parked::ParkedKey;
 use crate::delivery::ParkedReason as DeliveryParked;
 use crate::event::Event;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
@@ -16,13 +17,15 @@ use crate::subscription::Format;
 pub(super) struct Batch {
     pub(super) events: Vec<Event>,
     pub(super) parked: Vec<ParkedChange>,
+    /// Parked changes of before that are parked no longer.
+    pub(super) mended: Vec<ParkedKey>,
     pub(super) bytes: usize,
     oldest_commit: Option<Timestamp>,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.parked.is_empty()
+        self.events.is_empty() && self.parked.is_empty() && self.mended.is_empty()
     }
 
     pub(super) fn add(&mut self, mapped: Mapped) {
@@ -42,6 +45,7 @@ impl Batch {
                         "a row is larger than source.max_row and its rule needs a value that was passed over; it is parked"
                     );
                 }
+                self.bytes += change.change.as_ref().map_or(0, Vec::len);
                 self.parked.push(change);
             }
         }

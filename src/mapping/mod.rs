@@ -40,8 +40,7 @@ pub enum Mapped {
     Parked(ParkedChange),
 }
 
-/// A change set aside for an operator, with its place in the log and without its values
-/// but the key's.
+/// A change set aside for an operator, with its place in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParkedChange {
     pub commit_lsn: Lsn,
@@ -54,6 +53,8 @@ pub struct ParkedChange {
     pub row_key: Option<String>,
     /// How large the row is, where that is the reason.
     pub row_bytes: Option<u64>,
+    /// All that the log had of it, to be mapped again ([`crate::pgoutput::kept`]).
+    pub change: Option<Vec<u8>>,
     pub reason: ParkedReason,
     /// What was wrong, without the row's values.
     pub detail: String,

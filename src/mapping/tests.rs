@@ -382,7 +382,9 @@ fn each_rule_has_its_index_and_a_changed_relation_is_bound_anew() {
         panic!("expected an event and a parked change, not {out:?}");
     };
     assert!(
-        parked.detail.contains("no column `status` any more"),
+        parked
+            .detail
+            .contains("has no column `status`; did you mean `state`?"),
         "{}",
         parked.detail
     );

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::lsn::Lsn;
 
 pub mod error;
+pub mod kept;
 mod oversized;
 mod reader;
 pub mod relation;

@@ -154,6 +154,7 @@ fn explaining_says_what_mapping_does() {
                         relation: Arc::from("public.payments"),
                         row_key: Some("1".to_owned()),
                         row_bytes: None,
+                        change: crate::pgoutput::kept::encode(&header(), &change),
                         reason,
                         detail,
                     }))
