@@ -199,6 +199,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             config: config.clone(),
             rules: Arc::clone(&rules),
             health: Arc::clone(&health),
+            outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
 use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
-use crate::mapping::{Mapper, RuleSet};
+use crate::mapping::{Mapper, RuleSet, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
     self, Gap, RecordedProgress, ReplicationError, WalStream, slot, slot::REMEDY,
@@ -27,6 +27,8 @@ pub(super) struct Capture {
     pub(super) rules: Arc<RuleSet>,
     pub(super) health: Arc<Health>,
     pub(super) enqueuer: Enqueuer,
+    /// What is wrong with rules that fitted until their table changed.
+    pub(super) outgrown: Vec<RuleError>,
 }
 
 /// How often a stand-by asks for the slot: well below the 10 s of a take-over.
@@ -113,7 +115,7 @@ impl Capture {
 
     /// The rules against the tables as they are now: a typo is an error at start.
     /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&self) -> Result<Vec<ShadowedTable>, Fault> {
+    async fn check_rules(&mut self) -> Result<Vec<ShadowedTable>, Fault> {
         let client = self
             .source
             .connect("walhook check")
@@ -124,8 +126,9 @@ impl Capture {
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
         let errors = self.rules.check(&described, &existing);
-        let errors = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
-        if errors.is_empty() {
+        let judged = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
+        self.outgrown = judged.outgrown;
+        if judged.new.is_empty() {
             let shadowed = tables
                 .iter()
                 .zip(&described)
@@ -138,7 +141,7 @@ impl Capture {
                 });
             return Ok(shadowed.collect());
         }
-        Err(Fault::Final(self.config.locate(errors).into()))
+        Err(Fault::Final(self.config.locate(judged.new).into()))
     }
 
     /// What a refused start means, given what is recorded: a slot that was never made
@@ -232,6 +235,7 @@ impl Capture {
             from = %progress.acknowledged_lsn,
             "holding the slot: capturing"
         );
+        rules::report(&self.outgrown);
         METRICS.leader.set(1);
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;

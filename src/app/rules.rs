@@ -10,15 +10,22 @@ use crate::config::Config;
 use crate::db::Store;
 use crate::mapping::{RuleSet, file::RuleError};
 
-/// The errors of rules that walhook has never run with as they are now. The others are
-/// reported here, and no more.
+/// What is wrong with rules, told apart.
+pub(super) struct Judged {
+    /// Of rules that walhook has never run with as they are now.
+    pub(super) new: Vec<RuleError>,
+    /// Of rules that fitted until their table changed.
+    pub(super) outgrown: Vec<RuleError>,
+}
+
 pub(super) async fn judge(
     store: &Store,
     config: &Config,
     errors: Vec<RuleError>,
-) -> anyhow::Result<Vec<RuleError>> {
+) -> anyhow::Result<Judged> {
     if errors.is_empty() {
-        return Ok(errors);
+        let (new, outgrown) = Default::default();
+        return Ok(Judged { new, outgrown });
     }
     let accepted = accepted(store, &config.source.slot).await?;
     let is_accepted = |error: &RuleError| {
@@ -27,8 +34,13 @@ pub(super) async fn judge(
             accepted.get(&error.rule) == Some(&rule.fingerprint(&config.defaults))
         })
     };
-    let (known, new): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_accepted);
-    for error in known {
+    let (outgrown, new) = errors.into_iter().partition(is_accepted);
+    Ok(Judged { new, outgrown })
+}
+
+/// Says which rules' changes will be parked.
+pub(super) fn report(outgrown: &[RuleError]) {
+    for error in outgrown {
         tracing::error!(
             rule = error.rule,
             key = error.key,
@@ -37,7 +49,6 @@ pub(super) async fn judge(
             error.message
         );
     }
-    Ok(new)
 }
 
 /// The rules that are new or say something else than when they were accepted.

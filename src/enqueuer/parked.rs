@@ -36,9 +36,10 @@ impl Session<'_> {
                     continue;
                 };
                 let mut mapped = Vec::new();
-                self.mapper
+                let asked = self
+                    .mapper
                     .map_again(&after.2, &header, &change, &mut mapped);
-                if mapped.iter().any(|made| matches!(made, Mapped::Parked(_))) {
+                if !asked || mapped.iter().any(|made| matches!(made, Mapped::Parked(_))) {
                     continue;
                 }
                 mended += 1;

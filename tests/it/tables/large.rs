@@ -195,6 +195,19 @@ async fn under_full_identity_the_old_row_is_passed_over_too() {
     assert_eq!(parked.get::<_, &str>(0), "oversized");
     assert_eq!(parked.get::<_, &str>(1), "1");
     assert!(parked.get::<_, i64>(2) > 100_000);
+
+    // Without the large value the deletion can be told after all.
+    walhook.edit(
+        "on = ['delete']",
+        "on = ['delete']\ndata = ['id', 'status']",
+    );
+    let running = walhook.start();
+    walhook
+        .wait_for("select count(*) = 0 from parked_changes")
+        .await;
+    running.stop().await;
+    let told = "select count(*) from webhook_events where event_type = 'document.stored'";
+    assert_eq!(walhook.count(told).await, 2);
 }
 
 /// A logical message of the application's, of which nobody here has any use.
