@@ -19,6 +19,7 @@ use super::scope::RowScope;
 use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
+mod again;
 pub(super) mod explain;
 
 /// Applies rules to the changes of one stream.
@@ -96,27 +97,6 @@ impl Mapper {
     /// A truncate makes nothing.
     pub fn map(&mut self, header: &TransactionHeader, change: &Change, out: &mut Vec<Mapped>) {
         self.map_by(None, header, change, out);
-    }
-
-    /// What this rule alone makes of a change that was parked, whether it is held or not:
-    /// the old values that it needed were looked up then. False where it is no rule of the
-    /// change's table.
-    pub fn map_again(
-        &mut self,
-        rule: &str,
-        header: &TransactionHeader,
-        change: &Change,
-        out: &mut Vec<Mapped>,
-    ) -> bool {
-        self.map_by(Some(rule), header, change, out);
-        let relation = bound(&mut self.relations, &self.rules, &change.relation);
-        let mut rules = relation.rules.iter();
-        rules.any(|bound| {
-            self.rules
-                .rules
-                .get(bound.rule)
-                .is_some_and(|known| *known.name == *rule)
-        })
     }
 
     fn map_by(
