@@ -31,6 +31,7 @@ use crate::subscription::directory::Directory;
 
 mod capture;
 mod harm_watch;
+mod rules;
 mod seed;
 mod tasks;
 mod watch;
@@ -203,6 +204,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             config: config.clone(),
             rules: Arc::clone(&rules),
             health: Arc::clone(&health),
+            outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),

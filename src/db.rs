@@ -70,6 +70,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0002_row_shadow.sql"),
         ),
         (
+            "V6__parked_rows",
+            include_str!("../sql/migrations/0006_parked_rows.sql"),
+        ),
+        (
             "V10__failing_since",
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),

@@ -128,6 +128,8 @@ struct ParkedChange {
     relation: String,
     reason: String,
     detail: String,
+    row_key: Option<String>,
+    row_bytes: Option<i64>,
     age_seconds: f64,
 }
 
@@ -384,6 +386,8 @@ async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
         relation: row.get("relation"),
         reason: row.get("reason"),
         detail: row.get("detail"),
+        row_key: row.get("row_key"),
+        row_bytes: row.get("row_bytes"),
         age_seconds: row.get("age_seconds"),
     };
     Ok(Parked {

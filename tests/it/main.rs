@@ -22,3 +22,4 @@ mod refusals;
 mod shadow;
 mod store;
 mod versions;
+mod tables;
