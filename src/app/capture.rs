@@ -8,13 +8,13 @@ use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::seed;
-use crate::api::{CaptureState, Health};
+use crate::api::{CaptureState, Health, RulesState};
 use crate::backoff::Backoff;
-use crate::cli::{catalog, gaps, progress};
+use crate::cli::{catalog, gaps, old_values, progress};
 use crate::config::Config;
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
-use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
+use crate::enqueuer::{Enqueuer, Interrupted, OldValueTables, Redefined, Session};
 use crate::mapping::{Mapper, RuleSet};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -97,7 +97,7 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let shadowed = self.check_rules().await?;
+        let old_values = self.check_rules().await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config.source) => started,
@@ -106,36 +106,28 @@ impl Capture {
             Ok(stream) => stream,
             Err(error) => return Err(self.judge(error).await),
         };
-        let ended = self.stream(&mut stream, shadowed, stop, streamed).await;
+        let ended = self.stream(&mut stream, old_values, stop, streamed).await;
         stream.shutdown().await;
         ended
     }
 
     /// The rules against the tables as they are now: a typo is an error at start.
-    /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&self) -> Result<Vec<ShadowedTable>, Fault> {
+    /// Answers where the old values of the tables come from.
+    async fn check_rules(&self) -> Result<OldValueTables, Fault> {
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
+        // Before the catalog: what commits in between is then known to come later.
+        let as_of = slot::current_wal_insert_lsn(&client).await?;
         let names: Vec<_> = self.rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
         let errors = self.rules.check(&described, &existing);
         if errors.is_empty() {
-            let shadowed = tables
-                .iter()
-                .zip(&described)
-                .filter_map(|(table, described)| {
-                    Some(ShadowedTable {
-                        oid: table.oid,
-                        partitioned: table.storage.kind == catalog::TableKind::Partitioned,
-                        watch: self.rules.watch(described)?,
-                    })
-                });
-            return Ok(shadowed.collect());
+            return Ok(old_values::sources(&self.rules, &tables, as_of));
         }
         Err(Fault::Final(self.config.locate(errors).into()))
     }
@@ -202,7 +194,7 @@ impl Capture {
     async fn stream(
         &mut self,
         stream: &mut WalStream,
-        shadowed: Vec<ShadowedTable>,
+        old_values: OldValueTables,
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
@@ -237,9 +229,9 @@ impl Capture {
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
         let mut session = self
             .enqueuer
-            .begin(client, &leadership, mapper, shadowed)
+            .begin(client, &leadership, mapper, old_values)
             .await?;
-        self.health.set_rules_active(session.rules_active());
+        self.health.set_rules(rules_state(&session));
         // Ends with this session, which takes what it reads.
         let (source, seeding) = (self.source.clone(), session.seeding());
         let mut seeding = Box::pin(async {
@@ -256,8 +248,16 @@ impl Capture {
             };
             let durable = session.enqueue(batch).await?;
             stream.acknowledge(durable);
-            self.health.set_rules_active(session.rules_active());
+            self.health.set_rules(rules_state(&session));
         }
+    }
+}
+
+fn rules_state(session: &Session<'_>) -> RulesState {
+    let tables: Vec<String> = session.seeding_tables().map(ToString::to_string).collect();
+    match tables.is_empty() {
+        true => RulesState::Active,
+        false => RulesState::Seeding(tables),
     }
 }
 

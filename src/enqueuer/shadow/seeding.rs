@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+pub use super::row::LONGEST_VALUE;
 use super::row::RowKey;
 use crate::mapping::TableName;
 use crate::pgoutput::TupleValue;
