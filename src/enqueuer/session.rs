@@ -284,12 +284,13 @@ impl Session<'_> {
             let slot = self.enqueuer.slot.clone();
             return Err(Interrupted::Deposed { slot }.into());
         };
-        self.shadow.write(&self.client).await?;
-        let snapshot = self
-            .enqueuer
-            .directory
-            .at_generation(&self.client, generation.get(0))
-            .await?;
+        let directory = &self.enqueuer.directory;
+        let (shadowed, snapshot) = tokio::join!(
+            self.shadow.write(&self.client),
+            directory.at_generation(&self.client, generation.get(0)),
+        );
+        shadowed?;
+        let snapshot = snapshot?;
 
         // 2. Who gets what.
         let (mut rows, deliveries) = matching::match_deliveries(

@@ -36,7 +36,12 @@ struct Row {
     /// As the store has them; `None`: there is no such row.
     values: Option<Bytes>,
     changed: bool,
+    /// The store has a row of this key, as far as is known.
+    stored: bool,
 }
+
+/// Rows to be written: the tables' ids, keys and values.
+type Columns<'a> = (Vec<i32>, Vec<&'a [u8]>, Vec<&'a [u8]>);
 
 impl Rows {
     pub(super) fn of_tables(count: usize) -> Self {
@@ -63,14 +68,20 @@ impl Rows {
             return;
         };
         self.bytes += size(&key, values.as_ref());
+        if let Some(row) = rows.get_mut(&key) {
+            row.values = values;
+            if !std::mem::replace(&mut row.changed, true) {
+                self.changed.push((table, key));
+            }
+            return;
+        }
         let row = Row {
             values,
             changed: true,
+            stored: false,
         };
-        let known = rows.insert(key.clone(), row);
-        if !known.is_some_and(|known| known.changed) {
-            self.changed.push((table, key));
-        }
+        rows.insert(key.clone(), row);
+        self.changed.push((table, key));
     }
 
     /// The row leaves the memory when nothing is pending.
@@ -124,6 +135,7 @@ impl Rows {
             let row = known.unwrap_or(Row {
                 values: None,
                 changed: false,
+                stored: false,
             });
             self.bytes += size(&key, row.values.as_ref());
             if is_asked {
@@ -159,6 +171,7 @@ impl Rows {
             let known = self.recent[index].get_mut::<[u8]>(found.get("row_key"));
             if let Some(row) = known {
                 row.values = Some(values);
+                row.stored = true;
             }
         }
         Ok(())
@@ -171,31 +184,31 @@ impl Rows {
         statements: &Statements,
         tables: &[Table],
     ) -> Result<(), tokio_postgres::Error> {
-        let mut upserts: (Vec<i32>, Vec<&[u8]>, Vec<&[u8]>) = Default::default();
-        let mut deletes: (Vec<i32>, Vec<&[u8]>) = Default::default();
+        let (mut inserts, mut updates, mut deletes): (Columns<'_>, Columns<'_>, Columns<'_>) =
+            Default::default();
         for (index, key) in &self.changed {
             let (table, row) = (&tables[*index], &self.recent[*index][key]);
-            match &row.values {
-                Some(values) => {
-                    upserts.0.push(table.id);
-                    upserts.1.push(key);
-                    upserts.2.push(values);
-                }
+            let (ids, keys, values) = match &row.values {
+                Some(_) if row.stored => &mut updates,
+                Some(_) => &mut inserts,
                 // Where all rows are deleted, this one is.
-                None if table.cleared || table.retired => {}
-                None => {
-                    deletes.0.push(table.id);
-                    deletes.1.push(key);
-                }
-            }
+                None if table.cleared || table.retired => continue,
+                None => &mut deletes,
+            };
+            ids.push(table.id);
+            keys.push(key);
+            values.extend(row.values.as_deref());
         }
-        if !deletes.0.is_empty() {
-            let keys = [&deletes.0 as _, &deletes.1 as _];
-            client.execute(&statements.delete, &keys).await?;
-        }
-        if !upserts.0.is_empty() {
-            let values = [&upserts.0 as _, &upserts.1 as _, &upserts.2 as _];
-            client.execute(&statements.upsert, &values).await?;
+        let (deleted, updated, inserted) = tokio::join!(
+            delete(client, statements, &deletes),
+            update(client, statements, &updates),
+            insert(client, statements, &inserts),
+        );
+        deleted?;
+        inserted?;
+        if updated? < updates.0.len() as u64 {
+            // Somebody else has deleted them.
+            insert(client, statements, &updates).await?;
         }
         Ok(())
     }
@@ -205,7 +218,47 @@ impl Rows {
         for (table, key) in self.changed.drain(..) {
             if let Some(row) = self.recent[table].get_mut(&key) {
                 row.changed = false;
+                row.stored = row.values.is_some();
             }
+        }
+    }
+}
+
+async fn delete(
+    client: &Client,
+    statements: &Statements,
+    (ids, keys, _): &Columns<'_>,
+) -> Result<u64, tokio_postgres::Error> {
+    match ids.is_empty() {
+        true => Ok(0),
+        false => client.execute(&statements.delete, &[ids, keys]).await,
+    }
+}
+
+async fn update(
+    client: &Client,
+    statements: &Statements,
+    (ids, keys, values): &Columns<'_>,
+) -> Result<u64, tokio_postgres::Error> {
+    match ids.is_empty() {
+        true => Ok(0),
+        false => {
+            let values = [ids as _, keys as _, values as _];
+            client.execute(&statements.update, &values).await
+        }
+    }
+}
+
+async fn insert(
+    client: &Client,
+    statements: &Statements,
+    (ids, keys, values): &Columns<'_>,
+) -> Result<u64, tokio_postgres::Error> {
+    match ids.is_empty() {
+        true => Ok(0),
+        false => {
+            let values = [ids as _, keys as _, values as _];
+            client.execute(&statements.upsert, &values).await
         }
     }
 }

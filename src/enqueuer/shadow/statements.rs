@@ -4,6 +4,7 @@ use tokio_postgres::{Client, Statement};
 
 pub(super) struct Statements {
     pub(super) look_up: Statement,
+    pub(super) update: Statement,
     pub(super) upsert: Statement,
     pub(super) delete: Statement,
     pub(super) clear: Statement,
@@ -17,6 +18,7 @@ impl Statements {
         let prepare = |sql: &'static str| client.prepare(sql);
         Ok(Statements {
             look_up: prepare(include_str!("../../../sql/queries/shadow_look_up.sql")).await?,
+            update: prepare(include_str!("../../../sql/queries/shadow_update.sql")).await?,
             upsert: prepare(include_str!("../../../sql/queries/shadow_upsert.sql")).await?,
             delete: prepare(include_str!("../../../sql/queries/shadow_delete.sql")).await?,
             clear: prepare(include_str!("../../../sql/queries/shadow_clear.sql")).await?,
