@@ -158,7 +158,6 @@ fn report(
         rules,
     } = explanation;
     let note = match (operation, rules.is_empty()) {
-        ("truncate", _) => Some("a truncate has no rows".to_owned()),
         (_, true) => Some(format!("no rule watches {table}")),
         (_, false) => None,
     };
