@@ -25,6 +25,7 @@ pub mod harm;
 pub mod listen;
 pub mod progress;
 pub mod publication;
+pub mod published;
 pub mod run;
 pub mod setup;
 pub mod signals;

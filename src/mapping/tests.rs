@@ -407,7 +407,10 @@ fn a_truncate_reaches_the_rules_that_ask_for_it() {
         body["data"],
         serde_json::json!({"op": "truncate", "why": "emptied"})
     );
-    let mapped = map("on=['truncate']\ntenant={value='acme'}", Operation::Truncate);
+    let mapped = map(
+        "on=['truncate']\ntenant={value='acme'}",
+        Operation::Truncate,
+    );
     let [Mapped::Event(event)] = mapped.as_slice() else {
         panic!("expected an event, not {mapped:?}");
     };

@@ -21,3 +21,4 @@ mod refusals;
 mod shadow;
 mod store;
 mod truncate;
+mod wal_budget;

@@ -85,7 +85,9 @@ async fn makes_one_event_for_each_table_and_the_stream_goes_on() {
     sql("truncate readings").await.unwrap();
     receiver.wait_for(3).await;
     sql("truncate readings_1").await.unwrap();
-    sql("insert into accounts values (1, 'acme')").await.unwrap();
+    sql("insert into accounts values (1, 'acme')")
+        .await
+        .unwrap();
     let all = receiver.wait_for(4).await;
     running.stop().await;
     let expected = [
