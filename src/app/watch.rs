@@ -18,7 +18,7 @@ use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::metrics::METRICS;
 use crate::replication::slot::Budget;
-use crate::replication::{SlotState, SourceConfig, slot};
+use crate::replication::{GapKind, SlotState, SourceConfig, slot};
 
 mod alarm;
 mod let_go;
@@ -62,6 +62,10 @@ impl Watch {
     /// Until `stop`. A source or a store that is away is no fault of this task: capture
     /// reports it.
     pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // A counter that begins with its first gap would hide that one from an alert.
+        for kind in GapKind::ALL {
+            METRICS.gaps.with_label_values(&[kind.as_str()]);
+        }
         let mut client: Option<Client> = None;
         let mut looked = Looked {
             alarm: Alarm::None,

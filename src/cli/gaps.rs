@@ -152,6 +152,13 @@ impl Acceptance<'_> {
     }
 }
 
+/// When the last event up to a position of the log was committed.
+pub async fn newest_event_before(store: &Client, at: Lsn) -> anyhow::Result<Option<Timestamp>> {
+    let query = include_str!("../../sql/queries/newest_event_before.sql");
+    let row = store.query_one(query, &[&at]).await;
+    Ok(row.context("read when the gap began")?.get(0))
+}
+
 /// When the newest event was committed; `None` where the store holds none.
 pub async fn newest_event(store: &Client) -> anyhow::Result<Option<Timestamp>> {
     let query = include_str!("../../sql/queries/newest_event.sql");

@@ -24,14 +24,14 @@ pub struct AcceptedGap {
 }
 
 pub(super) fn write(f: &mut fmt::Formatter<'_>, report: &SetupReport) -> fmt::Result {
-    for gap in &report.accepted {
+    for (gap, since) in &report.accepted {
         writeln!(f, "\n{}", Spanned(gap))?;
         writeln!(f, "NOT delivered is what was committed in it.")?;
         let of_gap = |rule: &&RuleConfig| match &gap.table {
             None => true,
             Some(table) => TableName::parse(&rule.table).is_some_and(|of| of.to_string() == *table),
         };
-        concerned(f, report.rules.iter().filter(of_gap), None)?;
+        concerned(f, report.rules.iter().filter(of_gap), *since)?;
     }
     if let Some(gap) = &report.gap {
         concerned(f, report.rules.iter(), gap.newest_event)?;
@@ -102,18 +102,36 @@ impl fmt::Display for AcceptedGap {
     }
 }
 
-/// The rules concerned.
+/// The rules concerned, and how the rows that exist are sent afterwards.
 fn concerned<'a>(
     f: &mut fmt::Formatter<'_>,
     rules: impl Iterator<Item = &'a RuleConfig>,
-    _since: Option<Timestamp>,
+    since: Option<Timestamp>,
 ) -> fmt::Result {
     writeln!(f, "That may concern:")?;
+    let mut tables: Vec<&str> = Vec::new();
     for rule in rules {
         let (kind, table) = (&rule.event_type, &rule.table);
         writeln!(f, "  {kind}: {} of {table}", rule.on.join(", "))?;
+        if !tables.contains(&table.as_str()) {
+            tables.push(table);
+        }
     }
-    Ok(())
+    writeln!(
+        f,
+        "To send the rows that were written in that time, as they are now:"
+    )?;
+    for table in tables {
+        write!(f, "  walhook backfill --table '{table}'")?;
+        if let Some(since) = since {
+            write!(f, " --since '{since:.0}'")?;
+        }
+        writeln!(f)?;
+    }
+    writeln!(
+        f,
+        "--since-column names the column that says when a row was written. What was deleted is only in your backups."
+    )
 }
 
 /// Rows that are inserted into a table that a rule of the same type watches become events.

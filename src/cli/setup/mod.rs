@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 
 use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::{Outcome, gaps, progress};
@@ -56,8 +57,9 @@ pub struct SetupReport {
     pub steps: Vec<Step>,
     /// What can never be delivered, where `--accept-gap` went on behind it.
     pub gap: Option<AcceptedGap>,
-    /// Gaps that capture had gone on behind, and that are accepted now.
-    pub accepted: Vec<gaps::Open>,
+    /// Gaps that capture had gone on behind, and that are accepted now, each with when the
+    /// last event before it was committed.
+    pub accepted: Vec<(gaps::Open, Option<Timestamp>)>,
     /// Those that still wait for that.
     pub open: Vec<gaps::Open>,
     /// The rules, of which a gap says which tables to backfill.

@@ -80,9 +80,13 @@ impl SlotSetup<'_> {
     async fn settle_open(&self, report: &mut SetupReport) -> anyhow::Result<()> {
         let slot = &self.config.source.slot;
         report.rules.clone_from(&self.config.events);
-        match self.accept_gap {
-            true => report.accepted = gaps::accept_open(self.store, slot).await?,
-            false => report.open = gaps::open(self.store, slot).await?,
+        if !self.accept_gap {
+            report.open = gaps::open(self.store, slot).await?;
+            return Ok(());
+        }
+        for gap in gaps::accept_open(self.store, slot).await? {
+            let since = gaps::newest_event_before(self.store, gap.from).await?;
+            report.accepted.push((gap, since));
         }
         Ok(())
     }

@@ -24,6 +24,22 @@ pub enum GapKind {
 }
 
 impl GapKind {
+    pub const ALL: [GapKind; 13] = [
+        GapKind::SlotDropped,
+        GapKind::SlotLost,
+        GapKind::SlotMoved,
+        GapKind::SlotForeign,
+        GapKind::SystemChanged,
+        GapKind::TimelineBranched,
+        GapKind::LogBehind,
+        GapKind::PublicationDropped,
+        GapKind::PublicationRecreated,
+        GapKind::TableUnpublished,
+        GapKind::TableRecreated,
+        GapKind::Unreadable,
+        GapKind::Shed,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             GapKind::SlotDropped => "slot_dropped",
