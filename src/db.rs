@@ -70,6 +70,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0002_row_shadow.sql"),
         ),
         ("V5__gaps", include_str!("../sql/migrations/0005_gaps.sql")),
+        (
+            "V10__failing_since",
+            include_str!("../sql/migrations/0010_failing_since.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

@@ -44,6 +44,8 @@ pub struct Metrics {
     pub gaps_open: IntGauge,
     /// What the slot may keep: the smaller of the server's limit and ours; -1: no limit.
     pub wal_limit_bytes: IntGauge,
+    /// `cause`: failing (for `delivery.disable_after`) or gone (410).
+    pub subscriptions_disabled: IntCounterVec,
     /// 1 where this process holds the slot.
     pub leader: IntGauge,
     pub reconnects: IntCounter,
@@ -150,6 +152,11 @@ impl Metrics {
             wal_limit_bytes: int_gauge(
                 "walhook_wal_limit_bytes",
                 "Log that the slot may make the source keep; -1 without a limit.",
+            ),
+            subscriptions_disabled: counters(
+                "walhook_subscriptions_disabled_total",
+                "Subscriptions disabled because their endpoint kept failing or answered 410.",
+                &["cause"],
             ),
             leader: int_gauge(
                 "walhook_capture_leader",
