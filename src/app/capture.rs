@@ -164,6 +164,7 @@ impl Capture {
             error,
             ReplicationError::SlotMissing { .. }
                 | ReplicationError::SlotLost { .. }
+                | ReplicationError::SlotUnusable { .. }
                 | ReplicationError::PublicationMissing { position: None, .. }
         );
         if !by_slot {
