@@ -30,6 +30,8 @@ use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod harm_watch;
+mod rules;
 mod seed;
 mod shed;
 mod standing;
@@ -217,6 +219,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             config: config.clone(),
             rules: Arc::clone(&rules),
             health: Arc::clone(&health),
+            outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),
@@ -231,6 +234,11 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         };
         tasks.spawn("capture", capture.run(stop.clone()));
         tasks.spawn("slot watch", watch.run(stop.clone()));
+        let publication = config.source.publication.clone();
+        tasks.spawn(
+            "harm watch",
+            harm_watch::run(source.clone(), publication, stop.clone()),
+        );
     }
     if let Some(listener) = listener {
         let state = api::State {

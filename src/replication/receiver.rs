@@ -46,6 +46,10 @@ pub struct SourceConfig {
     pub wal_limit: Option<ByteSize>,
     /// What to do when that is nearly used up.
     pub wal_policy: WalPolicy,
+    /// Bytes of a row above which its large values are passed over: an event that needs
+    /// one of them is parked.
+    #[serde(deserialize_with = "row_limit")]
+    pub max_row: usize,
 }
 
 /// What becomes of the process where capture cannot go on.
@@ -79,6 +83,8 @@ impl Default for SourceConfig {
             on_gap: OnGap::Wait,
             wal_limit: None,
             wal_policy: WalPolicy::Hold,
+            // What may wait in memory anyway, and 32 times what is sent as a body.
+            max_row: 8 * 1024 * 1024,
         }
     }
 }
@@ -102,6 +108,7 @@ pub async fn start(
         temporary: false,
         publication: config.publication.clone(),
         receive_timeout: config.receive_timeout.0,
+        max_row: config.max_row,
     };
     start_session(conninfo, config, command).await
 }
@@ -117,6 +124,7 @@ pub async fn start_temporary(
         temporary: true,
         publication: config.publication.clone(),
         receive_timeout: config.receive_timeout.0,
+        max_row: config.max_row,
     };
     start_session(conninfo, config, command).await
 }
@@ -254,6 +262,22 @@ fn wal_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSi
     Ok(Some(limit))
 }
 
+fn row_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let bytes = usize::deserialize(deserializer)?;
+    if MAX_ROW.contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(serde::de::Error::custom(format!(
+        "{bytes} bytes cannot be the limit of a row: expected {} to {}",
+        MAX_ROW.start(),
+        MAX_ROW.end()
+    )))
+}
+
+/// Below, ordinary rows would lose values; above, memory is no longer bounded: while a
+/// row becomes an event it is held some five times.
+const MAX_ROW: std::ops::RangeInclusive<usize> = 64 * 1024..=64 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +302,8 @@ mod tests {
             "wal_limit = '10'",
             "wal_policy = 'drop'",
             "on_gap = 'ignore'",
+            "max_row = 1000",
+            "max_row = 100000000",
         ] {
             assert!(read(text).is_err(), "{text}");
         }
