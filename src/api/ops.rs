@@ -13,12 +13,45 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::Problem;
 use crate::db::Store;
+use crate::lsn::Lsn;
 use crate::metrics::METRICS;
 
 /// How the process stands, as its tasks say and `/readyz` shows.
 pub struct Health {
     capture: Mutex<CaptureState>,
     rules: Mutex<RulesState>,
+    gaps: Mutex<Vec<OpenGap>>,
+}
+
+/// A gap in the log that nobody has accepted yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGap {
+    pub kind: String,
+    /// `schema.table` where it is one table's.
+    pub table: Option<String>,
+    pub from_lsn: Lsn,
+    /// Where capture went on; `None`: it has not, or the table is still missing.
+    pub to_lsn: Option<Lsn>,
+    pub reason: String,
+}
+
+impl OpenGap {
+    /// For `/readyz`: what, from where to where, and the way out.
+    fn describe(&self) -> String {
+        let OpenGap {
+            kind,
+            from_lsn,
+            reason,
+            ..
+        } = self;
+        let to = match self.to_lsn {
+            Some(to) => format!("to {to}, behind which capture went on"),
+            None => "on".to_owned(),
+        };
+        format!(
+            "gap `{kind}` in the log from {from_lsn} {to}: {reason}; `walhook setup --accept-gap` says what to backfill, and closes it"
+        )
+    }
 }
 
 /// How this process stands to the replication slot.
@@ -57,6 +90,7 @@ impl Health {
                 true => RulesState::NotRead,
                 false => RulesState::Active,
             }),
+            gaps: Mutex::default(),
         }
     }
 
@@ -76,6 +110,16 @@ impl Health {
     pub fn rules(&self) -> RulesState {
         let state = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         state.clone()
+    }
+
+    /// The gaps that nobody has accepted yet.
+    pub fn set_gaps(&self, gaps: Vec<OpenGap>) {
+        *self.gaps.lock().unwrap_or_else(PoisonError::into_inner) = gaps;
+    }
+
+    pub fn gaps(&self) -> Vec<OpenGap> {
+        let gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        gaps.clone()
     }
 }
 
@@ -109,7 +153,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Does it do its work?
 ///
-/// The slot is held (or another process holds it), the store answers, every rule is active.
+/// The slot is held (or another process holds it), the store answers, every rule is
+/// active, and no gap in the log waits for somebody to accept it.
 #[utoipa::path(get, path = "/readyz", tag = "Operation", security(()),
     responses((status = 200, description = "It does", body = Ready),
         (status = 503, description = "It does not; the detail says why", body = Problem, content_type = "application/problem+json")))]
@@ -133,6 +178,12 @@ pub async fn readyz(AxumState(state): AxumState<Arc<State>>) -> Result<Json<Read
             "failing"
         }
     };
+    for gap in state.health.gaps() {
+        let said = gap.to_lsn.is_none() && reasons.iter().any(|said| said.contains(&gap.reason));
+        if !said {
+            reasons.push(gap.describe());
+        }
+    }
     // The process that holds the slot activates the rules.
     if capture != CaptureState::Standby {
         match state.health.rules() {
