@@ -21,5 +21,5 @@ mod pipeline;
 mod refusals;
 mod shadow;
 mod store;
-mod versions;
 mod tables;
+mod versions;
