@@ -26,6 +26,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// The leaf partitions, where the table is partitioned: rows live in them.
     pub leaves: Vec<Storage>,
+    /// Ordinary tables inherit from it; they hold rows of their own.
+    pub has_children: bool,
     pub owner: String,
     /// Whether the role that asks has the owner's rights: a publication needs them.
     pub owned: bool,
@@ -68,6 +70,8 @@ pub enum TableKind {
     View,
     MaterializedView,
     Foreign,
+    /// Of PostgreSQL's own catalog or of information_schema.
+    System,
 }
 
 #[derive(Clone, Debug)]
@@ -100,12 +104,16 @@ impl Table {
     }
 
     /// The table as the rules see it. A rule that needs old values needs them of every
-    /// partition, and so the weakest identity counts.
+    /// partition, and so the weakest identity counts; then that of the root, by which the
+    /// log describes the rows of all.
     pub fn description(&self) -> TableDescription {
+        let is_full = |storage: &Storage| storage.replica_identity == ReplicaIdentity::Full;
+        let root = Some(&self.storage);
         let weakest = self
             .holders()
             .iter()
-            .find(|holder| holder.replica_identity != ReplicaIdentity::Full)
+            .find(|holder| !is_full(holder))
+            .or(root.filter(|root| !is_full(root) && !root.identity_columns.is_empty()))
             // Without partitions there is nothing yet that could be weaker.
             .or(self.holders().first())
             .unwrap_or(&self.storage);
@@ -156,6 +164,7 @@ fn table(row: &Row) -> anyhow::Result<Table> {
         columns: Vec::new(),
         primary_key: row.get("primary_key"),
         leaves: Vec::new(),
+        has_children: row.get("has_children"),
         owner: row.get("owner"),
         owned: row.get("owned"),
     })
@@ -228,6 +237,7 @@ fn storage(row: &Row) -> anyhow::Result<Storage> {
             "v" => TableKind::View,
             "m" => TableKind::MaterializedView,
             "f" => TableKind::Foreign,
+            "s" => TableKind::System,
             other => anyhow::bail!("pg_class says that {name} is of the unknown kind `{other}`"),
         },
         logged: row.get::<_, &str>("persistence") == "p",

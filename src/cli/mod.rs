@@ -23,8 +23,10 @@ pub mod explain;
 pub mod gaps;
 pub mod harm;
 pub mod listen;
+pub mod old_values;
 pub mod progress;
 pub mod publication;
+pub mod published;
 pub mod run;
 pub mod setup;
 pub mod signals;
@@ -209,6 +211,14 @@ async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Cl
         .connect(&format!("walhook {command}"))
         .await
         .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
+}
+
+/// Where the store is: store.url, or the source itself.
+fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
+    match config.store.url.expose_secret() {
+        "" => Ok(source.clone()),
+        url => ConnInfo::parse(url).context("read store.url"),
+    }
 }
 
 /// The rules of the configuration; a configuration without any is refused, because

@@ -13,13 +13,17 @@ use super::expression::Row;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Missing {
     #[error(
-        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow has it"
+        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow, which keeps no value above 256 KiB, has it"
     )]
     OldValue(String),
     #[error(
-        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
+        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it, which keeps no value above 256 KiB; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
     )]
     UnchangedToast(String),
+    #[error(
+        "column `{column}` has {bytes} bytes, in a row that is larger than source.max_row allows: leave it out of the rule, or raise the limit"
+    )]
+    TooLarge { column: String, bytes: usize },
     #[error("the row has no column {0}, though its relation has")]
     Column(usize),
 }
@@ -29,6 +33,8 @@ pub(crate) enum Kind {
     Insert,
     Update,
     Delete,
+    /// Of all rows at once: there is no row to speak of.
+    Truncate,
 }
 
 impl Kind {
@@ -37,6 +43,7 @@ impl Kind {
             Kind::Insert => "insert",
             Kind::Update => "update",
             Kind::Delete => "delete",
+            Kind::Truncate => "truncate",
         }
     }
 }
@@ -62,8 +69,7 @@ enum Old<'a> {
 }
 
 impl<'a> RowChange<'a> {
-    /// `None` for a truncate, which has no row.
-    pub(crate) fn of(change: &'a Change) -> Option<Self> {
+    pub(crate) fn of(change: &'a Change) -> Self {
         let old_of = |old: &'a OldTuple| match old {
             OldTuple::Key(tuple) => Old::Key(tuple),
             OldTuple::Full(tuple) => Old::Full(tuple),
@@ -75,15 +81,15 @@ impl<'a> RowChange<'a> {
                 (Kind::Update, new.as_slice(), old)
             }
             Operation::Delete { old } => (Kind::Delete, [].as_slice(), old_of(old)),
-            Operation::Truncate => return None,
+            Operation::Truncate => (Kind::Truncate, [].as_slice(), Old::Absent),
         };
-        Some(RowChange {
+        RowChange {
             relation: &change.relation,
             kind,
             new,
             old,
             old_hidden: false,
-        })
+        }
     }
 
     /// The same row as one that came into being: nothing is told of it before.
@@ -99,7 +105,10 @@ impl<'a> RowChange<'a> {
         match (row, self.kind) {
             (Row::Old, _) | (Row::Current, Kind::Delete) => self.old_value(column),
             (Row::New, Kind::Delete) => Ok(None),
-            (Row::New | Row::Current, Kind::Insert | Kind::Update) => self.new_value(column),
+            // Rules that take truncates name no columns.
+            (Row::New | Row::Current, Kind::Insert | Kind::Update | Kind::Truncate) => {
+                self.new_value(column)
+            }
         }
     }
 
@@ -126,6 +135,30 @@ impl<'a> RowChange<'a> {
             && matches!(self.old, Old::Key(_) | Old::Full(_))
     }
 
+    /// Whether a value was passed over, for the row was too large to be held.
+    pub(crate) fn is_abridged(&self) -> bool {
+        let omitted = |value: &TupleValue| matches!(value, TupleValue::Omitted { .. });
+        self.tuples().any(omitted)
+    }
+
+    /// Bytes of the row in the log, before and after, with those that were passed over.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |value: &TupleValue| match value {
+            TupleValue::Null | TupleValue::UnchangedToast => 0,
+            TupleValue::Omitted { bytes } => *bytes,
+            TupleValue::Text(text) => text.len(),
+        };
+        self.tuples().map(bytes).sum()
+    }
+
+    fn tuples(&self) -> impl Iterator<Item = &'a TupleValue> {
+        let old = match self.old {
+            Old::Absent | Old::Unlogged => &[],
+            Old::Key(old) | Old::Full(old) => old,
+        };
+        self.new.iter().chain(old)
+    }
+
     fn new_value(&self, column: usize) -> Result<Option<&'a Bytes>, Missing> {
         match self.new.get(column) {
             Some(TupleValue::Text(text)) => Ok(Some(text)),
@@ -138,7 +171,15 @@ impl<'a> RowChange<'a> {
                     Err(Missing::UnchangedToast(self.name(column)))
                 }
             },
+            Some(TupleValue::Omitted { bytes }) => Err(self.too_large(column, *bytes)),
             None => Err(Missing::Column(column)),
+        }
+    }
+
+    fn too_large(&self, column: usize, bytes: usize) -> Missing {
+        Missing::TooLarge {
+            column: self.name(column),
+            bytes,
         }
     }
 
@@ -152,6 +193,11 @@ impl<'a> RowChange<'a> {
             .columns
             .get(column)
             .is_some_and(|c| c.identity);
+        if let Old::Key(old) | Old::Full(old) = self.old
+            && let Some(TupleValue::Omitted { bytes }) = old.get(column)
+        {
+            return Err(self.too_large(column, *bytes));
+        }
         match self.old {
             Old::Absent => Ok(None),
             Old::Full(old) => logged(old, column).ok_or_else(missing),
@@ -178,6 +224,6 @@ fn logged(tuple: &[TupleValue], column: usize) -> Option<Option<&Bytes>> {
     match tuple.get(column)? {
         TupleValue::Text(text) => Some(Some(text)),
         TupleValue::Null => Some(None),
-        TupleValue::UnchangedToast => None,
+        TupleValue::UnchangedToast | TupleValue::Omitted { .. } => None,
     }
 }

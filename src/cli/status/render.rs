@@ -115,10 +115,18 @@ pub(super) fn text(status: &Status) -> String {
             line(
                 "",
                 format!(
-                    "{} ago, {} of {}, rule `{}`, at {}-{}: {}",
+                    "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
                     seconds(change.age_seconds),
                     change.reason,
                     change.relation,
+                    match &change.row_key {
+                        Some(key) => format!(", row {key}"),
+                        None => String::new(),
+                    },
+                    match change.row_bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
+                        Some(count) => format!(" of {}", bytes(count)),
+                        None => String::new(),
+                    },
                     change.rule,
                     change.commit_lsn,
                     change.ordinal,
@@ -139,8 +147,27 @@ pub(super) fn text(status: &Status) -> String {
         });
         line(
             "gaps",
-            format!("{} accepted{}", gaps.accepted, newest.unwrap_or_default()),
+            format!(
+                "{} open, {} accepted{}",
+                gaps.open.len(),
+                gaps.accepted,
+                newest.unwrap_or_default()
+            ),
         );
+        for gap in &gaps.open {
+            line(
+                "",
+                format!(
+                    "open for {}, from {} {}: {}",
+                    seconds(gap.age_seconds),
+                    gap.from_lsn,
+                    gap.to_lsn
+                        .as_ref()
+                        .map_or_else(|| "on".to_owned(), |to| format!("to {to}")),
+                    gap.reason
+                ),
+            );
+        }
     }
     for problem in &status.problems {
         let _ = writeln!(text, "PROBLEM         {problem}");

@@ -1,8 +1,10 @@
 //! One server for the test binary, one database for each test.
 
 pub mod command;
+pub mod operated;
 pub mod process;
 pub mod receiver;
+pub mod release;
 pub mod walhook;
 
 use std::path::Path;
@@ -32,7 +34,7 @@ pub fn server() -> &'static Postgres {
 }
 
 /// A server of the version under test: that of the machine, or the one whose binaries
-/// stand in WALHOOK_TEST_PG_BIN (see tests/postgres-versions.sh).
+/// stand in WALHOOK_TEST_PG_BIN (`versions` sets it).
 pub fn start_postgres(settings: Settings<'_>) -> Result<Postgres, PostgresError> {
     match std::env::var_os("WALHOOK_TEST_PG_BIN") {
         Some(binaries) => Postgres::start_from(Path::new(&binaries), settings),
@@ -82,8 +84,12 @@ impl TestDatabase {
     }
 
     pub async fn create_encoded(encoding: &str) -> Self {
+        Self::create_encoded_on(server(), encoding).await
+    }
+
+    pub async fn create_encoded_on(server: &Postgres, encoding: &str) -> Self {
         let options = format!("encoding '{encoding}' template template0");
-        Self::create_with(server(), &options).await
+        Self::create_with(server, &options).await
     }
 
     async fn create_with(server: &Postgres, options: &str) -> Self {
