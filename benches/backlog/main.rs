@@ -116,9 +116,9 @@ async fn seed(deployment: &Deployment, lanes: &[Uuid], count: usize) -> anyhow::
         )
         .await
         .context("seed the backlog")?;
-    client
-        .batch_execute("vacuum analyze delivery_schedule; checkpoint")
-        .await?;
+    for statement in ["vacuum analyze delivery_schedule", "checkpoint"] {
+        client.batch_execute(statement).await?;
+    }
     Ok(())
 }
 

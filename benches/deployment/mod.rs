@@ -95,7 +95,7 @@ impl Deployment {
                  truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances;
                  update webhook_subscriptions set breaker = 'closed', breaker_instance = null
                  where breaker <> 'closed';
-                 reset search_path; checkpoint",
+                 reset search_path",
             )
             .await
             .context("clear the store")

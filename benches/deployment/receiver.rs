@@ -68,8 +68,10 @@ impl Receiver {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                runtime.block_on(accept(TcpListener::from_std(listener)?, serving));
-                std::io::Result::Ok(())
+                runtime.block_on(async {
+                    accept(TcpListener::from_std(listener)?, serving).await;
+                    std::io::Result::Ok(())
+                })
             })?;
         Ok(Receiver {
             port,
