@@ -28,6 +28,7 @@ use crate::mapping::{Filter, RuleSet};
 use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
+mod backfill;
 mod capture;
 mod seed;
 mod tasks;

@@ -19,12 +19,14 @@ use crate::lsn::Lsn;
 use crate::mapping::Mapper;
 use crate::subscription::directory::Directory;
 
+pub mod backfill;
 mod batch;
 mod matching;
 mod reservation;
 mod session;
 mod shadow;
 mod statements;
+pub mod watermark;
 
 pub use matching::Filters;
 pub use session::{Interrupted, Session};
@@ -32,6 +34,7 @@ pub use shadow::Redefined;
 pub use shadow::layout::ShadowedTable;
 pub use shadow::seeding;
 
+use backfill::Backfills;
 use batch::Batch;
 use shadow::Shadow;
 use statements::Statements;
@@ -160,12 +163,15 @@ impl Enqueuer {
         let statements = Statements::prepare(&client).await?;
         let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, shadowed).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
+        let system = leadership.system_identifier;
+        let backfills = Backfills::begin(&client, &self.slot, system).await?;
         Ok(Session {
             enqueuer: self,
             client,
             statements,
             mapper,
             shadow,
+            backfills,
             epoch: leadership.epoch,
             durable: leadership.progress,
             reached: leadership.progress,

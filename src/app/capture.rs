@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
-use super::seed;
+use super::{backfill, seed};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
@@ -235,6 +235,7 @@ impl Capture {
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
+        let (store, slot) = (self.enqueuer.store.clone(), slot.clone());
         let mut session = self
             .enqueuer
             .begin(client, &leadership, mapper, shadowed)
@@ -248,11 +249,20 @@ impl Capture {
             }
             std::future::pending::<()>().await;
         });
+        let (source, backfilling) = (self.source.clone(), session.backfilling());
+        let mut backfilling = Box::pin(async {
+            if let Some(backfilling) = backfilling {
+                let runner = backfill::Runner::new(source, store, slot, backfilling);
+                runner.run().await;
+            }
+            std::future::pending::<()>().await;
+        });
         loop {
             let batch = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 batch = stream.next_batch() => batch?,
                 () = &mut seeding => continue,
+                () = &mut backfilling => continue,
             };
             let durable = session.enqueue(batch).await?;
             stream.acknowledge(durable);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::backfill::TakenChunk;
 use crate::delivery::ParkedReason as DeliveryParked;
 use crate::event::Event;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
@@ -17,12 +18,14 @@ pub(super) struct Batch {
     pub(super) events: Vec<Event>,
     pub(super) parked: Vec<ParkedChange>,
     pub(super) bytes: usize,
+    /// Where the events are those of a backfill's chunk, and none of the stream's.
+    pub(super) chunk: Option<TakenChunk>,
     oldest_commit: Option<Timestamp>,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.parked.is_empty()
+        self.events.is_empty() && self.parked.is_empty() && self.chunk.is_none()
     }
 
     pub(super) fn add(&mut self, mapped: Mapped) {

@@ -13,16 +13,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
+use super::watermark::{Bound, Subject, Watermark};
 use crate::lsn::Lsn;
 use crate::pgoutput::{Change, Operation, StreamEvent};
 
 pub(super) mod layout;
-mod row;
+pub(super) mod row;
 pub mod seeding;
 mod table;
 
 use row::{RowKey, Values};
-use seeding::{Bound, Chunk, SeedTable, Seeding, Taken, Touched, Watermark};
+use seeding::{Chunk, SeedTable, Seeding, Taken, Touched};
 use table::Table;
 
 pub(super) struct Shadow {
@@ -264,12 +265,15 @@ impl Shadow {
         &mut self,
         client: &Client,
         commit_lsn: Lsn,
-        content: &[u8],
+        watermark: Watermark,
     ) -> anyhow::Result<Vec<usize>> {
-        let Some(watermark) = Watermark::parse(content).filter(|mark| mark.run == self.run) else {
+        let Subject::Shadow(id) = watermark.subject else {
             return Ok(Vec::new());
         };
-        let of_table = |table: &Table| table.id == watermark.table;
+        if watermark.run != self.run {
+            return Ok(Vec::new());
+        }
+        let of_table = |table: &Table| table.id == id;
         let Some(index) = self.tables.iter().position(of_table) else {
             return Ok(Vec::new());
         };
@@ -281,7 +285,7 @@ impl Shadow {
             Bound::High => {
                 // The chunk was sent before its second watermark was written.
                 while let Ok(chunk) = self.chunks.try_recv() {
-                    if (chunk.table, chunk.number) == (watermark.table, watermark.chunk) {
+                    if (chunk.table, chunk.number) == (id, watermark.chunk) {
                         return self.take_chunk(client, index, commit_lsn, chunk).await;
                     }
                 }

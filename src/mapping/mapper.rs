@@ -18,7 +18,11 @@ use super::scope::RowScope;
 use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
+mod existing;
 pub(super) mod explain;
+
+use existing::Existing;
+pub use existing::ExistingRow;
 
 /// Applies rules to the changes of one stream.
 pub struct Mapper {
@@ -116,6 +120,7 @@ impl Mapper {
                 header,
                 timestamp: &self.timestamp,
                 ordinal: change.ordinal,
+                existing: None,
             };
             let mapped = match &bound.places {
                 Ok(places) => context.event(places, &mut self.body),
@@ -144,6 +149,8 @@ struct Context<'a> {
     header: &'a TransactionHeader,
     timestamp: &'a str,
     ordinal: u64,
+    /// Where the row was not changed, but met by a backfill.
+    existing: Option<Existing<'a>>,
 }
 
 /// The commit's time as events carry it.
@@ -181,13 +188,7 @@ impl Context<'_> {
             // Compiling refuses more rules than fit.
             rule_index: u16::try_from(rule.index).unwrap_or(u16::MAX),
         };
-        let id = EventId::of_change(
-            self.system_identifier,
-            self.header.commit_lsn,
-            self.ordinal,
-            &rule.name,
-            self.header.committed_at,
-        );
+        let id = self.id();
         let data = match &rule.data {
             Some(members) => Data::Members(members, &places.columns),
             None => Data::WholeRow(&places.whole_row),
@@ -203,6 +204,9 @@ impl Context<'_> {
         );
         write_rest(body, &data, &row)
             .map_err(|error| unmappable(format_args!("`data` cannot be written: {error}")))?;
+        if let Some(existing) = &self.existing {
+            existing.mark(body);
+        }
         Ok(Some(Event {
             id,
             position,
@@ -212,6 +216,27 @@ impl Context<'_> {
             occurred_at: self.header.committed_at,
             body: Bytes::copy_from_slice(body),
         }))
+    }
+
+    fn id(&self) -> EventId {
+        let header = self.header;
+        match &self.existing {
+            None => EventId::of_change(
+                self.system_identifier,
+                header.commit_lsn,
+                self.ordinal,
+                &self.rule.name,
+                header.committed_at,
+            ),
+            Some(existing) => EventId::of_row(
+                self.system_identifier,
+                existing.backfill,
+                existing.table,
+                existing.key,
+                &self.rule.name,
+                header.committed_at,
+            ),
+        }
     }
 
     /// The row's tenant, and the row as that tenant may see it: where an update moved

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod backfill;
 mod capture;
 mod cli;
 mod connecting;
