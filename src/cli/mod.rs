@@ -28,6 +28,7 @@ pub mod harm;
 pub mod listen;
 pub mod progress;
 pub mod publication;
+pub mod replay;
 pub mod run;
 pub mod setup;
 pub mod signals;
@@ -72,6 +73,8 @@ Attach to your own database:
   walhook token create --tenant acme a token for that tenant's API calls
   walhook run                        follow the log and deliver
   walhook explain                    which changes make which events for whom, and why not
+  walhook backfill                   events of rows that exist already
+  walhook replay                     stored events once more, to one subscription
 
 Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 `walhook help COMMAND` has examples of each.";
@@ -89,6 +92,7 @@ enum Command {
     Status(status::Args),
     Explain(explain::Args),
     Backfill(backfill::Args),
+    Replay(replay::Args),
 }
 
 /// Whether what was asked holds.
@@ -186,6 +190,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
             Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
             Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
+            Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
         }
     })
 }

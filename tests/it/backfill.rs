@@ -45,7 +45,7 @@ async fn backfill(walhook_: &Installation, arguments: &[&str]) -> Answer {
     command(walhook_, "backfill", arguments).await
 }
 
-async fn command(installed: &Installation, name: &str, arguments: &[&str]) -> Answer {
+pub async fn command(installed: &Installation, name: &str, arguments: &[&str]) -> Answer {
     let mut command = walhook();
     command
         .arg("--config")

@@ -19,5 +19,6 @@ mod operations;
 mod ownership;
 mod pipeline;
 mod refusals;
+mod replay;
 mod shadow;
 mod store;

@@ -69,7 +69,7 @@ pub(super) fn counts(job: &Job) -> String {
 }
 
 /// With its thousands apart.
-pub(super) fn number(number: i64) -> String {
+pub(in crate::cli) fn number(number: i64) -> String {
     let digits = number.abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (place, digit) in digits.chars().enumerate() {

@@ -16,6 +16,8 @@ mod follow;
 mod list;
 mod order;
 
+pub(super) use list::number;
+
 /// Make events of rows that exist already, while the stream goes on
 ///
 /// Reads a table in chunks and holds each row against the rules as if it were inserted as
