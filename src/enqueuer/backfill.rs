@@ -200,14 +200,16 @@ impl Backfills {
     }
 
     /// Writes what was noted, in the transaction that is open on the client.
-    pub(super) async fn write(&self, client: &Client) -> anyhow::Result<()> {
+    pub(super) async fn write(&mut self, client: &Client) -> anyhow::Result<()> {
         if self.noted.0.is_empty() {
             return Ok(());
         }
-        client
-            .execute(&self.statements.note, &[&self.noted.0, &self.noted.1])
+        let over = client
+            .query(&self.statements.note, &[&self.noted.0, &self.noted.1])
             .await
             .context("note what the stream made of rows that are backfilled")?;
+        let over: Vec<Uuid> = over.iter().map(|row| row.get(0)).collect();
+        self.jobs.retain(|job| !over.contains(&job.id));
         Ok(())
     }
 

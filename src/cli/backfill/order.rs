@@ -12,6 +12,7 @@ use crate::backfill::job::Order;
 use crate::backfill::reader::{Reader, Wanted};
 use crate::cli::{UsageError, catalog};
 use crate::config::Config;
+use crate::db::quote_identifier;
 use crate::mapping::file::{nearest, suggestion};
 use crate::mapping::{Outline, RuleSet, TableDescription, TableName};
 use crate::replication::slot;
@@ -212,24 +213,50 @@ async fn try_out(source: &Client, reader: &Reader, wanted: &Wanted) -> anyhow::R
         Ok(estimate) => estimate,
         Err(error) => {
             return Err(match (&wanted.condition, error.as_db_error()) {
+                (_, Some(told)) if *told.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    unreadable(source, reader, told).await.into()
+                }
                 (Some(condition), Some(told)) => refused(condition, told).into(),
                 _ => anyhow::Error::from(error).context(format!("look at {name}")),
             });
         }
     };
     source.batch_execute(TRY).await?;
-    if let Err(error) = reader.next(source, None, 1).await {
+    let first = async {
+        let next = reader.next(source, None, 1).await?;
+        reader.read(source, None, &next, 1).await.map(drop)
+    };
+    if let Err(error) = first.await {
         let told = error.downcast_ref::<tokio_postgres::Error>();
         let told = told.and_then(tokio_postgres::Error::as_db_error);
         match (&wanted.condition, told) {
             // It takes its time: no fault.
             (_, Some(told)) if *told.code() == SqlState::QUERY_CANCELED => {}
+            (_, Some(told)) if *told.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+                return Err(unreadable(source, reader, told).await.into());
+            }
             (Some(condition), Some(told)) => return Err(refused(condition, told).into()),
             _ => return Err(error),
         }
     }
     reader.begin(source).await.context("prepare to read")?;
     Ok(estimate)
+}
+
+/// To stream a table the login needs no right on it; to read it, it does.
+async fn unreadable(
+    source: &Client,
+    reader: &Reader,
+    told: &tokio_postgres::error::DbError,
+) -> UsageError {
+    let query = include_str!("../../../sql/queries/current_user.sql");
+    let role = source.query_one(query, &[]).await;
+    let role = role.map_or_else(|_| "…".to_owned(), |row| quote_identifier(row.get(0)));
+    let table = reader.table().name.to_sql();
+    UsageError(format!(
+        "PostgreSQL says: {}. A backfill reads the table: grant select on {table} to {role}",
+        told.message()
+    ))
 }
 
 fn refused(condition: &str, told: &tokio_postgres::error::DbError) -> UsageError {

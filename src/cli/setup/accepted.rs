@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::cli::catalog::{Column, Table};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
@@ -19,6 +20,8 @@ pub struct AcceptedGap {
     /// `from` and `to` are positions of different logs.
     pub other_log: bool,
     pub rules: Vec<RuleConfig>,
+    /// The commands that send the rows of the gap as they are now.
+    pub backfills: Vec<String>,
 }
 
 impl fmt::Display for AcceptedGap {
@@ -50,11 +53,19 @@ impl fmt::Display for AcceptedGap {
                  Tell receivers that skip what is older."
             )?;
         }
-        let first = self.rules.first();
-        if let Some((rule, table)) =
-            first.and_then(|rule| Some((rule, TableName::parse(&rule.table)?)))
-        {
-            by_hand(f, &rule.event_type, &table)?;
+        if !self.backfills.is_empty() {
+            writeln!(
+                f,
+                "To send the rows that were written in that time, as they are now, once `walhook run` is up \
+                 (--dry-run counts them first):"
+            )?;
+            for backfill in &self.backfills {
+                writeln!(f, "  {backfill}")?;
+            }
+            writeln!(
+                f,
+                "Such events have ids of their own. What was deleted is only in your backups."
+            )?;
         }
         writeln!(
             f,
@@ -63,22 +74,80 @@ impl fmt::Display for AcceptedGap {
     }
 }
 
-/// Until there is a backfill: rows that are inserted into a table that a rule of the
-/// same type watches become events.
-fn by_hand(f: &mut fmt::Formatter<'_>, kind: &str, table: &TableName) -> fmt::Result {
-    let copy = TableName {
-        schema: table.schema.clone(),
-        name: format!("{}_gap", table.name),
+/// Before the last event there may be rows whose transaction began earlier and committed
+/// later: a row's own time is often that of the beginning.
+const MARGIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Columns that usually hold when a row was last written, the best first.
+const WRITTEN_AT: [&str; 7] = [
+    "updated_at",
+    "modified_at",
+    "changed_at",
+    "updated",
+    "created_at",
+    "inserted_at",
+    "created",
+];
+
+/// A command for each table, of all its events that a row as it is now can make.
+pub(super) fn backfills(
+    rules: &[RuleConfig],
+    tables: &[Table],
+    newest_event: Option<Timestamp>,
+) -> Vec<String> {
+    let since = newest_event.and_then(|at| at.checked_sub(MARGIN).ok());
+    let command = |table: &Table| {
+        let name = table.name();
+        let of_table = |rule: &&RuleConfig| {
+            let watched = TableName::parse(&rule.table);
+            watched.as_ref() == Some(name)
+                && rule.on.iter().any(|on| on == "insert" || on == "update")
+        };
+        let mut types: Vec<&str> = Vec::new();
+        for rule in rules.iter().filter(of_table) {
+            if !types.contains(&rule.event_type.as_str()) {
+                types.push(&rule.event_type);
+            }
+        }
+        let mut command = format!("walhook backfill --table {}", shell(&name.to_sql()));
+        for event_type in &types {
+            command.push_str(&format!(" --event {}", shell(event_type)));
+        }
+        if let (Some(since), Some(column)) = (since, written_at(table)) {
+            command.push_str(&format!(
+                " --since {since:.0} --since-column {}",
+                shell(column)
+            ));
+        }
+        (!types.is_empty()).then_some(command)
     };
-    let (table, sql, copy_sql) = (table, table.to_sql(), copy.to_sql());
-    writeln!(
-        f,
-        "\
-To send inserts and updates by hand, copy the rows concerned into a table of their own; for {table}:
-  1. create table {copy_sql} (like {sql} including indexes);
-  2. copy the rule of {kind}, with table = '{copy}', on = [\"insert\"] and, if it has one, another name;
-     then `walhook setup`, and `walhook run`
-  3. insert into {copy_sql} select * from {sql} where …;    -- those that were written in that time
-Such events have ids of their own and show the rows as they are now. What was deleted is only in your backups."
-    )
+    tables.iter().filter_map(command).collect()
+}
+
+/// The column that says best when a row was last written.
+fn written_at(table: &Table) -> Option<&str> {
+    let is_time = |column: &&Column| column.type_name.starts_with("timestamp");
+    let times = table.columns.iter().filter(is_time);
+    let times: Vec<&str> = times.map(|column| column.name.as_str()).collect();
+    WRITTEN_AT.into_iter().find(|name| times.contains(name))
+}
+
+/// As a shell takes it for one word.
+fn shell(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_take_it_apart() {
+        assert_eq!(shell("public.orders"), "public.orders");
+        assert_eq!(shell("public.\"O'x\""), r#"'public."O'\''x"'"#);
+    }
 }

@@ -14,6 +14,7 @@ mod print_sql;
 mod slot;
 
 pub use accepted::AcceptedGap;
+use accepted::backfills;
 use slot::SlotSetup;
 
 /// Make the store, the publication and the slot

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use tokio_postgres::Client;
 
-use super::{AcceptedGap, Done, SetupReport};
+use super::{AcceptedGap, Done, SetupReport, backfills};
 use crate::cli::catalog::Table;
 use crate::cli::check::SourceState;
 use crate::cli::gaps::{self, Acceptance};
@@ -143,6 +143,7 @@ impl SlotSetup<'_> {
                 .progress
                 .is_some_and(|progress| progress.is_of_another_log(&system)),
             rules: self.config.events.clone(),
+            backfills: backfills(&self.config.events, &self.source.tables, newest_event),
         });
         Ok(())
     }

@@ -108,8 +108,12 @@ impl Backfills {
                 && !window.is_spoiled()
                 && !self.recent.may_be_missed(window.earlier, &chunk.snapshot)
         });
-        let job = self.jobs.iter().find(|job| job.id == chunk.backfill);
-        let (Some(window), Some(job)) = (window, job) else {
+        let Some(job) = self.jobs.iter().find(|job| job.id == chunk.backfill) else {
+            // It was over before its first watermark.
+            self.reply(Taken::Stopped);
+            return None;
+        };
+        let Some(window) = window else {
             self.reply(Taken::ReadAgain);
             return None;
         };
