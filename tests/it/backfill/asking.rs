@@ -289,3 +289,34 @@ id = 'id'
     let help = command(&walhook, "help", &["backfill"]).await;
     help.exits(0).says("--since-column");
 }
+
+#[tokio::test]
+async fn a_login_that_may_not_read_the_table_is_told_the_grant() {
+    let mut walhook = with_rows("insert into orders values (1, 'acme', 'new')").await;
+    let role = format!("reader_{}", walhook.database.name);
+    let application = &walhook.database.client;
+    application
+        .batch_execute(&format!(
+            "create role {role} login replication; grant create on database {0} to {role};
+             grant usage on schema walhook to {role}; grant all on all tables in schema walhook to {role};
+             alter table orders owner to postgres",
+            walhook.database.name
+        ))
+        .await
+        .unwrap();
+    let own = walhook.database.url.clone();
+    let url = own.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    walhook.edit(
+        &format!("[source]\nurl = '{own}'"),
+        &format!("[store]\nurl = '{own}'\n[source]\nurl = '{url}'"),
+    );
+    let refused = backfill(&walhook, &["--table", "orders"]).await.exits(2);
+    refused
+        .says("permission denied for table orders")
+        .says(&format!("grant select on public.orders to \"{role}\""));
+    let application = &walhook.database.client;
+    let grant = format!("grant select on orders to {role}");
+    application.batch_execute(&grant).await.unwrap();
+    let counted = backfill(&walhook, &["--table", "orders", "--dry-run"]).await;
+    counted.exits(0).says("1 rows of public.orders");
+}
