@@ -47,14 +47,13 @@ impl Session<'_> {
                     self.flush().await?;
                 }
                 let rules = Arc::clone(self.mapper.rules());
-                let Some((chunk, made)) = self.backfills.map(rules, header, chunk) else {
+                let Some((mut taken, made)) = self.backfills.map(rules, header, chunk) else {
                     return Ok(());
                 };
                 let streamed = self
                     .backfills
-                    .find_streamed(&self.client, &chunk, &made)
+                    .find_streamed(&self.client, &taken, &made)
                     .await?;
-                let mut taken = chunk;
                 for one in made {
                     match streamed.contains(&one.hash) {
                         true => taken.streamed += 1,
