@@ -31,6 +31,8 @@ use crate::subscription::directory::Directory;
 
 mod backfill;
 mod capture;
+mod harm_watch;
+mod rules;
 mod seed;
 mod tasks;
 mod watch;
@@ -203,6 +205,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             config: config.clone(),
             rules: Arc::clone(&rules),
             health: Arc::clone(&health),
+            outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),
@@ -219,6 +222,11 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         tasks.spawn(
             "slot watch",
             watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
+        );
+        let publication = config.source.publication.clone();
+        tasks.spawn(
+            "harm watch",
+            harm_watch::run(source.clone(), publication, stop.clone()),
         );
     }
     if let Some(listener) = listener {

@@ -74,6 +74,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0004_backfills.sql"),
         ),
         (
+            "V6__parked_rows",
+            include_str!("../sql/migrations/0006_parked_rows.sql"),
+        ),
+        (
             "V10__failing_since",
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),

@@ -346,7 +346,7 @@ fn literals(key: &[String]) -> String {
 fn size(row: &ChunkRow) -> usize {
     let values = row.tuple.iter().map(|value| match value {
         TupleValue::Text(text) => text.len(),
-        TupleValue::Null | TupleValue::UnchangedToast => 0,
+        TupleValue::Null | TupleValue::UnchangedToast | TupleValue::Omitted { .. } => 0,
     });
     values.sum()
 }

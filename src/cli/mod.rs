@@ -234,6 +234,14 @@ fn moment(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "that is too long ago".to_owned())
 }
 
+/// Where the store is: store.url, or the source itself.
+fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
+    match config.store.url.expose_secret() {
+        "" => Ok(source.clone()),
+        url => ConnInfo::parse(url).context("read store.url"),
+    }
+}
+
 /// The rules of the configuration; a configuration without any is refused, because
 /// there is nothing to watch.
 fn rules(config: &Config) -> anyhow::Result<RuleSet> {

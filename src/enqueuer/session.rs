@@ -255,6 +255,9 @@ impl Session<'_> {
             ordinal: ordinal.unwrap_or(0),
             rule: Arc::from(""),
             relation: Arc::from(relation.unwrap_or_default()),
+            row_key: None,
+            row_bytes: None,
+            change: None,
             reason: ParkedReason::Undecodable,
             detail: detail.to_owned(),
         }));

@@ -148,7 +148,7 @@ fn after(operation: &Operation, before: Option<&Tuple>) -> Option<Tuple> {
 fn size(tuple: &Tuple) -> usize {
     let values = tuple.iter().map(|value| match value {
         TupleValue::Text(text) => text.len(),
-        TupleValue::Null | TupleValue::UnchangedToast => 0,
+        TupleValue::Null | TupleValue::UnchangedToast | TupleValue::Omitted { .. } => 0,
     });
     values.sum()
 }

@@ -75,17 +75,24 @@ impl Mapper {
                 }),
             };
             let mapped = match &bound.places {
-                Ok(places) => context.event(places, &mut self.body),
-                Err(detail) => Err((ParkedReason::Unmappable, detail.clone())),
+                Ok(places) => context
+                    .event(places, &mut self.body)
+                    .map_err(|refusal| (refusal, context.row_key(places).ok())),
+                Err(detail) => Err(((ParkedReason::Unmappable, detail.clone()), None)),
             };
             let mapped = match mapped {
                 Ok(None) => continue,
                 Ok(Some(event)) => Mapped::Event(event),
-                Err((reason, detail)) => Mapped::Parked(ParkedChange {
+                Err(((reason, detail), row_key)) => Mapped::Parked(ParkedChange {
                     commit_lsn: header.commit_lsn,
                     ordinal: row.change.ordinal,
                     rule: Arc::clone(&rule.name),
                     relation: Arc::clone(&relation.name),
+                    row_key,
+                    row_bytes: (reason == ParkedReason::Oversized)
+                        .then(|| u64::try_from(inserted.bytes()).unwrap_or(u64::MAX)),
+                    // It was no change: another backfill maps the row again.
+                    change: None,
                     reason,
                     detail,
                 }),

@@ -24,7 +24,7 @@ async fn write(url: String, writer: i64, stop: CancellationToken) -> i64 {
     let mut round = 0;
     while !stop.is_cancelled() {
         round += 1;
-        let id = (round * 7 + writer * 131) % 400 + 1;
+        let id = (round * 7 + writer * 131) % 300 + 1;
         let new = 1000 * (writer + 1) + round;
         client
             .batch_execute(&format!(
@@ -47,7 +47,7 @@ async fn rows_that_change_meanwhile_are_told_of_once_and_never_as_they_were() {
     let tables = format!(
         "{ORDERS}; alter table orders alter note set storage external;
          insert into orders select n, 'acme', case when n % 2 = 0 then 'paid' else 'new' end, 1, repeat('n', 3000) || n
-         from generate_series(1, 400) n"
+         from generate_series(1, 300) n"
     );
     let walhook = Installation::create(&tables, &format!("{RULES}{CHANGED}"), "").await;
     let running = walhook.start();
@@ -59,9 +59,9 @@ async fn rows_that_change_meanwhile_are_told_of_once_and_never_as_they_were() {
             "--table",
             "orders",
             "--where",
-            "pg_sleep(0.001)::text = ''",
+            "id <= 300 and pg_sleep(0.001)::text = ''",
             "--chunk",
-            "40",
+            "60",
             "--detach",
         ],
     );
