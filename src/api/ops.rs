@@ -1,6 +1,5 @@
 //! What operators and orchestrators ask, at the root: `/healthz`, `/readyz`, `/metrics`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use crate::metrics::METRICS;
 /// How the process stands, as its tasks say and `/readyz` shows.
 pub struct Health {
     capture: Mutex<CaptureState>,
-    rules_active: AtomicBool,
+    rules: Mutex<RulesState>,
 }
 
 /// How this process stands to the replication slot.
@@ -36,6 +35,16 @@ pub enum CaptureState {
     Failing(String),
 }
 
+/// Whether the rules make events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RulesState {
+    /// They are not compared with the tables yet.
+    NotRead,
+    /// Some wait for the old values of these tables.
+    Seeding(Vec<String>),
+    Active,
+}
+
 impl Health {
     /// `capture`: whether this process runs that role. Without it no rule need be active.
     pub fn new(capture: bool) -> Self {
@@ -44,7 +53,10 @@ impl Health {
                 true => CaptureState::Starting,
                 false => CaptureState::NotRunHere,
             }),
-            rules_active: AtomicBool::new(!capture),
+            rules: Mutex::new(match capture {
+                true => RulesState::NotRead,
+                false => RulesState::Active,
+            }),
         }
     }
 
@@ -57,13 +69,13 @@ impl Health {
         state.clone()
     }
 
-    /// Whether every rule has what it needs, such as seeded old values.
-    pub fn set_rules_active(&self, active: bool) {
-        self.rules_active.store(active, Ordering::Relaxed);
+    pub fn set_rules(&self, state: RulesState) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    pub fn rules_active(&self) -> bool {
-        self.rules_active.load(Ordering::Relaxed)
+    pub fn rules(&self) -> RulesState {
+        let state = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
     }
 }
 
@@ -122,8 +134,15 @@ pub async fn readyz(AxumState(state): AxumState<Arc<State>>) -> Result<Json<Read
         }
     };
     // The process that holds the slot activates the rules.
-    if capture != CaptureState::Standby && !state.health.rules_active() {
-        reasons.push("some rules are not active yet".to_owned());
+    if capture != CaptureState::Standby {
+        match state.health.rules() {
+            RulesState::Active => {}
+            RulesState::NotRead => reasons.push("some rules are not active yet".to_owned()),
+            RulesState::Seeding(tables) => reasons.push(format!(
+                "seeding the old values of {}, which rules wait for: some are not active yet",
+                tables.join(", ")
+            )),
+        }
     }
     if !reasons.is_empty() {
         return Err(Problem::unavailable("not_ready", reasons.join("; ")));

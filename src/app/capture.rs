@@ -8,13 +8,13 @@ use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::{backfill, rules, seed};
-use crate::api::{CaptureState, Health};
+use crate::api::{CaptureState, Health, RulesState};
 use crate::backoff::Backoff;
-use crate::cli::{catalog, gaps, progress};
+use crate::cli::{catalog, gaps, old_values, progress};
 use crate::config::Config;
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
-use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
+use crate::enqueuer::{Enqueuer, Interrupted, OldValueTables, Redefined, Session};
 use crate::mapping::{Mapper, RuleSet, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -99,7 +99,7 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let shadowed = self.check_rules().await?;
+        let old_values = self.check_rules().await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config.source) => started,
@@ -108,19 +108,21 @@ impl Capture {
             Ok(stream) => stream,
             Err(error) => return Err(self.judge(error).await),
         };
-        let ended = self.stream(&mut stream, shadowed, stop, streamed).await;
+        let ended = self.stream(&mut stream, old_values, stop, streamed).await;
         stream.shutdown().await;
         ended
     }
 
     /// The rules against the tables as they are now: a typo is an error at start.
-    /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&mut self) -> Result<Vec<ShadowedTable>, Fault> {
+    /// Answers where the old values of the tables come from.
+    async fn check_rules(&mut self) -> Result<OldValueTables, Fault> {
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
+        // Before the catalog: what commits in between is then known to come later.
+        let as_of = slot::current_wal_insert_lsn(&client).await?;
         let names: Vec<_> = self.rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
@@ -129,17 +131,7 @@ impl Capture {
         let judged = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
         self.outgrown = judged.outgrown;
         if judged.new.is_empty() {
-            let shadowed = tables
-                .iter()
-                .zip(&described)
-                .filter_map(|(table, described)| {
-                    Some(ShadowedTable {
-                        oid: table.oid,
-                        partitioned: table.storage.kind == catalog::TableKind::Partitioned,
-                        watch: self.rules.watch(described)?,
-                    })
-                });
-            return Ok(shadowed.collect());
+            return Ok(old_values::sources(&self.rules, &tables, as_of));
         }
         Err(Fault::Final(self.config.locate(judged.new).into()))
     }
@@ -206,7 +198,7 @@ impl Capture {
     async fn stream(
         &mut self,
         stream: &mut WalStream,
-        shadowed: Vec<ShadowedTable>,
+        old_values: OldValueTables,
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
@@ -243,7 +235,7 @@ impl Capture {
         let (store, slot) = (self.enqueuer.store.clone(), slot.clone());
         let mut session = self
             .enqueuer
-            .begin(client, &leadership, mapper, shadowed)
+            .begin(client, &leadership, mapper, old_values)
             .await?;
         let changed = rules::changed(&store, &self.config, &self.rules).await?;
         if !changed.is_empty() {
@@ -251,7 +243,7 @@ impl Capture {
             session.map_parked_again(&names).await?;
             rules::accept(&store, &slot, &changed).await?;
         }
-        self.health.set_rules_active(session.rules_active());
+        self.health.set_rules(rules_state(&session));
         // Ends with this session, which takes what it reads.
         let (source, seeding) = (self.source.clone(), session.seeding());
         let mut seeding = Box::pin(async {
@@ -277,8 +269,16 @@ impl Capture {
             };
             let durable = session.enqueue(batch).await?;
             stream.acknowledge(durable);
-            self.health.set_rules_active(session.rules_active());
+            self.health.set_rules(rules_state(&session));
         }
+    }
+}
+
+fn rules_state(session: &Session<'_>) -> RulesState {
+    let tables: Vec<String> = session.seeding_tables().map(ToString::to_string).collect();
+    match tables.is_empty() {
+        true => RulesState::Active,
+        false => RulesState::Seeding(tables),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod explain;
 pub mod gaps;
 pub mod harm;
 pub mod listen;
+pub mod old_values;
 pub mod progress;
 pub mod publication;
 pub mod replay;

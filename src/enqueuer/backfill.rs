@@ -289,7 +289,7 @@ impl Job {
     fn bind(&mut self, relation: &Arc<Relation>) -> Option<&Binding> {
         let known = self.bound.as_ref();
         if !known.is_some_and(|(bound, _)| Arc::ptr_eq(bound, relation)) {
-            let binding = Binding::of(relation, &self.key, &[]);
+            let binding = Binding::of(relation, &self.key, &[], false);
             self.bound = Some((Arc::clone(relation), binding));
         }
         self.bound

@@ -17,9 +17,9 @@ use super::statements::Statements;
 use super::watermark::{MESSAGE_PREFIX, Subject, Watermark};
 use super::{Enqueuer, Progress, matching};
 use crate::lsn::Lsn;
-use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason};
+use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason, TableName};
 use crate::metrics::METRICS;
-use crate::pgoutput::{StreamEvent, TransactionHeader};
+use crate::pgoutput::{DecodeError, StreamEvent, TransactionHeader};
 
 /// One hold of the slot: from taking it to losing it. A replay after an error is a new
 /// session, which begins at what is durable.
@@ -129,9 +129,10 @@ impl Session<'_> {
         self.backfills.backfilling()
     }
 
-    /// Whether no rule waits for old values.
-    pub fn rules_active(&self) -> bool {
-        self.shadow.is_complete()
+    /// The tables whose rows are being read for the shadow of their old values: rules may
+    /// wait for it.
+    pub fn seeding_tables(&self) -> impl Iterator<Item = &TableName> {
+        self.shadow.incomplete()
     }
 
     /// A message of ours in the log.
@@ -146,7 +147,7 @@ impl Session<'_> {
         match watermark.subject {
             Subject::Shadow(_) => {
                 let commit_lsn = header.commit_lsn;
-                let active = self.shadow.message(&self.client, commit_lsn, watermark);
+                let active = self.shadow.message(&self.client, commit_lsn, &watermark);
                 for rule in active.await? {
                     self.mapper.release(rule);
                 }
@@ -181,7 +182,7 @@ impl Session<'_> {
                 }
                 self.backfills.see(&change);
                 // An error leaves the change to the next session.
-                let change = self.shadow.apply(open.header.xid, &change)?;
+                let change = self.shadow.apply(&open.header, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
@@ -224,7 +225,7 @@ impl Session<'_> {
                         "the log cannot be decoded at {lsn}: {error}. Nothing after it was taken; report this with the server's version"
                     );
                 }
-                self.park_undecodable(lsn, ordinal, relation, &error.to_string());
+                self.park_undecodable(lsn, ordinal, relation, &error)?;
             }
         }
         Ok(())
@@ -235,13 +236,13 @@ impl Session<'_> {
         lsn: Lsn,
         ordinal: Option<u64>,
         relation: Option<String>,
-        detail: &str,
-    ) {
+        error: &DecodeError,
+    ) -> Result<(), Redefined> {
         self.backfills.spoil();
         let commit_lsn = match (&self.open, ordinal) {
             (Some(open), Some(ordinal)) => {
                 if open.resume.is_none_or(|resume| ordinal < resume) {
-                    return;
+                    return Ok(());
                 }
                 self.reached.enter(open.header.commit_lsn, ordinal);
                 open.header.commit_lsn
@@ -249,7 +250,14 @@ impl Session<'_> {
             (Some(open), None) => open.header.commit_lsn,
             (None, _) => lsn,
         };
-        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail, "a message of the log cannot be decoded; it is parked and the stream goes on");
+        let lost = match (&self.open, ordinal) {
+            (Some(open), Some(_)) => {
+                self.shadow
+                    .invalidate(&open.header, relation.as_deref(), error)
+            }
+            (Some(_) | None, _) => Ok(()),
+        };
+        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail = %error, "a message of the log cannot be decoded; it is parked and the stream goes on");
         self.batch.add(Mapped::Parked(ParkedChange {
             commit_lsn,
             ordinal: ordinal.unwrap_or(0),
@@ -259,8 +267,9 @@ impl Session<'_> {
             row_bytes: None,
             change: None,
             reason: ParkedReason::Undecodable,
-            detail: detail.to_owned(),
+            detail: error.to_string(),
         }));
+        lost
     }
 
     fn is_persisting_due(&self) -> bool {
@@ -299,13 +308,14 @@ impl Session<'_> {
             let slot = self.enqueuer.slot.clone();
             return Err(Interrupted::Deposed { slot }.into());
         };
-        self.shadow.write(&self.client).await?;
+        let directory = &self.enqueuer.directory;
+        let (shadowed, snapshot) = tokio::join!(
+            self.shadow.write(&self.client),
+            directory.at_generation(&self.client, generation.get(0)),
+        );
+        shadowed?;
         self.backfills.write(&self.client).await?;
-        let snapshot = self
-            .enqueuer
-            .directory
-            .at_generation(&self.client, generation.get(0))
-            .await?;
+        let snapshot = snapshot?;
 
         // 2. Who gets what.
         let (mut rows, deliveries) = matching::match_deliveries(
@@ -314,17 +324,8 @@ impl Session<'_> {
             &mut self.enqueuer.filters,
             self.enqueuer.max_body,
         );
-        if let Some(chunk) = &batch.chunk
-            && !self
-                .backfills
-                .advance(&self.client, chunk, &batch, rows.len())
-                .await?
-        {
-            return self
-                .client
-                .batch_execute("rollback")
-                .await
-                .context("leave the chunk out");
+        if !self.move_backfill(&batch, rows.len()).await? {
+            return Ok(());
         }
         let mut reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
 

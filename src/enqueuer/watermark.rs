@@ -48,7 +48,7 @@ impl Snapshot {
 }
 
 /// Transaction ids wrap around.
-fn precedes(xid: u32, other: u32) -> bool {
+pub(super) fn precedes(xid: u32, other: u32) -> bool {
     (xid.wrapping_sub(other) as i32) < 0
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Event, EventId, EventPosition};
+use crate::event::{Event, EventPosition};
 use crate::pgoutput::value::write_string;
 use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader, kept};
 
@@ -248,27 +248,6 @@ impl Context<'_> {
             occurred_at: self.header.committed_at,
             body: Bytes::copy_from_slice(body),
         }))
-    }
-
-    fn id(&self) -> EventId {
-        let header = self.header;
-        match &self.existing {
-            None => EventId::of_change(
-                self.system_identifier,
-                header.commit_lsn,
-                self.ordinal,
-                &self.rule.name,
-                header.committed_at,
-            ),
-            Some(existing) => EventId::of_row(
-                self.system_identifier,
-                existing.backfill,
-                existing.table,
-                existing.key,
-                &self.rule.name,
-                header.committed_at,
-            ),
-        }
     }
 
     /// The row's tenant, and the row as that tenant may see it: where an update moved

@@ -13,11 +13,11 @@ use super::expression::Row;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Missing {
     #[error(
-        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow has it"
+        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow, which keeps no value above 256 KiB, has it"
     )]
     OldValue(String),
     #[error(
-        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
+        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it, which keeps no value above 256 KiB; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
     )]
     UnchangedToast(String),
     #[error(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::enqueuer::shadow::row::{Binding, RowKey};
-use crate::pgoutput::{Change, OldTuple, Operation, Relation, Tuple, TupleValue};
+use crate::pgoutput::{Change, Operation, Relation, Tuple, TupleValue};
 
 /// Rows that are kept between two watermarks. They are some milliseconds apart, so that
 /// only a large transaction changes more; then the chunk is read again.
@@ -124,20 +124,16 @@ impl Window {
     }
 }
 
-/// The row behind the change; what an update did not touch is as it was before.
+/// The row behind the change; what an update did not touch is as it was before, and where
+/// nothing between the watermarks did, as it was read.
 fn after(operation: &Operation, before: Option<&Tuple>) -> Option<Tuple> {
-    let (old, new) = match operation {
-        Operation::Insert { new } => (None, new),
-        Operation::Update { old, new } => (old.as_ref(), new),
+    let new = match operation {
+        Operation::Insert { new } | Operation::Update { new, .. } => new,
         Operation::Delete { .. } | Operation::Truncate => return None,
     };
     let value = |(place, value): (usize, &TupleValue)| match value {
         TupleValue::UnchangedToast => {
-            let logged = match old {
-                Some(OldTuple::Full(old)) => old.get(place),
-                Some(OldTuple::Key(_)) | None => None,
-            };
-            let known = logged.or_else(|| before.and_then(|before| before.get(place)));
+            let known = before.and_then(|before| before.get(place));
             known.cloned().unwrap_or(TupleValue::UnchangedToast)
         }
         known => known.clone(),
@@ -157,7 +153,7 @@ fn size(tuple: &Tuple) -> usize {
 mod tests {
     use super::*;
     use crate::enqueuer::shadow::row::key_of;
-    use crate::pgoutput::{Column, ReplicaIdentity};
+    use crate::pgoutput::{Column, OldTuple, ReplicaIdentity};
 
     fn text(text: &str) -> TupleValue {
         TupleValue::Text(bytes::Bytes::copy_from_slice(text.as_bytes()))
@@ -184,7 +180,7 @@ mod tests {
     }
 
     fn apply(window: &mut Window, relation: &Arc<Relation>, operation: Operation) {
-        let binding = Binding::of(relation, &["id".to_owned()], &[]);
+        let binding = Binding::of(relation, &["id".to_owned()], &[], false);
         let change = Change {
             relation: Arc::clone(relation),
             ordinal: 0,

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::event::BackfillId;
+use crate::event::{BackfillId, EventId};
 use crate::mapping::row::RowChange;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
 use crate::pgoutput::{Change, TransactionHeader};
@@ -32,6 +32,30 @@ impl Existing<'_> {
     pub(super) fn mark(&self, body: &mut Vec<u8>) {
         body.pop();
         body.extend_from_slice(format!(",\"backfill\":\"{}\"}}", self.backfill).as_bytes());
+    }
+}
+
+impl Context<'_> {
+    /// Of where the change stands; of which row it is, where it was not changed.
+    pub(super) fn id(&self) -> EventId {
+        let header = self.header;
+        match &self.existing {
+            None => EventId::of_change(
+                self.system_identifier,
+                header.commit_lsn,
+                self.ordinal,
+                &self.rule.name,
+                header.committed_at,
+            ),
+            Some(existing) => EventId::of_row(
+                self.system_identifier,
+                existing.backfill,
+                existing.table,
+                existing.key,
+                &self.rule.name,
+                header.committed_at,
+            ),
+        }
     }
 }
 
