@@ -29,6 +29,7 @@ use crate::mapping::{Filter, RuleSet};
 use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
+mod backfill;
 mod capture;
 mod descriptors;
 mod harm_watch;

@@ -19,6 +19,7 @@ use crate::lsn::Lsn;
 use crate::mapping::Mapper;
 use crate::subscription::directory::Directory;
 
+pub mod backfill;
 mod batch;
 mod matching;
 mod parked;
@@ -26,6 +27,7 @@ mod reservation;
 mod session;
 mod shadow;
 mod statements;
+pub mod watermark;
 
 pub use matching::Filters;
 pub use session::{Interrupted, LET_GO, Session};
@@ -34,6 +36,7 @@ pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
 
+use backfill::Backfills;
 use batch::Batch;
 use shadow::Shadow;
 use statements::Statements;
@@ -162,12 +165,15 @@ impl Enqueuer {
         let statements = Statements::prepare(&client).await?;
         let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
+        let system = leadership.system_identifier;
+        let backfills = Backfills::begin(&client, &self.slot, system).await?;
         Ok(Session {
             enqueuer: self,
             client,
             statements,
             mapper,
             shadow,
+            backfills,
             epoch: leadership.epoch,
             durable: leadership.progress,
             reached: leadership.progress,

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::shed::Brink;
-use super::{rules, seed};
+use super::{backfill, rules, seed};
 use crate::api::{CaptureState, Health, RulesState};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
@@ -234,7 +234,7 @@ impl Capture {
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
-        let store = self.enqueuer.store.clone();
+        let (store, slot) = (self.enqueuer.store.clone(), slot.clone());
         let mut session = self
             .enqueuer
             .begin(client, &leadership, mapper, old_values)
@@ -243,7 +243,7 @@ impl Capture {
         if !changed.is_empty() {
             let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
             session.map_parked_again(&names).await?;
-            rules::accept(&store, slot, &changed).await?;
+            rules::accept(&store, &slot, &changed).await?;
         }
         self.health.set_rules(rules_state(&session));
         // Ends with this session, which takes what it reads.
@@ -254,12 +254,21 @@ impl Capture {
             }
             std::future::pending::<()>().await;
         });
+        let (source, backfilling) = (self.source.clone(), session.backfilling());
+        let mut backfilling = Box::pin(async {
+            if let Some(backfilling) = backfilling {
+                let runner = backfill::Runner::new(source, store, slot, backfilling);
+                runner.run().await;
+            }
+            std::future::pending::<()>().await;
+        });
         loop {
             let batch = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 batch = stream.next_batch() => batch?,
                 () = &mut seeding => continue,
                 () = self.brink.asked() => return Err(Fault::Brink),
+                () = &mut backfilling => continue,
             };
             let durable = session.enqueue(batch).await?;
             stream.acknowledge(durable);

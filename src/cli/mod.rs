@@ -8,14 +8,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio_postgres::Client;
 
 use crate::config::{Config, ConfigError};
 use crate::conninfo::{ConnInfo, ConnInfoError};
+use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
 
+pub mod backfill;
 pub mod catalog;
 pub mod check;
 pub mod demo;
@@ -27,6 +30,7 @@ pub mod old_values;
 pub mod progress;
 pub mod publication;
 pub mod published;
+pub mod replay;
 pub mod run;
 pub mod setup;
 pub mod signals;
@@ -71,6 +75,8 @@ Attach to your own database:
   walhook token create --tenant acme a token for that tenant's API calls
   walhook run                        follow the log and deliver
   walhook explain                    which changes make which events for whom, and why not
+  walhook backfill                   events of rows that exist already
+  walhook replay                     stored events once more, to one subscription
 
 Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 `walhook help COMMAND` has examples of each.";
@@ -87,6 +93,8 @@ enum Command {
     Listen(listen::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Backfill(backfill::Args),
+    Replay(replay::Args),
 }
 
 /// Whether what was asked holds.
@@ -183,6 +191,8 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
             Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
+            Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
+            Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
         }
     })
 }
@@ -211,6 +221,19 @@ async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Cl
         .connect(&format!("walhook {command}"))
         .await
         .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
+}
+
+/// A time as such, or how long ago it was.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago: HumanDuration = text
+        .parse()
+        .map_err(|_| "expected a time, as in 2026-11-23T12:00:00Z, or how long ago, as in 2h")?;
+    Timestamp::now()
+        .checked_sub(ago.0)
+        .map_err(|_| "that is too long ago".to_owned())
 }
 
 /// Where the store is: store.url, or the source itself.
@@ -283,6 +306,17 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(arguments).unwrap();
             assert_eq!(cli.config.as_deref(), Some(Path::new("a.toml")));
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let at = |text: &str| moment(text).unwrap();
+        assert_eq!(at("1970-01-01T00:00:01Z").as_second(), 1);
+        let hour_ago = Timestamp::now().as_second() - at("1h").as_second();
+        assert!((3599..=3601).contains(&hour_ago), "{hour_ago}");
+        for text in ["", "yesterday", "1w", "999999999d"] {
+            assert!(moment(text).is_err(), "{text}");
         }
     }
 

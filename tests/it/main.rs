@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod backfill;
 mod capture;
 mod cli;
 mod connecting;
@@ -19,6 +20,7 @@ mod operations;
 mod ownership;
 mod pipeline;
 mod refusals;
+mod replay;
 mod shadow;
 mod store;
 mod tables;

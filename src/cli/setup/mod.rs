@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
+use super::catalog::Table;
 use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::{Outcome, gaps, progress};
 use crate::config::Config;
@@ -64,6 +65,8 @@ pub struct SetupReport {
     pub open: Vec<gaps::Open>,
     /// The rules, of which a gap says which tables to backfill.
     pub rules: Vec<RuleConfig>,
+    /// The tables that they watch, where they exist.
+    pub tables: Vec<Table>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

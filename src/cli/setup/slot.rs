@@ -80,6 +80,7 @@ impl SlotSetup<'_> {
     async fn settle_open(&self, report: &mut SetupReport) -> anyhow::Result<()> {
         let slot = &self.config.source.slot;
         report.rules.clone_from(&self.config.events);
+        report.tables.clone_from(&self.source.tables);
         if !self.accept_gap {
             report.open = gaps::open(self.store, slot).await?;
             return Ok(());
