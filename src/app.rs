@@ -30,14 +30,19 @@ use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod descriptors;
 mod harm_watch;
 mod rules;
 mod seed;
+mod shed;
+mod standing;
 mod tasks;
 mod watch;
 
 use capture::Capture;
+use shed::Brink;
 use tasks::Tasks;
+use watch::Watch;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +121,7 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Runs until `shutdown`, then drains. An error says which task failed and why.
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
+    descriptors::raise_limit();
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
     let source = ConnInfo::parse(config.source.url.expose_secret()).context("read source.url")?;
@@ -199,7 +205,18 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         delivering = Some(dispatcher);
     }
     if roles.contains(Role::Capture) {
+        let brink = Arc::new(Brink::new());
+        let watch = Watch {
+            source: source.clone(),
+            config: config.source.clone(),
+            tables: rules.tables().cloned().collect(),
+            store: store.clone(),
+            instance: instance.id,
+            health: Arc::clone(&health),
+            brink: Arc::clone(&brink),
+        };
         let capture = Capture {
+            brink,
             source: source.clone(),
             config: config.clone(),
             rules: Arc::clone(&rules),
@@ -218,10 +235,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             },
         };
         tasks.spawn("capture", capture.run(stop.clone()));
-        tasks.spawn(
-            "slot watch",
-            watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
-        );
+        tasks.spawn("slot watch", watch.run(stop.clone()));
         let publication = config.source.publication.clone();
         tasks.spawn(
             "harm watch",

@@ -28,7 +28,7 @@ mod shadow;
 mod statements;
 
 pub use matching::Filters;
-pub use session::{Interrupted, Session};
+pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::Redefined;
 pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;

@@ -36,10 +36,18 @@ pub struct Metrics {
     /// failed on.
     pub parked: IntCounterVec,
     /// `state`: memory and in_flight of this process; retrying, parked and failed of the
-    /// store, set when they are scraped.
+    /// store, counted when they are scraped, but seldom where that takes long.
     pub queue_depth: GaugeVec,
+    /// Unix time of that count.
+    pub queue_counted: Gauge,
     pub oldest_due_seconds: Gauge,
     pub breakers_open: IntGauge,
+    /// `reason`: as GapKind names them. Found by this process.
+    pub gaps: IntCounterVec,
+    /// Gaps that nobody has accepted yet, in the store.
+    pub gaps_open: IntGauge,
+    /// What the slot may keep: the smaller of the server's limit and ours; -1: no limit.
+    pub wal_limit_bytes: IntGauge,
     /// `cause`: failing (for `delivery.disable_after`) or gone (410).
     pub subscriptions_disabled: IntCounterVec,
     /// 1 where this process holds the slot.
@@ -135,11 +143,28 @@ impl Metrics {
                     &["state"],
                 )),
             ),
+            queue_counted: gauge(
+                "walhook_queue_counted_timestamp_seconds",
+                "When the deliveries that wait in the store were counted.",
+            ),
             oldest_due_seconds: gauge(
                 "walhook_oldest_due_seconds",
                 "How long the oldest due delivery has waited to be claimed.",
             ),
             breakers_open: int_gauge("walhook_breakers_open", "Endpoints whose breaker is open."),
+            gaps: counters(
+                "walhook_gaps_total",
+                "Gaps in the log that this process found, by reason.",
+                &["reason"],
+            ),
+            gaps_open: int_gauge(
+                "walhook_gaps_open",
+                "Gaps in the log that nobody has accepted yet.",
+            ),
+            wal_limit_bytes: int_gauge(
+                "walhook_wal_limit_bytes",
+                "Log that the slot may make the source keep; -1 without a limit.",
+            ),
             subscriptions_disabled: counters(
                 "walhook_subscriptions_disabled_total",
                 "Subscriptions disabled because their endpoint kept failing or answered 410.",

@@ -56,7 +56,7 @@ pub mod subscriptions;
 pub mod tokens;
 
 pub use jwt::{JwtConfig, JwtVerifier};
-pub use ops::{CaptureState, Health, RulesState};
+pub use ops::{CaptureState, Health, OpenGap, RulesState};
 
 use error::Problem;
 
@@ -116,7 +116,7 @@ pub struct State {
 #[derive(Default)]
 pub struct Caches {
     tokens: auth::TokenCache,
-    scrape: ops::LastScrape,
+    queue_count: ops::QueueCount,
 }
 
 impl State {

@@ -13,12 +13,45 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::Problem;
 use crate::db::Store;
+use crate::lsn::Lsn;
 use crate::metrics::METRICS;
 
 /// How the process stands, as its tasks say and `/readyz` shows.
 pub struct Health {
     capture: Mutex<CaptureState>,
     rules: Mutex<RulesState>,
+    gaps: Mutex<Vec<OpenGap>>,
+}
+
+/// A gap in the log that nobody has accepted yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGap {
+    pub kind: String,
+    /// `schema.table` where it is one table's.
+    pub table: Option<String>,
+    pub from_lsn: Lsn,
+    /// Where capture went on; `None`: it has not, or the table is still missing.
+    pub to_lsn: Option<Lsn>,
+    pub reason: String,
+}
+
+impl OpenGap {
+    /// For `/readyz`: what, from where to where, and the way out.
+    fn describe(&self) -> String {
+        let OpenGap {
+            kind,
+            from_lsn,
+            reason,
+            ..
+        } = self;
+        let to = match self.to_lsn {
+            Some(to) => format!("to {to}, behind which capture went on"),
+            None => "on".to_owned(),
+        };
+        format!(
+            "gap `{kind}` in the log from {from_lsn} {to}: {reason}; `walhook setup --accept-gap` says what to backfill, and closes it"
+        )
+    }
 }
 
 /// How this process stands to the replication slot.
@@ -57,6 +90,7 @@ impl Health {
                 true => RulesState::NotRead,
                 false => RulesState::Active,
             }),
+            gaps: Mutex::default(),
         }
     }
 
@@ -76,6 +110,16 @@ impl Health {
     pub fn rules(&self) -> RulesState {
         let state = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         state.clone()
+    }
+
+    /// The gaps that nobody has accepted yet.
+    pub fn set_gaps(&self, gaps: Vec<OpenGap>) {
+        *self.gaps.lock().unwrap_or_else(PoisonError::into_inner) = gaps;
+    }
+
+    pub fn gaps(&self) -> Vec<OpenGap> {
+        let gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        gaps.clone()
     }
 }
 
@@ -109,7 +153,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Does it do its work?
 ///
-/// The slot is held (or another process holds it), the store answers, every rule is active.
+/// The slot is held (or another process holds it), the store answers, every rule is
+/// active, and no gap in the log waits for somebody to accept it.
 #[utoipa::path(get, path = "/readyz", tag = "Operation", security(()),
     responses((status = 200, description = "It does", body = Ready),
         (status = 503, description = "It does not; the detail says why", body = Problem, content_type = "application/problem+json")))]
@@ -133,6 +178,12 @@ pub async fn readyz(AxumState(state): AxumState<Arc<State>>) -> Result<Json<Read
             "failing"
         }
     };
+    for gap in state.health.gaps() {
+        let said = gap.to_lsn.is_none() && reasons.iter().any(|said| said.contains(&gap.reason));
+        if !said {
+            reasons.push(gap.describe());
+        }
+    }
     // The process that holds the slot activates the rules.
     if capture != CaptureState::Standby {
         match state.health.rules() {
@@ -163,36 +214,71 @@ async fn ping(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When the store's gauges were read last.
+/// The count of what waits, as it stands in the gauges.
 #[derive(Default)]
-pub struct LastScrape(tokio::sync::Mutex<Option<Instant>>);
+pub struct QueueCount(Mutex<Count>);
 
-/// Several scrapers, or one in a hurry, count the schedule no more often than this.
-const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
-/// Beyond it the gauges keep their last values: a slow store must not hide the rest.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(3);
+#[derive(Default)]
+struct Count {
+    under_way: bool,
+    ended_at: Option<Instant>,
+    took: Duration,
+}
+
+/// Several scrapers, or one in a hurry, count the schedule no more often than this …
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+/// … and a long one so seldom that counting takes a hundredth of the time.
+const COUNT_SHARE: u32 = 100;
+/// Beyond it a scrape shows the last count: a slow store must not hide the rest.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl QueueCount {
+    /// Whether to count now; who is told so [`end`](Self::end)s it.
+    fn begin(&self) -> bool {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = COUNT_INTERVAL.max(count.took * COUNT_SHARE);
+        let due = count.ended_at.is_none_or(|at| at.elapsed() >= rest);
+        let begins = due && !count.under_way;
+        count.under_way |= begins;
+        begins
+    }
+
+    fn end(&self, began: Instant) {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = Count {
+            under_way: false,
+            ended_at: Some(Instant::now()),
+            took: began.elapsed(),
+        };
+    }
+}
 
 /// Metrics in Prometheus' text format
+///
+/// What waits in the store is counted every few seconds at most, and the more seldom the
+/// longer it takes; `walhook_queue_counted_timestamp_seconds` says when it was.
 #[utoipa::path(get, path = "/metrics", tag = "Operation", security(()),
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain; version=0.0.4")))]
 pub async fn metrics(
     AxumState(state): AxumState<Arc<State>>,
 ) -> Result<impl IntoResponse, Problem> {
-    let mut last = state.caches.scrape.0.lock().await;
-    if last.is_none_or(|at| at.elapsed() >= SCRAPE_INTERVAL) {
-        let read = tokio::time::timeout(SCRAPE_TIMEOUT, read_gauges(&state.store)).await;
-        match read {
-            Ok(Ok(())) => *last = Some(Instant::now()),
-            Ok(Err(error)) => {
-                tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
-            }
-            Err(_) => tracing::warn!("The queue's depth cannot be read: the store is slow"),
+    if state.caches.queue_count.begin() {
+        let counting = tokio::spawn(count_queue(state));
+        if tokio::time::timeout(COUNT_TIMEOUT, counting).await.is_err() {
+            tracing::warn!("Counting the queue takes long: /metrics shows the last count");
         }
     }
-    drop(last);
     let text = METRICS.render().map_err(anyhow::Error::from)?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+async fn count_queue(state: Arc<State>) {
+    let began = Instant::now();
+    if let Err(error) = read_gauges(&state.store).await {
+        tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
+    }
+    state.caches.queue_count.end(began);
 }
 
 async fn read_gauges(store: &Store) -> anyhow::Result<()> {
@@ -205,5 +291,7 @@ async fn read_gauges(store: &Store) -> anyhow::Result<()> {
         depth.set(row.get(state));
     }
     METRICS.oldest_due_seconds.set(row.get("oldest"));
+    let now = jiff::Timestamp::now();
+    METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
+use super::shed::Brink;
 use super::{rules, seed};
 use crate::api::{CaptureState, Health, RulesState};
 use crate::backoff::Backoff;
@@ -26,6 +27,8 @@ pub(super) struct Capture {
     pub(super) config: Config,
     pub(super) rules: Arc<RuleSet>,
     pub(super) health: Arc<Health>,
+    /// The slot's watch asks for log to be shed.
+    pub(super) brink: Arc<Brink>,
     pub(super) enqueuer: Enqueuer,
     /// What is wrong with rules that fitted until their table changed.
     pub(super) outgrown: Vec<RuleError>,
@@ -36,7 +39,7 @@ const STAND_BY: Duration = Duration::from_secs(1);
 
 /// Why a session ended that cannot simply be begun again.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Replication(#[from] ReplicationError),
     #[error(transparent)]
@@ -47,6 +50,9 @@ enum Fault {
     /// Of the store: it may come back.
     #[error(transparent)]
     Store(#[from] anyhow::Error),
+    /// The slot has to be let go for log to be shed.
+    #[error("log is about to be shed")]
+    Brink,
 }
 
 impl Capture {
@@ -54,6 +60,12 @@ impl Capture {
         let mut backoff = Backoff::reconnect();
         let mut standing_by = false;
         loop {
+            if self.brink.is_asked() {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.try_to_shed() => self.brink.settle(),
+                }
+            }
             let mut streamed = false;
             let ended = self.session(&stop, &mut streamed).await;
             METRICS.leader.set(0);
@@ -63,6 +75,7 @@ impl Capture {
             }
             let delay = match ended {
                 Ok(()) => return Ok(()),
+                Err(Fault::Brink) => Duration::ZERO,
                 Err(Fault::Replication(ReplicationError::SlotActive { slot, pid })) => {
                     if !standing_by {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
@@ -80,14 +93,18 @@ impl Capture {
                     METRICS.reconnects.inc();
                     backoff.next_delay()
                 }
-                Err(fault) => {
-                    self.record_gap(&fault).await;
-                    return Err(fault.explain());
-                }
+                Err(fault) => match fault.gap() {
+                    None => return Err(fault.explain()),
+                    Some(gap) => {
+                        self.stand_still(fault, gap, &stop).await?;
+                        Duration::ZERO
+                    }
+                },
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(delay) => {}
+                () = self.brink.asked() => {}
             }
         }
     }
@@ -143,6 +160,7 @@ impl Capture {
             error,
             ReplicationError::SlotMissing { .. }
                 | ReplicationError::SlotLost { .. }
+                | ReplicationError::SlotUnusable { .. }
                 | ReplicationError::PublicationMissing { position: None, .. }
         );
         if !by_slot {
@@ -162,7 +180,7 @@ impl Capture {
     }
 
     /// `None`: the slot continues what is recorded.
-    async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
+    pub(super) async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
         let slot = &self.config.source.slot;
         let store = self.enqueuer.store.get().await?;
         let Some(progress) = progress::read(&store, slot).await? else {
@@ -177,22 +195,6 @@ impl Capture {
         let state = slot::inspect(&source, slot).await?;
         let verified = slot::verify(Some(&progress.recorded), &system, slot, state.as_ref());
         Ok(verified.err().map(Fault::Gap))
-    }
-
-    /// Keeps on record that capture cannot go on, for `status` and `setup`. Where the
-    /// store is away too, what follows says it all the same.
-    async fn record_gap(&self, fault: &Fault) {
-        let Some((reason, wedged)) = fault.gap() else {
-            return;
-        };
-        let slot = &self.config.source.slot;
-        let recorded = async {
-            let store = self.enqueuer.store.get().await?;
-            gaps::record(&store, slot, &reason, wedged).await
-        };
-        if let Err(error) = recorded.await {
-            tracing::warn!(error = format!("{error:#}"), "cannot record the gap");
-        }
     }
 
     async fn stream(
@@ -257,6 +259,7 @@ impl Capture {
                 () = stop.cancelled() => return Ok(()),
                 batch = stream.next_batch() => batch?,
                 () = &mut seeding => continue,
+                () = self.brink.asked() => return Err(Fault::Brink),
             };
             let durable = session.enqueue(batch).await?;
             stream.acknowledge(durable);
@@ -276,7 +279,7 @@ fn rules_state(session: &Session<'_>) -> RulesState {
 impl Fault {
     /// The error to end with. A configuration's keeps its type, which decides the exit
     /// code; one that the stream cannot get past is told the way on.
-    fn explain(self) -> anyhow::Error {
+    pub(super) fn explain(self) -> anyhow::Error {
         match self {
             Fault::Final(error) | Fault::Store(error) => error,
             Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
@@ -286,30 +289,14 @@ impl Fault {
             }
             Fault::Replication(error) => error.into(),
             Fault::Gap(gap) => gap.into(),
-        }
-    }
-
-    /// What to keep on record of a gap, and whether only the stream shows it.
-    fn gap(&self) -> Option<(String, bool)> {
-        match self {
-            Fault::Gap(gap) => (!gap.is_setup_fault()).then(|| (gap.state(), false)),
-            Fault::Replication(error) => match error {
-                ReplicationError::PublicationMissing { position, .. } => {
-                    Some((error.state(), position.is_some()))
-                }
-                ReplicationError::Server {
-                    position: Some(_), ..
-                } => Some((error.state(), true)),
-                _ => None,
-            },
-            Fault::Final(_) | Fault::Store(_) => None,
+            Fault::Brink => Fault::Brink.into(),
         }
     }
 
     fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),
-            Fault::Gap(_) | Fault::Final(_) => false,
+            Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
             Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
         }
     }

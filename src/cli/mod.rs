@@ -26,6 +26,7 @@ pub mod listen;
 pub mod old_values;
 pub mod progress;
 pub mod publication;
+pub mod published;
 pub mod run;
 pub mod setup;
 pub mod signals;

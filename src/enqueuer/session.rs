@@ -59,6 +59,10 @@ pub(super) struct OpenTransaction {
     resume: Option<u64>,
 }
 
+/// Content of a message in the log that asks for progress to be persisted where it is read,
+/// however little it is: so that the source can let go of the log before it.
+pub const LET_GO: &str = "let go";
+
 /// Events in one transaction of the store. Larger batches gain little (facts 44) and
 /// would make the first event of a backlog wait longer.
 const MAX_EVENTS: usize = 1_000;
@@ -129,6 +133,7 @@ impl Session<'_> {
 
     /// A message of ours in the log.
     async fn take_message(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        self.asked |= content == LET_GO.as_bytes();
         let Some(open) = &self.open else {
             return Ok(());
         };

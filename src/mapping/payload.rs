@@ -152,7 +152,8 @@ fn write_whole_row(
     row: &RowChange<'_>,
 ) -> Result<(), PayloadError> {
     let mut object = Object::open(out);
-    for (label, column) in columns {
+    let has_row = row.kind != Kind::Truncate;
+    for (label, column) in columns.iter().filter(|_| has_row) {
         // A delete without FULL has the key only: the rest is absent, not null.
         let old = row.value(Row::Old, *column);
         if row.kind == Kind::Delete && matches!(old, Err(Missing::OldValue(_))) {

@@ -22,4 +22,6 @@ mod refusals;
 mod shadow;
 mod store;
 mod tables;
+mod truncate;
 mod versions;
+mod wal_budget;

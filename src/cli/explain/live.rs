@@ -200,11 +200,8 @@ impl Explainer<'_> {
             key,
             rules,
         } = explanation;
-        let note = match (operation, rules.is_empty()) {
-            ("truncate", _) => Some("a truncate has no rows".to_owned()),
-            (_, true) => Some(format!("no rule watches {table}")),
-            (_, false) => None,
-        };
+        let unwatched = rules.is_empty();
+        let note = unwatched.then(|| format!("no rule watches {table}"));
         let relation = change.relation.oid;
         let rules = rules.into_iter().map(|one| RuleReport {
             rule: one.rule.to_string(),
