@@ -206,7 +206,7 @@ impl Capture {
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
-        let (client, leadership) = self.enqueuer.lead().await?;
+        let (client, mut leadership) = self.enqueuer.lead().await?;
         let progress = leadership.progress;
         let recorded = RecordedProgress {
             system_identifier: leadership.system_identifier,
@@ -224,6 +224,14 @@ impl Capture {
         drop(source);
         slot::verify(Some(&recorded), stream.system(), slot, state.as_ref())?;
         gaps::forget_mended(&client, slot).await?;
+        if let Some(left_at) = stream.system().left(leadership.timeline) {
+            let confirmed = state.and_then(|state| state.confirmed_flush_lsn);
+            let branch = confirmed.map_or(left_at, |confirmed| confirmed.max(left_at));
+            let timeline = stream.system().timeline;
+            self.enqueuer
+                .follow_timeline(&client, &mut leadership, timeline, branch)
+                .await?;
+        }
         let system = stream.system().system_identifier;
         tracing::info!(
             slot,

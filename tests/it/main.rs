@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod demo;
 mod explain;
+mod failover;
 mod faults;
 mod gaps;
 mod harness;

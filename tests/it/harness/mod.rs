@@ -3,6 +3,7 @@
 pub mod command;
 pub mod process;
 pub mod receiver;
+pub mod standby;
 pub mod walhook;
 
 use std::path::Path;
