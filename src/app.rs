@@ -8,14 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Health, JwtVerifier};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::delivery::claimer::{self, Claimer};
 use crate::delivery::client::Client;
@@ -115,9 +113,9 @@ const MAX_RESPONSE: usize = 64 * 1024;
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
-    let source = ConnInfo::parse(config.source.url.expose_secret()).context("read source.url")?;
+    let source = crate::cli::source(&config)?;
     let rules = Arc::new(config.rules()?);
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(&config.store, config.source.writable_url())?;
     if !connected(&store, &shutdown).await? {
         return Ok(());
     }

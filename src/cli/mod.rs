@@ -28,6 +28,7 @@ pub mod publication;
 pub mod run;
 pub mod setup;
 pub mod signals;
+mod standby;
 pub mod status;
 pub mod teardown;
 pub mod token;
@@ -188,20 +189,31 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
 /// The configuration: the named file, else `walhook.toml` where there is one, else the
 /// environment alone.
 fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    Config::load(file(named).as_deref())
+}
+
+fn file(named: Option<&Path>) -> Option<PathBuf> {
     const USUAL: &str = "walhook.toml";
     let usual = || Path::new(USUAL).exists().then_some(Path::new(USUAL));
-    Config::load(named.or_else(usual))
+    named.or_else(usual).map(Path::to_owned)
 }
 
 /// The source's connection settings.
-fn source(config: &Config) -> anyhow::Result<ConnInfo> {
+pub(crate) fn source(config: &Config) -> anyhow::Result<ConnInfo> {
     let url = config.source.url.expose_secret();
     if url.is_empty() && std::env::var_os("PGHOST").is_none() {
         let message = "source.url is not set: write it in walhook.toml, as in \
             url = \"postgres://walhook@db/app\" under [source], or set WALHOOK_SOURCE__URL";
         return Err(UsageError(message.to_owned()).into());
     }
-    ConnInfo::parse(url).context("read source.url")
+    let source = ConnInfo::parse(url).context("read source.url")?;
+    match config.source.primary_url.expose_secret() {
+        "" => Ok(source),
+        primary => {
+            let primary = ConnInfo::parse(primary).context("read source.primary_url")?;
+            Ok(source.with_primary(primary))
+        }
+    }
 }
 
 async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
@@ -209,6 +221,15 @@ async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Cl
         .connect(&format!("walhook {command}"))
         .await
         .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
+}
+
+/// The source, or its primary where it is a standby.
+async fn connect_writable(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
+    let primary = conninfo.primary().unwrap_or(conninfo).describe();
+    conninfo
+        .connect_writable(&format!("walhook {command}"))
+        .await
+        .with_context(|| format!("reach the source's primary {primary} (source.primary_url)"))
 }
 
 /// The rules of the configuration; a configuration without any is refused, because

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::oneshot;
 use tracing::error;
@@ -27,6 +27,8 @@ pub struct SourceConfig {
     /// A PostgreSQL URL, or `host=… user=…`; what it leaves out comes from the
     /// `PG…` environment and `~/.pgpass`.
     pub url: SecretString,
+    /// The primary, where `url` is a standby: takes what must be written. Empty: `url`.
+    pub primary_url: SecretString,
     /// The logical replication slot: `[a-z0-9_]`, at most 63 characters.
     #[serde(deserialize_with = "slot_name")]
     pub slot: String,
@@ -38,17 +40,32 @@ pub struct SourceConfig {
     pub receive_timeout: HumanDuration,
     /// Bytes of decoded changes that may wait for the pipeline in memory.
     pub buffer_bytes: usize,
+    /// While nothing that is published commits, a message is written into the log this
+    /// often, so that the stream is seen to move; zero: never.
+    pub heartbeat: HumanDuration,
+}
+
+impl SourceConfig {
+    /// The server that takes writes.
+    pub fn writable_url(&self) -> &SecretString {
+        match self.primary_url.expose_secret() {
+            "" => &self.url,
+            _ => &self.primary_url,
+        }
+    }
 }
 
 impl Default for SourceConfig {
     fn default() -> Self {
         SourceConfig {
             url: SecretString::default(),
+            primary_url: SecretString::default(),
             slot: "walhook".to_owned(),
             publication: "walhook".to_owned(),
             // PostgreSQL's own wal_receiver_timeout.
             receive_timeout: HumanDuration::from_secs(60),
             buffer_bytes: 8 * 1024 * 1024,
+            heartbeat: HumanDuration::from_secs(30),
         }
     }
 }

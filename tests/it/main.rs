@@ -20,4 +20,5 @@ mod ownership;
 mod pipeline;
 mod refusals;
 mod shadow;
+mod standby;
 mod store;

@@ -20,6 +20,7 @@ mod finding;
 mod position;
 mod shadow;
 mod source;
+mod standby;
 mod store;
 mod tables;
 
@@ -94,6 +95,7 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
         ),
         Ok((client, source)) => {
             findings.extend(source.preconditions(config, &rules));
+            findings.extend(source.standby(&client, &conninfo).await);
             if source.role.may_replicate() {
                 findings.push(walsender(&conninfo).await);
             }
@@ -188,15 +190,30 @@ impl SourceState {
         )
         .into_iter()
         .chain(source::role_findings(&self.role, &self.server))
-        .chain(tables::table_findings(
-            config,
-            rules,
-            &self.tables,
-            &self.existing,
-            self.server.version_number,
-        ))
+        .chain(self.rule_findings(config, rules))
         .chain(examples::findings(config, rules, &self.tables))
-        .chain(shadow::findings(&self.shadowed, &self.role))
+    }
+
+    /// The rules against the tables that they watch, and what publishing these breaks.
+    pub fn rule_findings(&self, config: &Config, rules: &RuleSet) -> Vec<Finding> {
+        let version = self.server.version_number;
+        let mut findings =
+            tables::table_findings(config, rules, &self.tables, &self.existing, version);
+        findings.extend(shadow::findings(&self.shadowed, &self.role));
+        findings
+    }
+
+    /// What a standby needs as a source, or a primary so that one may take its place.
+    pub async fn standby(&self, client: &Client, conninfo: &ConnInfo) -> Vec<Finding> {
+        let mut findings = standby::findings(client, conninfo, &self.server).await;
+        match standby::failover(client, &self.server).await {
+            Ok(finding) => findings.extend(finding),
+            Err(error) => findings.push(Finding::warning(
+                "the settings for a fail-over cannot be read",
+                chain(&error),
+            )),
+        }
+        findings
     }
 
     fn publication(&self, config: &Config) -> Vec<Finding> {
@@ -230,7 +247,7 @@ pub struct StoreState {
 
 impl StoreState {
     pub async fn read(config: &Config) -> anyhow::Result<Self> {
-        let store = Store::open(&config.store, &config.source.url)?;
+        let store = Store::open(&config.store, config.source.writable_url())?;
         let schema = store.schema().to_owned();
         let client = store
             .get()
