@@ -22,17 +22,26 @@ use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
 use crate::delivery::recorder::{self, Recorder};
-use crate::mapping::{Filter, RuleSet};
+use crate::mapping::Filter;
 use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod follow;
+mod generation;
+mod heartbeat;
+mod reload;
 mod seed;
+
 mod tasks;
 mod watch;
 
 use capture::Capture;
+use generation::Generation;
+use reload::Reloader;
 use tasks::Tasks;
+
+pub use reload::Reloads;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,10 +120,22 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Runs until `shutdown`, then drains. An error says which task failed and why.
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let (_, reloads) = mpsc::channel(1);
+    run_reloading(config, roles, shutdown, reloads).await
+}
+
+/// As [`run`]; the rules of what comes by `reloads` take over those of `config`.
+pub async fn run_reloading(
+    config: Config,
+    roles: Roles,
+    shutdown: CancellationToken,
+    reloads: Reloads,
+) -> anyhow::Result<()> {
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
     let source = crate::cli::source(&config)?;
-    let rules = Arc::new(config.rules()?);
+    let generation = Arc::new(Generation::compile(config.clone())?);
+    let event_types = api::EventTypes::from(generation.event_types());
     let store = Store::open(&config.store, config.source.writable_url())?;
     if !connected(&store, &shutdown).await? {
         return Ok(());
@@ -190,11 +211,15 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         );
         delivering = Some(dispatcher);
     }
+    let mut next_rules = None;
     if roles.contains(Role::Capture) {
+        let (sender, next) = tokio::sync::watch::channel(Arc::clone(&generation));
+        next_rules = Some(sender);
         let capture = Capture {
             source: source.clone(),
-            config: config.clone(),
-            rules: Arc::clone(&rules),
+            config: config.source.clone(),
+            generation: Arc::clone(&generation),
+            next,
             health: Arc::clone(&health),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
@@ -214,13 +239,22 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
         );
     }
+    let reloader = Reloader {
+        source: source.clone(),
+        store: store.clone(),
+        instance: instance.id,
+        generation,
+        event_types: event_types.clone(),
+        capture: next_rules,
+    };
+    tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
     if let Some(listener) = listener {
         let state = api::State {
             store: store.clone(),
             source,
             key,
             security: config.security.clone(),
-            event_types: event_types(&rules),
+            event_types,
             check_filter,
             filter_matches,
             health: Arc::clone(&health),
@@ -292,13 +326,6 @@ fn check_filter(source: &str) -> Result<(), String> {
 fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
     let matched = Filter::compile(source).and_then(|filter| filter.matches(body));
     matched.map_err(|error| error.to_string())
-}
-
-fn event_types(rules: &RuleSet) -> Vec<String> {
-    rules
-        .event_types()
-        .map(|event_type| event_type.to_string())
-        .collect()
 }
 
 /// Waits until the store answers and says what is wrong with it. False where the

@@ -69,6 +69,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V2__row_shadow",
             include_str!("../sql/migrations/0002_row_shadow.sql"),
         ),
+        (
+            "V7__rules_generation",
+            include_str!("../sql/migrations/0007_rules_generation.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

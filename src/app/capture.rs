@@ -2,29 +2,36 @@
 //! fault that time may mend, and stands by while another instance holds the slot.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::seed;
+use super::follow::{Follow, Followed};
+use super::generation::Generation;
+use super::heartbeat::Heartbeat;
+use super::reload;
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
-use crate::config::Config;
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
-use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
-use crate::mapping::{Mapper, RuleSet};
+use crate::enqueuer::{Enqueuer, Interrupted, Leadership, Redefined, ShadowedTable};
+use crate::mapping::Mapper;
 use crate::metrics::METRICS;
 use crate::replication::{
-    self, Gap, RecordedProgress, ReplicationError, WalStream, slot, slot::REMEDY,
+    self, Gap, RecordedProgress, ReplicationError, SourceConfig, WalStream, slot, slot::REMEDY,
 };
 
 pub(super) struct Capture {
     pub(super) source: ConnInfo,
-    pub(super) config: Config,
-    pub(super) rules: Arc<RuleSet>,
+    pub(super) config: SourceConfig,
+    /// The rules that run.
+    pub(super) generation: Arc<Generation>,
+    /// Those that are to run from the next transaction on.
+    pub(super) next: watch::Receiver<Arc<Generation>>,
     pub(super) health: Arc<Health>,
     pub(super) enqueuer: Enqueuer,
 }
@@ -34,7 +41,7 @@ const STAND_BY: Duration = Duration::from_secs(1);
 
 /// Why a session ended that cannot simply be begun again.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Replication(#[from] ReplicationError),
     #[error(transparent)]
@@ -66,6 +73,8 @@ impl Capture {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
                     }
                     standing_by = true;
+                    // No transaction of ours is under way.
+                    self.generation = Arc::clone(&self.next.borrow_and_update());
                     // Whoever leads knows how far it is behind.
                     METRICS.lag_seconds.set(0.0);
                     self.health.set_capture(CaptureState::Standby);
@@ -97,10 +106,10 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let shadowed = self.check_rules().await?;
+        let shadowed = self.check_rules(&self.generation).await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            started = replication::start(&self.source, &self.config.source) => started,
+            started = replication::start(&self.source, &self.config) => started,
         };
         let mut stream = match stream {
             Ok(stream) => stream,
@@ -113,17 +122,18 @@ impl Capture {
 
     /// The rules against the tables as they are now: a typo is an error at start.
     /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&self) -> Result<Vec<ShadowedTable>, Fault> {
+    async fn check_rules(&self, generation: &Generation) -> Result<Vec<ShadowedTable>, Fault> {
+        let Generation { config, rules, .. } = generation;
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
-        let names: Vec<_> = self.rules.tables().cloned().collect();
+        let names: Vec<_> = rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
-        let errors = self.rules.check(&described, &existing);
+        let errors = rules.check(&described, &existing);
         if errors.is_empty() {
             let shadowed = tables
                 .iter()
@@ -132,12 +142,12 @@ impl Capture {
                     Some(ShadowedTable {
                         oid: table.oid,
                         partitioned: table.storage.kind == catalog::TableKind::Partitioned,
-                        watch: self.rules.watch(described)?,
+                        watch: rules.watch(described)?,
                     })
                 });
             return Ok(shadowed.collect());
         }
-        Err(Fault::Final(self.config.locate(errors).into()))
+        Err(Fault::Final(config.locate(errors).into()))
     }
 
     /// What a refused start means, given what is recorded: a slot that was never made
@@ -167,7 +177,7 @@ impl Capture {
 
     /// `None`: the slot continues what is recorded.
     async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         let store = self.enqueuer.store.get().await?;
         let Some(progress) = progress::read(&store, slot).await? else {
             let error = anyhow!(
@@ -189,7 +199,7 @@ impl Capture {
         let Some((reason, wedged)) = fault.gap() else {
             return;
         };
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         let recorded = async {
             let store = self.enqueuer.store.get().await?;
             gaps::record(&store, slot, &reason, wedged).await
@@ -214,7 +224,7 @@ impl Capture {
             acknowledged_lsn: progress.acknowledged_lsn,
             commit_lsn: progress.commit_lsn,
         };
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         let source = self
             .source
             .connect("walhook check")
@@ -242,29 +252,59 @@ impl Capture {
         METRICS.leader.set(1);
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
-        let mapper = Mapper::new(Arc::clone(&self.rules), system);
-        let mut session = self
-            .enqueuer
-            .begin(client, &leadership, mapper, shadowed)
-            .await?;
-        self.health.set_rules_active(session.rules_active());
-        // Ends with this session, which takes what it reads.
-        let (source, seeding) = (self.source.clone(), session.seeding());
-        let mut seeding = Box::pin(async {
-            if let Some(seeding) = seeding {
-                seed::run(source, seeding).await;
-            }
-            std::future::pending::<()>().await;
-        });
+        let heartbeat = Heartbeat::new(self.config.heartbeat.0);
+        let (mut client, mut shadowed, mut rest) = (client, shadowed, Vec::new());
         loop {
-            let batch = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                batch = stream.next_batch() => batch?,
-                () = &mut seeding => continue,
+            let mapper = Mapper::new(Arc::clone(&self.generation.rules), system);
+            let mut session = self
+                .enqueuer
+                .begin(client, &leadership, mapper, shadowed.clone())
+                .await?;
+            let follow = Follow {
+                stream,
+                source: &self.source,
+                next: &mut self.next,
+                health: &self.health,
+                heartbeat: heartbeat.as_ref(),
+                stop,
             };
-            let durable = session.enqueue(batch).await?;
-            stream.acknowledge(durable);
-            self.health.set_rules_active(session.rules_active());
+            match follow.run(&mut session, rest).await? {
+                Followed::Stopped => return Ok(()),
+                Followed::ToNextRules(behind) => rest = behind,
+            }
+            (client, leadership.progress) = session.close().await?;
+            shadowed = self.take_next_rules(&leadership, shadowed).await?;
+        }
+    }
+
+    /// Between two transactions. Rules that do not fit the tables any more are refused.
+    async fn take_next_rules(
+        &mut self,
+        leadership: &Leadership,
+        shadowed: Vec<ShadowedTable>,
+    ) -> Result<Vec<ShadowedTable>, Fault> {
+        let next = Arc::clone(&self.next.borrow());
+        let checked = self.check_rules(&next).await;
+        self.next.mark_unchanged();
+        match checked {
+            Ok(shadowed) => {
+                tracing::info!(
+                    rules = %next.hash,
+                    behind = %leadership.progress.commit_lsn,
+                    "the new rules make the events of all later commits"
+                );
+                self.generation = next;
+                Ok(shadowed)
+            }
+            Err(Fault::Final(error)) => {
+                next.refused.store(true, Ordering::Relaxed);
+                reload::failed(&error);
+                Ok(shadowed)
+            }
+            Err(fault) => {
+                self.next.mark_changed();
+                Err(fault)
+            }
         }
     }
 }

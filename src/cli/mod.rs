@@ -173,7 +173,10 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
     let config = || load(cli.config.as_deref());
     runtime.block_on(async {
         match cli.command {
-            Command::Run(args) => Box::pin(run::run(args, config()?)).await,
+            Command::Run(args) => {
+                let file = file(cli.config.as_deref());
+                Box::pin(run::run(args, Config::load(file.as_deref())?, file)).await
+            }
             Command::Check(args) => Box::pin(check::run(args, &config()?)).await,
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,

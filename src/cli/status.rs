@@ -92,6 +92,10 @@ struct Instance {
     version: String,
     roles: Vec<String>,
     leader: bool,
+    /// Which rules it has, where it captures; the same text means the same rules.
+    rules: Option<String>,
+    /// Since it read them.
+    rules_seconds: Option<f64>,
     up_seconds: f64,
     silent_seconds: f64,
 }
@@ -249,6 +253,21 @@ impl Status {
                 instance.silent_seconds < SILENT && instance.roles.iter().any(|own| own == role)
             })
         };
+        let mut rules: Vec<&str> = self
+            .instances
+            .iter()
+            .filter(|instance| instance.silent_seconds < SILENT)
+            .filter(|instance| instance.roles.iter().any(|role| role == "capture"))
+            .filter_map(|instance| instance.rules.as_deref())
+            .collect();
+        rules.sort_unstable();
+        rules.dedup();
+        if rules.len() > 1 {
+            self.problems.push(format!(
+                "the instances that capture have different rules ({}): give all the same files, and send each SIGHUP",
+                rules.join(", ")
+            ));
+        }
         if !alive("deliver") {
             self.problem("no instance delivers: start `walhook run`");
         }
@@ -304,6 +323,8 @@ async fn read_instances(
         version: row.get("version"),
         roles: row.get("roles"),
         leader: leader == Some(row.get("id")),
+        rules: row.get("rules_hash"),
+        rules_seconds: row.get("rules_seconds"),
         up_seconds: row.get("up_seconds"),
         silent_seconds: row.get("silent_seconds"),
     };
