@@ -32,7 +32,6 @@ mod generation;
 mod heartbeat;
 mod reload;
 mod seed;
-
 mod tasks;
 mod watch;
 
@@ -187,6 +186,9 @@ pub async fn run_reloading(
             store: store.clone(),
             instance: instance.id,
             outstanding: Arc::clone(&instance.outstanding),
+            directory: directory.clone(),
+            health: Arc::clone(&dispatcher.health),
+            disable_after: config.delivery.disable_after(),
             schedule_changed: Arc::clone(&schedule_changed),
         };
         keepers.spawn(RECORDER, recorder.run(entries, Arc::downgrade(&dispatcher)));

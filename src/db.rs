@@ -73,6 +73,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V7__rules_generation",
             include_str!("../sql/migrations/0007_rules_generation.sql"),
         ),
+        (
+            "V10__failing_since",
+            include_str!("../sql/migrations/0010_failing_since.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

@@ -283,10 +283,8 @@ impl Capture {
         leadership: &Leadership,
         shadowed: Vec<ShadowedTable>,
     ) -> Result<Vec<ShadowedTable>, Fault> {
-        let next = Arc::clone(&self.next.borrow());
-        let checked = self.check_rules(&next).await;
-        self.next.mark_unchanged();
-        match checked {
+        let next = Arc::clone(&self.next.borrow_and_update());
+        match self.check_rules(&next).await {
             Ok(shadowed) => {
                 tracing::info!(
                     rules = %next.hash,
@@ -302,6 +300,7 @@ impl Capture {
                 Ok(shadowed)
             }
             Err(fault) => {
+                // The next session takes them.
                 self.next.mark_changed();
                 Err(fault)
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::config::{Config, ConfigError};
+use crate::delivery::operational;
 use crate::mapping::RuleSet;
 
 #[derive(Debug)]
@@ -27,7 +28,12 @@ impl Generation {
     }
 
     pub(super) fn event_types(&self) -> Vec<String> {
-        let types = self.rules.event_types();
-        types.map(|event_type| event_type.to_string()).collect()
+        let of_rules = self.rules.event_types();
+        let mut types: Vec<String> = of_rules.map(|one| one.to_string()).collect();
+        // None at all says that the rules are unknown here.
+        if !types.is_empty() {
+            types.extend(operational::TYPES.map(str::to_owned));
+        }
+        types
     }
 }

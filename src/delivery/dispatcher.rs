@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{self, Outcome};
 use super::breaker::StateChange;
 use super::client::Client;
+use super::health::Health;
 use super::lanes::{Claimable, Lanes, Limits, Load, Picked};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
@@ -31,6 +32,8 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// Which endpoints keep failing; shared with the recorder.
+    pub health: Arc<Health>,
     /// Told when a lane that took no claims may take them again.
     pub room: Notify,
     tasks: TaskTracker,
@@ -56,6 +59,7 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            health: Arc::default(),
             room: Notify::new(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -203,7 +207,13 @@ impl Dispatcher {
         let mut next = Some(first);
         while let Some(delivery) = next {
             let record = self.send(delivery).await;
+            let endpoint = record.delivery.subscription_id;
+            let recovered =
+                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
             self.record(record).await;
+            if recovered {
+                self.record(Entry::Recovered(endpoint)).await;
+            }
             next = self.pick();
         }
     }

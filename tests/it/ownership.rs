@@ -176,6 +176,9 @@ async fn record(walhook: &Installation, instance: &Instance, record: Record) {
         store: walhook.store.clone(),
         instance: instance.id,
         outstanding: Arc::clone(&instance.outstanding),
+        directory: walhook.directory_of_subscriptions(),
+        health: Arc::default(),
+        disable_after: None,
         schedule_changed: Arc::new(Notify::new()),
     };
     entries.send(Entry::from(record)).await.unwrap();
