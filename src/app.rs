@@ -29,8 +29,10 @@ use crate::subscription::directory::Directory;
 mod capture;
 mod follow;
 mod generation;
+mod harm_watch;
 mod heartbeat;
 mod reload;
+mod rules;
 mod seed;
 mod tasks;
 mod watch;
@@ -223,6 +225,7 @@ pub async fn run_reloading(
             generation: Arc::clone(&generation),
             next,
             health: Arc::clone(&health),
+            outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),
@@ -239,6 +242,11 @@ pub async fn run_reloading(
         tasks.spawn(
             "slot watch",
             watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
+        );
+        let publication = config.source.publication.clone();
+        tasks.spawn(
+            "harm watch",
+            harm_watch::run(source.clone(), publication, stop.clone()),
         );
     }
     let reloader = Reloader {

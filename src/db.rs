@@ -70,6 +70,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0002_row_shadow.sql"),
         ),
         (
+            "V6__parked_rows",
+            include_str!("../sql/migrations/0006_parked_rows.sql"),
+        ),
+        (
             "V7__rules_generation",
             include_str!("../sql/migrations/0007_rules_generation.sql"),
         ),

@@ -7,4 +7,4 @@ select
         where trim(name) <> ''
             and not exists (select from pg_replication_slots where slot_name = trim(both ' "' from name))
     ) as missing,
-    (select count(*) from pg_replication_slots where slot_type = 'physical') as physical_slots
+    (select count(*) from pg_replication_slots where slot_type = 'physical' and active) as standbys

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::follow::{Follow, Followed};
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
-use super::reload;
+use super::{reload, rules};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
 use crate::enqueuer::{Enqueuer, Interrupted, Leadership, Redefined, ShadowedTable};
-use crate::mapping::Mapper;
+use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
     self, Gap, RecordedProgress, ReplicationError, SourceConfig, WalStream, slot, slot::REMEDY,
@@ -34,6 +34,8 @@ pub(super) struct Capture {
     pub(super) next: watch::Receiver<Arc<Generation>>,
     pub(super) health: Arc<Health>,
     pub(super) enqueuer: Enqueuer,
+    /// What is wrong with rules that fitted until their table changed.
+    pub(super) outgrown: Vec<RuleError>,
 }
 
 /// How often a stand-by asks for the slot: well below the 10 s of a take-over.
@@ -106,7 +108,7 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let shadowed = self.check_rules(&self.generation).await?;
+        let shadowed = self.check_rules(&Arc::clone(&self.generation)).await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config) => started,
@@ -122,19 +124,21 @@ impl Capture {
 
     /// The rules against the tables as they are now: a typo is an error at start.
     /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&self, generation: &Generation) -> Result<Vec<ShadowedTable>, Fault> {
-        let Generation { config, rules, .. } = generation;
+    async fn check_rules(&mut self, generation: &Generation) -> Result<Vec<ShadowedTable>, Fault> {
+        let config = &generation.config;
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
-        let names: Vec<_> = rules.tables().cloned().collect();
+        let names: Vec<_> = generation.rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
-        let errors = rules.check(&described, &existing);
-        if errors.is_empty() {
+        let errors = generation.rules.check(&described, &existing);
+        let judged = rules::judge(&self.enqueuer.store, config, errors).await?;
+        if judged.new.is_empty() {
+            self.outgrown = judged.outgrown;
             let shadowed = tables
                 .iter()
                 .zip(&described)
@@ -142,12 +146,12 @@ impl Capture {
                     Some(ShadowedTable {
                         oid: table.oid,
                         partitioned: table.storage.kind == catalog::TableKind::Partitioned,
-                        watch: rules.watch(described)?,
+                        watch: generation.rules.watch(described)?,
                     })
                 });
             return Ok(shadowed.collect());
         }
-        Err(Fault::Final(config.locate(errors).into()))
+        Err(Fault::Final(config.locate(judged.new).into()))
     }
 
     /// What a refused start means, given what is recorded: a slot that was never made
@@ -249,10 +253,12 @@ impl Capture {
             from = %progress.acknowledged_lsn,
             "holding the slot: capturing"
         );
+        rules::report(&self.outgrown);
         METRICS.leader.set(1);
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
         let heartbeat = Heartbeat::new(self.config.heartbeat.0);
+        let store = self.enqueuer.store.clone();
         let (mut client, mut shadowed, mut rest) = (client, shadowed, Vec::new());
         loop {
             let mapper = Mapper::new(Arc::clone(&self.generation.rules), system);
@@ -260,6 +266,13 @@ impl Capture {
                 .enqueuer
                 .begin(client, &leadership, mapper, shadowed.clone())
                 .await?;
+            let Generation { config, rules, .. } = &*self.generation;
+            let changed = rules::changed(&store, config, rules).await?;
+            if !changed.is_empty() {
+                let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
+                session.map_parked_again(&names).await?;
+                rules::accept(&store, &self.config.slot, &changed).await?;
+            }
             let follow = Follow {
                 stream,
                 source: &self.source,
@@ -291,6 +304,7 @@ impl Capture {
                     behind = %leadership.progress.commit_lsn,
                     "the new rules make the events of all later commits"
                 );
+                rules::report(&self.outgrown);
                 self.generation = next;
                 Ok(shadowed)
             }

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::generation::Generation;
+use super::rules;
 use crate::api::EventTypes;
+use crate::cli::catalog::{self, Table};
 use crate::cli::chain;
 use crate::cli::check::{Level, SourceState, render};
 use crate::config::{Config, ConfigError};
@@ -102,18 +104,29 @@ impl Reloader {
     /// Checks the rules against the live tables, and adds those that are missing to the
     /// publication.
     async fn prepare(&self, generation: &Generation) -> anyhow::Result<()> {
-        let Generation { config, rules, .. } = generation;
+        let Generation {
+            config,
+            rules: new_rules,
+            ..
+        } = generation;
         let reach = || format!("reach the source {}", self.source.describe());
         let client = self.source.connect_writable("walhook reload").await;
         let client = client.with_context(reach)?;
         client
             .batch_execute(include_str!("../../sql/queries/limit_lock_wait.sql"))
             .await?;
-        let state = SourceState::read(&client, config, rules).await?;
-        let mut findings = state.rule_findings(config, rules);
+        let state = SourceState::read(&client, config, new_rules).await?;
+        let mut findings = state.publishing_findings();
         findings.retain(|finding| finding.level == Level::Failure);
         if !findings.is_empty() {
             bail!("{}", render(&findings).trim_end());
+        }
+        let described: Vec<_> = state.tables.iter().map(Table::description).collect();
+        let existing = catalog::list(&client).await?;
+        let errors = new_rules.check(&described, &existing);
+        let judged = rules::judge(&self.store, config, errors).await?;
+        if !judged.new.is_empty() {
+            return Err(config.locate(judged.new).into());
         }
         publish(&client, &state, config).await
     }

@@ -235,6 +235,14 @@ async fn connect_writable(conninfo: &ConnInfo, command: &str) -> anyhow::Result<
         .with_context(|| format!("reach the source's primary {primary} (source.primary_url)"))
 }
 
+/// Where the store is: store.url, or the source itself.
+fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
+    match config.store.url.expose_secret() {
+        "" => Ok(source.primary().unwrap_or(source).clone()),
+        url => ConnInfo::parse(url).context("read store.url"),
+    }
+}
+
 /// The rules of the configuration; a configuration without any is refused, because
 /// there is nothing to watch.
 fn rules(config: &Config) -> anyhow::Result<RuleSet> {

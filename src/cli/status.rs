@@ -6,12 +6,13 @@ use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
-use super::{Outcome, chain, gaps};
+use super::{Outcome, chain, gaps, publication};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, REMEDY, SlotState};
 
+mod instances;
 mod render;
 mod shadow;
 
@@ -50,7 +51,7 @@ struct Status {
     problems: Vec<String>,
     slot: Option<Slot>,
     progress: Option<RecordedPosition>,
-    instances: Vec<Instance>,
+    instances: Vec<instances::Instance>,
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
@@ -85,21 +86,6 @@ struct RecordedPosition {
     age_seconds: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct Instance {
-    id: uuid::Uuid,
-    hostname: String,
-    version: String,
-    roles: Vec<String>,
-    leader: bool,
-    /// Which rules it has, where it captures; the same text means the same rules.
-    rules: Option<String>,
-    /// Since it read them.
-    rules_seconds: Option<f64>,
-    up_seconds: f64,
-    silent_seconds: f64,
-}
-
 /// Rows of the schedule: what waits outside the memory of an instance.
 #[derive(Debug, Serialize)]
 struct Queue {
@@ -132,6 +118,8 @@ struct ParkedChange {
     relation: String,
     reason: String,
     detail: String,
+    row_key: Option<String>,
+    row_bytes: Option<i64>,
     age_seconds: f64,
 }
 
@@ -160,6 +148,14 @@ const OVERDUE: f64 = 300.0;
 async fn read(config: &Config) -> anyhow::Result<Status> {
     let conninfo = super::source(config)?;
     let mut status = Status::default();
+    // Before the store: a running walhook records what it acknowledges before the slot
+    // moves, and so a slot that is read first is never ahead of the record.
+    let source = async {
+        let client = super::connect_source(&conninfo, "status").await?;
+        let slot = slot::inspect(&client, &config.source.slot).await?;
+        anyhow::Ok((client, slot))
+    };
+    let source = source.await;
     let progress = match StoreState::read(config).await {
         Ok(store) if store.migrated => {
             let client = store.store.get().await.context("reach the store")?;
@@ -182,9 +178,9 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         }
     };
     let source = async {
-        let client = super::connect_source(&conninfo, "status").await?;
+        let (client, slot) = source?;
         status
-            .read_source(&client, &conninfo, config, progress.as_ref())
+            .read_source(&client, &conninfo, config, progress.as_ref(), slot)
             .await
     };
     if let Err(error) = source.await {
@@ -204,9 +200,9 @@ impl Status {
         conninfo: &ConnInfo,
         config: &Config,
         progress: Option<&Progress>,
+        state: Option<SlotState>,
     ) -> anyhow::Result<()> {
         let name = &config.source.slot;
-        let state = slot::inspect(client, name).await?;
         let system = progress::identify(client, conninfo, progress).await?;
         let recorded = progress.map(|progress| &progress.recorded);
         if let Err(gap) = slot::verify(recorded, &system, name, state.as_ref()) {
@@ -230,6 +226,14 @@ impl Status {
             ));
         }
         self.slot = Some(describe_slot(name, &state, now));
+        for harm in publication::present_harms(client, &config.source.publication).await? {
+            self.problem(format!(
+                "{} must not be published as it is: {}: {}",
+                harm.table,
+                harm.why,
+                harm.mend.join(" ")
+            ));
+        }
         Ok(())
     }
 
@@ -247,26 +251,14 @@ impl Status {
             leader,
             age_seconds: progress.age_seconds,
         });
-        self.instances = read_instances(client, leader).await?;
+        self.instances = instances::read(client, leader).await?;
         let alive = |role: &str| {
             self.instances.iter().any(|instance| {
                 instance.silent_seconds < SILENT && instance.roles.iter().any(|own| own == role)
             })
         };
-        let mut rules: Vec<&str> = self
-            .instances
-            .iter()
-            .filter(|instance| instance.silent_seconds < SILENT)
-            .filter(|instance| instance.roles.iter().any(|role| role == "capture"))
-            .filter_map(|instance| instance.rules.as_deref())
-            .collect();
-        rules.sort_unstable();
-        rules.dedup();
-        if rules.len() > 1 {
-            self.problems.push(format!(
-                "the instances that capture have different rules ({}): give all the same files, and send each SIGHUP",
-                rules.join(", ")
-            ));
+        if let Some(problem) = instances::differing_rules(&self.instances) {
+            self.problems.push(problem);
         }
         if !alive("deliver") {
             self.problem("no instance delivers: start `walhook run`");
@@ -306,29 +298,6 @@ fn describe_slot(name: &str, state: &SlotState, now: Lsn) -> Slot {
         retained_bytes: behind(state.restart_lsn),
         safe_bytes: state.safe_wal_size,
     }
-}
-
-async fn read_instances(
-    client: &Client,
-    leader: Option<uuid::Uuid>,
-) -> anyhow::Result<Vec<Instance>> {
-    let query = include_str!("../../sql/queries/status_instances.sql");
-    let rows = client
-        .query(query, &[])
-        .await
-        .context("list the instances")?;
-    let instance = |row: &tokio_postgres::Row| Instance {
-        id: row.get("id"),
-        hostname: row.get("hostname"),
-        version: row.get("version"),
-        roles: row.get("roles"),
-        leader: leader == Some(row.get("id")),
-        rules: row.get("rules_hash"),
-        rules_seconds: row.get("rules_seconds"),
-        up_seconds: row.get("up_seconds"),
-        silent_seconds: row.get("silent_seconds"),
-    };
-    Ok(rows.iter().map(instance).collect())
 }
 
 async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
@@ -389,6 +358,8 @@ async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
         relation: row.get("relation"),
         reason: row.get("reason"),
         detail: row.get("detail"),
+        row_key: row.get("row_key"),
+        row_bytes: row.get("row_bytes"),
         age_seconds: row.get("age_seconds"),
     };
     Ok(Parked {

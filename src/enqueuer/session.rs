@@ -246,6 +246,9 @@ impl Session<'_> {
             ordinal: ordinal.unwrap_or(0),
             rule: Arc::from(""),
             relation: Arc::from(relation.unwrap_or_default()),
+            row_key: None,
+            row_bytes: None,
+            change: None,
             reason: ParkedReason::Undecodable,
             detail: detail.to_owned(),
         }));
@@ -259,7 +262,7 @@ impl Session<'_> {
 
     /// One transaction: progress, events, deliveries. Nothing is acknowledged and
     /// nothing handed over before it has committed.
-    async fn flush(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
         let batch = std::mem::take(&mut self.batch);
         let ids = batch.events.iter().map(|event| event.id.0);

@@ -18,6 +18,7 @@ pub(super) struct Statements {
     insert_deliveries: Statement,
     insert_schedule: Statement,
     insert_parked: Statement,
+    delete_parked: Statement,
     lower_low_water: Statement,
 }
 
@@ -37,6 +38,8 @@ impl Statements {
                 insert_schedule: prepare(include_str!("../../sql/queries/insert_schedule.sql"))
                     .await?,
                 insert_parked: prepare(include_str!("../../sql/queries/insert_parked_changes.sql"))
+                    .await?,
+                delete_parked: prepare(include_str!("../../sql/queries/delete_parked_changes.sql"))
                     .await?,
                 lower_low_water: prepare(include_str!("../../sql/queries/lower_low_water.sql"))
                     .await?,
@@ -62,11 +65,12 @@ impl Statements {
     ) -> anyhow::Result<()> {
         // COMMIT answers success even where the transaction had failed before it: every
         // answer counts.
-        let (events, deliveries, schedule, parked, lowered, committed) = tokio::join!(
+        let (events, deliveries, schedule, parked, mended, lowered, committed) = tokio::join!(
             self.events(client, rules, batch),
             self.deliveries(client, batch, rows),
             self.schedule(client, batch, rows),
             self.parked(client, batch),
+            self.mended(client, batch),
             async {
                 match lower {
                     None => Ok(1),
@@ -83,6 +87,7 @@ impl Statements {
         deliveries.context("insert deliveries")?;
         schedule.context("insert into the schedule")?;
         parked.context("insert parked changes")?;
+        mended.context("delete mended changes")?;
         lowered.context("lower the low water")?;
         committed.context("commit the enqueue")
     }
@@ -240,11 +245,47 @@ impl Statements {
             .iter()
             .map(|change| change.detail.as_str())
             .collect();
+        let row_key: Vec<Option<&str>> = changes
+            .iter()
+            .map(|change| change.row_key.as_deref())
+            .collect();
+        let row_bytes: Vec<Option<i64>> = changes
+            .iter()
+            .map(|change| change.row_bytes.map(to_i64))
+            .collect();
+        let kept: Vec<Option<&[u8]>> = changes
+            .iter()
+            .map(|change| change.change.as_deref())
+            .collect();
         client
             .execute(
                 &self.insert_parked,
-                &[&commit_lsn, &ordinal, &rule, &relation, &reason, &detail],
+                &[
+                    &commit_lsn,
+                    &ordinal,
+                    &rule,
+                    &relation,
+                    &reason,
+                    &detail,
+                    &row_key,
+                    &row_bytes,
+                    &kept,
+                ],
             )
+            .await
+    }
+}
+
+impl Statements {
+    async fn mended(&self, client: &Client, batch: &Batch) -> Result<u64, tokio_postgres::Error> {
+        if batch.mended.is_empty() {
+            return Ok(0);
+        }
+        let commit_lsn: Vec<Lsn> = batch.mended.iter().map(|key| key.0).collect();
+        let ordinal: Vec<i64> = batch.mended.iter().map(|key| key.1).collect();
+        let rule: Vec<&str> = batch.mended.iter().map(|key| key.2.as_str()).collect();
+        client
+            .execute(&self.delete_parked, &[&commit_lsn, &ordinal, &rule])
             .await
     }
 }

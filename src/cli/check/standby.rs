@@ -141,8 +141,8 @@ pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result
             .mend("select pg_reload_conf();"),
         ));
     }
-    // Without the slot of a standby nobody says that there is one to fail over to.
-    if row.get::<_, i64>("physical_slots") == 0 {
+    // Without a standby there is nothing to fail over to.
+    if row.get::<_, i64>("standbys") == 0 {
         return Ok(None);
     }
     let synchronized: Option<&str> = row.get("synchronized");

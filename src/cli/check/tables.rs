@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::source::Role;
-use crate::cli::catalog::Table;
+use crate::cli::catalog::{Table, TableKind};
 use crate::cli::harm::{harms, needs_generated_columns};
 use crate::cli::publication::{self, Publication};
 use crate::config::Config;
@@ -58,17 +58,54 @@ pub(super) fn table_findings(
                 table.name()
             )));
         }
-        for harm in harms {
-            findings.push(
-                Finding::failure(
-                    format!("{} must not be published as it is", harm.table),
-                    harm.why,
-                )
-                .mend_all(harm.mend),
-            );
+        if table.has_children {
+            findings.push(Finding::warning(
+                format!("other tables inherit from {}", table.name()),
+                "their rows are seen through it in queries and are not rows of it in the log: they \
+                 make no event. A rule for each of them does",
+            ));
         }
+        findings.extend(harm_findings(table, server_version));
     }
+    findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
+}
+
+/// What publishing the table would break.
+pub(super) fn harm_findings(table: &Table, server_version: i32) -> Vec<Finding> {
+    let harms = harms(table, server_version).into_iter();
+    harms
+        .map(|harm| {
+            let what = format!("{} must not be published as it is", harm.table);
+            Finding::failure(what, harm.why).mend_all(harm.mend)
+        })
+        .collect()
+}
+
+/// PostgreSQL publishes a partition's changes under its root where both are published.
+fn within(part: &Table, tables: &[Table]) -> Option<Finding> {
+    let names = |table: &Table| -> Vec<TableName> {
+        let holders = table.holders().iter();
+        holders.map(|holder| holder.name.clone()).collect()
+    };
+    let leaves = names(part);
+    let whole = tables.iter().find(|whole| {
+        let all = names(whole);
+        whole.storage.kind == TableKind::Partitioned
+            && whole.name() != part.name()
+            && !leaves.is_empty()
+            && (part.storage.kind != TableKind::Partitioned || leaves.len() < all.len())
+            && leaves.iter().all(|leaf| all.contains(leaf))
+    })?;
+    Some(Finding::failure(
+        format!("{} is a partition of {}", part.name(), whole.name()),
+        format!(
+            "rules watch both, and changes of the partition arrive under {0} alone: those that watch \
+             {1} would never match. Let them watch {0} too",
+            whole.name(),
+            part.name()
+        ),
+    ))
 }
 
 /// The publication as the source has it, and what it is measured against.

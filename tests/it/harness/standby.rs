@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::walhook::demo::postgres::{Postgres, Settings, find_binaries};
 
+use super::release::postgres_release;
 use super::{connect, stop_at_exit};
 
 /// Small, with room for what the tests of a pair make.
@@ -23,14 +24,9 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// `None`, said on standard error, where there is no such release.
+    /// `None` where there is no such release.
     pub async fn start(major: u32, primary: Settings<'_>, standby: Settings<'_>) -> Option<Self> {
-        let Some(binaries) = release(major) else {
-            eprintln!(
-                "!! SKIPPED: no PostgreSQL {major} is at hand; tests/postgres-versions.sh fetches it"
-            );
-            return None;
-        };
+        let binaries = binaries(major)?;
         let primary = Postgres::start_from(&binaries, &[SETTINGS, primary].concat()).unwrap();
         stop_at_exit(&primary);
         let follow = format!(
@@ -107,20 +103,18 @@ impl Pair {
     }
 }
 
-/// The binaries of a release: the machine's, those of WALHOOK_TEST_PG_BIN, or what
-/// tests/postgres-versions.sh has fetched.
-fn release(major: u32) -> Option<PathBuf> {
-    let named = std::env::var_os("WALHOOK_TEST_PG_BIN").map(PathBuf::from);
-    let target = std::env::current_exe().unwrap();
-    let fetched = target.ancestors().nth(3).unwrap().join("postgres");
-    let fetched = std::fs::read_dir(fetched).into_iter().flatten().flatten();
-    let fetched = fetched.map(|entry| entry.path().join("native/bin"));
-    named
-        .into_iter()
-        .chain(find_binaries())
-        .chain(fetched)
-        .find(|binaries| version(binaries) == Some(major))
+/// The binaries of a release: the machine's where it has that one, else npm's.
+fn binaries(major: u32) -> Option<PathBuf> {
+    let own = find_binaries().filter(|binaries| version(binaries) == Some(major));
+    own.or_else(|| {
+        (major != MACHINES)
+            .then(|| postgres_release(major))
+            .flatten()
+    })
 }
+
+/// Of no other place than the machine itself.
+const MACHINES: u32 = 15;
 
 fn version(binaries: &Path) -> Option<u32> {
     let output = std::process::Command::new(binaries.join("postgres"))
