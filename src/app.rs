@@ -34,13 +34,17 @@ mod heartbeat;
 mod reload;
 mod rules;
 mod seed;
+mod shed;
+mod standing;
 mod tasks;
 mod watch;
 
 use capture::Capture;
 use generation::Generation;
 use reload::Reloader;
+use shed::Brink;
 use tasks::Tasks;
+use watch::Watch;
 
 pub use reload::Reloads;
 
@@ -219,7 +223,18 @@ pub async fn run_reloading(
     if roles.contains(Role::Capture) {
         let (sender, next) = tokio::sync::watch::channel(Arc::clone(&generation));
         next_rules = Some(sender);
+        let brink = Arc::new(Brink::new());
+        let watch = Watch {
+            source: source.clone(),
+            config: config.source.clone(),
+            rules: next.clone(),
+            store: store.clone(),
+            instance: instance.id,
+            health: Arc::clone(&health),
+            brink: Arc::clone(&brink),
+        };
         let capture = Capture {
+            brink,
             source: source.clone(),
             config: config.source.clone(),
             generation: Arc::clone(&generation),
@@ -239,10 +254,7 @@ pub async fn run_reloading(
             },
         };
         tasks.spawn("capture", capture.run(stop.clone()));
-        tasks.spawn(
-            "slot watch",
-            watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
-        );
+        tasks.spawn("slot watch", watch.run(stop.clone()));
         let publication = config.source.publication.clone();
         tasks.spawn(
             "harm watch",

@@ -29,9 +29,10 @@ mod shadow;
 mod statements;
 
 pub use matching::Filters;
-pub use session::{Interrupted, Session};
+pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::Redefined;
-pub use shadow::layout::ShadowedTable;
+pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
+pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
 
 use batch::Batch;
@@ -179,17 +180,17 @@ impl Enqueuer {
         Ok(())
     }
 
-    /// Begins to enqueue where the store left off. `shadowed` are the tables whose old
-    /// values the log does not carry.
+    /// Begins to enqueue where the store left off. `old_values` says where the tables'
+    /// come from.
     pub async fn begin(
         &mut self,
         client: Client,
         leadership: &Leadership,
         mut mapper: Mapper,
-        shadowed: Vec<ShadowedTable>,
+        old_values: OldValueTables,
     ) -> anyhow::Result<Session<'_>> {
         let statements = Statements::prepare(&client).await?;
-        let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, shadowed).await?;
+        let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
         Ok(Session {
             enqueuer: self,

@@ -1,6 +1,5 @@
--- A standby writes no log: what it has received stands for it.
+-- A standby writes no log: how far it has replayed stands for it, as its catalog does.
 select case
-    when pg_catalog.pg_is_in_recovery() then
-        greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
+    when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
     else pg_catalog.pg_current_wal_insert_lsn()
 end

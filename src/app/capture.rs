@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::follow::{Follow, Followed};
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
+use super::shed::Brink;
 use super::{reload, rules};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
-use crate::cli::{catalog, gaps, progress};
+use crate::cli::{catalog, gaps, old_values, progress};
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::db::PoolError;
-use crate::enqueuer::{Enqueuer, Interrupted, Leadership, Redefined, ShadowedTable};
+use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined};
 use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -33,6 +34,8 @@ pub(super) struct Capture {
     /// Those that are to run from the next transaction on.
     pub(super) next: watch::Receiver<Arc<Generation>>,
     pub(super) health: Arc<Health>,
+    /// The slot's watch asks for log to be shed.
+    pub(super) brink: Arc<Brink>,
     pub(super) enqueuer: Enqueuer,
     /// What is wrong with rules that fitted until their table changed.
     pub(super) outgrown: Vec<RuleError>,
@@ -54,6 +57,9 @@ pub(super) enum Fault {
     /// Of the store: it may come back.
     #[error(transparent)]
     Store(#[from] anyhow::Error),
+    /// The slot has to be let go for log to be shed.
+    #[error("log is about to be shed")]
+    Brink,
 }
 
 impl Capture {
@@ -61,6 +67,12 @@ impl Capture {
         let mut backoff = Backoff::reconnect();
         let mut standing_by = false;
         loop {
+            if self.brink.is_asked() {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.try_to_shed() => self.brink.settle(),
+                }
+            }
             let mut streamed = false;
             let ended = self.session(&stop, &mut streamed).await;
             METRICS.leader.set(0);
@@ -70,6 +82,7 @@ impl Capture {
             }
             let delay = match ended {
                 Ok(()) => return Ok(()),
+                Err(Fault::Brink) => Duration::ZERO,
                 Err(Fault::Replication(ReplicationError::SlotActive { slot, pid })) => {
                     if !standing_by {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
@@ -89,14 +102,18 @@ impl Capture {
                     METRICS.reconnects.inc();
                     backoff.next_delay()
                 }
-                Err(fault) => {
-                    self.record_gap(&fault).await;
-                    return Err(fault.explain());
-                }
+                Err(fault) => match fault.gap() {
+                    None => return Err(fault.explain()),
+                    Some(gap) => {
+                        self.stand_still(fault, gap, &stop).await?;
+                        Duration::ZERO
+                    }
+                },
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(delay) => {}
+                () = self.brink.asked() => {}
             }
         }
     }
@@ -108,7 +125,7 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let shadowed = self.check_rules(&Arc::clone(&self.generation)).await?;
+        let old_values = self.check_rules(&Arc::clone(&self.generation)).await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config) => started,
@@ -117,20 +134,22 @@ impl Capture {
             Ok(stream) => stream,
             Err(error) => return Err(self.judge(error).await),
         };
-        let ended = self.stream(&mut stream, shadowed, stop, streamed).await;
+        let ended = self.stream(&mut stream, old_values, stop, streamed).await;
         stream.shutdown().await;
         ended
     }
 
     /// The rules against the tables as they are now: a typo is an error at start.
-    /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&mut self, generation: &Generation) -> Result<Vec<ShadowedTable>, Fault> {
+    /// Answers where the old values of the tables come from.
+    async fn check_rules(&mut self, generation: &Generation) -> Result<OldValueTables, Fault> {
         let config = &generation.config;
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
+        // Before the catalog: what commits in between is then known to come later.
+        let as_of = slot::current_wal_insert_lsn(&client).await?;
         let names: Vec<_> = generation.rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
@@ -139,17 +158,7 @@ impl Capture {
         let judged = rules::judge(&self.enqueuer.store, config, errors).await?;
         if judged.new.is_empty() {
             self.outgrown = judged.outgrown;
-            let shadowed = tables
-                .iter()
-                .zip(&described)
-                .filter_map(|(table, described)| {
-                    Some(ShadowedTable {
-                        oid: table.oid,
-                        partitioned: table.storage.kind == catalog::TableKind::Partitioned,
-                        watch: generation.rules.watch(described)?,
-                    })
-                });
-            return Ok(shadowed.collect());
+            return Ok(old_values::sources(&generation.rules, &tables, as_of));
         }
         Err(Fault::Final(config.locate(judged.new).into()))
     }
@@ -161,6 +170,7 @@ impl Capture {
             error,
             ReplicationError::SlotMissing { .. }
                 | ReplicationError::SlotLost { .. }
+                | ReplicationError::SlotUnusable { .. }
                 | ReplicationError::PublicationMissing { position: None, .. }
         );
         if !by_slot {
@@ -180,7 +190,7 @@ impl Capture {
     }
 
     /// `None`: the slot continues what is recorded.
-    async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
+    pub(super) async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
         let slot = &self.config.slot;
         let store = self.enqueuer.store.get().await?;
         let Some(progress) = progress::read(&store, slot).await? else {
@@ -197,26 +207,10 @@ impl Capture {
         Ok(verified.err().map(Fault::Gap))
     }
 
-    /// Keeps on record that capture cannot go on, for `status` and `setup`. Where the
-    /// store is away too, what follows says it all the same.
-    async fn record_gap(&self, fault: &Fault) {
-        let Some((reason, wedged)) = fault.gap() else {
-            return;
-        };
-        let slot = &self.config.slot;
-        let recorded = async {
-            let store = self.enqueuer.store.get().await?;
-            gaps::record(&store, slot, &reason, wedged).await
-        };
-        if let Err(error) = recorded.await {
-            tracing::warn!(error = format!("{error:#}"), "cannot record the gap");
-        }
-    }
-
     async fn stream(
         &mut self,
         stream: &mut WalStream,
-        shadowed: Vec<ShadowedTable>,
+        old_values: OldValueTables,
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
@@ -259,12 +253,12 @@ impl Capture {
         *streamed = true;
         let heartbeat = Heartbeat::new(self.config.heartbeat.0);
         let store = self.enqueuer.store.clone();
-        let (mut client, mut shadowed, mut rest) = (client, shadowed, Vec::new());
+        let (mut client, mut old_values, mut rest) = (client, old_values, Vec::new());
         loop {
             let mapper = Mapper::new(Arc::clone(&self.generation.rules), system);
             let mut session = self
                 .enqueuer
-                .begin(client, &leadership, mapper, shadowed.clone())
+                .begin(client, &leadership, mapper, old_values.clone())
                 .await?;
             let Generation { config, rules, .. } = &*self.generation;
             let changed = rules::changed(&store, config, rules).await?;
@@ -279,6 +273,7 @@ impl Capture {
                 next: &mut self.next,
                 health: &self.health,
                 heartbeat: heartbeat.as_ref(),
+                brink: &self.brink,
                 stop,
             };
             match follow.run(&mut session, rest).await? {
@@ -286,7 +281,7 @@ impl Capture {
                 Followed::ToNextRules(behind) => rest = behind,
             }
             (client, leadership.progress) = session.close().await?;
-            shadowed = self.take_next_rules(&leadership, shadowed).await?;
+            old_values = self.take_next_rules(&leadership, old_values).await?;
         }
     }
 
@@ -294,11 +289,11 @@ impl Capture {
     async fn take_next_rules(
         &mut self,
         leadership: &Leadership,
-        shadowed: Vec<ShadowedTable>,
-    ) -> Result<Vec<ShadowedTable>, Fault> {
+        old_values: OldValueTables,
+    ) -> Result<OldValueTables, Fault> {
         let next = Arc::clone(&self.next.borrow_and_update());
         match self.check_rules(&next).await {
-            Ok(shadowed) => {
+            Ok(old_values) => {
                 tracing::info!(
                     rules = %next.hash,
                     behind = %leadership.progress.commit_lsn,
@@ -306,12 +301,12 @@ impl Capture {
                 );
                 rules::report(&self.outgrown);
                 self.generation = next;
-                Ok(shadowed)
+                Ok(old_values)
             }
             Err(Fault::Final(error)) => {
                 next.refused.store(true, Ordering::Relaxed);
                 reload::failed(&error);
-                Ok(shadowed)
+                Ok(old_values)
             }
             Err(fault) => {
                 // The next session takes them.
@@ -325,7 +320,7 @@ impl Capture {
 impl Fault {
     /// The error to end with. A configuration's keeps its type, which decides the exit
     /// code; one that the stream cannot get past is told the way on.
-    fn explain(self) -> anyhow::Error {
+    pub(super) fn explain(self) -> anyhow::Error {
         match self {
             Fault::Final(error) | Fault::Store(error) => error,
             Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
@@ -335,30 +330,14 @@ impl Fault {
             }
             Fault::Replication(error) => error.into(),
             Fault::Gap(gap) => gap.into(),
-        }
-    }
-
-    /// What to keep on record of a gap, and whether only the stream shows it.
-    fn gap(&self) -> Option<(String, bool)> {
-        match self {
-            Fault::Gap(gap) => (!gap.is_setup_fault()).then(|| (gap.state(), false)),
-            Fault::Replication(error) => match error {
-                ReplicationError::PublicationMissing { position, .. } => {
-                    Some((error.state(), position.is_some()))
-                }
-                ReplicationError::Server {
-                    position: Some(_), ..
-                } => Some((error.state(), true)),
-                _ => None,
-            },
-            Fault::Final(_) | Fault::Store(_) => None,
+            Fault::Brink => Fault::Brink.into(),
         }
     }
 
     fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),
-            Fault::Gap(_) | Fault::Final(_) => false,
+            Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
             Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
         }
     }

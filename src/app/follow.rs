@@ -10,7 +10,8 @@ use super::capture::Fault;
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
 use super::seed;
-use crate::api::Health;
+use super::shed::Brink;
+use crate::api::{Health, RulesState};
 use crate::conninfo::ConnInfo;
 use crate::enqueuer::Session;
 use crate::pgoutput::StreamEvent;
@@ -22,6 +23,8 @@ pub(super) struct Follow<'a> {
     pub(super) next: &'a mut watch::Receiver<Arc<Generation>>,
     pub(super) health: &'a Health,
     pub(super) heartbeat: Option<&'a Heartbeat>,
+    /// Asks for log to be shed, for which the slot must be free.
+    pub(super) brink: &'a Brink,
     pub(super) stop: &'a CancellationToken,
 }
 
@@ -39,7 +42,7 @@ impl Follow<'_> {
         session: &mut Session<'_>,
         mut batch: Vec<StreamEvent>,
     ) -> Result<Followed, Fault> {
-        self.health.set_rules_active(session.rules_active());
+        self.health.set_rules(rules_state(session));
         // Ends with this session, which takes what it reads.
         let (source, seeding) = (self.source.clone(), session.seeding());
         let mut seeding = Box::pin(async {
@@ -69,7 +72,7 @@ impl Follow<'_> {
                 let durable = session.enqueue(batch).await?;
                 heartbeat.inspect(|heartbeat| heartbeat.say_lag());
                 self.stream.acknowledge(durable);
-                self.health.set_rules_active(session.rules_active());
+                self.health.set_rules(rules_state(session));
             }
             batch = later;
             if !batch.is_empty() {
@@ -80,9 +83,18 @@ impl Follow<'_> {
                 received = self.stream.next_batch() => batch = received?,
                 Ok(()) = self.next.changed(), if !changed => self.next.mark_changed(),
                 () = &mut seeding => {}
+                () = self.brink.asked() => return Err(Fault::Brink),
                 () = &mut beating => {}
             }
         }
+    }
+}
+
+fn rules_state(session: &Session<'_>) -> RulesState {
+    let tables: Vec<String> = session.seeding_tables().map(ToString::to_string).collect();
+    match tables.is_empty() {
+        true => RulesState::Active,
+        false => RulesState::Seeding(tables),
     }
 }
 

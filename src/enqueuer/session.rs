@@ -15,9 +15,9 @@ use super::shadow::{Redefined, Shadow};
 use super::statements::Statements;
 use super::{Enqueuer, Progress, matching};
 use crate::lsn::Lsn;
-use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason};
+use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason, TableName};
 use crate::metrics::METRICS;
-use crate::pgoutput::{StreamEvent, TransactionHeader};
+use crate::pgoutput::{DecodeError, StreamEvent, TransactionHeader};
 
 /// One hold of the slot: from taking it to losing it. A replay after an error is a new
 /// session, which begins at what is durable.
@@ -58,6 +58,10 @@ pub(super) struct OpenTransaction {
     /// None where all of it is durable already.
     resume: Option<u64>,
 }
+
+/// Content of a message in the log that asks for progress to be persisted where it is read,
+/// however little it is: so that the source can let go of the log before it.
+pub const LET_GO: &str = "let go";
 
 /// Events in one transaction of the store. Larger batches gain little (facts 44) and
 /// would make the first event of a backlog wait longer.
@@ -121,9 +125,10 @@ impl Session<'_> {
         self.shadow.seeding()
     }
 
-    /// Whether no rule waits for old values.
-    pub fn rules_active(&self) -> bool {
-        self.shadow.is_complete()
+    /// The tables whose rows are being read for the shadow of their old values: rules may
+    /// wait for it.
+    pub fn seeding_tables(&self) -> impl Iterator<Item = &TableName> {
+        self.shadow.incomplete()
     }
 
     /// Whether the stream stands between two transactions, all of the earlier one taken.
@@ -140,6 +145,7 @@ impl Session<'_> {
 
     /// A message of ours in the log.
     async fn take_message(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        self.asked |= content == LET_GO.as_bytes();
         let Some(open) = &self.open else {
             return Ok(());
         };
@@ -174,7 +180,7 @@ impl Session<'_> {
                     return Ok(());
                 }
                 // An error leaves the change to the next session.
-                let change = self.shadow.apply(open.header.xid, &change)?;
+                let change = self.shadow.apply(&open.header, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
@@ -216,7 +222,7 @@ impl Session<'_> {
                         "the log cannot be decoded at {lsn}: {error}. Nothing after it was taken; report this with the server's version"
                     );
                 }
-                self.park_undecodable(lsn, ordinal, relation, &error.to_string());
+                self.park_undecodable(lsn, ordinal, relation, &error)?;
             }
         }
         Ok(())
@@ -227,12 +233,12 @@ impl Session<'_> {
         lsn: Lsn,
         ordinal: Option<u64>,
         relation: Option<String>,
-        detail: &str,
-    ) {
+        error: &DecodeError,
+    ) -> Result<(), Redefined> {
         let commit_lsn = match (&self.open, ordinal) {
             (Some(open), Some(ordinal)) => {
                 if open.resume.is_none_or(|resume| ordinal < resume) {
-                    return;
+                    return Ok(());
                 }
                 self.reached.enter(open.header.commit_lsn, ordinal);
                 open.header.commit_lsn
@@ -240,7 +246,14 @@ impl Session<'_> {
             (Some(open), None) => open.header.commit_lsn,
             (None, _) => lsn,
         };
-        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail, "a message of the log cannot be decoded; it is parked and the stream goes on");
+        let lost = match (&self.open, ordinal) {
+            (Some(open), Some(_)) => {
+                self.shadow
+                    .invalidate(&open.header, relation.as_deref(), error)
+            }
+            (Some(_) | None, _) => Ok(()),
+        };
+        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail = %error, "a message of the log cannot be decoded; it is parked and the stream goes on");
         self.batch.add(Mapped::Parked(ParkedChange {
             commit_lsn,
             ordinal: ordinal.unwrap_or(0),
@@ -250,8 +263,9 @@ impl Session<'_> {
             row_bytes: None,
             change: None,
             reason: ParkedReason::Undecodable,
-            detail: detail.to_owned(),
+            detail: error.to_string(),
         }));
+        lost
     }
 
     fn is_persisting_due(&self) -> bool {
@@ -290,12 +304,13 @@ impl Session<'_> {
             let slot = self.enqueuer.slot.clone();
             return Err(Interrupted::Deposed { slot }.into());
         };
-        self.shadow.write(&self.client).await?;
-        let snapshot = self
-            .enqueuer
-            .directory
-            .at_generation(&self.client, generation.get(0))
-            .await?;
+        let directory = &self.enqueuer.directory;
+        let (shadowed, snapshot) = tokio::join!(
+            self.shadow.write(&self.client),
+            directory.at_generation(&self.client, generation.get(0)),
+        );
+        shadowed?;
+        let snapshot = snapshot?;
 
         // 2. Who gets what.
         let (mut rows, deliveries) = matching::match_deliveries(

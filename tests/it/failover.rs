@@ -235,7 +235,10 @@ async fn a_synchronized_slot_goes_on_at_the_promoted_standby_and_nothing_is_lost
 async fn with_separate_store(pair: &Pair) -> (Installation, TestDatabase) {
     let store = TestDatabase::create().await;
     let settings = format!("[store]\nurl = '{}'\n", store.url);
-    (installation(pair, &settings).await, store)
+    let mut installation = installation(pair, &settings).await;
+    // A gap is to be an end that says why.
+    installation.edit("[source]\n", "[source]\non_gap = 'stop'\n");
+    (installation, store)
 }
 
 /// Delivers what the standby never gets, and fails over.

@@ -26,4 +26,6 @@ mod shadow;
 mod standby;
 mod store;
 mod tables;
+mod truncate;
 mod versions;
+mod wal_budget;
