@@ -27,6 +27,7 @@ use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod descriptors;
 mod follow;
 mod generation;
 mod harm_watch;
@@ -136,6 +137,7 @@ pub async fn run_reloading(
     shutdown: CancellationToken,
     reloads: Reloads,
 ) -> anyhow::Result<()> {
+    descriptors::raise_limit();
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
     let source = crate::cli::source(&config)?;

@@ -141,7 +141,7 @@ impl From<Vec<String>> for EventTypes {
 #[derive(Default)]
 pub struct Caches {
     tokens: auth::TokenCache,
-    scrape: ops::LastScrape,
+    queue_count: ops::QueueCount,
 }
 
 impl State {
