@@ -79,6 +79,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0006_parked_rows.sql"),
         ),
         (
+            "V7__rules_generation",
+            include_str!("../sql/migrations/0007_rules_generation.sql"),
+        ),
+        (
             "V8__lanes",
             include_str!("../sql/migrations/0008_lanes.sql"),
         ),

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::db::Store;
@@ -133,6 +134,35 @@ impl Enqueuer {
             },
         };
         Ok((client, leadership))
+    }
+
+    /// Records that the source is on another timeline now, which left the recorded one at
+    /// `branch`: further positions are of a log that is no more.
+    pub async fn follow_timeline(
+        &self,
+        client: &Client,
+        leadership: &mut Leadership,
+        timeline: i32,
+        branch: Lsn,
+    ) -> anyhow::Result<()> {
+        let query = include_str!("../sql/queries/follow_timeline.sql");
+        let values: [&(dyn ToSql + Sync); 4] = [&self.slot, &leadership.epoch, &timeline, &branch];
+        let followed = client.execute(query, &values).await;
+        if followed.context("record the source's timeline")? == 0 {
+            let slot = self.slot.clone();
+            return Err(Interrupted::Deposed { slot }.into());
+        }
+        tracing::info!(
+            slot = self.slot,
+            from = leadership.timeline,
+            to = timeline,
+            %branch,
+            "the source was failed over; going on from where it left the timeline"
+        );
+        leadership.timeline = timeline;
+        let progress = &mut leadership.progress;
+        progress.acknowledged_lsn = progress.acknowledged_lsn.min(branch);
+        Ok(())
     }
 
     /// Finds out what became of an enqueue whose commit was not answered. Before anything

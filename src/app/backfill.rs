@@ -154,7 +154,7 @@ impl Runner {
     async fn backfill(&mut self, mut job: Job) -> Result<Ended, Fault> {
         let client = self
             .source
-            .connect("walhook backfill")
+            .connect_writable("walhook backfill")
             .await
             .map_err(anyhow::Error::from)?;
         let mut reader = describe(&client, &job).await?;

@@ -93,7 +93,7 @@ struct Read {
 
 impl Seed {
     async fn read(&mut self, source: &ConnInfo) -> anyhow::Result<Ended> {
-        let client = source.connect("walhook seed").await?;
+        let client = source.connect_writable("walhook seed").await?;
         client
             .batch_execute(SESSION)
             .await

@@ -34,6 +34,7 @@ pub mod replay;
 pub mod run;
 pub mod setup;
 pub mod signals;
+mod standby;
 pub mod status;
 pub mod teardown;
 pub mod token;
@@ -182,7 +183,10 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
     let config = || load(cli.config.as_deref());
     runtime.block_on(async {
         match cli.command {
-            Command::Run(args) => Box::pin(run::run(args, config()?)).await,
+            Command::Run(args) => {
+                let file = file(cli.config.as_deref());
+                Box::pin(run::run(args, Config::load(file.as_deref())?, file)).await
+            }
             Command::Check(args) => Box::pin(check::run(args, &config()?)).await,
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
@@ -200,20 +204,31 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
 /// The configuration: the named file, else `walhook.toml` where there is one, else the
 /// environment alone.
 fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    Config::load(file(named).as_deref())
+}
+
+fn file(named: Option<&Path>) -> Option<PathBuf> {
     const USUAL: &str = "walhook.toml";
     let usual = || Path::new(USUAL).exists().then_some(Path::new(USUAL));
-    Config::load(named.or_else(usual))
+    named.or_else(usual).map(Path::to_owned)
 }
 
 /// The source's connection settings.
-fn source(config: &Config) -> anyhow::Result<ConnInfo> {
+pub(crate) fn source(config: &Config) -> anyhow::Result<ConnInfo> {
     let url = config.source.url.expose_secret();
     if url.is_empty() && std::env::var_os("PGHOST").is_none() {
         let message = "source.url is not set: write it in walhook.toml, as in \
             url = \"postgres://walhook@db/app\" under [source], or set WALHOOK_SOURCE__URL";
         return Err(UsageError(message.to_owned()).into());
     }
-    ConnInfo::parse(url).context("read source.url")
+    let source = ConnInfo::parse(url).context("read source.url")?;
+    match config.source.primary_url.expose_secret() {
+        "" => Ok(source),
+        primary => {
+            let primary = ConnInfo::parse(primary).context("read source.primary_url")?;
+            Ok(source.with_primary(primary))
+        }
+    }
 }
 
 async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
@@ -236,10 +251,19 @@ fn moment(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "that is too long ago".to_owned())
 }
 
+/// The source, or its primary where it is a standby.
+async fn connect_writable(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
+    let primary = conninfo.primary().unwrap_or(conninfo).describe();
+    conninfo
+        .connect_writable(&format!("walhook {command}"))
+        .await
+        .with_context(|| format!("reach the source's primary {primary} (source.primary_url)"))
+}
+
 /// Where the store is: store.url, or the source itself.
 fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
     match config.store.url.expose_secret() {
-        "" => Ok(source.clone()),
+        "" => Ok(source.primary().unwrap_or(source).clone()),
         url => ConnInfo::parse(url).context("read store.url"),
     }
 }

@@ -139,6 +139,18 @@ impl Session<'_> {
         self.shadow.incomplete()
     }
 
+    /// Whether the stream stands between two transactions, all of the earlier one taken.
+    pub fn is_between_transactions(&self) -> bool {
+        self.open.is_none() && self.reached.complete
+    }
+
+    /// Makes all that was taken durable, and hands back the store's session and how far
+    /// that is: another session may begin there.
+    pub async fn close(mut self) -> anyhow::Result<(Client, Progress)> {
+        self.flush().await?;
+        Ok((self.client, self.durable))
+    }
+
     /// A message of ours in the log.
     async fn take_message(&mut self, content: &[u8]) -> anyhow::Result<()> {
         self.asked |= content == LET_GO.as_bytes();
