@@ -34,7 +34,8 @@ pub(super) async fn resolve(args: &Args, config: &Config, store: &Client) -> any
     let outlines = choose(args, &rules)?;
     let name = outlines[0].table.clone();
     let conninfo = crate::cli::source(config)?;
-    let source = crate::cli::connect_source(&conninfo, "backfill").await?;
+    // A standby may lag behind the subscriptions that the request is for.
+    let source = crate::cli::connect_writable(&conninfo, "backfill").await?;
     let described = catalog::describe(&source, std::slice::from_ref(&name)).await?;
     let Some(table) = described.first() else {
         let existing = catalog::list(&source).await?;
