@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::db::Store;
@@ -19,6 +20,7 @@ use crate::lsn::Lsn;
 use crate::mapping::Mapper;
 use crate::subscription::directory::Directory;
 
+pub mod backfill;
 mod batch;
 mod matching;
 mod parked;
@@ -26,6 +28,7 @@ mod reservation;
 mod session;
 mod shadow;
 mod statements;
+pub mod watermark;
 
 pub use matching::Filters;
 pub use session::{Interrupted, LET_GO, Session};
@@ -34,6 +37,7 @@ pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
 
+use backfill::Backfills;
 use batch::Batch;
 use shadow::Shadow;
 use statements::Statements;
@@ -132,6 +136,35 @@ impl Enqueuer {
         Ok((client, leadership))
     }
 
+    /// Records that the source is on another timeline now, which left the recorded one at
+    /// `branch`: further positions are of a log that is no more.
+    pub async fn follow_timeline(
+        &self,
+        client: &Client,
+        leadership: &mut Leadership,
+        timeline: i32,
+        branch: Lsn,
+    ) -> anyhow::Result<()> {
+        let query = include_str!("../sql/queries/follow_timeline.sql");
+        let values: [&(dyn ToSql + Sync); 4] = [&self.slot, &leadership.epoch, &timeline, &branch];
+        let followed = client.execute(query, &values).await;
+        if followed.context("record the source's timeline")? == 0 {
+            let slot = self.slot.clone();
+            return Err(Interrupted::Deposed { slot }.into());
+        }
+        tracing::info!(
+            slot = self.slot,
+            from = leadership.timeline,
+            to = timeline,
+            %branch,
+            "the source was failed over; going on from where it left the timeline"
+        );
+        leadership.timeline = timeline;
+        let progress = &mut leadership.progress;
+        progress.acknowledged_lsn = progress.acknowledged_lsn.min(branch);
+        Ok(())
+    }
+
     /// Finds out what became of an enqueue whose commit was not answered. Before anything
     /// else, and whoever holds the slot by now: its deliveries are this instance's, which
     /// does not have them in memory.
@@ -162,12 +195,15 @@ impl Enqueuer {
         let statements = Statements::prepare(&client).await?;
         let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
+        let system = leadership.system_identifier;
+        let backfills = Backfills::begin(&client, &self.slot, system).await?;
         Ok(Session {
             enqueuer: self,
             client,
             statements,
             mapper,
             shadow,
+            backfills,
             epoch: leadership.epoch,
             durable: leadership.progress,
             reached: leadership.progress,

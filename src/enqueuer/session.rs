@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use super::backfill::{Backfilling, Backfills};
 use super::batch::Batch;
 use super::reservation::Reservation;
-use super::seeding::{MESSAGE_PREFIX, Seeding};
+use super::seeding::Seeding;
 use super::shadow::{Redefined, Shadow};
 use super::statements::Statements;
+use super::watermark::{MESSAGE_PREFIX, Subject, Watermark};
 use super::{Enqueuer, Progress, matching};
 use crate::lsn::Lsn;
 use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason, TableName};
@@ -27,6 +29,7 @@ pub struct Session<'a> {
     pub(super) statements: Statements,
     pub(super) mapper: Mapper,
     pub(super) shadow: Shadow,
+    pub(super) backfills: Backfills,
     pub(super) epoch: i64,
     /// As committed to the store.
     pub(super) durable: Progress,
@@ -125,10 +128,27 @@ impl Session<'_> {
         self.shadow.seeding()
     }
 
+    /// Where chunks of existing rows go; `None` where it was handed out before.
+    pub fn backfilling(&mut self) -> Option<Backfilling> {
+        self.backfills.backfilling()
+    }
+
     /// The tables whose rows are being read for the shadow of their old values: rules may
     /// wait for it.
     pub fn seeding_tables(&self) -> impl Iterator<Item = &TableName> {
         self.shadow.incomplete()
+    }
+
+    /// Whether the stream stands between two transactions, all of the earlier one taken.
+    pub fn is_between_transactions(&self) -> bool {
+        self.open.is_none() && self.reached.complete
+    }
+
+    /// Makes all that was taken durable, and hands back the store's session and how far
+    /// that is: another session may begin there.
+    pub async fn close(mut self) -> anyhow::Result<(Client, Progress)> {
+        self.flush().await?;
+        Ok((self.client, self.durable))
     }
 
     /// A message of ours in the log.
@@ -137,12 +157,21 @@ impl Session<'_> {
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let commit_lsn = open.header.commit_lsn;
-        let active = self.shadow.message(&self.client, commit_lsn, content);
-        for rule in active.await? {
-            self.mapper.release(rule);
+        let header = open.header;
+        let Some(watermark) = Watermark::parse(content) else {
+            return Ok(());
+        };
+        match watermark.subject {
+            Subject::Shadow(_) => {
+                let commit_lsn = header.commit_lsn;
+                let active = self.shadow.message(&self.client, commit_lsn, &watermark);
+                for rule in active.await? {
+                    self.mapper.release(rule);
+                }
+                Ok(())
+            }
+            Subject::Backfill(id) => self.take_backfill(&header, id, &watermark).await,
         }
-        Ok(())
     }
 
     fn take(
@@ -158,6 +187,7 @@ impl Session<'_> {
                     observe("decode", header.committed_at, received_at);
                     self.batch.oldest_commit(header.committed_at);
                 }
+                self.backfills.recent.push(header.xid);
                 self.open = Some(OpenTransaction { header, resume });
             }
             StreamEvent::Change(change) => {
@@ -167,11 +197,13 @@ impl Session<'_> {
                 if open.resume.is_none_or(|resume| change.ordinal < resume) {
                     return Ok(());
                 }
+                self.backfills.see(&change);
                 // An error leaves the change to the next session.
                 let change = self.shadow.apply(&open.header, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
+                    self.backfills.note(self.mapper.rules(), &change, mapped);
                     for made in mapped.drain(..) {
                         self.batch.add(made);
                     }
@@ -223,6 +255,7 @@ impl Session<'_> {
         relation: Option<String>,
         error: &DecodeError,
     ) -> Result<(), Redefined> {
+        self.backfills.spoil();
         let commit_lsn = match (&self.open, ordinal) {
             (Some(open), Some(ordinal)) => {
                 if open.resume.is_none_or(|resume| ordinal < resume) {
@@ -298,6 +331,7 @@ impl Session<'_> {
             directory.at_generation(&self.client, generation.get(0)),
         );
         shadowed?;
+        self.backfills.write(&self.client).await?;
         let snapshot = snapshot?;
 
         // 2. Who gets what.
@@ -307,6 +341,9 @@ impl Session<'_> {
             &mut self.enqueuer.filters,
             self.enqueuer.max_body,
         );
+        if !self.move_backfill(&batch, rows.len()).await? {
+            return Ok(());
+        }
         let mut reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
 
         // 3. The rows. The low water stays locked until they are committed.
@@ -342,6 +379,7 @@ impl Session<'_> {
         // 4. Durable: hand over.
         self.durable = self.reached;
         self.shadow.is_durable();
+        self.backfills.is_durable();
         self.asked = false;
         self.persisted_at = Instant::now();
         batch.count(started);

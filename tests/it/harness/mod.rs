@@ -5,6 +5,7 @@ pub mod operated;
 pub mod process;
 pub mod receiver;
 pub mod release;
+pub mod standby;
 pub mod walhook;
 
 use std::path::Path;
