@@ -190,7 +190,13 @@ async fn behind_a_publication_that_was_dropped_and_made_again() {
     gap.order("in the gap, unpublished").await;
     gap.sql("create publication walhook for table public.orders")
         .await;
-    gap.is_gone_on_behind("publication `walhook` does not exist", Behind::Kept)
+    // 14 sends empty transactions, whose decoding succeeds: the one that fails is not found.
+    let version = "select current_setting('server_version_num')::bigint / 10000";
+    let behind = match gap.installation.count(version).await {
+        14 => Behind::Lost,
+        _ => Behind::Kept,
+    };
+    gap.is_gone_on_behind("publication `walhook` does not exist", behind)
         .await;
 }
 
