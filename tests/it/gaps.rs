@@ -190,11 +190,12 @@ async fn behind_a_publication_that_was_dropped_and_made_again() {
     gap.order("in the gap, unpublished").await;
     gap.sql("create publication walhook for table public.orders")
         .await;
-    // 14 sends empty transactions, whose decoding succeeds: the one that fails is not found.
+    // The transaction that fails is not found on 14, which sends empty ones, whose decoding
+    // succeeds, nor on 18, which skips what a missing publication concerns (facts 54).
     let version = "select current_setting('server_version_num')::bigint / 10000";
     let behind = match gap.installation.count(version).await {
-        14 => Behind::Lost,
-        _ => Behind::Kept,
+        15..18 => Behind::Kept,
+        _ => Behind::Lost,
     };
     gap.is_gone_on_behind("publication `walhook` does not exist", behind)
         .await;
