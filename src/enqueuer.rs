@@ -1,5 +1,6 @@
-//! Writes events, deliveries and progress in one transaction of the store, then hands
-//! the deliveries to the dispatcher and says what may be acknowledged to the slot.
+//! Makes deliveries of the stream's events, hands them to the dispatcher, writes events,
+//! deliveries and progress in one transaction of the store a moment later, and then says
+//! what may be acknowledged to the slot.
 //!
 //! Progress is what makes a replay harmless: whatever the log brings again at or below
 //! it is skipped, and it commits together with the rows that it speaks of.
@@ -21,10 +22,14 @@ use crate::subscription::directory::Directory;
 
 mod batch;
 mod matching;
+mod pass;
 mod reservation;
+mod rows;
 mod session;
 mod shadow;
 mod statements;
+mod window;
+mod writer;
 
 pub use matching::Filters;
 pub use session::{Interrupted, Session};
@@ -33,8 +38,10 @@ pub use shadow::layout::ShadowedTable;
 pub use shadow::seeding;
 
 use batch::Batch;
+use session::Reader;
 use shadow::Shadow;
-use statements::Statements;
+use window::Window;
+use writer::Writer;
 
 /// What the enqueuer works with, for as long as the process lives.
 pub struct Enqueuer {
@@ -157,13 +164,14 @@ impl Enqueuer {
         mut mapper: Mapper,
         shadowed: Vec<ShadowedTable>,
     ) -> anyhow::Result<Session<'_>> {
-        let statements = Statements::prepare(&client).await?;
         let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, shadowed).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
+        let writer = Arc::new(Writer::prepare(self, client, leadership.epoch).await?);
         Ok(Session {
+            reader: Reader::open(&self.store).await?,
             enqueuer: self,
-            client,
-            statements,
+            window: Window::new(Arc::clone(&writer)),
+            writer,
             mapper,
             shadow,
             epoch: leadership.epoch,
@@ -172,7 +180,7 @@ impl Enqueuer {
             open: None,
             batch: Batch::default(),
             persisted_at: Instant::now(),
-            asked: false,
+            asked: None,
         })
     }
 }

@@ -12,8 +12,8 @@ use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
 use crate::config::Config;
-use crate::conninfo::{ConnInfo, ConnInfoError};
-use crate::db::PoolError;
+use crate::conninfo::ConnInfo;
+use crate::db;
 use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
 use crate::mapping::{Mapper, RuleSet};
 use crate::metrics::METRICS;
@@ -248,16 +248,33 @@ impl Capture {
             }
             std::future::pending::<()>().await;
         });
-        loop {
+        let ended = loop {
             let batch = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                batch = stream.next_batch() => batch?,
+                () = stop.cancelled() => break Ok(()),
+                batch = stream.next_batch() => match batch {
+                    Ok(batch) => batch,
+                    Err(error) => break Err(error.into()),
+                },
+                () = session.due() => Vec::new(),
                 () = &mut seeding => continue,
             };
-            let durable = session.enqueue(batch).await?;
+            let durable = match session.enqueue(batch).await {
+                Ok(durable) => durable,
+                Err(error) => break Err(error.into()),
+            };
             stream.acknowledge(durable);
             self.health.set_rules_active(session.rules_active());
+        };
+        // What has been handed over needs not be sent again.
+        match session.end().await {
+            Ok(durable) => stream.acknowledge(durable),
+            Err(error) if ended.is_ok() => return Err(error.into()),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot write what was handed over; the log brings it again"
+            ),
         }
+        ended
     }
 }
 
@@ -303,21 +320,7 @@ impl Fault {
     }
 }
 
-/// Whether the store may answer otherwise later: it was unreachable, stopped,
-/// overloaded, or ended our session.
+/// Whether the store may answer otherwise later, or ended our session.
 fn is_transient(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let waited = matches!(cause.downcast_ref(), Some(PoolError::Timeout(_)));
-        if waited || cause.is::<Interrupted>() {
-            return true;
-        }
-        if let Some(ConnInfoError::NoAnswer { .. }) = cause.downcast_ref() {
-            return true;
-        }
-        let code = cause.downcast_ref::<tokio_postgres::Error>();
-        code.is_some_and(|error| match error.code() {
-            None => true,
-            Some(code) => matches!(&code.code()[..2], "08" | "53" | "57" | "40" | "55" | "25"),
-        })
-    })
+    error.chain().any(|cause| cause.is::<Interrupted>()) || db::is_transient(error)
 }

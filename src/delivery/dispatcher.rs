@@ -14,6 +14,7 @@ use super::client::Client;
 use super::lanes::{Claimable, Lanes, Limits, Load, Picked};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
+use super::unwritten::Unwritten;
 use super::{Delivery, DeliveryConfig, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
@@ -31,6 +32,8 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// Deliveries that the enqueuer has handed over and not written yet.
+    pub unwritten: Arc<Unwritten>,
     /// Told when a lane that took no claims may take them again.
     pub room: Notify,
     tasks: TaskTracker,
@@ -56,6 +59,7 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            unwritten: Arc::default(),
             room: Notify::new(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -77,7 +81,7 @@ impl Dispatcher {
         given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
     }
 
-    /// Takes deliveries that have a reservation and are in the store.
+    /// Takes deliveries that have a reservation, and are in the store or [`Unwritten`].
     pub fn hand_off(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let mut lanes = self.lanes();
         deliveries
@@ -285,6 +289,18 @@ impl Dispatcher {
     /// The recorder outlives the dispatcher; while the store is away this waits, and
     /// with it the attempts: nothing is sent whose result has no place to go.
     async fn record(&self, entry: impl Into<Entry>) {
+        let entry = match entry.into() {
+            Entry::Result(record) => match self.unwritten.keep(record) {
+                Some(record) => Entry::Result(record),
+                None => return,
+            },
+            breakers @ Entry::Breakers(_) => breakers,
+        };
+        self.pass_on(entry).await;
+    }
+
+    /// To the recorder: the delivery has its row.
+    pub async fn pass_on(&self, entry: impl Into<Entry>) {
         if self.records.send(entry.into()).await.is_err() {
             tracing::error!(
                 "a result was lost: the recorder has ended; the delivery will be sent again"

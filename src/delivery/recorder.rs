@@ -18,7 +18,7 @@ use super::instance::Outstanding;
 use super::state::Transition;
 use super::{Delivery, Hold, ParkedReason};
 use crate::backoff::Backoff;
-use crate::db::Store;
+use crate::db::{Store, is_transient};
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 
@@ -37,6 +37,17 @@ impl Record {
             transition,
             outcome: None,
         }
+    }
+
+    /// Leaves out what the receiver said; false where that is done already.
+    fn forget_words(&mut self) -> bool {
+        let Some(outcome) = &mut self.outcome else {
+            return false;
+        };
+        let excerpt = outcome.excerpt.take();
+        let message = outcome.error.as_mut().map(|(_, message)| message);
+        let message = message.map(std::mem::take).filter(|text| !text.is_empty());
+        excerpt.is_some() || message.is_some()
     }
 }
 
@@ -100,22 +111,71 @@ impl Recorder {
                     Entry::Breakers(changes) => breakers.extend(changes),
                 }
             }
-            self.write_until_done(&mut session, &records, &breakers)
-                .await;
+            self.write_all(&mut session, &mut records, &breakers)
+                .await?;
             self.settle(&records, &dispatcher);
         }
         Ok(())
     }
 
-    async fn write_until_done(
+    /// Writes the batch. What the store refuses for good is looked for by halving: one
+    /// result must not keep the others from being written.
+    async fn write_all(
+        &self,
+        session: &mut Option<Session>,
+        records: &mut [Record],
+        breakers: &[(SubscriptionId, BreakerState)],
+    ) -> anyhow::Result<()> {
+        let mut parts = vec![0..records.len()];
+        while let Some(part) = parts.pop() {
+            let part_records = &mut records[part.clone()];
+            let Err(error) = self.write_or_refuse(session, part_records, &[]).await else {
+                continue;
+            };
+            match part_records {
+                [record] => {
+                    let delivery = record.delivery.id;
+                    if !record.forget_words() {
+                        return Err(error.context(format!(
+                            "the store refuses the result of the delivery {delivery}"
+                        )));
+                    }
+                    tracing::error!(
+                        %delivery,
+                        error = format!("{error:#}"),
+                        "the store refuses the result of a delivery; it is recorded without the receiver's words"
+                    );
+                    parts.push(part);
+                }
+                _ => {
+                    let middle = part.start + part.len() / 2;
+                    parts.push(middle..part.end);
+                    parts.push(part.start..middle);
+                }
+            }
+        }
+        if breakers.is_empty() {
+            return Ok(());
+        }
+        self.write_or_refuse(session, &[], breakers).await
+    }
+
+    /// Writes, and waits for a store that is away; an error is the store's last word.
+    async fn write_or_refuse(
         &self,
         session: &mut Option<Session>,
         records: &[Record],
         breakers: &[(SubscriptionId, BreakerState)],
-    ) {
+    ) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
-        while let Err(error) = self.write(session, records, breakers).await {
+        loop {
+            let Err(error) = self.write(session, records, breakers).await else {
+                return Ok(());
+            };
             *session = None;
+            if !is_transient(&error) {
+                return Err(error);
+            }
             tracing::warn!(
                 error = format!("{error:#}"),
                 results = records.len(),
@@ -317,18 +377,15 @@ impl<'a> Columns<'a> {
         self.delivered_at
             .push((status == "delivered").then_some(now));
         let outcome = record.outcome.as_ref();
-        let code = outcome.and_then(|outcome| outcome.http_status);
         self.http_status
-            .push(code.and_then(|code| i16::try_from(code).ok()));
+            .push(outcome.and_then(Outcome::stored_status));
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
         self.error.push(error.map(|(_, message)| message.as_str()));
         self.error_class
             .push(error.map(|(class, _)| class.as_str()));
         self.started_at
             .push(outcome.map(|outcome| outcome.started_at));
-        self.duration_ms.push(
-            outcome.map(|outcome| i32::try_from(outcome.duration.as_millis()).unwrap_or(i32::MAX)),
-        );
+        self.duration_ms.push(outcome.map(Outcome::duration_ms));
         self.response_excerpt
             .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
     }

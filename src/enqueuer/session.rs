@@ -1,43 +1,48 @@
-//! One hold of the slot: takes what the stream brings and makes it durable.
+//! One hold of the slot: takes what the stream brings, hands it over and makes it durable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
 
 use super::batch::Batch;
+use super::pass::Pass;
 use super::reservation::Reservation;
 use super::seeding::{MESSAGE_PREFIX, Seeding};
 use super::shadow::{Redefined, Shadow};
-use super::statements::Statements;
+use super::window::Window;
+use super::writer::{Failed, Writer};
 use super::{Enqueuer, Progress, matching};
+use crate::db::Store;
 use crate::lsn::Lsn;
 use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason};
 use crate::metrics::METRICS;
 use crate::pgoutput::{StreamEvent, TransactionHeader};
+use crate::subscription::directory::Snapshot;
 
 /// One hold of the slot: from taking it to losing it. A replay after an error is a new
 /// session, which begins at what is durable.
 pub struct Session<'a> {
     pub(super) enqueuer: &'a mut Enqueuer,
-    pub(super) client: Client,
-    pub(super) statements: Statements,
+    pub(super) reader: Reader,
+    pub(super) writer: Arc<Writer>,
+    pub(super) window: Window,
     pub(super) mapper: Mapper,
     pub(super) shadow: Shadow,
     pub(super) epoch: i64,
     /// As committed to the store.
     pub(super) durable: Progress,
-    /// As the stream stands, ahead of `durable` by what `batch` holds.
+    /// As the stream stands, ahead of `durable` by what `batch` and `window` hold.
     pub(super) reached: Progress,
     pub(super) open: Option<OpenTransaction>,
     pub(super) batch: Batch,
     pub(super) persisted_at: Instant,
-    /// The server asked how far we are. It seldom does, but for when it shuts down: then
-    /// it waits until all that it sent is acknowledged, and never ends if that is not.
-    pub(super) asked: bool,
+    /// The server asked how far we are, having sent all up to here. It seldom does, but
+    /// for when it shuts down: then it waits until all that it sent is acknowledged, and
+    /// never ends if that is not.
+    pub(super) asked: Option<Lsn>,
 }
 
 /// Why a session ended that may simply be begun again.
@@ -59,12 +64,12 @@ pub(super) struct OpenTransaction {
     resume: Option<u64>,
 }
 
-/// Events in one transaction of the store. Larger batches gain little (facts 44) and
-/// would make the first event of a backlog wait longer.
-const MAX_EVENTS: usize = 1_000;
+/// Events that are handed over at once: enough to make the question that stands before
+/// it cheap, few enough that the first do not wait for the mapping of the last.
+const MAX_EVENTS: usize = 250;
 
-/// Bytes of bodies in one transaction of the store: bounds the memory.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of bodies that are handed over at once: bounds the memory.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// While nothing is enqueued progress is persisted at most this often …
 const IDLE_PERIOD: Duration = Duration::from_secs(5);
@@ -74,17 +79,21 @@ const IDLE_PERIOD: Duration = Duration::from_secs(5);
 const IDLE_ADVANCE: u64 = 1024 * 1024;
 
 impl Session<'_> {
-    /// Takes what the stream has brought and makes all of it durable. Answers the LSN
-    /// that may be acknowledged.
+    /// Takes what the stream has brought and hands it over; it becomes durable a little
+    /// later. Answers the LSN that may be acknowledged. To be called, with nothing, when
+    /// [`due`](Self::due) says so.
     pub async fn enqueue(&mut self, received: Vec<StreamEvent>) -> anyhow::Result<Lsn> {
-        if self.client.is_closed() {
+        if self.writer.client.is_closed() {
             return Err(Interrupted::StoreClosed.into());
         }
+        self.advance(false)?;
         let received_at = Timestamp::now();
         let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
-        if !self.shadow.is_empty() {
-            self.shadow.look_up(&self.client, &received).await?;
+        if !self.shadow.is_empty() && !received.is_empty() {
+            // It reads over the connection that writes.
+            self.write_all().await?;
+            self.shadow.look_up(&self.writer.client, &received).await?;
         }
         for event in received {
             if let StreamEvent::Message {
@@ -97,21 +106,35 @@ impl Session<'_> {
             if let Err(error) = self.take(event, received_at, &mut mapped) {
                 if error.is::<Redefined>() {
                     // What came before it, and that the shadow is made anew.
-                    self.flush().await?;
+                    self.pass().await?;
                 }
                 return Err(error);
             }
             if self.batch.events.len() >= MAX_EVENTS || self.batch.bytes >= MAX_BYTES {
-                self.flush().await?;
+                self.pass().await?;
             }
         }
         if !self.batch.is_empty() || self.shadow.is_changed() || self.is_persisting_due() {
-            self.flush().await?;
+            self.pass().await?;
         }
-        if idle_behind && self.open.is_none() {
+        self.advance(false)?;
+        if idle_behind && self.open.is_none() && self.window.is_empty() {
             // The server had nothing more to send.
             METRICS.lag_seconds.set(0.0);
         }
+        Ok(self.durable.acknowledged_lsn)
+    }
+
+    /// Waits until what was handed over is to be written, or has been. Cancel-safe.
+    pub async fn due(&mut self) {
+        self.window.due().await;
+    }
+
+    /// The end of the hold, whatever ended it: what was handed over is written, with or
+    /// without its result, so that it need not be sent again. Answers the LSN that may
+    /// be acknowledged.
+    pub async fn end(mut self) -> anyhow::Result<Lsn> {
+        self.write_all().await?;
         Ok(self.durable.acknowledged_lsn)
     }
 
@@ -132,7 +155,9 @@ impl Session<'_> {
             return Ok(());
         };
         let commit_lsn = open.header.commit_lsn;
-        let active = self.shadow.message(&self.client, commit_lsn, content);
+        let active = self
+            .shadow
+            .message(&self.writer.client, commit_lsn, content);
         for rule in active.await? {
             self.mapper.release(rule);
         }
@@ -189,7 +214,9 @@ impl Session<'_> {
                 reply_requested,
             } if self.open.is_none() => {
                 self.reached.acknowledged_lsn = self.reached.acknowledged_lsn.max(wal_end);
-                self.asked |= reply_requested;
+                if reply_requested {
+                    self.asked = Some(self.reached.acknowledged_lsn);
+                }
             }
             StreamEvent::Keepalive { .. } | StreamEvent::Message { .. } => {}
             StreamEvent::Undecodable {
@@ -242,109 +269,130 @@ impl Session<'_> {
     fn is_persisting_due(&self) -> bool {
         let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
         let much = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
-        much || (self.asked && advance > 0)
+        self.window.is_empty() && (much || (self.asked.is_some() && advance > 0))
     }
 
-    /// One transaction: progress, events, deliveries. Nothing is acknowledged and
-    /// nothing handed over before it has committed.
-    async fn flush(&mut self) -> anyhow::Result<()> {
-        let started = Instant::now();
+    /// Matches what the stream has brought and hands it over, to be written when its
+    /// results are in. What has changed the shadow is written first: the next look reads
+    /// it, and a rule that became active by it must not be forgotten once it was heard.
+    async fn pass(&mut self) -> anyhow::Result<()> {
+        while !self.window.has_room() {
+            self.window.due().await;
+            self.advance(false)?;
+        }
         let batch = std::mem::take(&mut self.batch);
-        let ids = batch.events.iter().map(|event| event.id.0);
-        let partitions = Arc::clone(&self.enqueuer.partitions);
-        partitions.ensure(&self.client, ids).await?;
-
-        // 1. Progress under our epoch, the shadow as it is there, and the subscriptions'
-        // generation: read after the last change of the batch was received, and so after
-        // its commit.
-        let advance: [&(dyn ToSql + Sync); 6] = [
-            &self.enqueuer.slot,
-            &self.epoch,
-            &self.reached.commit_lsn,
-            &self.reached.ordinal,
-            &self.reached.complete,
-            &self.reached.acknowledged_lsn,
-        ];
-        let (begun, generation) = tokio::join!(
-            self.client.batch_execute(self.statements.begin),
-            self.client
-                .query_opt(&self.statements.advance_progress, &advance),
-        );
-        begun.context("begin the enqueue")?;
-        let Some(generation) = generation.context("advance the progress")? else {
-            let slot = self.enqueuer.slot.clone();
-            return Err(Interrupted::Deposed { slot }.into());
-        };
-        self.shadow.write(&self.client).await?;
-        let snapshot = self
-            .enqueuer
-            .directory
-            .at_generation(&self.client, generation.get(0))
-            .await?;
-
-        // 2. Who gets what.
+        let snapshot = self.subscriptions().await?;
         let (mut rows, deliveries) = matching::match_deliveries(
             &batch,
             &snapshot,
             &mut self.enqueuer.filters,
             self.enqueuer.max_body,
         );
-        let mut reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
-
-        // 3. The rows. The low water stays locked until they are committed.
-        let mut low_water = match reservation.lowest() {
-            None => None,
-            Some(lowest) => {
-                let known = self.enqueuer.instance.outstanding.low_water().await;
-                (lowest < *known).then_some((known, lowest))
+        let reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
+        let through = self.shadow.is_changed();
+        let awaited = (!through).then(|| reservation.ids()).into_iter().flatten();
+        let pass = Pass {
+            group: self.writer.unwritten.expect(awaited),
+            batch,
+            rows,
+            progress: self.reached,
+            since: Instant::now(),
+            rules: Arc::clone(self.mapper.rules()),
+        };
+        if !through {
+            self.window.push(pass);
+            reservation.hand_off(self.enqueuer);
+            return Ok(());
+        }
+        let written = match self.write_all().await {
+            Err(error) => Err(error),
+            Ok(()) => {
+                let (passes, shadow) = ([pass], Some(&self.shadow));
+                let written = self.writer.write(&passes, &self.reached, shadow).await;
+                written.map_err(|failed| self.fail(failed))
             }
         };
-        let lower = low_water.as_ref().map(|(_, lowest)| *lowest);
-        let rules = self.mapper.rules();
-        let written = self
-            .statements
-            .write(
-                &self.client,
-                self.enqueuer.instance.id,
-                rules,
-                &batch,
-                &rows,
-                lower,
-            )
-            .await;
         if let Err(error) = written {
-            self.enqueuer.unanswered = reservation.abandon(self.enqueuer);
+            reservation.abandon(self.enqueuer);
             return Err(error);
         }
-        if let Some((known, lowest)) = &mut low_water {
-            **known = *lowest;
-        }
-        drop(low_water);
-
-        // 4. Durable: hand over.
-        self.durable = self.reached;
+        self.durable(self.reached);
         self.shadow.is_durable();
-        self.asked = false;
-        self.persisted_at = Instant::now();
-        batch.count(started);
-        rows.count_parked();
         reservation.hand_off(self.enqueuer);
-        if rows.schedule_len() > 0 {
-            self.announce_schedule().await;
+        Ok(())
+    }
+
+    /// The subscriptions as they stand after the last change was received, and so after
+    /// its commit; an error where another leads by now.
+    async fn subscriptions(&mut self) -> anyhow::Result<Arc<Snapshot>> {
+        let Reader { client, generation } = &self.reader;
+        let generation = client
+            .query_opt(generation, &[&self.enqueuer.slot, &self.epoch])
+            .await
+            .context("read the subscriptions' generation")?;
+        let Some(generation) = generation else {
+            let slot = self.enqueuer.slot.clone();
+            return Err(Interrupted::Deposed { slot }.into());
+        };
+        let directory = &self.enqueuer.directory;
+        directory.at_generation(client, generation.get(0)).await
+    }
+
+    /// Waits until everything that was handed over is durable.
+    async fn write_all(&mut self) -> anyhow::Result<()> {
+        self.advance(true)?;
+        while !self.window.is_empty() {
+            self.window.due().await;
+            self.advance(true)?;
         }
         Ok(())
     }
 
-    /// Tells other nodes' claimers, and our own, that the schedule has new rows.
-    async fn announce_schedule(&self) {
-        let schema = self.enqueuer.store.schema();
-        let told = self
-            .client
-            .execute(&self.statements.notify_schedule, &[&schema])
-            .await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "cannot announce new rows of the schedule; the claimers will find them");
+    fn advance(&mut self, hurry: bool) -> anyhow::Result<()> {
+        match self.window.advance(hurry || self.asked.is_some()) {
+            Ok(None) => Ok(()),
+            Ok(Some(durable)) => {
+                self.durable(durable);
+                Ok(())
+            }
+            Err(failed) => Err(self.fail(failed)),
         }
+    }
+
+    fn durable(&mut self, progress: Progress) {
+        self.durable = progress;
+        self.persisted_at = Instant::now();
+        self.asked = self.asked.filter(|lsn| progress.acknowledged_lsn < *lsn);
+    }
+
+    fn fail(&mut self, failed: Failed) -> anyhow::Error {
+        self.enqueuer.unanswered.extend(failed.unanswered);
+        failed.error
+    }
+}
+
+/// What is not of the session any more is not awaited, wherever the session ended.
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.window.abandon();
+    }
+}
+
+/// Reads beside the connection that writes, which waits for the disk.
+pub(super) struct Reader {
+    client: Client,
+    generation: Statement,
+}
+
+impl Reader {
+    pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
+        let client = store.connect("walhook enqueuer's reader").await?;
+        let sql = include_str!("../../sql/queries/read_generation_as_leader.sql");
+        let generation = client.prepare(sql).await;
+        Ok(Reader {
+            generation: generation.context("prepare the look at the subscriptions")?,
+            client,
+        })
     }
 }
 

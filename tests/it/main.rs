@@ -20,3 +20,4 @@ mod pipeline;
 mod refusals;
 mod shadow;
 mod store;
+mod write_behind;

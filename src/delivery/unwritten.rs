@@ -1,0 +1,136 @@
+//! First attempts whose deliveries are not in the store yet: the enqueuer hands a
+//! delivery over before it writes its row, so that most rows are written once, with the
+//! result in them. A result that comes before its row waits here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::recorder::Record;
+use super::state::Transition;
+use crate::event::DeliveryId;
+
+/// Shared by the enqueuer, which writes the rows, and the dispatcher, which has the
+/// results.
+#[derive(Default)]
+pub struct Unwritten {
+    state: Mutex<State>,
+    /// Told when the last result of a group is in.
+    pub settled: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    awaited: HashMap<DeliveryId, Awaited>,
+    groups: HashMap<u64, Group>,
+    groups_made: u64,
+}
+
+struct Awaited {
+    group: u64,
+    result: Option<Record>,
+}
+
+/// Deliveries that were handed over together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// How many have no result yet.
+    pub remaining: usize,
+    /// When the last result came; at first, when they were handed over.
+    pub last_result: Instant,
+}
+
+impl Unwritten {
+    /// Announces deliveries that are about to be handed over together; answers the
+    /// number of their group.
+    pub fn expect(&self, ids: impl Iterator<Item = DeliveryId>) -> u64 {
+        let mut state = self.lock();
+        state.groups_made += 1;
+        let group = state.groups_made;
+        let mut remaining = 0;
+        for id in ids {
+            let awaited = Awaited {
+                group,
+                result: None,
+            };
+            state.awaited.insert(id, awaited);
+            remaining += 1;
+        }
+        if remaining > 0 {
+            let last_result = Instant::now();
+            let announced = Group {
+                remaining,
+                last_result,
+            };
+            state.groups.insert(group, announced);
+        }
+        group
+    }
+
+    /// Keeps the result of a delivery that has no row yet; gives back any other, which
+    /// is the recorder's.
+    pub fn keep(&self, record: Record) -> Option<Record> {
+        let mut state = self.lock();
+        let State {
+            awaited, groups, ..
+        } = &mut *state;
+        let Some(awaited) = awaited.get_mut(&record.delivery.id) else {
+            return Some(record);
+        };
+        let is_first = awaited.result.is_none();
+        // A replay after a fault of the store sends again what was being sent: of two
+        // results a success counts.
+        if is_first || record.transition == Transition::Delivered {
+            awaited.result = Some(record);
+        }
+        if is_first && let Some(group) = groups.get_mut(&awaited.group) {
+            group.remaining = group.remaining.saturating_sub(1);
+            group.last_result = Instant::now();
+            if group.remaining == 0 {
+                drop(state);
+                self.settled.notify_one();
+            }
+        }
+        None
+    }
+
+    /// None where nothing of the group is awaited.
+    pub fn group(&self, number: u64) -> Option<Group> {
+        self.lock().groups.get(&number).copied()
+    }
+
+    /// The first attempts among these that have succeeded, each in its place: they are
+    /// written with their row, and are awaited no more.
+    pub fn take_delivered(&self, ids: impl Iterator<Item = DeliveryId>) -> Vec<Option<Record>> {
+        let mut state = self.lock();
+        let delivered = |id| {
+            let result = state.awaited.get(&id)?.result.as_ref()?;
+            if result.transition != Transition::Delivered || result.delivery.attempts != 1 {
+                return None;
+            }
+            state.awaited.remove(&id)?.result
+        };
+        ids.map(delivered).collect()
+    }
+
+    /// These have their rows, or never will: nothing of them is awaited any more.
+    /// Answers the results that were kept.
+    pub fn release(&self, group: u64, ids: impl Iterator<Item = DeliveryId>) -> Vec<Record> {
+        let mut state = self.lock();
+        state.groups.remove(&group);
+        ids.filter_map(|id| {
+            let awaited = state.awaited.get(&id)?;
+            if awaited.group != group {
+                return None;
+            }
+            state.awaited.remove(&id)?.result
+        })
+        .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

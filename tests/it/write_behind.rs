@@ -1,0 +1,219 @@
+//! A delivery is sent before its row is written (design §8, fast path): what that may
+//! and may not change.
+
+use std::time::Duration;
+
+use ::walhook::delivery::partitions::{self, Day};
+use tokio_postgres::Client;
+
+use crate::harness::connect;
+use crate::harness::process::Process;
+use crate::harness::receiver::{Gate, Receiver, Reply, status};
+use crate::harness::walhook::Installation;
+
+const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
+const DELIVERED: &str = "from webhook_deliveries where status = 'delivered'";
+
+fn hanging() -> Reply {
+    status(200).behind(&Gate::closed())
+}
+
+async fn insert(walhook: &Installation) {
+    walhook.database.client.batch_execute(INSERT).await.unwrap();
+}
+
+/// Keeps every event from being written, until it is committed.
+async fn block_events(walhook: &Installation) -> Client {
+    let blocker = connect(&walhook.database.url).await;
+    blocker
+        .batch_execute("begin; lock table walhook.webhook_events in share mode")
+        .await
+        .unwrap();
+    blocker
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_and_not_written_comes_again_under_the_same_id_and_bytes() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let process = Process::start(&walhook.config_file(), &["run"]);
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+
+    let blocker = block_events(&walhook).await;
+    insert(&walhook).await;
+    let sent = receiver.wait_for(2).await.remove(1);
+    process.kill();
+    blocker.batch_execute("commit").await.unwrap();
+    assert_eq!(
+        walhook.count("select count(*) from webhook_events").await,
+        1,
+        "written before it was sent"
+    );
+
+    let process = Process::start(&walhook.config_file(), &["run"]);
+    let again = receiver.wait_for(3).await.remove(2);
+    assert_eq!((again.id(), &again.body), (sent.id(), &sent.body));
+    walhook
+        .wait_for(&format!("select count(*) = 2 {DELIVERED}"))
+        .await;
+    assert_eq!(
+        walhook.count("select count(*) from webhook_events").await,
+        2
+    );
+    assert!(process.terminate().success());
+    assert_eq!(receiver.requests().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slot_is_held_back_until_what_was_sent_is_written() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+
+    let blocker = block_events(&walhook).await;
+    insert(&walhook).await;
+    let row = walhook
+        .database
+        .client
+        .query_one("select pg_current_wal_lsn()::text", &[]);
+    let committed: String = row.await.unwrap().get(0);
+    receiver.wait_for(2).await;
+    // Many more than fit into one transaction: they are sent, up to a bound.
+    walhook
+        .database
+        .client
+        .batch_execute("insert into orders (tenant_id, status) select 'acme', 'new' from generate_series(1, 5000)")
+        .await
+        .unwrap();
+    receiver.wait_for(1000).await;
+    let behind = format!(
+        "select confirmed_flush_lsn < '{committed}' from pg_replication_slots where slot_name = '{}'",
+        walhook.database.slot()
+    );
+    let row = walhook
+        .database
+        .client
+        .query_one(&behind, &[])
+        .await
+        .unwrap();
+    assert!(row.get::<_, bool>(0), "acknowledged and not durable");
+    assert!(
+        receiver.requests().len() < 3000,
+        "nothing bounds what is sent"
+    );
+    blocker.batch_execute("commit").await.unwrap();
+    walhook
+        .wait_for(&format!("select count(*) = 5002 {DELIVERED}"))
+        .await;
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 5002);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_holds_nothing_back() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::answering(|_, _| hanging()).await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    receiver.wait_for(1).await;
+    walhook
+        .wait_for(
+            "select count(*) = 1 from webhook_deliveries where owner is not null and attempts = 0",
+        )
+        .await;
+    walhook
+        .wait_for("select (select complete from replication_progress) and count(*) = 1 from webhook_events")
+        .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_attempt_that_fails_is_kept_with_its_row() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::answering(|_, count| status(if count == 2 { 500 } else { 200 })).await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+    let blocker = block_events(&walhook).await;
+    insert(&walhook).await;
+    receiver.wait_for(2).await;
+    blocker.batch_execute("commit").await.unwrap();
+    walhook
+        .wait_for(
+            "select count(*) = 1 from webhook_attempts where number = 1 and http_status = 500",
+        )
+        .await;
+    walhook
+        .wait_for("select count(*) = 1 from delivery_schedule where status = 'pending' and due_at > now()")
+        .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_deposed_sends_nothing_more() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+    // It may not lead again either.
+    let store = walhook.store.get().await.unwrap();
+    store
+        .batch_execute(
+            "update replication_progress set epoch = epoch + 1;
+             update instances set fenced_at = now()",
+        )
+        .await
+        .unwrap();
+    insert(&walhook).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), running.task).await;
+    assert!(
+        ended
+            .expect("it goes on although it was fenced")
+            .unwrap()
+            .is_err()
+    );
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_retention_dropped_is_made_again() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+    {
+        let client = walhook.store.get().await.unwrap();
+        let today = Day::of(jiff::Timestamp::now());
+        for day in [today, today.next()] {
+            assert!(partitions::drop_day(&client, day).await.unwrap());
+        }
+    }
+    insert(&walhook).await;
+    receiver.wait_for(2).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 2);
+}
