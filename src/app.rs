@@ -21,6 +21,7 @@ use crate::delivery::claimer::{self, Claimer};
 use crate::delivery::client::Client;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
+use crate::delivery::operational;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
 use crate::delivery::recorder::{self, Recorder};
@@ -168,6 +169,9 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             store: store.clone(),
             instance: instance.id,
             outstanding: Arc::clone(&instance.outstanding),
+            directory: directory.clone(),
+            health: Arc::clone(&dispatcher.health),
+            disable_after: config.delivery.disable_after(),
             schedule_changed: Arc::clone(&schedule_changed),
         };
         keepers.spawn(RECORDER, recorder.run(entries, Arc::downgrade(&dispatcher)));
@@ -297,10 +301,13 @@ fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
 }
 
 fn event_types(rules: &RuleSet) -> Vec<String> {
-    rules
-        .event_types()
-        .map(|event_type| event_type.to_string())
-        .collect()
+    let of_rules = rules.event_types().map(|event_type| event_type.to_string());
+    let mut types: Vec<String> = of_rules.collect();
+    // None at all says that the rules are unknown here.
+    if !types.is_empty() {
+        types.extend(operational::TYPES.map(str::to_owned));
+    }
+    types
 }
 
 /// Waits until the store answers and says what is wrong with it. False where the

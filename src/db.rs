@@ -91,6 +91,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V9__first_attempts",
             include_str!("../sql/migrations/0009_first_attempts.sql"),
         ),
+        (
+            "V10__failing_since",
+            include_str!("../sql/migrations/0010_failing_since.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

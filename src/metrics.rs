@@ -38,6 +38,8 @@ pub struct Metrics {
     pub queue_depth: GaugeVec,
     pub oldest_due_seconds: Gauge,
     pub breakers_open: IntGauge,
+    /// `cause`: failing (for `delivery.disable_after`) or gone (410).
+    pub subscriptions_disabled: IntCounterVec,
     /// 1 where this process holds the slot.
     pub leader: IntGauge,
     pub reconnects: IntCounter,
@@ -132,6 +134,11 @@ impl Metrics {
                 "How long the oldest due delivery has waited to be claimed.",
             ),
             breakers_open: int_gauge("walhook_breakers_open", "Endpoints whose breaker is open."),
+            subscriptions_disabled: counters(
+                "walhook_subscriptions_disabled_total",
+                "Subscriptions disabled because their endpoint kept failing or answered 410.",
+                &["cause"],
+            ),
             leader: int_gauge(
                 "walhook_capture_leader",
                 "1 where this process holds the slot.",

@@ -3,4 +3,4 @@ update webhook_subscriptions
 set active = false, disabled_at = now(), disabled_reason = 'the endpoint answered 410 Gone',
     updated_at = now()
 where id = any($1) and active
-returning id
+returning id, tenant_id, disabled_reason

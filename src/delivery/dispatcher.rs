@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{self, Outcome};
 use super::breaker::StateChange;
 use super::client::Client;
+use super::health::Health;
 use super::lanes::{Claimable, Lanes, Limits, Load, Picked};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
@@ -34,6 +35,8 @@ pub struct Dispatcher {
     records: mpsc::Sender<Entry>,
     /// Deliveries that the enqueuer has handed over and not written yet.
     pub unwritten: Arc<Unwritten>,
+    /// Which endpoints keep failing; shared with the recorder.
+    pub health: Arc<Health>,
     /// Told when a lane that took no claims may take them again.
     pub room: Notify,
     tasks: TaskTracker,
@@ -60,6 +63,7 @@ impl Dispatcher {
             config: config.clone(),
             records,
             unwritten: Arc::default(),
+            health: Arc::default(),
             room: Notify::new(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -207,7 +211,13 @@ impl Dispatcher {
         let mut next = Some(first);
         while let Some(delivery) = next {
             let record = self.send(delivery).await;
+            let endpoint = record.delivery.subscription_id;
+            let recovered =
+                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
             self.record(record).await;
+            if recovered {
+                self.record(Entry::Recovered(endpoint)).await;
+            }
             next = self.pick();
         }
     }
@@ -294,7 +304,7 @@ impl Dispatcher {
                 Some(record) => Entry::Result(record),
                 None => return,
             },
-            breakers @ Entry::Breakers(_) => breakers,
+            other @ (Entry::Breakers(_) | Entry::Recovered(_)) => other,
         };
         self.pass_on(entry).await;
     }

@@ -21,10 +21,12 @@ pub mod claimer;
 pub mod client;
 pub mod cloud_event;
 pub mod dispatcher;
+pub mod health;
 pub mod instance;
 pub mod lanes;
 pub mod listing;
 pub mod manual;
+pub mod operational;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;
@@ -51,6 +53,8 @@ pub struct DeliveryConfig {
     pub retry_schedule: Vec<HumanDuration>,
     /// Bytes of a body above which it is parked instead of sent.
     pub max_body: usize,
+    /// An endpoint whose every attempt has failed for so long is disabled; 0: never.
+    pub disable_after: HumanDuration,
 }
 
 impl Default for DeliveryConfig {
@@ -73,11 +77,18 @@ impl Default for DeliveryConfig {
                 minutes(24 * 60),
             ],
             max_body: 256 * 1024,
+            disable_after: minutes(5 * 24 * 60),
         }
     }
 }
 
 impl DeliveryConfig {
+    /// For how long an endpoint may fail; none: for ever.
+    pub fn disable_after(&self) -> Option<Duration> {
+        let HumanDuration(limit) = self.disable_after;
+        (!limit.is_zero()).then_some(limit)
+    }
+
     /// How long a claimed delivery is ours: time to wait in its lane and to be sent.
     pub fn lease(&self) -> Duration {
         self.timeout.0 * 2 + UNSENT_LIMIT

@@ -2,25 +2,33 @@
 //! is lost would only be sent again: the store can crash and come back under a process
 //! that goes on, has forgotten the delivery with its result, and still owns its row.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, GenericClient, Statement};
 use uuid::Uuid;
 
 use super::attempt::Outcome;
 use super::breaker::BreakerState;
 use super::dispatcher::Dispatcher;
+use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
+use super::operational::{self, Announcement, Notice};
 use super::state::Transition;
-use super::{Delivery, Hold, ParkedReason};
+use super::{Delivery, Hold, ParkedReason, partitions};
 use crate::backoff::Backoff;
 use crate::db::{Store, is_transient};
-use crate::event::SubscriptionId;
+use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
+use crate::subscription::directory::Directory;
+
+mod columns;
+
+use columns::Columns;
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -58,6 +66,8 @@ impl Record {
 pub enum Entry {
     Result(Record),
     Breakers(Vec<(SubscriptionId, BreakerState)>),
+    /// The endpoint has succeeded after having failed.
+    Recovered(SubscriptionId),
 }
 
 impl From<Record> for Entry {
@@ -82,6 +92,10 @@ pub struct Recorder {
     pub store: Store,
     pub instance: Uuid,
     pub outstanding: Arc<Outstanding>,
+    pub directory: Directory,
+    pub health: Arc<Health>,
+    /// Endpoints that fail for so long are disabled; none: never.
+    pub disable_after: Option<Duration>,
     /// Told when the schedule has got a new row.
     pub schedule_changed: Arc<Notify>,
 }
@@ -104,15 +118,15 @@ impl Recorder {
                 }
             }
             let mut records = Vec::with_capacity(batch.len());
-            let mut breakers = Vec::new();
+            let mut news = News::default();
             for entry in batch.drain(..) {
                 match entry {
                     Entry::Result(record) => records.push(record),
-                    Entry::Breakers(changes) => breakers.extend(changes),
+                    Entry::Breakers(changes) => news.breakers.extend(changes),
+                    Entry::Recovered(id) => news.recovered.push(id),
                 }
             }
-            self.write_all(&mut session, &mut records, &breakers)
-                .await?;
+            self.write_all(&mut session, &mut records, &news).await?;
             self.settle(&records, &dispatcher);
         }
         Ok(())
@@ -124,12 +138,15 @@ impl Recorder {
         &self,
         session: &mut Option<Session>,
         records: &mut [Record],
-        breakers: &[(SubscriptionId, BreakerState)],
+        news: &News,
     ) -> anyhow::Result<()> {
         let mut parts = vec![0..records.len()];
         while let Some(part) = parts.pop() {
             let part_records = &mut records[part.clone()];
-            let Err(error) = self.write_or_refuse(session, part_records, &[]).await else {
+            let Err(error) = self
+                .write_or_refuse(session, part_records, &News::default())
+                .await
+            else {
                 continue;
             };
             match part_records {
@@ -154,10 +171,7 @@ impl Recorder {
                 }
             }
         }
-        if breakers.is_empty() {
-            return Ok(());
-        }
-        self.write_or_refuse(session, &[], breakers).await
+        self.write_or_refuse(session, &[], news).await
     }
 
     /// Writes, and waits for a store that is away; an error is the store's last word.
@@ -165,11 +179,11 @@ impl Recorder {
         &self,
         session: &mut Option<Session>,
         records: &[Record],
-        breakers: &[(SubscriptionId, BreakerState)],
+        news: &News,
     ) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
         loop {
-            let Err(error) = self.write(session, records, breakers).await else {
+            let Err(error) = self.write(session, records, news).await else {
                 return Ok(());
             };
             *session = None;
@@ -189,33 +203,97 @@ impl Recorder {
         &self,
         session: &mut Option<Session>,
         records: &[Record],
-        breakers: &[(SubscriptionId, BreakerState)],
+        news: &News,
     ) -> anyhow::Result<()> {
         let session = match session {
             Some(session) => session,
             None => session.insert(Session::open(&self.store).await?),
         };
+        self.health.refresh(&session.client).await?;
         if !records.is_empty() {
-            let written = session.write_results(self.instance, records).await?;
-            if written < records.len() as u64 {
+            let judgement = self.health.judge(records, self.disable_after);
+            let written = match judgement.is_grave() || records.iter().any(is_announced) {
+                false => session.write_results(self.instance, records).await?.len(),
+                true => self.write_grave(session, records, &judgement).await?,
+            };
+            if written < records.len() {
                 tracing::debug!(
                     results = records.len(),
                     written,
                     "some deliveries were no longer ours; their results were left out"
                 );
             }
+            self.health.note(&session.client, &judgement).await?;
         }
-        if !breakers.is_empty() {
-            let ids: Vec<Uuid> = breakers.iter().map(|(id, _)| id.0).collect();
-            let states: Vec<&str> = breakers.iter().map(|(_, state)| state.as_str()).collect();
-            let sql = include_str!("../../sql/queries/record_breakers.sql");
-            session
-                .client
-                .execute(sql, &[&ids, &states, &self.instance])
+        self.health
+            .recovered(&session.client, &news.recovered)
+            .await?;
+        self.write_breakers(session, &news.breakers).await
+    }
+
+    /// Results that end a delivery or a subscription: what follows from them is in the
+    /// same transaction, so that nothing ends without its tenant being told.
+    async fn write_grave(
+        &self,
+        session: &mut Session,
+        records: &[Record],
+        judgement: &Judgement,
+    ) -> anyhow::Result<usize> {
+        let now = Timestamp::now();
+        let subscriptions = self.directory.refresh(&session.client).await?;
+        let Session {
+            client,
+            record_results,
+        } = session;
+        // One that begins tomorrow has tomorrow's partition made by the pruner long before.
+        partitions::ensure(client, std::iter::once(EventId::random().0)).await?;
+        let transaction = client
+            .transaction()
+            .await
+            .context("begin to record results")?;
+        let written = write_results(&transaction, record_results, self.instance, records).await?;
+        let written: HashSet<Uuid> = written.into_iter().collect();
+        let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
+        let failed = records
+            .iter()
+            .filter(|record| is_announced(record) && written.contains(&record.delivery.id.0));
+        notices.extend(failed.filter_map(|record| {
+            let subscription = subscriptions.get(record.delivery.subscription_id)?;
+            Some(Notice::failed(&subscription.tenant_id, record))
+        }));
+        let announcement = Announcement::of(&notices, &subscriptions, now);
+        if !announcement.is_empty() {
+            announcement
+                .insert(&transaction, self.store.schema())
                 .await
-                .context("record breakers")?;
+                .context("store operational events")?;
         }
-        disable_gone(&session.client, records).await
+        transaction.commit().await.context("commit results")?;
+        if !announcement.is_empty() {
+            self.schedule_changed.notify_one();
+        }
+        Ok(written.len())
+    }
+
+    async fn write_breakers(
+        &self,
+        session: &Session,
+        breakers: &[(SubscriptionId, BreakerState)],
+    ) -> anyhow::Result<()> {
+        if breakers.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = breakers.iter().map(|(id, _)| id.0).collect();
+        let states: Vec<&str> = breakers.iter().map(|(_, state)| state.as_str()).collect();
+        session
+            .client
+            .execute(
+                include_str!("../../sql/queries/record_breakers.sql"),
+                &[&ids, &states, &self.instance],
+            )
+            .await
+            .context("record breakers")?;
+        Ok(())
     }
 
     /// The batch is in the store: memory may forget it.
@@ -270,123 +348,54 @@ impl Session {
         })
     }
 
-    /// Writes the batch and answers how many of its deliveries were still ours.
-    async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<u64> {
-        let column = Columns::of(records);
-        self.client
-            .execute(
-                &self.record_results,
-                &[
-                    &instance,
-                    &column.id,
-                    &column.leased,
-                    &column.status,
-                    &column.parked_reason,
-                    &column.attempts,
-                    &column.http_status,
-                    &column.error,
-                    &column.due_at,
-                    &column.delivered_at,
-                    &column.started_at,
-                    &column.duration_ms,
-                    &column.error_class,
-                    &column.response_excerpt,
-                ],
-            )
-            .await
-            .context("record results")
+    async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<Vec<Uuid>> {
+        write_results(&self.client, &self.record_results, instance, records).await
     }
 }
 
-async fn disable_gone(client: &Client, records: &[Record]) -> anyhow::Result<()> {
-    let gone = records
-        .iter()
-        .filter(|record| record.transition == Transition::Gone);
-    let gone: Vec<Uuid> = gone
-        .map(|record| record.delivery.subscription_id.0)
-        .collect();
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let disabled = client
+/// Writes the batch and answers which of its deliveries were still ours.
+async fn write_results(
+    client: &impl GenericClient,
+    statement: &Statement,
+    instance: Uuid,
+    records: &[Record],
+) -> anyhow::Result<Vec<Uuid>> {
+    let column = Columns::of(records);
+    let rows = client
         .query(
-            include_str!("../../sql/queries/disable_gone_subscriptions.sql"),
-            &[&gone],
+            statement,
+            &[
+                &instance,
+                &column.id,
+                &column.leased,
+                &column.status,
+                &column.parked_reason,
+                &column.attempts,
+                &column.http_status,
+                &column.error,
+                &column.due_at,
+                &column.delivered_at,
+                &column.started_at,
+                &column.duration_ms,
+                &column.error_class,
+                &column.response_excerpt,
+            ],
         )
         .await
-        .context("disable subscriptions whose endpoint is gone")?;
-    client
-        .execute(
-            include_str!("../../sql/queries/park_disabled.sql"),
-            &[&gone],
-        )
-        .await
-        .context("park the deliveries of disabled subscriptions")?;
-    for row in disabled {
-        let subscription = SubscriptionId(row.get(0));
-        tracing::warn!(%subscription, "disabled a subscription: its endpoint answered 410 Gone");
-    }
-    Ok(())
+        .context("record results")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// A batch as the columns that unnest takes.
+/// A dead letter of which its tenant is told. Those of operational events end silently,
+/// or each would beget the next.
+fn is_announced(record: &Record) -> bool {
+    let dead = matches!(record.transition, Transition::Failed | Transition::Gone);
+    dead && !record.delivery.event_type.starts_with(operational::PREFIX)
+}
+
+/// What is recorded beside results.
 #[derive(Default)]
-struct Columns<'a> {
-    id: Vec<Uuid>,
-    leased: Vec<bool>,
-    status: Vec<&'static str>,
-    parked_reason: Vec<Option<&'static str>>,
-    attempts: Vec<i32>,
-    http_status: Vec<Option<i16>>,
-    error: Vec<Option<&'a str>>,
-    due_at: Vec<Option<Timestamp>>,
-    delivered_at: Vec<Option<Timestamp>>,
-    started_at: Vec<Option<Timestamp>>,
-    duration_ms: Vec<Option<i32>>,
-    error_class: Vec<Option<&'static str>>,
-    response_excerpt: Vec<Option<&'a str>>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(records: &'a [Record]) -> Self {
-        let mut columns = Columns::default();
-        let now = Timestamp::now();
-        for record in records {
-            columns.push(record, now);
-        }
-        columns
-    }
-
-    fn push(&mut self, record: &'a Record, now: Timestamp) {
-        let (status, due_at, parked) = match &record.transition {
-            Transition::Delivered => ("delivered", None, None),
-            Transition::Retry { due_at } | Transition::Released { due_at } => {
-                ("pending", Some(*due_at), None)
-            }
-            Transition::Failed | Transition::Gone => ("failed", None, None),
-            Transition::Parked(reason) => ("parked", None, Some(reason.as_str())),
-            Transition::Cancelled => ("cancelled", None, None),
-        };
-        self.id.push(record.delivery.id.0);
-        self.leased.push(record.delivery.hold == Hold::Leased);
-        self.status.push(status);
-        self.parked_reason.push(parked);
-        self.attempts
-            .push(i32::try_from(record.delivery.attempts).unwrap_or(i32::MAX));
-        self.due_at.push(due_at);
-        self.delivered_at
-            .push((status == "delivered").then_some(now));
-        let outcome = record.outcome.as_ref();
-        self.http_status
-            .push(outcome.and_then(Outcome::stored_status));
-        let error = outcome.and_then(|outcome| outcome.error.as_ref());
-        self.error.push(error.map(|(_, message)| message.as_str()));
-        self.error_class
-            .push(error.map(|(class, _)| class.as_str()));
-        self.started_at
-            .push(outcome.map(|outcome| outcome.started_at));
-        self.duration_ms.push(outcome.map(Outcome::duration_ms));
-        self.response_excerpt
-            .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
-    }
+struct News {
+    breakers: Vec<(SubscriptionId, BreakerState)>,
+    recovered: Vec<SubscriptionId>,
 }

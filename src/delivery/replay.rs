@@ -7,9 +7,9 @@ use tokio_postgres::{Error, Transaction};
 use uuid::Uuid;
 
 use super::manual::{BATCH, ManualError, notify};
-use super::partitions;
+use super::{operational, partitions};
 use crate::db::{Store, tenant_transaction};
-use crate::event::{DeliveryId, EventId, EventPosition, SubscriptionId, id_floor, milliseconds};
+use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, milliseconds};
 use crate::lsn::Lsn;
 use crate::subscription::ReplayId;
 use crate::subscription::queries::StoredSubscription;
@@ -130,18 +130,16 @@ pub async fn ping(
     partitions::ensure(&client, std::iter::once(event.0))
         .await
         .map_err(ManualError::Partitions)?;
-    let body = ping_body(event, tenant, subscription.id, now);
+    let data = json!({
+        "message": "This is a test. Receiving it shows that the endpoint works and that its signature verifies.",
+        "subscription_id": subscription.id.to_string(),
+    });
+    let body = operational::body(event, PING, tenant, &data, now);
     let transaction = tenant_transaction(&mut client, tenant).await?;
     transaction
         .execute(
             include_str!("../../sql/queries/insert_ping_event.sql"),
-            &[
-                &event.0 as &(dyn ToSql + Sync),
-                &tenant,
-                &PING,
-                &now,
-                &body.as_bytes(),
-            ],
+            &[&event.0 as &(dyn ToSql + Sync), &tenant, &PING, &now, &body],
         )
         .await?;
     let mut batch = NewDeliveries::default();
@@ -162,26 +160,6 @@ pub async fn ping(
 }
 
 const PING: &str = "ping";
-
-/// The body of a ping: an event that stands nowhere in the log.
-fn ping_body(event: EventId, tenant: &str, subscription: SubscriptionId, now: Timestamp) -> String {
-    let sequence = EventPosition {
-        commit_lsn: Lsn::ZERO,
-        ordinal: 0,
-        rule_index: 0,
-    }
-    .sequence();
-    let data = json!({
-        "message": "This is a test. Receiving it shows that the endpoint works and that its signature verifies.",
-        "subscription_id": subscription.to_string(),
-    });
-    // By hand, as `json!` orders keys by their names.
-    format!(
-        r#"{{"id":"{event}","type":"{PING}","timestamp":"{}","tenant_id":{},"sequence":"{sequence}","data":{data}}}"#,
-        now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
-        json!(tenant),
-    )
-}
 
 #[derive(Default)]
 struct Position {

@@ -163,6 +163,12 @@ impl Snapshot {
         self.by_id.values()
     }
 
+    /// All of the tenant's subscriptions.
+    pub fn of_tenant(&self, tenant_id: &str) -> impl Iterator<Item = &Arc<Subscription>> {
+        let of_tenant = self.by_tenant.get(tenant_id).map_or(&[][..], Vec::as_slice);
+        of_tenant.iter()
+    }
+
     /// The tenant's active subscriptions that ask for this type and had begun when
     /// the transaction committed. Filters are the caller's to ask.
     pub fn matching<'a>(
@@ -171,8 +177,7 @@ impl Snapshot {
         event_type: &'a str,
         commit_lsn: Lsn,
     ) -> impl Iterator<Item = &'a Arc<Subscription>> {
-        let of_tenant = self.by_tenant.get(tenant_id).map_or(&[][..], Vec::as_slice);
-        of_tenant.iter().filter(move |subscription| {
+        self.of_tenant(tenant_id).filter(move |subscription| {
             let Subscription {
                 active,
                 from_lsn,

@@ -172,17 +172,23 @@ async fn insert_delivery(client: &Client, id: Uuid, owner: Uuid, subscription: U
         .unwrap();
 }
 
-async fn record(walhook: &Installation, instance: &Instance, record: Record) {
-    let (entries, received) = mpsc::channel(1);
-    let recorder = Recorder {
+fn recorder(walhook: &Installation, instance: &Instance) -> Recorder {
+    Recorder {
         store: walhook.store.clone(),
         instance: instance.id,
         outstanding: Arc::clone(&instance.outstanding),
+        directory: walhook.directory_of_subscriptions(),
+        health: Arc::default(),
+        disable_after: None,
         schedule_changed: Arc::new(Notify::new()),
-    };
+    }
+}
+
+async fn record(walhook: &Installation, instance: &Instance, record: Record) {
+    let (entries, received) = mpsc::channel(1);
     entries.send(Entry::from(record)).await.unwrap();
     drop(entries);
-    recorder
+    recorder(walhook, instance)
         .run(received, std::sync::Weak::new())
         .await
         .unwrap();
@@ -246,12 +252,7 @@ async fn a_result_that_the_store_refuses_does_not_keep_the_others_from_it() {
         entries.send(Entry::from(record)).await.unwrap();
     }
     drop(entries);
-    let recorder = Recorder {
-        store: walhook.store.clone(),
-        instance: instance.id,
-        outstanding: Arc::clone(&instance.outstanding),
-        schedule_changed: Arc::new(Notify::new()),
-    };
+    let recorder = recorder(&walhook, &instance);
     let recording = recorder.run(received, std::sync::Weak::new());
     let recorded = tokio::time::timeout(Duration::from_secs(60), recording).await;
     recorded.expect("it tries for ever").unwrap();
@@ -280,12 +281,7 @@ async fn a_recorder_whose_statement_fails_for_good_ends_and_says_of_what() {
     let record = Record::unattempted(delivery, Transition::Cancelled);
     entries.send(Entry::from(record)).await.unwrap();
     drop(entries);
-    let recorder = Recorder {
-        store: walhook.store.clone(),
-        instance: instance.id,
-        outstanding: Arc::clone(&instance.outstanding),
-        schedule_changed: Arc::new(Notify::new()),
-    };
+    let recorder = recorder(&walhook, &instance);
     let recording = recorder.run(received, std::sync::Weak::new());
     let ended = tokio::time::timeout(Duration::from_secs(60), recording).await;
     let error = ended.expect("it tries for ever").unwrap_err();

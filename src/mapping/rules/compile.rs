@@ -55,6 +55,15 @@ impl Compiler {
                 ),
             );
         }
+        if config.event_type.starts_with("webhook.") {
+            self.error(
+                "type",
+                format!(
+                    "`{}` is not for rules: types that begin with `webhook.` are walhook's own",
+                    config.event_type
+                ),
+            );
+        }
         let table = TableName::parse(&config.table);
         if table.is_none() {
             self.error(

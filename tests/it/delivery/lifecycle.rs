@@ -217,6 +217,9 @@ async fn a_delivery_is_not_parked_behind_the_back_of_an_enabling() {
         store: walhook.store.clone(),
         instance: instance.id,
         outstanding: Arc::clone(&instance.outstanding),
+        directory: walhook.directory_of_subscriptions(),
+        health: Arc::default(),
+        disable_after: None,
         schedule_changed: Arc::default(),
     };
     let recording = tokio::spawn(recorder.run(entries, Weak::new()));

@@ -2,6 +2,7 @@
 //! API, a real receiver.
 
 mod breaker;
+mod disabling;
 mod endpoints;
 mod failures;
 mod lifecycle;

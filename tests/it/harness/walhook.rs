@@ -1,12 +1,14 @@
 //! walhook in this process, on a database of the test's own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::walhook::app::{self, Roles};
 use ::walhook::config::Config;
 use ::walhook::db::Store;
 use ::walhook::lsn::Lsn;
 use ::walhook::secret::{EncryptionKey, SigningSecret};
+use ::walhook::subscription::directory::Directory;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -134,6 +136,12 @@ impl Installation {
             id,
             secret: secret.text().to_owned(),
         }
+    }
+
+    /// An empty directory that reads this installation's subscriptions.
+    pub fn directory_of_subscriptions(&self) -> Directory {
+        let key = EncryptionKey::load(&self.directory.path().join("walhook.key"));
+        Directory::new(Arc::new(key.unwrap()))
     }
 
     pub fn start(&self) -> Running {

@@ -1,0 +1,3 @@
+update webhook_subscriptions
+set failing_since = null
+where id = any($1) and failing_since is not null
