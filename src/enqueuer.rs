@@ -23,6 +23,7 @@ use crate::subscription::directory::Directory;
 mod batch;
 mod matching;
 mod pass;
+mod reader;
 mod reservation;
 mod rows;
 mod session;
@@ -38,7 +39,7 @@ pub use shadow::layout::ShadowedTable;
 pub use shadow::seeding;
 
 use batch::Batch;
-use session::Reader;
+use reader::Reader;
 use shadow::Shadow;
 use window::Window;
 use writer::Writer;

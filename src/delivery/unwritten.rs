@@ -1,16 +1,24 @@
 //! First attempts whose deliveries are not in the store yet: the enqueuer hands a
 //! delivery over before it writes its row, so that most rows are written once, with the
 //! result in them. A result that comes before its row waits here.
+//!
+//! Where the write fails, what was handed over stays known for a while: the log brings
+//! the same deliveries again, and they need not be sent again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::Hold;
 use super::recorder::Record;
 use super::state::Transition;
 use crate::event::DeliveryId;
+
+/// How long the log may take to bring an orphan again: after that another leads, or its
+/// row has been met elsewhere.
+const ORPHANED: Duration = Duration::from_secs(60);
 
 /// Shared by the enqueuer, which writes the rows, and the dispatcher, which has the
 /// results.
@@ -26,11 +34,15 @@ struct State {
     awaited: HashMap<DeliveryId, Awaited>,
     groups: HashMap<u64, Group>,
     groups_made: u64,
+    /// No fewer than the orphans among `awaited`.
+    orphans: usize,
 }
 
 struct Awaited {
     group: u64,
     result: Option<Record>,
+    /// Since when nobody is going to write its row.
+    orphaned: Option<Instant>,
 }
 
 /// Deliveries that were handed over together.
@@ -43,20 +55,29 @@ pub struct Group {
 }
 
 impl Unwritten {
-    /// Announces deliveries that are about to be handed over together; answers the
-    /// number of their group.
+    /// Whether it was handed over by an enqueue that failed.
+    pub fn is_orphan(&self, id: DeliveryId) -> bool {
+        let state = self.lock();
+        state.orphans > 0 && state.awaited.contains_key(&id)
+    }
+
+    /// Announces deliveries that are handed over together, or were as orphans; answers
+    /// the number of their group.
     pub fn expect(&self, ids: impl Iterator<Item = DeliveryId>) -> u64 {
         let mut state = self.lock();
+        state.forget_old_orphans();
         state.groups_made += 1;
         let group = state.groups_made;
         let mut remaining = 0;
         for id in ids {
-            let awaited = Awaited {
+            let awaited = state.awaited.entry(id).or_insert(Awaited {
                 group,
                 result: None,
-            };
-            state.awaited.insert(id, awaited);
-            remaining += 1;
+                orphaned: None,
+            });
+            awaited.group = group;
+            awaited.orphaned = None;
+            remaining += usize::from(awaited.result.is_none());
         }
         if remaining > 0 {
             let last_result = Instant::now();
@@ -72,6 +93,9 @@ impl Unwritten {
     /// Keeps the result of a delivery that has no row yet; gives back any other, which
     /// is the recorder's.
     pub fn keep(&self, record: Record) -> Option<Record> {
+        if record.delivery.hold == Hold::Leased {
+            return Some(record);
+        }
         let mut state = self.lock();
         let State {
             awaited, groups, ..
@@ -115,8 +139,8 @@ impl Unwritten {
         ids.map(delivered).collect()
     }
 
-    /// These have their rows, or never will: nothing of them is awaited any more.
-    /// Answers the results that were kept.
+    /// These have their rows: nothing of them is awaited any more. Answers the results
+    /// that were kept.
     pub fn release(&self, group: u64, ids: impl Iterator<Item = DeliveryId>) -> Vec<Record> {
         let mut state = self.lock();
         state.groups.remove(&group);
@@ -130,7 +154,51 @@ impl Unwritten {
         .collect()
     }
 
+    /// The rows of these were not written, nor will be until the log brings them again.
+    /// `results` are those that were taken to be written.
+    pub fn orphan(
+        &self,
+        group: u64,
+        ids: impl Iterator<Item = DeliveryId>,
+        results: impl Iterator<Item = Record>,
+    ) {
+        let mut state = self.lock();
+        state.groups.remove(&group);
+        let orphaned = Some(Instant::now());
+        for id in ids {
+            if let Some(awaited) = state.awaited.get_mut(&id)
+                && awaited.group == group
+            {
+                awaited.orphaned = orphaned;
+                state.orphans += 1;
+            }
+        }
+        for record in results {
+            let orphan = Awaited {
+                group,
+                orphaned,
+                result: None,
+            };
+            let id = record.delivery.id;
+            state.awaited.entry(id).or_insert(orphan).result = Some(record);
+            state.orphans += 1;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_old_orphans(&mut self) {
+        if self.orphans == 0 {
+            return;
+        }
+        let old = |since: Instant| since.elapsed() >= ORPHANED;
+        self.awaited
+            .retain(|_, awaited| !awaited.orphaned.is_some_and(old));
+        let orphans = self.awaited.values();
+        self.orphans = orphans.filter(|one| one.orphaned.is_some()).count();
     }
 }

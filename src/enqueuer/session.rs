@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use jiff::Timestamp;
-use tokio_postgres::{Client, Statement};
 
-use super::batch::Batch;
+use super::batch::{Batch, DeliveryRows};
 use super::pass::Pass;
+use super::reader::Reader;
 use super::reservation::Reservation;
 use super::seeding::{MESSAGE_PREFIX, Seeding};
 use super::shadow::{Redefined, Shadow};
 use super::window::Window;
 use super::writer::{Failed, Writer};
 use super::{Enqueuer, Progress, matching};
-use crate::db::Store;
+use crate::delivery::Delivery;
+use crate::event::DeliveryId;
 use crate::lsn::Lsn;
 use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason};
 use crate::metrics::METRICS;
 use crate::pgoutput::{StreamEvent, TransactionHeader};
-use crate::subscription::directory::Snapshot;
 
 /// One hold of the slot: from taking it to losing it. A replay after an error is a new
 /// session, which begins at what is durable.
@@ -281,16 +281,18 @@ impl Session<'_> {
             self.advance(false)?;
         }
         let batch = std::mem::take(&mut self.batch);
-        let snapshot = self.subscriptions().await?;
-        let (mut rows, deliveries) = matching::match_deliveries(
+        let snapshot = self.reader.subscriptions(self.enqueuer, self.epoch).await?;
+        let (mut rows, mut deliveries) = matching::match_deliveries(
             &batch,
             &snapshot,
             &mut self.enqueuer.filters,
             self.enqueuer.max_body,
         );
+        let known = self.adopt_orphans(&mut rows, &mut deliveries);
         let reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
         let through = self.shadow.is_changed();
         let awaited = (!through).then(|| reservation.ids()).into_iter().flatten();
+        let awaited = known.into_iter().chain(awaited);
         let pass = Pass {
             group: self.writer.unwritten.expect(awaited),
             batch,
@@ -322,20 +324,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The subscriptions as they stand after the last change was received, and so after
-    /// its commit; an error where another leads by now.
-    async fn subscriptions(&mut self) -> anyhow::Result<Arc<Snapshot>> {
-        let Reader { client, generation } = &self.reader;
-        let generation = client
-            .query_opt(generation, &[&self.enqueuer.slot, &self.epoch])
-            .await
-            .context("read the subscriptions' generation")?;
-        let Some(generation) = generation else {
-            let slot = self.enqueuer.slot.clone();
-            return Err(Interrupted::Deposed { slot }.into());
-        };
-        let directory = &self.enqueuer.directory;
-        directory.at_generation(client, generation.get(0)).await
+    /// Takes out what an enqueue that failed has handed over already: it is in memory, or
+    /// has its result.
+    fn adopt_orphans(
+        &self,
+        rows: &mut DeliveryRows,
+        deliveries: &mut [Option<Delivery>],
+    ) -> Vec<DeliveryId> {
+        let mut known = Vec::new();
+        for (index, delivery) in deliveries.iter_mut().enumerate() {
+            let unwritten = &self.writer.unwritten;
+            if let Some(orphan) = delivery.take_if(|delivery| unwritten.is_orphan(delivery.id)) {
+                rows.own(index, self.enqueuer.instance.id);
+                known.push(orphan.id);
+            }
+        }
+        known
     }
 
     /// Waits until everything that was handed over is durable.
@@ -375,24 +379,6 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         self.window.abandon();
-    }
-}
-
-/// Reads beside the connection that writes, which waits for the disk.
-pub(super) struct Reader {
-    client: Client,
-    generation: Statement,
-}
-
-impl Reader {
-    pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook enqueuer's reader").await?;
-        let sql = include_str!("../../sql/queries/read_generation_as_leader.sql");
-        let generation = client.prepare(sql).await;
-        Ok(Reader {
-            generation: generation.context("prepare the look at the subscriptions")?,
-            client,
-        })
     }
 }
 

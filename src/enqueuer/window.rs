@@ -130,11 +130,11 @@ impl Window {
         Ok(durable)
     }
 
-    /// Forgets what is not under way: the log brings it again. What is being sent
-    /// meanwhile is sent again, and has its results dropped.
+    /// Gives up what is not under way: the log brings it again.
     pub(super) fn abandon(&mut self) {
+        let unwritten = &self.writer.unwritten;
         for pass in self.passes.drain(..) {
-            drop(self.writer.unwritten.release(pass.group, pass.owned()));
+            unwritten.orphan(pass.group, pass.owned(), std::iter::empty());
         }
     }
 
@@ -146,10 +146,10 @@ impl Window {
         let first = self.passes.front()?;
         let settled = self.settled_at(first);
         let handed_over = first.owned().next().is_some();
-        if !handed_over || self.events >= MAX_EVENTS {
-            return Some(settled);
-        }
-        Some(settled.max(first.since + LINGER))
+        Some(match handed_over {
+            true => settled.max(first.since + LINGER),
+            false => settled,
+        })
     }
 
     /// When the results of a pass are in or are not to be waited for any longer.
@@ -187,13 +187,7 @@ impl Window {
         let (writer, progress) = (Arc::clone(&self.writer), counted.progress);
         self.under_way = Some(counted);
         self.writing = Some(tokio::spawn(async move {
-            let written = writer.write(&taken, &progress, None).await;
-            if written.is_err() {
-                for pass in &taken {
-                    drop(writer.unwritten.release(pass.group, pass.owned()));
-                }
-            }
-            written
+            writer.write(&taken, &progress, None).await
         }));
     }
 }

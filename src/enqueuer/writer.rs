@@ -85,6 +85,11 @@ impl Writer {
         self.instance.outstanding.insert(owned.iter().copied());
         let lowest = owned.iter().min().copied();
         if let Err(error) = self.write_somehow(&rows, progress, shadow, lowest).await {
+            let mut results = results.into_iter().flatten();
+            for pass in passes {
+                let unwritten = &self.unwritten;
+                unwritten.orphan(pass.group, pass.owned(), results.by_ref());
+            }
             let unanswered = owned;
             return Err(Failed { error, unanswered });
         }

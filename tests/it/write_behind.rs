@@ -217,3 +217,88 @@ async fn a_day_that_retention_dropped_is_made_again() {
     running.stop().await;
     assert_eq!(receiver.requests().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_brought_once_more_meets_its_rows() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let slot = walhook.database.slot();
+    let client = &walhook.database.client;
+    let copy = format!("select pg_copy_logical_replication_slot('{slot}', '{slot}_old')");
+    client.batch_execute(&copy).await.unwrap();
+    let running = walhook.start();
+    insert(&walhook).await;
+    let first = receiver.wait_for(1).await.remove(0);
+    running.stop().await;
+
+    // The slot and the progress as they were before; the rows as they are.
+    client
+        .batch_execute(&format!(
+            "select pg_drop_replication_slot('{slot}');
+             select pg_copy_logical_replication_slot('{slot}_old', '{slot}');
+             select pg_drop_replication_slot('{slot}_old');
+             update walhook.replication_progress
+             set commit_lsn = s.confirmed_flush_lsn, acknowledged_lsn = s.confirmed_flush_lsn,
+                 ordinal = -1, complete = true
+             from pg_replication_slots s where s.slot_name = '{slot}'"
+        ))
+        .await
+        .unwrap();
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 2 {DELIVERED}"))
+        .await;
+    running.stop().await;
+    assert_eq!(
+        walhook.count("select count(*) from webhook_events").await,
+        2
+    );
+    assert_eq!(
+        walhook
+            .count("select count(*) from webhook_deliveries")
+            .await,
+        2
+    );
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 3);
+    let same = requests.iter().filter(|one| one.id() == first.id());
+    let bodies: Vec<_> = same.map(|one| &one.body).collect();
+    assert_eq!(bodies, [&first.body, &first.body]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_fails_sends_nothing_twice() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+
+    let blocker = block_events(&walhook).await;
+    for _ in 0..3 {
+        insert(&walhook).await;
+    }
+    receiver.wait_for(4).await;
+    // While it waits for the lock.
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where datname = current_database() and application_name = 'walhook enqueuer'
+                   and wait_event_type = 'Lock'";
+    while walhook.count(end).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    blocker.batch_execute("commit").await.unwrap();
+    walhook
+        .wait_for(&format!("select count(*) = 4 {DELIVERED}"))
+        .await;
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 5 {DELIVERED}"))
+        .await;
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 5);
+}
