@@ -118,7 +118,9 @@ fn plain(out: &mut Vec<u8>, relation: &Relation, row: &Tuple) {
         out.push(b':');
         match value {
             TupleValue::Text(text) => write_json(out, column.type_oid, text).expect("a value"),
-            TupleValue::Null | TupleValue::UnchangedToast => out.extend_from_slice(b"null"),
+            TupleValue::Null | TupleValue::UnchangedToast | TupleValue::Omitted { .. } => {
+                out.extend_from_slice(b"null")
+            }
         }
     }
     out.push(b'}');

@@ -30,6 +30,8 @@ use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod harm_watch;
+mod rules;
 mod seed;
 mod tasks;
 mod watch;
@@ -202,6 +204,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             config: config.clone(),
             rules: Arc::clone(&rules),
             health: Arc::clone(&health),
+            outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),
@@ -218,6 +221,11 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         tasks.spawn(
             "slot watch",
             watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
+        );
+        let publication = config.source.publication.clone();
+        tasks.spawn(
+            "harm watch",
+            harm_watch::run(source.clone(), publication, stop.clone()),
         );
     }
     if let Some(listener) = listener {

@@ -88,6 +88,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0002_row_shadow.sql"),
         ),
         (
+            "V6__parked_rows",
+            include_str!("../sql/migrations/0006_parked_rows.sql"),
+        ),
+        (
             "V9__first_attempts",
             include_str!("../sql/migrations/0009_first_attempts.sql"),
         ),

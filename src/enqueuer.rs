@@ -22,6 +22,7 @@ use crate::subscription::directory::Directory;
 
 mod batch;
 mod matching;
+mod parked;
 mod pass;
 mod reader;
 mod reservation;

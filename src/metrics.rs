@@ -27,6 +27,8 @@ pub struct Metrics {
     pub slot_retained_bytes: IntGauge,
     /// -1 where the server sets no limit.
     pub slot_safe_wal_bytes: IntGauge,
+    /// Published tables, or partitions, on which the application's writes fail.
+    pub harmed_tables: IntGauge,
     pub events: IntCounterVec,
     pub unroutable: IntCounter,
     /// `reason`: of changes unmappable or undecodable, of deliveries oversized or
@@ -111,6 +113,10 @@ impl Metrics {
             slot_safe_wal_bytes: int_gauge(
                 "walhook_slot_safe_wal_bytes",
                 "Log that may still be written before the slot is lost; -1 without a limit.",
+            ),
+            harmed_tables: int_gauge(
+                "walhook_harmed_tables",
+                "Published tables on which the application's updates and deletes fail.",
             ),
             events: counters("walhook_events_total", "Events enqueued.", &["type"]),
             unroutable: counter(

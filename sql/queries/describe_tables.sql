@@ -3,7 +3,8 @@ select
     namespace.nspname::text as schema,
     class.relname::text as name,
     class.oid,
-    class.relkind::text as kind,
+    -- Below FirstNormalObjectId stand the catalog and information_schema.
+    case when class.oid < 16384 then 's' else class.relkind::text end as kind,
     class.relpersistence::text as persistence,
     class.relreplident::text as replica_identity,
     exists (
@@ -31,6 +32,7 @@ select
         where pg_index.indrelid = class.oid and pg_index.indisprimary and key.place <= pg_index.indnkeyatts
         order by key.place
     ) as primary_key,
+    class.relkind = 'r' and exists (select from pg_inherits where inhparent = class.oid) as has_children,
     pg_get_userbyid(class.relowner)::text as owner,
     pg_has_role(current_user, class.relowner, 'usage') as owned
 from unnest($1::text[], $2::text[]) with ordinality as wanted (schema, name, place)

@@ -1,3 +1,10 @@
+-- From the catalog: to_regclass fails where the schema may not be used.
 select
-    to_regclass(quote_ident($1) || '.replication_progress') is not null
-    and to_regclass(quote_ident($1) || '.webhook_subscriptions') is not null
+    count(*) = 2 as started,
+    -- Whose tables they are, where we do not have that role's rights.
+    min(pg_get_userbyid(class.relowner)::text) filter (
+        where not pg_has_role(current_user, class.relowner, 'usage')
+    ) as foreign_owner
+from pg_class as class
+join pg_namespace as namespace on namespace.oid = class.relnamespace
+where namespace.nspname = $1 and class.relname in ('replication_progress', 'webhook_subscriptions')

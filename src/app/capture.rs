@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
-use super::seed;
+use super::{rules, seed};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, progress};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db;
 use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
-use crate::mapping::{Mapper, RuleSet};
+use crate::mapping::{Mapper, RuleSet, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
     self, Gap, RecordedProgress, ReplicationError, WalStream, slot, slot::REMEDY,
@@ -27,6 +27,8 @@ pub(super) struct Capture {
     pub(super) rules: Arc<RuleSet>,
     pub(super) health: Arc<Health>,
     pub(super) enqueuer: Enqueuer,
+    /// What is wrong with rules that fitted until their table changed.
+    pub(super) outgrown: Vec<RuleError>,
 }
 
 /// How often a stand-by asks for the slot: well below the 10 s of a take-over.
@@ -113,7 +115,7 @@ impl Capture {
 
     /// The rules against the tables as they are now: a typo is an error at start.
     /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&self) -> Result<Vec<ShadowedTable>, Fault> {
+    async fn check_rules(&mut self) -> Result<Vec<ShadowedTable>, Fault> {
         let client = self
             .source
             .connect("walhook check")
@@ -124,7 +126,9 @@ impl Capture {
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
         let errors = self.rules.check(&described, &existing);
-        if errors.is_empty() {
+        let judged = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
+        self.outgrown = judged.outgrown;
+        if judged.new.is_empty() {
             let shadowed = tables
                 .iter()
                 .zip(&described)
@@ -137,7 +141,7 @@ impl Capture {
                 });
             return Ok(shadowed.collect());
         }
-        Err(Fault::Final(self.config.locate(errors).into()))
+        Err(Fault::Final(self.config.locate(judged.new).into()))
     }
 
     /// What a refused start means, given what is recorded: a slot that was never made
@@ -231,14 +235,22 @@ impl Capture {
             from = %progress.acknowledged_lsn,
             "holding the slot: capturing"
         );
+        rules::report(&self.outgrown);
         METRICS.leader.set(1);
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
         let mapper = Mapper::new(Arc::clone(&self.rules), system);
+        let store = self.enqueuer.store.clone();
         let mut session = self
             .enqueuer
             .begin(client, &leadership, mapper, shadowed)
             .await?;
+        let changed = rules::changed(&store, &self.config, &self.rules).await?;
+        if !changed.is_empty() {
+            let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
+            session.map_parked_again(&names).await?;
+            rules::accept(&store, slot, &changed).await?;
+        }
         self.health.set_rules_active(session.rules_active());
         // Ends with this session, which takes what it reads.
         let (source, seeding) = (self.source.clone(), session.seeding());

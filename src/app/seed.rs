@@ -238,7 +238,7 @@ impl Seed {
 fn size(row: &SeedRow) -> usize {
     let values = row.values.iter().map(|value| match value {
         TupleValue::Text(text) => text.len(),
-        TupleValue::Null | TupleValue::UnchangedToast => 0,
+        TupleValue::Null | TupleValue::UnchangedToast | TupleValue::Omitted { .. } => 0,
     });
     values.sum::<usize>() + row.key.iter().map(Bytes::len).sum::<usize>()
 }

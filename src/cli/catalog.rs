@@ -26,6 +26,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// The leaf partitions, where the table is partitioned: rows live in them.
     pub leaves: Vec<Storage>,
+    /// Ordinary tables inherit from it; they hold rows of their own.
+    pub has_children: bool,
     pub owner: String,
     /// Whether the role that asks has the owner's rights: a publication needs them.
     pub owned: bool,
@@ -68,6 +70,8 @@ pub enum TableKind {
     View,
     MaterializedView,
     Foreign,
+    /// Of PostgreSQL's own catalog or of information_schema.
+    System,
 }
 
 #[derive(Clone, Debug)]
@@ -156,6 +160,7 @@ fn table(row: &Row) -> anyhow::Result<Table> {
         columns: Vec::new(),
         primary_key: row.get("primary_key"),
         leaves: Vec::new(),
+        has_children: row.get("has_children"),
         owner: row.get("owner"),
         owned: row.get("owned"),
     })
@@ -228,6 +233,7 @@ fn storage(row: &Row) -> anyhow::Result<Storage> {
             "v" => TableKind::View,
             "m" => TableKind::MaterializedView,
             "f" => TableKind::Foreign,
+            "s" => TableKind::System,
             other => anyhow::bail!("pg_class says that {name} is of the unknown kind `{other}`"),
         },
         logged: row.get::<_, &str>("persistence") == "p",

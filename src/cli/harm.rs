@@ -61,13 +61,18 @@ pub fn harms(table: &Table, server_version: i32) -> Vec<Harm> {
 }
 
 /// Whether the publication must publish stored generated columns, as PostgreSQL 18
-/// can, because a FULL identity covers them.
+/// can, because a replica identity covers one.
 pub fn needs_generated_columns(tables: &[Table], server_version: i32) -> bool {
     server_version >= GENERATED_COLUMNS_PUBLISHED
         && tables.iter().any(|table| {
-            let stored = |column: &Column| column.generated == Generated::Stored;
-            let full = |storage: &Storage| storage.replica_identity == ReplicaIdentity::Full;
-            table.columns.iter().any(stored) && table.holders().iter().any(full)
+            let stored = |column: &&Column| column.generated == Generated::Stored;
+            table.columns.iter().filter(stored).any(|column| {
+                let covers = |holder: &Storage| match holder.replica_identity {
+                    ReplicaIdentity::Full => true,
+                    _ => holder.identity_columns.contains(&column.name),
+                };
+                table.holders().iter().any(covers)
+            })
         })
 }
 
@@ -77,6 +82,10 @@ fn unpublishable(storage: &Storage) -> Option<Harm> {
         TableKind::MaterializedView => {
             ("it is a materialized view: name the table behind it", None)
         }
+        TableKind::System => (
+            "it is a table of PostgreSQL's own, which cannot be published",
+            None,
+        ),
         TableKind::Foreign => (
             "it is a foreign table: its rows are in another server's log",
             None,
@@ -157,6 +166,7 @@ mod tests {
             columns: Vec::new(),
             primary_key: Vec::new(),
             leaves: Vec::new(),
+            has_children: false,
             owner: "app".to_owned(),
             owned: true,
         }

@@ -211,6 +211,14 @@ async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Cl
         .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
 }
 
+/// Where the store is: store.url, or the source itself.
+fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
+    match config.store.url.expose_secret() {
+        "" => Ok(source.clone()),
+        url => ConnInfo::parse(url).context("read store.url"),
+    }
+}
+
 /// The rules of the configuration; a configuration without any is refused, because
 /// there is nothing to watch.
 fn rules(config: &Config) -> anyhow::Result<RuleSet> {

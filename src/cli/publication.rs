@@ -5,8 +5,8 @@
 use anyhow::Context;
 use tokio_postgres::Client;
 
-use super::catalog::{Table, TableKind, sql_name};
-use super::harm::needs_generated_columns;
+use super::catalog::{self, Table, TableKind, sql_name};
+use super::harm::{Harm, harms, needs_generated_columns};
 use crate::db::quote_identifier;
 use crate::mapping::TableName;
 
@@ -99,7 +99,7 @@ impl std::fmt::Display for Difference {
                  which no rule watches",
             ),
             Difference::GeneratedColumns => f.write_str(
-                "it leaves out stored generated columns that a replica identity FULL covers: \
+                "it leaves out stored generated columns that a replica identity covers: \
                  every UPDATE and DELETE on such a table fails (42P10)",
             ),
         }
@@ -156,6 +156,36 @@ pub async fn inspect(
             .collect(),
         schemas: schemas.iter().map(|row| row.get(0)).collect(),
     }))
+}
+
+/// What the publication of that name does to the application at this moment: a table
+/// may lose its key, and a partition be attached, long after it was found harmless.
+pub async fn present_harms(client: &Client, name: &str) -> anyhow::Result<Vec<Harm>> {
+    let version = super::check::server(client).await?.version_number;
+    let Some(publication) = inspect(client, name, version).await? else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<TableName> = publication
+        .tables
+        .iter()
+        .map(|table| table.name.clone())
+        .collect();
+    let tables = catalog::describe(client, &names).await?;
+    let mut found: Vec<Harm> = tables
+        .iter()
+        .flat_map(|table| harms(table, version))
+        .collect();
+    for table in &tables {
+        let alone = std::slice::from_ref(table);
+        if !publication.generated_columns && needs_generated_columns(alone, version) {
+            found.push(Harm {
+                table: table.name().clone(),
+                why: format!("the publication: {}", Difference::GeneratedColumns),
+                mend: alter_statements(name, alone, &[Difference::GeneratedColumns]),
+            });
+        }
+    }
+    Ok(found)
 }
 
 impl Publication {

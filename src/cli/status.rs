@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
-use super::{Outcome, chain, gaps};
+use super::{Outcome, chain, gaps, publication};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
@@ -128,6 +128,8 @@ struct ParkedChange {
     relation: String,
     reason: String,
     detail: String,
+    row_key: Option<String>,
+    row_bytes: Option<i64>,
     age_seconds: f64,
 }
 
@@ -156,6 +158,14 @@ const OVERDUE: f64 = 300.0;
 async fn read(config: &Config) -> anyhow::Result<Status> {
     let conninfo = super::source(config)?;
     let mut status = Status::default();
+    // Before the store: a running walhook records what it acknowledges before the slot
+    // moves, and so a slot that is read first is never ahead of the record.
+    let source = async {
+        let client = super::connect_source(&conninfo, "status").await?;
+        let slot = slot::inspect(&client, &config.source.slot).await?;
+        anyhow::Ok((client, slot))
+    };
+    let source = source.await;
     let progress = match StoreState::read(config).await {
         Ok(store) if store.migrated => {
             let client = store.store.get().await.context("reach the store")?;
@@ -178,9 +188,9 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         }
     };
     let source = async {
-        let client = super::connect_source(&conninfo, "status").await?;
+        let (client, slot) = source?;
         status
-            .read_source(&client, &conninfo, config, progress.as_ref())
+            .read_source(&client, &conninfo, config, progress.as_ref(), slot)
             .await
     };
     if let Err(error) = source.await {
@@ -200,9 +210,9 @@ impl Status {
         conninfo: &ConnInfo,
         config: &Config,
         progress: Option<&Progress>,
+        state: Option<SlotState>,
     ) -> anyhow::Result<()> {
         let name = &config.source.slot;
-        let state = slot::inspect(client, name).await?;
         let system = progress::identify(client, conninfo, progress).await?;
         let recorded = progress.map(|progress| &progress.recorded);
         if let Err(gap) = slot::verify(recorded, &system, name, state.as_ref()) {
@@ -226,6 +236,14 @@ impl Status {
             ));
         }
         self.slot = Some(describe_slot(name, &state, now));
+        for harm in publication::present_harms(client, &config.source.publication).await? {
+            self.problem(format!(
+                "{} must not be published as it is: {}: {}",
+                harm.table,
+                harm.why,
+                harm.mend.join(" ")
+            ));
+        }
         Ok(())
     }
 
@@ -368,6 +386,8 @@ async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
         relation: row.get("relation"),
         reason: row.get("reason"),
         detail: row.get("detail"),
+        row_key: row.get("row_key"),
+        row_bytes: row.get("row_bytes"),
         age_seconds: row.get("age_seconds"),
     };
     Ok(Parked {

@@ -153,6 +153,13 @@ impl Plan<'_> {
                     )
                     .await
                     .context("delete the shadow of old values")?;
+                store
+                    .execute(
+                        include_str!("../../sql/queries/forget_accepted_rules.sql"),
+                        &[&config.source.slot],
+                    )
+                    .await
+                    .context("forget the accepted rules")?;
             }
         }
         if self.publication {

@@ -209,6 +209,11 @@ impl ConnInfo {
         &self.user
     }
 
+    /// Whether both name one database of one server, by the names that they use.
+    pub fn is_same_database(&self, other: &ConnInfo) -> bool {
+        (self.host(), self.port(), self.dbname()) == (other.host(), other.port(), other.dbname())
+    }
+
     pub fn dbname(&self) -> &str {
         &self.dbname
     }

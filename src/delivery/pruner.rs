@@ -56,5 +56,14 @@ pub async fn prune(
             );
         }
     }
+    // They hold rows' values, as events do.
+    let query = include_str!("../../sql/queries/prune_parked_changes.sql");
+    let before = now
+        .checked_sub(config.retention.0)
+        .unwrap_or(Timestamp::MIN);
+    client
+        .execute(query, &[&before])
+        .await
+        .context("prune the parked changes")?;
     Ok(dropped)
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::parked::ParkedKey;
 use crate::delivery::ParkedReason as DeliveryParked;
 use crate::event::Event;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
@@ -16,13 +17,15 @@ use crate::subscription::Format;
 pub(super) struct Batch {
     pub(super) events: Vec<Event>,
     pub(super) parked: Vec<ParkedChange>,
+    /// Parked changes of before that are parked no longer.
+    pub(super) mended: Vec<ParkedKey>,
     pub(super) bytes: usize,
     oldest_commit: Option<Timestamp>,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.parked.is_empty()
+        self.events.is_empty() && self.parked.is_empty() && self.mended.is_empty()
     }
 
     pub(super) fn add(&mut self, mapped: Mapped) {
@@ -31,7 +34,20 @@ impl Batch {
                 self.bytes += event.body.len();
                 self.events.push(event);
             }
-            Mapped::Parked(change) => self.parked.push(change),
+            Mapped::Parked(change) => {
+                // An alarm of its own: somebody has to act, and the others are counted alone.
+                if change.reason == ParkedReason::Oversized {
+                    tracing::error!(
+                        lsn = %change.commit_lsn,
+                        relation = &*change.relation,
+                        rule = &*change.rule,
+                        bytes = change.row_bytes,
+                        "a row is larger than source.max_row and its rule needs a value that was passed over; it is parked"
+                    );
+                }
+                self.bytes += change.change.as_ref().map_or(0, Vec::len);
+                self.parked.push(change);
+            }
         }
     }
 
@@ -54,7 +70,7 @@ impl Batch {
         for change in &self.parked {
             match change.reason {
                 ParkedReason::Unroutable => METRICS.unroutable.inc(),
-                ParkedReason::Unmappable | ParkedReason::Undecodable => {
+                ParkedReason::Unmappable | ParkedReason::Undecodable | ParkedReason::Oversized => {
                     METRICS
                         .parked
                         .with_label_values(&[change.reason.as_str()])

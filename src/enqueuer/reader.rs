@@ -12,7 +12,7 @@ use crate::subscription::directory::Snapshot;
 
 /// Reads beside the connection that writes, which waits for the disk.
 pub(super) struct Reader {
-    client: Client,
+    pub(super) client: Client,
     generation: Statement,
 }
 

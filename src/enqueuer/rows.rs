@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::batch::DeliveryRows;
+use super::parked::ParkedKey;
 use super::pass::Pass;
 use crate::delivery::ParkedReason;
 use crate::delivery::attempt::Outcome;
@@ -67,6 +68,10 @@ impl<'a> Rows<'a> {
 
     pub(super) fn parked(&self) -> impl Iterator<Item = &'a ParkedChange> {
         self.passes.iter().flat_map(|pass| &pass.batch.parked)
+    }
+
+    pub(super) fn mended(&self) -> impl Iterator<Item = &'a ParkedKey> {
+        self.passes.iter().flat_map(|pass| &pass.batch.mended)
     }
 }
 

@@ -261,6 +261,9 @@ impl Session<'_> {
             ordinal: ordinal.unwrap_or(0),
             rule: Arc::from(""),
             relation: Arc::from(relation.unwrap_or_default()),
+            row_key: None,
+            row_bytes: None,
+            change: None,
             reason: ParkedReason::Undecodable,
             detail: detail.to_owned(),
         }));
@@ -322,6 +325,12 @@ impl Session<'_> {
         self.shadow.is_durable();
         reservation.hand_off(self.enqueuer);
         Ok(())
+    }
+
+    /// Hands over what was mapped and waits until it is durable.
+    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
+        self.pass().await?;
+        self.write_all().await
     }
 
     /// Takes out what an enqueue that failed has handed over already: it is in memory, or

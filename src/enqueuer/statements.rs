@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
+use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
 use crate::delivery::attempt::Outcome;
 use crate::event::Event;
@@ -21,6 +22,7 @@ pub(super) struct Statements {
     insert_again: Insert,
     insert_schedule: Statement,
     insert_parked: Statement,
+    delete_parked: Statement,
     lower_low_water: Statement,
 }
 
@@ -55,6 +57,8 @@ impl Statements {
                     .await?,
                 insert_parked: prepare(include_str!("../../sql/queries/insert_parked_changes.sql"))
                     .await?,
+                delete_parked: prepare(include_str!("../../sql/queries/delete_parked_changes.sql"))
+                    .await?,
                 lower_low_water: prepare(include_str!("../../sql/queries/lower_low_water.sql"))
                     .await?,
             })
@@ -83,11 +87,12 @@ impl Statements {
         };
         // COMMIT answers success even where the transaction had failed before it: every
         // answer counts.
-        let (events, deliveries, schedule, parked, lowered, committed) = tokio::join!(
+        let (events, deliveries, schedule, parked, mended, lowered, committed) = tokio::join!(
             insert.events(client, rows),
             insert.deliveries(client, rows),
             self.schedule(client, rows),
             self.parked(client, rows),
+            self.mended(client, rows),
             async {
                 match lower {
                     None => Ok(1),
@@ -104,6 +109,7 @@ impl Statements {
         deliveries.context("insert deliveries")?;
         schedule.context("insert into the schedule")?;
         parked.context("insert parked changes")?;
+        mended.context("delete mended changes")?;
         lowered.context("lower the low water")?;
         committed.context("commit the enqueue")
     }
@@ -153,11 +159,48 @@ impl Statements {
             .iter()
             .map(|change| change.detail.as_str())
             .collect();
+        let row_key: Vec<Option<&str>> = changes
+            .iter()
+            .map(|change| change.row_key.as_deref())
+            .collect();
+        let row_bytes: Vec<Option<i64>> = changes
+            .iter()
+            .map(|change| change.row_bytes.map(to_i64))
+            .collect();
+        let kept: Vec<Option<&[u8]>> = changes
+            .iter()
+            .map(|change| change.change.as_deref())
+            .collect();
         client
             .execute(
                 &self.insert_parked,
-                &[&commit_lsn, &ordinal, &rule, &relation, &reason, &detail],
+                &[
+                    &commit_lsn,
+                    &ordinal,
+                    &rule,
+                    &relation,
+                    &reason,
+                    &detail,
+                    &row_key,
+                    &row_bytes,
+                    &kept,
+                ],
             )
+            .await
+    }
+}
+
+impl Statements {
+    async fn mended(&self, client: &Client, rows: &Rows<'_>) -> Result<u64, tokio_postgres::Error> {
+        let mended: Vec<&ParkedKey> = rows.mended().collect();
+        if mended.is_empty() {
+            return Ok(0);
+        }
+        let commit_lsn: Vec<Lsn> = mended.iter().map(|key| key.0).collect();
+        let ordinal: Vec<i64> = mended.iter().map(|key| key.1).collect();
+        let rule: Vec<&str> = mended.iter().map(|key| key.2.as_str()).collect();
+        client
+            .execute(&self.delete_parked, &[&commit_lsn, &ordinal, &rule])
             .await
     }
 }

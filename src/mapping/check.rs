@@ -1,7 +1,8 @@
 //! Checks rules against the live tables: a typo is an error at start, with its place,
 //! never a silent non-match.
 
-use crate::pgoutput::ReplicaIdentity;
+use crate::pgoutput::value::built_in_name;
+use crate::pgoutput::{Relation, ReplicaIdentity};
 
 use super::expression::{Comparison, Node, Use};
 use super::file::{RuleError, suggestion};
@@ -86,6 +87,36 @@ impl RuleSet {
         self.learn_primary_key(name, &table.primary_key);
         errors
     }
+}
+
+/// Why the rule does not fit the table as the log describes it at this place: a column
+/// that it names is gone or new, or has another type than what it is compared with.
+pub(super) fn misfit(rule: &Rule, relation: &Relation) -> Option<String> {
+    let columns = relation.columns.iter().map(|column| ColumnDescription {
+        name: column.name.clone(),
+        type_oid: column.type_oid,
+        type_name: built_in_name(column.type_oid).unwrap_or_else(|| "of its own".to_owned()),
+        generated: false,
+    });
+    let table = TableDescription {
+        schema: relation.namespace.clone(),
+        name: relation.name.clone(),
+        columns: columns.collect(),
+        primary_key: Vec::new(),
+        replica_identity: relation.replica_identity,
+        identity: Vec::new(),
+    };
+    let mut check = Check {
+        rule,
+        table: &table,
+        errors: Vec::new(),
+    };
+    check.columns();
+    if check.errors.is_empty() {
+        check.literals();
+    }
+    let error = check.errors.into_iter().next()?;
+    Some(format!("`{}`: {}", error.key, error.message))
 }
 
 fn error(rule: &Rule, key: &str, message: impl Into<String>) -> RuleError {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use sha2::{Digest as _, Sha256};
 
 use super::example::ExampleConfig;
 
@@ -65,6 +66,18 @@ fn auto() -> String {
 pub struct DefaultsConfig {
     #[serde(default = "DefaultsConfig::tenant_id")]
     pub tenant: TenantConfig,
+}
+
+impl RuleConfig {
+    /// Tells one meaning of a rule from another: examples have none.
+    pub fn fingerprint(&self, defaults: &DefaultsConfig) -> Vec<u8> {
+        let meaning = RuleConfig {
+            examples: Vec::new(),
+            tenant: Some(self.tenant.as_ref().unwrap_or(&defaults.tenant).clone()),
+            ..self.clone()
+        };
+        Sha256::digest(format!("{meaning:?}")).to_vec()
+    }
 }
 
 impl DefaultsConfig {

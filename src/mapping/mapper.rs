@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use crate::event::{Event, EventId, EventPosition};
 use crate::pgoutput::value::write_string;
-use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader};
+use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader, kept};
 
+use super::check::misfit;
 use super::condition::holds;
 use super::expression::Row;
 use super::payload::{Data, whole_row, write_head, write_rest};
@@ -18,6 +19,7 @@ use super::scope::RowScope;
 use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
+mod again;
 pub(super) mod explain;
 
 /// Applies rules to the changes of one stream.
@@ -94,6 +96,16 @@ impl Mapper {
     /// Appends what each rule made of the change, in the order of the configuration.
     /// A truncate makes nothing.
     pub fn map(&mut self, header: &TransactionHeader, change: &Change, out: &mut Vec<Mapped>) {
+        self.map_by(None, header, change, out);
+    }
+
+    fn map_by(
+        &mut self,
+        only: Option<&str>,
+        header: &TransactionHeader,
+        change: &Change,
+        out: &mut Vec<Mapped>,
+    ) {
         let relation = bound(&mut self.relations, &self.rules, &change.relation);
         let Some(row) = RowChange::of(change).filter(|_| !relation.rules.is_empty()) else {
             return;
@@ -106,7 +118,11 @@ impl Mapper {
             let Some(rule) = self.rules.rules.get(bound.rule) else {
                 continue;
             };
-            if !rule.on.contains(row.kind) || self.held.contains(&rule.index) {
+            let is_asked = match only {
+                None => !self.held.contains(&rule.index),
+                Some(only) => *rule.name == *only,
+            };
+            if !rule.on.contains(row.kind) || !is_asked {
                 continue;
             }
             let context = Context {
@@ -118,16 +134,22 @@ impl Mapper {
                 ordinal: change.ordinal,
             };
             let mapped = match &bound.places {
-                Ok(places) => context.event(places, &mut self.body),
-                Err(detail) => Err((ParkedReason::Unmappable, detail.clone())),
+                Ok(places) => context
+                    .event(places, &mut self.body)
+                    .map_err(|refusal| (refusal, context.row_key(places).ok())),
+                Err(detail) => Err(((ParkedReason::Unmappable, detail.clone()), None)),
             };
             match mapped {
                 Ok(event) => out.extend(event.map(Mapped::Event)),
-                Err((reason, detail)) => out.push(Mapped::Parked(ParkedChange {
+                Err(((reason, detail), row_key)) => out.push(Mapped::Parked(ParkedChange {
                     commit_lsn: header.commit_lsn,
                     ordinal: change.ordinal,
                     rule: Arc::clone(&rule.name),
                     relation: Arc::clone(&relation.name),
+                    row_key,
+                    row_bytes: (reason == ParkedReason::Oversized)
+                        .then(|| u64::try_from(row.bytes()).unwrap_or(u64::MAX)),
+                    change: kept::encode(header, change),
                     reason,
                     detail,
                 })),
@@ -161,6 +183,16 @@ fn unmappable(error: impl std::fmt::Display) -> Refusal {
 impl Context<'_> {
     /// `None` where the condition does not hold.
     fn event(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
+        self.evaluate(places, body)
+            .map_err(|refusal| match refusal {
+                (ParkedReason::Unmappable, detail) if self.row.is_abridged() => {
+                    (ParkedReason::Oversized, detail)
+                }
+                other => other,
+            })
+    }
+
+    fn evaluate(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
         let rule = self.rule;
         if let Some(when) = &rule.when {
             let scope = RowScope {
@@ -306,28 +338,31 @@ fn bind(rules: &RuleSet, relation: &Arc<Relation>) -> BoundRelation {
 }
 
 fn places(rules: &RuleSet, rule: &Rule, relation: &Relation) -> Result<Places, String> {
-    let place = |name: &str| {
-        relation.column_index(name).ok_or_else(|| {
-            format!(
-                "table `{}` has no column `{name}` any more: change the rule, then replay",
-                rule.table
-            )
-        })
-    };
+    if let Some(misfit) = misfit(rule, relation) {
+        return Err(format!(
+            "the rule does not fit the table as it was at this change, {misfit}"
+        ));
+    }
     let columns: Vec<usize> = rule
         .names
         .names
         .iter()
-        .map(|name| place(name))
-        .collect::<Result<_, _>>()?;
+        // All are there, or the rule would not fit.
+        .filter_map(|name| relation.column_index(name))
+        .collect();
+    let is_key = |names: &[String]| -> Option<Vec<usize>> {
+        let places = names.iter().map(|name| relation.column_index(name));
+        places.collect()
+    };
     let key = if !rule.key.is_empty() {
         let of_name = |name: &usize| columns.get(*name).copied().unwrap_or(usize::MAX);
         rule.key.iter().map(of_name).collect()
-    } else if let Some(primary_key) = rules.primary_key(&rule.table).filter(|key| !key.is_empty()) {
+    } else if let Some(primary_key) = rules
+        .primary_key(&rule.table)
+        .and_then(|names| is_key(&names))
+        .filter(|key| !key.is_empty())
+    {
         primary_key
-            .iter()
-            .map(|name| place(name))
-            .collect::<Result<_, _>>()?
     } else if relation.replica_identity != ReplicaIdentity::Full {
         let identity = relation.columns.iter().enumerate();
         identity

@@ -40,7 +40,7 @@ pub enum Mapped {
     Parked(ParkedChange),
 }
 
-/// A change set aside for an operator, with its place in the log and without its values.
+/// A change set aside for an operator, with its place in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParkedChange {
     pub commit_lsn: Lsn,
@@ -49,6 +49,12 @@ pub struct ParkedChange {
     pub rule: Arc<str>,
     /// `schema.table`, or empty where it is unknown.
     pub relation: Arc<str>,
+    /// As events carry it; none where it is not known.
+    pub row_key: Option<String>,
+    /// How large the row is, where that is the reason.
+    pub row_bytes: Option<u64>,
+    /// All that the log had of it, to be mapped again ([`crate::pgoutput::kept`]).
+    pub change: Option<Vec<u8>>,
     pub reason: ParkedReason,
     /// What was wrong, without the row's values.
     pub detail: String,
@@ -62,6 +68,8 @@ pub enum ParkedReason {
     Unmappable,
     /// The bytes of the message could not be decoded.
     Undecodable,
+    /// The rule needs a value of a row that was too large to be held.
+    Oversized,
 }
 
 impl ParkedReason {
@@ -70,6 +78,7 @@ impl ParkedReason {
             ParkedReason::Unroutable => "unroutable",
             ParkedReason::Unmappable => "unmappable",
             ParkedReason::Undecodable => "undecodable",
+            ParkedReason::Oversized => "oversized",
         }
     }
 }

@@ -154,7 +154,8 @@ fn write_whole_row(
     let mut object = Object::open(out);
     for (label, column) in columns {
         // A delete without FULL has the key only: the rest is absent, not null.
-        if row.kind == Kind::Delete && row.value(Row::Old, *column).is_err() {
+        let old = row.value(Row::Old, *column);
+        if row.kind == Kind::Delete && matches!(old, Err(Missing::OldValue(_))) {
             continue;
         }
         write_column(object.member(label), row, Row::Current, *column)?;

@@ -20,6 +20,10 @@ pub(crate) enum Missing {
         "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
     )]
     UnchangedToast(String),
+    #[error(
+        "column `{column}` has {bytes} bytes, in a row that is larger than source.max_row allows: leave it out of the rule, or raise the limit"
+    )]
+    TooLarge { column: String, bytes: usize },
     #[error("the row has no column {0}, though its relation has")]
     Column(usize),
 }
@@ -126,6 +130,30 @@ impl<'a> RowChange<'a> {
             && matches!(self.old, Old::Key(_) | Old::Full(_))
     }
 
+    /// Whether a value was passed over, for the row was too large to be held.
+    pub(crate) fn is_abridged(&self) -> bool {
+        let omitted = |value: &TupleValue| matches!(value, TupleValue::Omitted { .. });
+        self.tuples().any(omitted)
+    }
+
+    /// Bytes of the row in the log, before and after, with those that were passed over.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |value: &TupleValue| match value {
+            TupleValue::Null | TupleValue::UnchangedToast => 0,
+            TupleValue::Omitted { bytes } => *bytes,
+            TupleValue::Text(text) => text.len(),
+        };
+        self.tuples().map(bytes).sum()
+    }
+
+    fn tuples(&self) -> impl Iterator<Item = &'a TupleValue> {
+        let old = match self.old {
+            Old::Absent | Old::Unlogged => &[],
+            Old::Key(old) | Old::Full(old) => old,
+        };
+        self.new.iter().chain(old)
+    }
+
     fn new_value(&self, column: usize) -> Result<Option<&'a Bytes>, Missing> {
         match self.new.get(column) {
             Some(TupleValue::Text(text)) => Ok(Some(text)),
@@ -138,7 +166,15 @@ impl<'a> RowChange<'a> {
                     Err(Missing::UnchangedToast(self.name(column)))
                 }
             },
+            Some(TupleValue::Omitted { bytes }) => Err(self.too_large(column, *bytes)),
             None => Err(Missing::Column(column)),
+        }
+    }
+
+    fn too_large(&self, column: usize, bytes: usize) -> Missing {
+        Missing::TooLarge {
+            column: self.name(column),
+            bytes,
         }
     }
 
@@ -152,6 +188,11 @@ impl<'a> RowChange<'a> {
             .columns
             .get(column)
             .is_some_and(|c| c.identity);
+        if let Old::Key(old) | Old::Full(old) = self.old
+            && let Some(TupleValue::Omitted { bytes }) = old.get(column)
+        {
+            return Err(self.too_large(column, *bytes));
+        }
         match self.old {
             Old::Absent => Ok(None),
             Old::Full(old) => logged(old, column).ok_or_else(missing),
@@ -178,6 +219,6 @@ fn logged(tuple: &[TupleValue], column: usize) -> Option<Option<&Bytes>> {
     match tuple.get(column)? {
         TupleValue::Text(text) => Some(Some(text)),
         TupleValue::Null => Some(None),
-        TupleValue::UnchangedToast => None,
+        TupleValue::UnchangedToast | TupleValue::Omitted { .. } => None,
     }
 }

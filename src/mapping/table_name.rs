@@ -17,20 +17,9 @@ impl fmt::Display for TableName {
 
 impl TableName {
     /// Reads `schema.table`, or `table` in schema `public`; either part may stand in
-    /// double quotes. Unquoted names are taken as written, not folded to lower case.
+    /// double quotes, and a quote within is written twice. Unquoted names are taken as
+    /// written, not folded to lower case.
     pub fn parse(text: &str) -> Option<TableName> {
-        fn part(text: &str) -> Option<(String, &str)> {
-            match text.strip_prefix('"') {
-                Some(quoted) => {
-                    let end = quoted.find('"')?;
-                    Some((quoted[..end].to_owned(), &quoted[end + 1..]))
-                }
-                None => {
-                    let end = text.find('.').unwrap_or(text.len());
-                    Some((text[..end].to_owned(), &text[end..]))
-                }
-            }
-        }
         let (first, rest) = part(text)?;
         let (schema, name, rest) = match rest.strip_prefix('.') {
             Some(rest) => {
@@ -39,8 +28,7 @@ impl TableName {
             }
             None => ("public".to_owned(), first, rest),
         };
-        let plain = |part: &str| !part.is_empty() && !part.contains('"') && part.trim() == part;
-        (rest.is_empty() && plain(&schema) && plain(&name)).then_some(TableName { schema, name })
+        rest.is_empty().then_some(TableName { schema, name })
     }
 
     /// As SQL needs it, each part quoted where it must be.
@@ -55,6 +43,27 @@ impl TableName {
             }
         };
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}
+
+/// One name, and what stands behind it.
+fn part(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let (name, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+        let plain = !name.is_empty() && !name.contains('"') && name.trim() == name;
+        return plain.then(|| (name.to_owned(), rest));
+    };
+    let mut name = String::new();
+    loop {
+        let (until, behind) = rest.split_once('"')?;
+        name.push_str(until);
+        match behind.strip_prefix('"') {
+            Some(behind) => {
+                name.push('"');
+                rest = behind;
+            }
+            None => return (!name.is_empty()).then_some((name, behind)),
+        }
     }
 }
 
@@ -175,11 +184,15 @@ mod tests {
             ("app.order", "app.\"order\""),
             ("\"My Schema\".\"a.b\"", "\"My Schema\".\"a.b\""),
             ("app.Mixed", "app.\"Mixed\""),
+            (r#""a""b"."""""#, r#""a""b"."""""#),
+            (r#"" a "."日本""#, r#"" a "."日本""#),
         ] {
             let name = TableName::parse(text).unwrap();
             assert_eq!(name.to_sql(), sql);
         }
-        for text in ["", ".", "a.", ".b", "a.b.c", "\"a", "\"a\"b", "a b\"", " a"] {
+        for text in [
+            "", ".", "a.", ".b", "a.b.c", "\"a", "\"a\"b", "a b\"", " a", "\"\"", "\"a\"\"",
+        ] {
             assert_eq!(TableName::parse(text), None, "{text}");
         }
     }

@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use crate::lsn::Lsn;
 
 pub mod error;
+pub mod kept;
+mod oversized;
 mod reader;
 pub mod relation;
 pub mod transaction;
@@ -23,6 +25,7 @@ pub mod value;
 mod tests;
 
 pub use error::{DecodeError, Fault, MessageKind};
+pub use oversized::Abridged;
 pub use relation::{Column, Relation, ReplicaIdentity};
 pub use transaction::Decoder;
 pub use tuple::{OldTuple, Tuple, TupleValue};

@@ -75,6 +75,7 @@ fn row(relation: &Relation, tuple: &Tuple) -> String {
         let json = match value {
             TupleValue::Null => "null".to_owned(),
             TupleValue::UnchangedToast => "(unchanged)".to_owned(),
+            TupleValue::Omitted { bytes } => format!("({bytes} bytes)"),
             TupleValue::Text(text) => {
                 let mut json = Vec::new();
                 value::write_json(&mut json, column.type_oid, text).unwrap();

@@ -14,8 +14,16 @@ pub enum TupleValue {
     Null,
     /// A TOASTed value that the update did not touch: not in the log, and never null.
     UnchangedToast,
+    /// A large value of a row that was too large to be held: it came and was passed over.
+    Omitted {
+        bytes: usize,
+    },
     Text(Bytes),
 }
+
+/// The format of a value that was passed over, followed by its length alone. Never the
+/// server's: [`Abridged`](super::Abridged) writes it.
+pub(super) const OMITTED: u8 = b'o';
 
 /// Never shows a row's values.
 impl fmt::Debug for TupleValue {
@@ -23,6 +31,7 @@ impl fmt::Debug for TupleValue {
         match self {
             TupleValue::Null => f.write_str("Null"),
             TupleValue::UnchangedToast => f.write_str("UnchangedToast"),
+            TupleValue::Omitted { bytes } => write!(f, "Omitted({bytes} bytes)"),
             TupleValue::Text(text) => write!(f, "Text({} bytes)", text.len()),
         }
     }
@@ -62,6 +71,9 @@ pub(super) fn read(reader: &mut Reader<'_>, relation: &Relation) -> Result<Tuple
         tuple.push(match reader.u8()? {
             b'n' => TupleValue::Null,
             b'u' => TupleValue::UnchangedToast,
+            OMITTED => TupleValue::Omitted {
+                bytes: reader.count32()?,
+            },
             // A text that did not fit; said by what fails of it.
             b't' => {
                 let length = reader.count32()?;

@@ -15,7 +15,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use types::built_in_oid;
+pub use types::{built_in_name, built_in_oid};
 
 /// A value that has no faithful form in JSON. Never carries the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

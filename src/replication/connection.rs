@@ -200,6 +200,11 @@ impl Connection {
         }
     }
 
+    /// Messages of the log that are larger lose their large values as they arrive.
+    pub(super) fn hold_at_most(&mut self, bytes: usize) {
+        self.frames.hold_at_most(bytes);
+    }
+
     /// Reads once, waiting a tick at most; `None` when nothing came.
     pub(super) fn read(&mut self) -> Result<Option<Read>, ReplicationError> {
         let spare = self.frames.spare();

@@ -6,12 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::lsn::Lsn;
+use crate::pgoutput::Abridged;
 
 /// A tag and the length of what follows, itself included.
 const HEADER: usize = 5;
 
+/// What stands before a message of the output plugin's: `w`, two LSNs and a time.
+const XLOG_HEADER: usize = 25;
+
 /// PostgreSQL allocates no message above 1 GiB; its XLogData header comes on top.
-const MAX_FRAME: usize = (1 << 30) + HEADER + 25;
+const MAX_FRAME: usize = (1 << 30) + HEADER + XLOG_HEADER;
 
 /// How much is read at once, and what the frames of one read share.
 const CHUNK: usize = 256 * 1024;
@@ -51,6 +55,18 @@ pub(super) struct FrameReader {
     buffer: BytesMut,
     /// How much at the front was received.
     filled: usize,
+    /// A larger message of the log is not held whole.
+    largest_held: usize,
+    abridging: Option<Abridging>,
+}
+
+/// A message of the log that is too large to be held, while it arrives.
+struct Abridging {
+    /// Up to the message of the output plugin's.
+    head: Bytes,
+    message: Abridged,
+    /// Bytes that are still to come.
+    missing: usize,
 }
 
 impl FrameReader {
@@ -58,7 +74,15 @@ impl FrameReader {
         FrameReader {
             buffer: BytesMut::new(),
             filled: 0,
+            largest_held: MAX_FRAME,
+            abridging: None,
         }
+    }
+
+    /// From here on a message of the log with more bytes than this loses its large
+    /// values as it arrives.
+    pub(super) fn hold_at_most(&mut self, bytes: usize) {
+        self.largest_held = bytes.saturating_add(HEADER + XLOG_HEADER);
     }
 
     /// Room to read into; [`advance`](Self::advance) says how much was read.
@@ -79,6 +103,9 @@ impl FrameReader {
 
     /// Cuts the next whole frame off; `None` until more bytes have come.
     pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, String> {
+        if self.abridging.is_some() {
+            return Ok(self.abridge());
+        }
         let received = &self.buffer[..self.filled];
         let Some(&[tag, a, b, c, d]) = received.first_chunk::<HEADER>() else {
             return Ok(None);
@@ -90,12 +117,45 @@ impl FrameReader {
                 tag.escape_ascii()
             ));
         }
+        if length > self.largest_held && tag == b'd' {
+            if received.len() < HEADER + XLOG_HEADER {
+                return Ok(None);
+            }
+            self.abridging = Some(Abridging {
+                head: self.cut(HEADER + XLOG_HEADER).freeze(),
+                message: Abridged::default(),
+                missing: length - HEADER - XLOG_HEADER,
+            });
+            return Ok(self.abridge());
+        }
         if received.len() < length {
             return Ok(None);
         }
-        self.filled -= length;
-        let bytes = self.buffer.split_to(length).freeze();
+        let bytes = self.cut(length).freeze();
         Ok(Some(Frame { bytes }))
+    }
+
+    fn cut(&mut self, length: usize) -> BytesMut {
+        self.filled -= length;
+        self.buffer.split_to(length)
+    }
+
+    /// Goes on with what has come of a message that is not held; the frame without its
+    /// large values once all of it has passed.
+    fn abridge(&mut self) -> Option<Frame> {
+        let mut abridging = self.abridging.take()?;
+        let come = self.filled.min(abridging.missing);
+        let bytes = self.cut(come);
+        abridging.message.feed(&bytes);
+        abridging.missing -= come;
+        if abridging.missing > 0 {
+            self.abridging = Some(abridging);
+            return None;
+        }
+        let bytes = [&abridging.head[..], &abridging.message.finish()].concat();
+        Some(Frame {
+            bytes: bytes.into(),
+        })
     }
 }
 
@@ -112,9 +172,9 @@ impl CopyMessage {
     pub(super) fn parse(mut body: Bytes) -> Result<Self, String> {
         let tag = body.first().copied();
         match tag {
-            Some(b'w') if body.len() >= 25 => {
+            Some(b'w') if body.len() >= XLOG_HEADER => {
                 let wal_start = Lsn((&body[1..9]).get_u64());
-                body.advance(25);
+                body.advance(XLOG_HEADER);
                 Ok(CopyMessage::XLogData {
                     wal_start,
                     payload: body,
@@ -217,6 +277,35 @@ mod tests {
         let bytes = [frame(b'd', &big), frame(b'Z', b"I")].concat();
         let frames = read(&bytes, std::iter::repeat(70_001));
         assert_eq!(frames, [(b'd', big), (b'Z', b"I".to_vec())]);
+    }
+
+    #[test]
+    fn a_row_that_is_too_large_passes_without_its_large_value() {
+        let value = |length: usize| {
+            let length_field = u32::try_from(length).unwrap().to_be_bytes();
+            [&b"t"[..], &length_field, &vec![b'x'; length]].concat()
+        };
+        let row = |length| {
+            let head = [&b"w"[..], &[0; 24], b"I\0\0\0\x07N\0\x02"].concat();
+            frame(b'd', &[head, value(3), value(length)].concat())
+        };
+        let (held, large) = (row(400_000), row(900_000));
+        let bytes = [&held, &large, &held, &frame(b'Z', b"I")[..]].concat();
+        for piece in [1_000, 30_001] {
+            let mut reader = FrameReader::new();
+            reader.hold_at_most(500_000);
+            let mut lengths = Vec::new();
+            for piece in bytes.chunks(piece) {
+                reader.spare()[..piece.len()].copy_from_slice(piece);
+                reader.advance(piece.len());
+                while let Some(frame) = reader.next_frame().unwrap() {
+                    lengths.push(frame.whole().len());
+                }
+                assert!(reader.buffer.len() <= 4 * CHUNK);
+            }
+            // The header's 30, the row's 8, `t` and a length for each, and the first value.
+            assert_eq!(lengths, [held.len(), 30 + 8 + 10 + 3, held.len(), 6]);
+        }
     }
 
     #[test]

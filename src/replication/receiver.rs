@@ -38,6 +38,10 @@ pub struct SourceConfig {
     pub receive_timeout: HumanDuration,
     /// Bytes of decoded changes that may wait for the pipeline in memory.
     pub buffer_bytes: usize,
+    /// Bytes of a row above which its large values are passed over: an event that needs
+    /// one of them is parked.
+    #[serde(deserialize_with = "row_limit")]
+    pub max_row: usize,
 }
 
 impl Default for SourceConfig {
@@ -49,6 +53,8 @@ impl Default for SourceConfig {
             // PostgreSQL's own wal_receiver_timeout.
             receive_timeout: HumanDuration::from_secs(60),
             buffer_bytes: 8 * 1024 * 1024,
+            // What may wait in memory anyway, and 32 times what is sent as a body.
+            max_row: 8 * 1024 * 1024,
         }
     }
 }
@@ -72,6 +78,7 @@ pub async fn start(
         temporary: false,
         publication: config.publication.clone(),
         receive_timeout: config.receive_timeout.0,
+        max_row: config.max_row,
     };
     start_session(conninfo, config, command).await
 }
@@ -87,6 +94,7 @@ pub async fn start_temporary(
         temporary: true,
         publication: config.publication.clone(),
         receive_timeout: config.receive_timeout.0,
+        max_row: config.max_row,
     };
     start_session(conninfo, config, command).await
 }
@@ -206,6 +214,22 @@ fn publication_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
     )))
 }
 
+fn row_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let bytes = usize::deserialize(deserializer)?;
+    if MAX_ROW.contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(serde::de::Error::custom(format!(
+        "{bytes} bytes cannot be the limit of a row: expected {} to {}",
+        MAX_ROW.start(),
+        MAX_ROW.end()
+    )))
+}
+
+/// Below, ordinary rows would lose values; above, memory is no longer bounded: while a
+/// row becomes an event it is held some five times.
+const MAX_ROW: std::ops::RangeInclusive<usize> = 64 * 1024..=64 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +250,8 @@ mod tests {
             "slot = 'a-b'",
             "publication = ''",
             "slto = 'x'",
+            "max_row = 1000",
+            "max_row = 100000000",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -22,6 +22,8 @@ pub(super) struct Command {
     pub(super) temporary: bool,
     pub(super) publication: String,
     pub(super) receive_timeout: Duration,
+    /// Bytes of a message above which its large values are passed over.
+    pub(super) max_row: usize,
 }
 
 /// A connection in CopyBoth, which holds the slot.
@@ -42,6 +44,7 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
     if command.temporary {
         connection.query(&create_temporary_slot(&command.slot))?;
     }
+    connection.hold_at_most(command.max_row);
     let start = start_replication(command, connection.major_version());
     if let Err(error) = connection.start_copy(&start) {
         return Err(explain(&mut connection, &command.slot, &system, error));
@@ -213,6 +216,7 @@ mod tests {
             temporary: false,
             publication: "it's \"ours\"".to_owned(),
             receive_timeout: Duration::ZERO,
+            max_row: 0,
         };
         assert_eq!(
             start_replication(&command, 15),

@@ -18,6 +18,7 @@ use crate::replication::{self, slot, slot::SlotState};
 mod examples;
 mod finding;
 mod position;
+mod reach;
 mod shadow;
 mod source;
 mod store;
@@ -75,23 +76,24 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
     let mut findings = Vec::new();
-    let store = match StoreState::read(config).await {
-        Ok(store) => Some(store),
-        Err(error) => {
-            findings.push(Finding::failure("the store cannot be read", chain(&error)));
-            None
-        }
-    };
+    // Before the store: a running walhook records what it acknowledges before the slot
+    // moves, and so a slot that is read first is never ahead of the record.
     let source = async {
         let client = super::connect_source(&conninfo, "check").await?;
         let state = SourceState::read(&client, config, &rules).await?;
         anyhow::Ok((client, state))
     };
-    match source.await {
-        Err(error) => findings.insert(
-            0,
-            Finding::failure("the source cannot be read", chain(&error)),
-        ),
+    let source = Box::pin(source).await;
+    let store = match StoreState::read(config).await {
+        Ok(store) => Some(store),
+        Err(error) => {
+            let conninfo = super::store(config, &conninfo).ok();
+            findings.push(reach::unreachable("the store", &error, conninfo.as_ref()));
+            None
+        }
+    };
+    match source {
+        Err(error) => findings.insert(0, reach::unreachable("the source", &error, Some(&conninfo))),
         Ok((client, source)) => {
             findings.extend(source.preconditions(config, &rules));
             if source.role.may_replicate() {
@@ -195,8 +197,26 @@ impl SourceState {
             &self.existing,
             self.server.version_number,
         ))
+        .chain(self.own_tables(config))
         .chain(examples::findings(config, rules, &self.tables))
         .chain(shadow::findings(&self.shadowed, &self.role))
+    }
+
+    /// Rules on our own tables: each event would be a change that makes an event.
+    fn own_tables(&self, config: &Config) -> Vec<Finding> {
+        let own = |table: &&Table| table.name().schema == config.store.schema;
+        let shares = super::source(config)
+            .and_then(|source| Ok(super::store(config, &source)?.is_same_database(&source)));
+        let watched = self.tables.iter().filter(own);
+        watched
+            .filter(|_| shares.as_ref().is_ok_and(|shares| *shares))
+            .map(|table| {
+                Finding::failure(
+                    format!("{} is in the schema of walhook's store", table.name()),
+                    "every event would be a change there, and make an event again: take the rule out",
+                )
+            })
+            .collect()
     }
 
     fn publication(&self, config: &Config) -> Vec<Finding> {
@@ -237,7 +257,7 @@ impl StoreState {
             .await
             .with_context(|| format!("reach the store {} (store.url)", store.describe()))?;
         let role = store::role(&client, &schema).await?;
-        let started = store::has_tables(&client, &schema).await?;
+        let started = store::has_tables(&client, &schema, &role).await?;
         let (progress, subscriptions) = match started {
             false => (None, 0),
             true => (

@@ -134,7 +134,11 @@ fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
             format!("the role `{}` is no member of walhook_tenant", role.name),
             why,
         )
-        .mend(format!("grant walhook_tenant to {owner};")),
+        // A membership without the right to become the role stays so where a grant is silent.
+        .mend(match role.version_number >= 160_000 {
+            true => format!("grant walhook_tenant to {owner} with set true;"),
+            false => format!("grant walhook_tenant to {owner};"),
+        }),
         (false, _) if role.may_create_role => {
             Finding::setup("the role walhook_tenant does not exist")
         }
@@ -171,11 +175,35 @@ pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
     }
 }
 
+/// The store was made under another role, and ours may not do as that one does.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tables in the schema `{schema}` belong to the role `{owner}`, and `{role}` has none of its rights"
+)]
+pub(super) struct ForeignStore {
+    pub(super) schema: String,
+    pub(super) owner: String,
+    pub(super) role: String,
+}
+
 /// Whether the store's tables are there, of this release or of one before.
-pub(super) async fn has_tables(client: &Client, schema: &str) -> anyhow::Result<bool> {
+pub(super) async fn has_tables(
+    client: &Client,
+    schema: &str,
+    role: &StoreRole,
+) -> anyhow::Result<bool> {
     let query = include_str!("../../../sql/queries/store_has_tables.sql");
     let row = client.query_one(query, &[&schema]).await;
-    Ok(row.context("look for the store's tables")?.get(0))
+    let row = row.context("look for the store's tables")?;
+    if let Some(owner) = row.get("foreign_owner") {
+        return Err(ForeignStore {
+            schema: schema.to_owned(),
+            owner,
+            role: role.name.clone(),
+        }
+        .into());
+    }
+    Ok(row.get("started"))
 }
 
 /// How many subscriptions there are, active or not.

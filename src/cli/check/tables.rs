@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::source::Role;
-use crate::cli::catalog::Table;
+use crate::cli::catalog::{Table, TableKind};
 use crate::cli::harm::{harms, needs_generated_columns};
 use crate::cli::publication::{self, Publication};
 use crate::config::Config;
@@ -58,6 +58,13 @@ pub(super) fn table_findings(
                 table.name()
             )));
         }
+        if table.has_children {
+            findings.push(Finding::warning(
+                format!("other tables inherit from {}", table.name()),
+                "their rows are seen through it in queries and are not rows of it in the log: they \
+                 make no event. A rule for each of them does",
+            ));
+        }
         for harm in harms {
             findings.push(
                 Finding::failure(
@@ -68,7 +75,34 @@ pub(super) fn table_findings(
             );
         }
     }
+    findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
+}
+
+/// PostgreSQL publishes a partition's changes under its root where both are published.
+fn within(part: &Table, tables: &[Table]) -> Option<Finding> {
+    let names = |table: &Table| -> Vec<TableName> {
+        let holders = table.holders().iter();
+        holders.map(|holder| holder.name.clone()).collect()
+    };
+    let leaves = names(part);
+    let whole = tables.iter().find(|whole| {
+        let all = names(whole);
+        whole.storage.kind == TableKind::Partitioned
+            && whole.name() != part.name()
+            && !leaves.is_empty()
+            && (part.storage.kind != TableKind::Partitioned || leaves.len() < all.len())
+            && leaves.iter().all(|leaf| all.contains(leaf))
+    })?;
+    Some(Finding::failure(
+        format!("{} is a partition of {}", part.name(), whole.name()),
+        format!(
+            "rules watch both, and changes of the partition arrive under {0} alone: those that watch \
+             {1} would never match. Let them watch {0} too",
+            whole.name(),
+            part.name()
+        ),
+    ))
 }
 
 /// The publication as the source has it, and what it is measured against.

@@ -23,10 +23,9 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
     let capture_role = login(&source);
     let store_role = store.as_ref().map_or(capture_role, login);
     let tables: Vec<_> = rules.tables().collect();
-    let same_database = store.as_ref().is_none_or(|store| {
-        (store.host(), store.port(), store.dbname())
-            == (source.host(), source.port(), source.dbname())
-    });
+    let same_database = store
+        .as_ref()
+        .is_none_or(|store| store.is_same_database(&source));
 
     let mut sql = String::from(
         "-- What walhook needs, with the least rights. Run it with psql, as a superuser or as the\n\
@@ -41,6 +40,8 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
          -- \\password {role}\n\
          grant connect on database {database} to {role};\n\n\
          -- The publication, before the slot. It carries exactly the tables that rules watch.\n\
+         -- On PostgreSQL 18, where a replica identity covers a stored generated column, it also needs\n\
+         -- publish_generated_columns = stored: `walhook check` says so.\n\
          {publication}\n\n",
         database = quote_identifier(source.dbname()),
         role = quote_identifier(capture_role),

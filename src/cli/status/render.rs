@@ -115,10 +115,18 @@ pub(super) fn text(status: &Status) -> String {
             line(
                 "",
                 format!(
-                    "{} ago, {} of {}, rule `{}`, at {}-{}: {}",
+                    "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
                     seconds(change.age_seconds),
                     change.reason,
                     change.relation,
+                    match &change.row_key {
+                        Some(key) => format!(", row {key}"),
+                        None => String::new(),
+                    },
+                    match change.row_bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
+                        Some(count) => format!(" of {}", bytes(count)),
+                        None => String::new(),
+                    },
                     change.rule,
                     change.commit_lsn,
                     change.ordinal,

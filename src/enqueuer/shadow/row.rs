@@ -23,7 +23,9 @@ pub(super) fn encode(values: &[TupleValue]) -> Vec<u8> {
     for value in values {
         match value {
             TupleValue::Null => encoded.extend_from_slice(&NULL.to_be_bytes()),
-            TupleValue::UnchangedToast => encoded.extend_from_slice(&UNKNOWN.to_be_bytes()),
+            TupleValue::UnchangedToast | TupleValue::Omitted { .. } => {
+                encoded.extend_from_slice(&UNKNOWN.to_be_bytes());
+            }
             TupleValue::Text(text) => {
                 // A value of the log is below 1 GiB.
                 let length = u32::try_from(text.len()).unwrap_or(UNKNOWN);
@@ -164,8 +166,9 @@ impl Binding {
             None => TupleValue::UnchangedToast,
             Some(column) => match new.get(column) {
                 Some(TupleValue::UnchangedToast) => kept(place, column),
+                // It has another value, which is too large to be held: not known.
+                Some(TupleValue::Omitted { .. }) | None => TupleValue::UnchangedToast,
                 Some(known) => known.clone(),
-                None => TupleValue::UnchangedToast,
             },
         };
         self.places.iter().enumerate().map(value).collect()

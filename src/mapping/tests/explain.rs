@@ -152,6 +152,9 @@ fn explaining_says_what_mapping_does() {
                         ordinal: 3,
                         rule: one.rule,
                         relation: Arc::from("public.payments"),
+                        row_key: Some("1".to_owned()),
+                        row_bytes: None,
+                        change: crate::pgoutput::kept::encode(&header(), &change),
                         reason,
                         detail,
                     }))

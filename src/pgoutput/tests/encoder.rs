@@ -66,6 +66,8 @@ pub(super) fn change(tag: u8, oid: u32, rows: &[(u8, &Tuple)]) -> Bytes {
                 match value {
                     TupleValue::Null => out.push(b'n'),
                     TupleValue::UnchangedToast => out.push(b'u'),
+                    // No server sends one.
+                    TupleValue::Omitted { .. } => unreachable!(),
                     TupleValue::Text(text) => {
                         out.push(b't');
                         out.extend((text.len() as u32).to_be_bytes());

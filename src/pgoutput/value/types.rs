@@ -81,6 +81,17 @@ pub(super) fn element_of(type_oid: u32) -> Option<u32> {
         .map(|(_, element, _)| *element)
 }
 
+/// The name of a built-in type, or of the array of one (`_numeric`).
+pub fn built_in_name(type_oid: u32) -> Option<String> {
+    BUILT_IN
+        .iter()
+        .find_map(|(name, oid, array)| match type_oid {
+            known if known == *oid => Some((*name).to_owned()),
+            known if known == *array => Some(format!("_{name}")),
+            _ => None,
+        })
+}
+
 /// The oid of a built-in type by its `pg_type.typname` in `pg_catalog` (`numeric`,
 /// `_numeric` for its array). `None` for types whose values are strings anyway.
 pub fn built_in_oid(name: &str) -> Option<u32> {

@@ -8,13 +8,27 @@ use crate::harness::{TestDatabase, start_postgres};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// The findings of a level, each as `what: why`.
-fn of_level(answer: &Value, level: &str) -> Vec<String> {
+pub(super) fn of_level(answer: &Value, level: &str) -> Vec<String> {
     let findings = answer["findings"].as_array().unwrap().iter();
     findings
         .filter(|finding| finding["level"] == level)
         .map(|finding| {
             let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
             format!("{}: {}", text("what"), text("why"))
+        })
+        .collect()
+}
+
+/// What the failures are of, each with the statements that mend it.
+pub(super) fn failures_with_mends(answer: &Value) -> Vec<(String, Vec<String>)> {
+    let findings = answer["findings"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    findings
+        .filter(|finding| finding["level"] == "failure")
+        .map(|finding| {
+            let mend = finding["mend"].as_array();
+            let mend = mend.map_or(Vec::new(), |mend| mend.iter().map(text).collect());
+            (text(&finding["what"]), mend)
         })
         .collect()
 }
@@ -29,7 +43,7 @@ fn mending(answer: &Value) -> Vec<String> {
         .collect()
 }
 
-async fn version(database: &TestDatabase) -> i32 {
+pub(super) async fn version(database: &TestDatabase) -> i32 {
     let query = "select current_setting('server_version_num')::integer";
     database.client.query_one(query, &[]).await.unwrap().get(0)
 }

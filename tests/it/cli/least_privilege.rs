@@ -11,7 +11,7 @@ use crate::harness::{TestDatabase, connect, start_postgres};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// Runs statements as a DBA does: through psql, as the superuser.
-async fn psql(database: &TestDatabase, sql: &str) {
+pub(super) async fn psql(database: &TestDatabase, sql: &str) {
     let mut psql = Command::new("psql")
         .args([
             "--no-psqlrc",
@@ -32,7 +32,7 @@ async fn psql(database: &TestDatabase, sql: &str) {
 }
 
 /// The database's URL under another role.
-fn url_as(database: &TestDatabase, role: &str) -> String {
+pub(super) fn url_as(database: &TestDatabase, role: &str) -> String {
     database
         .url
         .replace("postgres://postgres@", &format!("postgres://{role}@"))

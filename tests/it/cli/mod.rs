@@ -2,7 +2,10 @@
 
 mod check;
 mod examples;
+mod harm;
+mod harmed;
 mod least_privilege;
+mod rights;
 mod setup;
 mod status;
 mod teardown;

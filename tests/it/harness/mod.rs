@@ -3,6 +3,7 @@
 pub mod command;
 pub mod process;
 pub mod receiver;
+pub mod release;
 pub mod walhook;
 
 use std::path::Path;
@@ -32,7 +33,7 @@ pub fn server() -> &'static Postgres {
 }
 
 /// A server of the version under test: that of the machine, or the one whose binaries
-/// stand in WALHOOK_TEST_PG_BIN (see tests/postgres-versions.sh).
+/// stand in WALHOOK_TEST_PG_BIN (`versions` sets it).
 pub fn start_postgres(settings: Settings<'_>) -> Result<Postgres, PostgresError> {
     match std::env::var_os("WALHOOK_TEST_PG_BIN") {
         Some(binaries) => Postgres::start_from(Path::new(&binaries), settings),

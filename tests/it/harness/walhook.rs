@@ -140,7 +140,7 @@ impl Installation {
 
     /// An empty directory that reads this installation's subscriptions.
     pub fn directory_of_subscriptions(&self) -> Directory {
-        let key = EncryptionKey::load(&self.directory.path().join("walhook.key"));
+        let key = EncryptionKey::load(self.directory.path().join("walhook.key"));
         Directory::new(Arc::new(key.unwrap()))
     }
 

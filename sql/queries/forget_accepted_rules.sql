@@ -1,0 +1,1 @@
+delete from accepted_rules where slot = $1

@@ -1,0 +1,1 @@
+select rule, definition from accepted_rules where slot = $1

@@ -1,0 +1,1 @@
+delete from parked_changes where parked_at < $1
