@@ -49,13 +49,12 @@ impl Record {
 
     /// Leaves out what the receiver said; false where that is done already.
     fn forget_words(&mut self) -> bool {
-        let Some(outcome) = &mut self.outcome else {
-            return false;
-        };
-        let excerpt = outcome.excerpt.take();
-        let message = outcome.error.as_mut().map(|(_, message)| message);
-        let message = message.map(std::mem::take).filter(|text| !text.is_empty());
-        excerpt.is_some() || message.is_some()
+        self.outcome.as_mut().is_some_and(|outcome| {
+            let excerpt = outcome.excerpt.take();
+            let message = outcome.error.as_mut().map(|(_, message)| message);
+            let message = message.map(std::mem::take).unwrap_or_default();
+            excerpt.is_some() || !message.is_empty()
+        })
     }
 }
 
@@ -140,16 +139,15 @@ impl Recorder {
         records: &mut [Record],
         news: &News,
     ) -> anyhow::Result<()> {
-        let mut parts = vec![0..records.len()];
+        let whole = 0..records.len();
+        let mut parts = vec![whole];
         while let Some(part) = parts.pop() {
-            let part_records = &mut records[part.clone()];
-            let Err(error) = self
-                .write_or_refuse(session, part_records, &News::default())
-                .await
-            else {
+            let refused = &mut records[part.clone()];
+            let none = News::default();
+            let Err(error) = self.write_or_refuse(session, refused, &none).await else {
                 continue;
             };
-            match part_records {
+            match refused {
                 [record] => {
                     let delivery = record.delivery.id;
                     if !record.forget_words() {
