@@ -16,7 +16,7 @@ use walhook::db::Store;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
 use walhook::demo::postgres::Postgres;
-use walhook::enqueuer::{Enqueuer, Filters};
+use walhook::enqueuer::{Enqueuer, Filters, OldValueTables};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapped, Mapper};
 use walhook::pgoutput::{
@@ -235,7 +235,12 @@ impl Bench {
         let mapper = self.mapper.take().expect("a bench enqueues once");
         let mut session = self
             .enqueuer
-            .begin(session_client, &leadership, mapper, Vec::new())
+            .begin(
+                session_client,
+                &leadership,
+                mapper,
+                OldValueTables::default(),
+            )
             .await?;
         let mut received = Vec::new();
         let mut batches = Vec::new();

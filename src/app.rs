@@ -33,11 +33,15 @@ mod capture;
 mod harm_watch;
 mod rules;
 mod seed;
+mod shed;
+mod standing;
 mod tasks;
 mod watch;
 
 use capture::Capture;
+use shed::Brink;
 use tasks::Tasks;
+use watch::Watch;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,7 +203,18 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         delivering = Some(dispatcher);
     }
     if roles.contains(Role::Capture) {
+        let brink = Arc::new(Brink::new());
+        let watch = Watch {
+            source: source.clone(),
+            config: config.source.clone(),
+            tables: rules.tables().cloned().collect(),
+            store: store.clone(),
+            instance: instance.id,
+            health: Arc::clone(&health),
+            brink: Arc::clone(&brink),
+        };
         let capture = Capture {
+            brink,
             source: source.clone(),
             config: config.clone(),
             rules: Arc::clone(&rules),
@@ -218,10 +233,7 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             },
         };
         tasks.spawn("capture", capture.run(stop.clone()));
-        tasks.spawn(
-            "slot watch",
-            watch::run(source.clone(), config.source.slot.clone(), stop.clone()),
-        );
+        tasks.spawn("slot watch", watch.run(stop.clone()));
         let publication = config.source.publication.clone();
         tasks.spawn(
             "harm watch",

@@ -87,6 +87,7 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V2__row_shadow",
             include_str!("../sql/migrations/0002_row_shadow.sql"),
         ),
+        ("V5__gaps", include_str!("../sql/migrations/0005_gaps.sql")),
         (
             "V6__parked_rows",
             include_str!("../sql/migrations/0006_parked_rows.sql"),

@@ -34,9 +34,10 @@ mod window;
 mod writer;
 
 pub use matching::Filters;
-pub use session::{Interrupted, Session};
+pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::Redefined;
-pub use shadow::layout::ShadowedTable;
+pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
+pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
 
 use batch::Batch;
@@ -157,16 +158,16 @@ impl Enqueuer {
         Ok(())
     }
 
-    /// Begins to enqueue where the store left off. `shadowed` are the tables whose old
-    /// values the log does not carry.
+    /// Begins to enqueue where the store left off. `old_values` says where the tables'
+    /// come from.
     pub async fn begin(
         &mut self,
         client: Client,
         leadership: &Leadership,
         mut mapper: Mapper,
-        shadowed: Vec<ShadowedTable>,
+        old_values: OldValueTables,
     ) -> anyhow::Result<Session<'_>> {
-        let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, shadowed).await?;
+        let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
         let writer = Arc::new(Writer::prepare(self, client, leadership.epoch).await?);
         Ok(Session {

@@ -11,12 +11,13 @@
 //! - [`api`]: what tenants and operators call.
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
-//! [`lsn`], [`duration`], [`secret`], [`backoff`], [`metrics`] and [`conninfo`] are
+//! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`metrics`] and [`conninfo`] are
 //! leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
 pub mod app;
 pub mod backoff;
+pub mod byte_size;
 pub mod cli;
 pub mod config;
 pub mod conninfo;

@@ -40,6 +40,12 @@ pub struct Metrics {
     pub queue_depth: GaugeVec,
     pub oldest_due_seconds: Gauge,
     pub breakers_open: IntGauge,
+    /// `reason`: as GapKind names them. Found by this process.
+    pub gaps: IntCounterVec,
+    /// Gaps that nobody has accepted yet, in the store.
+    pub gaps_open: IntGauge,
+    /// What the slot may keep: the smaller of the server's limit and ours; -1: no limit.
+    pub wal_limit_bytes: IntGauge,
     /// `cause`: failing (for `delivery.disable_after`) or gone (410).
     pub subscriptions_disabled: IntCounterVec,
     /// 1 where this process holds the slot.
@@ -140,6 +146,19 @@ impl Metrics {
                 "How long the oldest due delivery has waited to be claimed.",
             ),
             breakers_open: int_gauge("walhook_breakers_open", "Endpoints whose breaker is open."),
+            gaps: counters(
+                "walhook_gaps_total",
+                "Gaps in the log that this process found, by reason.",
+                &["reason"],
+            ),
+            gaps_open: int_gauge(
+                "walhook_gaps_open",
+                "Gaps in the log that nobody has accepted yet.",
+            ),
+            wal_limit_bytes: int_gauge(
+                "walhook_wal_limit_bytes",
+                "Log that the slot may make the source keep; -1 without a limit.",
+            ),
             subscriptions_disabled: counters(
                 "walhook_subscriptions_disabled_total",
                 "Subscriptions disabled because their endpoint kept failing or answered 410.",

@@ -7,8 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Everyone may import these; they import nothing of ours but each other.
-const LEAVES: [&str; 6] = [
-    "lsn", "duration", "secret", "backoff", "metrics", "conninfo",
+const LEAVES: [&str; 7] = [
+    "lsn",
+    "duration",
+    "byte_size",
+    "secret",
+    "backoff",
+    "metrics",
+    "conninfo",
 ];
 
 /// What each module may import besides itself and the leaves.

@@ -1,14 +1,17 @@
 -- Begins anew at a position of the source, in one statement: the gap up to it is on
--- record, no leader of before can write any more (the epoch), and no subscription waits
+-- record, accepted or not yet (what was shed, $9), no leader of before can write any more (the epoch), and no subscription waits
 -- for a position of another log, which the new one may reach in years.
 with open as (
-    update gaps set to_lsn = $5, accepted_at = now()
-    where slot = $1 and accepted_at is null
+    update gaps set to_lsn = coalesce(to_lsn, $5), accepted_at = now()
+    where $9 and slot = $1 and accepted_at is null
     returning reason
 ), new as (
-    insert into gaps (slot, from_lsn, to_lsn, reason, accepted_at)
-    select $1, $6, $5, $7, now()
+    insert into gaps (slot, kind, from_lsn, to_lsn, reason, accepted_at)
+    select $1, $8, $6, $5, $7, case when $9 then now() end
     where not exists (select from open where reason = $7)
+), published as (
+    -- What the tables were before says nothing behind it: they are looked at anew.
+    delete from published_tables where slot = $1 and $9
 ), moved as (
     update webhook_subscriptions set from_lsn = $5 where from_lsn > $5
 ), stale as (

@@ -1,10 +1,8 @@
--- Once, however often walhook is started again before the gap is accepted.
-insert into gaps (slot, from_lsn, reason, wedged)
-select p.slot, p.acknowledged_lsn, $2, $3
-from replication_progress p
-where p.slot = $1
-    and not exists (
-        select from gaps g
-        where g.slot = p.slot and g.accepted_at is null
-            and g.from_lsn = p.acknowledged_lsn and g.reason = $2
-    )
+-- Once, however often walhook is started again before the gap is accepted. True: it is new.
+insert into gaps (slot, kind, from_lsn, reason, wedged)
+select slot, $2, acknowledged_lsn, $3, $4
+from replication_progress
+where slot = $1
+on conflict (slot, kind, coalesce(table_name, '')) where to_lsn is null
+do update set from_lsn = excluded.from_lsn, reason = excluded.reason, wedged = excluded.wedged
+returning xmax = 0 as is_new

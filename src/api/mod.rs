@@ -56,7 +56,7 @@ pub mod subscriptions;
 pub mod tokens;
 
 pub use jwt::{JwtConfig, JwtVerifier};
-pub use ops::{CaptureState, Health};
+pub use ops::{CaptureState, Health, OpenGap, RulesState};
 
 use error::Problem;
 

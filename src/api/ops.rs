@@ -1,6 +1,5 @@
 //! What operators and orchestrators ask, at the root: `/healthz`, `/readyz`, `/metrics`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,45 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::Problem;
 use crate::db::Store;
+use crate::lsn::Lsn;
 use crate::metrics::METRICS;
 
 /// How the process stands, as its tasks say and `/readyz` shows.
 pub struct Health {
     capture: Mutex<CaptureState>,
-    rules_active: AtomicBool,
+    rules: Mutex<RulesState>,
+    gaps: Mutex<Vec<OpenGap>>,
+}
+
+/// A gap in the log that nobody has accepted yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGap {
+    pub kind: String,
+    /// `schema.table` where it is one table's.
+    pub table: Option<String>,
+    pub from_lsn: Lsn,
+    /// Where capture went on; `None`: it has not, or the table is still missing.
+    pub to_lsn: Option<Lsn>,
+    pub reason: String,
+}
+
+impl OpenGap {
+    /// For `/readyz`: what, from where to where, and the way out.
+    fn describe(&self) -> String {
+        let OpenGap {
+            kind,
+            from_lsn,
+            reason,
+            ..
+        } = self;
+        let to = match self.to_lsn {
+            Some(to) => format!("to {to}, behind which capture went on"),
+            None => "on".to_owned(),
+        };
+        format!(
+            "gap `{kind}` in the log from {from_lsn} {to}: {reason}; `walhook setup --accept-gap` says what to backfill, and closes it"
+        )
+    }
 }
 
 /// How this process stands to the replication slot.
@@ -36,6 +68,16 @@ pub enum CaptureState {
     Failing(String),
 }
 
+/// Whether the rules make events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RulesState {
+    /// They are not compared with the tables yet.
+    NotRead,
+    /// Some wait for the old values of these tables.
+    Seeding(Vec<String>),
+    Active,
+}
+
 impl Health {
     /// `capture`: whether this process runs that role. Without it no rule need be active.
     pub fn new(capture: bool) -> Self {
@@ -44,7 +86,11 @@ impl Health {
                 true => CaptureState::Starting,
                 false => CaptureState::NotRunHere,
             }),
-            rules_active: AtomicBool::new(!capture),
+            rules: Mutex::new(match capture {
+                true => RulesState::NotRead,
+                false => RulesState::Active,
+            }),
+            gaps: Mutex::default(),
         }
     }
 
@@ -57,13 +103,23 @@ impl Health {
         state.clone()
     }
 
-    /// Whether every rule has what it needs, such as seeded old values.
-    pub fn set_rules_active(&self, active: bool) {
-        self.rules_active.store(active, Ordering::Relaxed);
+    pub fn set_rules(&self, state: RulesState) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    pub fn rules_active(&self) -> bool {
-        self.rules_active.load(Ordering::Relaxed)
+    pub fn rules(&self) -> RulesState {
+        let state = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
+    }
+
+    /// The gaps that nobody has accepted yet.
+    pub fn set_gaps(&self, gaps: Vec<OpenGap>) {
+        *self.gaps.lock().unwrap_or_else(PoisonError::into_inner) = gaps;
+    }
+
+    pub fn gaps(&self) -> Vec<OpenGap> {
+        let gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        gaps.clone()
     }
 }
 
@@ -97,7 +153,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Does it do its work?
 ///
-/// The slot is held (or another process holds it), the store answers, every rule is active.
+/// The slot is held (or another process holds it), the store answers, every rule is
+/// active, and no gap in the log waits for somebody to accept it.
 #[utoipa::path(get, path = "/readyz", tag = "Operation", security(()),
     responses((status = 200, description = "It does", body = Ready),
         (status = 503, description = "It does not; the detail says why", body = Problem, content_type = "application/problem+json")))]
@@ -121,9 +178,22 @@ pub async fn readyz(AxumState(state): AxumState<Arc<State>>) -> Result<Json<Read
             "failing"
         }
     };
+    for gap in state.health.gaps() {
+        let said = gap.to_lsn.is_none() && reasons.iter().any(|said| said.contains(&gap.reason));
+        if !said {
+            reasons.push(gap.describe());
+        }
+    }
     // The process that holds the slot activates the rules.
-    if capture != CaptureState::Standby && !state.health.rules_active() {
-        reasons.push("some rules are not active yet".to_owned());
+    if capture != CaptureState::Standby {
+        match state.health.rules() {
+            RulesState::Active => {}
+            RulesState::NotRead => reasons.push("some rules are not active yet".to_owned()),
+            RulesState::Seeding(tables) => reasons.push(format!(
+                "seeding the old values of {}, which rules wait for: some are not active yet",
+                tables.join(", ")
+            )),
+        }
     }
     if !reasons.is_empty() {
         return Err(Problem::unavailable("not_ready", reasons.join("; ")));

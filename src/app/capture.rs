@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
+use super::shed::Brink;
 use super::{rules, seed};
-use crate::api::{CaptureState, Health};
+use crate::api::{CaptureState, Health, RulesState};
 use crate::backoff::Backoff;
-use crate::cli::{catalog, gaps, progress};
+use crate::cli::{catalog, gaps, old_values, progress};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db;
-use crate::enqueuer::{Enqueuer, Interrupted, Redefined, ShadowedTable};
+use crate::enqueuer::{Enqueuer, Interrupted, OldValueTables, Redefined, Session};
 use crate::mapping::{Mapper, RuleSet, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -26,6 +27,8 @@ pub(super) struct Capture {
     pub(super) config: Config,
     pub(super) rules: Arc<RuleSet>,
     pub(super) health: Arc<Health>,
+    /// The slot's watch asks for log to be shed.
+    pub(super) brink: Arc<Brink>,
     pub(super) enqueuer: Enqueuer,
     /// What is wrong with rules that fitted until their table changed.
     pub(super) outgrown: Vec<RuleError>,
@@ -36,7 +39,7 @@ const STAND_BY: Duration = Duration::from_secs(1);
 
 /// Why a session ended that cannot simply be begun again.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Replication(#[from] ReplicationError),
     #[error(transparent)]
@@ -47,6 +50,9 @@ enum Fault {
     /// Of the store: it may come back.
     #[error(transparent)]
     Store(#[from] anyhow::Error),
+    /// The slot has to be let go for log to be shed.
+    #[error("log is about to be shed")]
+    Brink,
 }
 
 impl Capture {
@@ -54,6 +60,12 @@ impl Capture {
         let mut backoff = Backoff::reconnect();
         let mut standing_by = false;
         loop {
+            if self.brink.is_asked() {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.try_to_shed() => self.brink.settle(),
+                }
+            }
             let mut streamed = false;
             let ended = self.session(&stop, &mut streamed).await;
             METRICS.leader.set(0);
@@ -63,6 +75,7 @@ impl Capture {
             }
             let delay = match ended {
                 Ok(()) => return Ok(()),
+                Err(Fault::Brink) => Duration::ZERO,
                 Err(Fault::Replication(ReplicationError::SlotActive { slot, pid })) => {
                     if !standing_by {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
@@ -80,14 +93,18 @@ impl Capture {
                     METRICS.reconnects.inc();
                     backoff.next_delay()
                 }
-                Err(fault) => {
-                    self.record_gap(&fault).await;
-                    return Err(fault.explain());
-                }
+                Err(fault) => match fault.gap() {
+                    None => return Err(fault.explain()),
+                    Some(gap) => {
+                        self.stand_still(fault, gap, &stop).await?;
+                        Duration::ZERO
+                    }
+                },
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(delay) => {}
+                () = self.brink.asked() => {}
             }
         }
     }
@@ -99,7 +116,7 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let shadowed = self.check_rules().await?;
+        let old_values = self.check_rules().await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config.source) => started,
@@ -108,19 +125,21 @@ impl Capture {
             Ok(stream) => stream,
             Err(error) => return Err(self.judge(error).await),
         };
-        let ended = self.stream(&mut stream, shadowed, stop, streamed).await;
+        let ended = self.stream(&mut stream, old_values, stop, streamed).await;
         stream.shutdown().await;
         ended
     }
 
     /// The rules against the tables as they are now: a typo is an error at start.
-    /// Answers the tables whose old values the log does not carry.
-    async fn check_rules(&mut self) -> Result<Vec<ShadowedTable>, Fault> {
+    /// Answers where the old values of the tables come from.
+    async fn check_rules(&mut self) -> Result<OldValueTables, Fault> {
         let client = self
             .source
             .connect("walhook check")
             .await
             .map_err(ReplicationError::from)?;
+        // Before the catalog: what commits in between is then known to come later.
+        let as_of = slot::current_wal_insert_lsn(&client).await?;
         let names: Vec<_> = self.rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
@@ -129,17 +148,7 @@ impl Capture {
         let judged = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
         self.outgrown = judged.outgrown;
         if judged.new.is_empty() {
-            let shadowed = tables
-                .iter()
-                .zip(&described)
-                .filter_map(|(table, described)| {
-                    Some(ShadowedTable {
-                        oid: table.oid,
-                        partitioned: table.storage.kind == catalog::TableKind::Partitioned,
-                        watch: self.rules.watch(described)?,
-                    })
-                });
-            return Ok(shadowed.collect());
+            return Ok(old_values::sources(&self.rules, &tables, as_of));
         }
         Err(Fault::Final(self.config.locate(judged.new).into()))
     }
@@ -151,6 +160,7 @@ impl Capture {
             error,
             ReplicationError::SlotMissing { .. }
                 | ReplicationError::SlotLost { .. }
+                | ReplicationError::SlotUnusable { .. }
                 | ReplicationError::PublicationMissing { position: None, .. }
         );
         if !by_slot {
@@ -170,7 +180,7 @@ impl Capture {
     }
 
     /// `None`: the slot continues what is recorded.
-    async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
+    pub(super) async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
         let slot = &self.config.source.slot;
         let store = self.enqueuer.store.get().await?;
         let Some(progress) = progress::read(&store, slot).await? else {
@@ -187,26 +197,10 @@ impl Capture {
         Ok(verified.err().map(Fault::Gap))
     }
 
-    /// Keeps on record that capture cannot go on, for `status` and `setup`. Where the
-    /// store is away too, what follows says it all the same.
-    async fn record_gap(&self, fault: &Fault) {
-        let Some((reason, wedged)) = fault.gap() else {
-            return;
-        };
-        let slot = &self.config.source.slot;
-        let recorded = async {
-            let store = self.enqueuer.store.get().await?;
-            gaps::record(&store, slot, &reason, wedged).await
-        };
-        if let Err(error) = recorded.await {
-            tracing::warn!(error = format!("{error:#}"), "cannot record the gap");
-        }
-    }
-
     async fn stream(
         &mut self,
         stream: &mut WalStream,
-        shadowed: Vec<ShadowedTable>,
+        old_values: OldValueTables,
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
@@ -243,7 +237,7 @@ impl Capture {
         let store = self.enqueuer.store.clone();
         let mut session = self
             .enqueuer
-            .begin(client, &leadership, mapper, shadowed)
+            .begin(client, &leadership, mapper, old_values)
             .await?;
         let changed = rules::changed(&store, &self.config, &self.rules).await?;
         if !changed.is_empty() {
@@ -251,7 +245,7 @@ impl Capture {
             session.map_parked_again(&names).await?;
             rules::accept(&store, slot, &changed).await?;
         }
-        self.health.set_rules_active(session.rules_active());
+        self.health.set_rules(rules_state(&session));
         // Ends with this session, which takes what it reads.
         let (source, seeding) = (self.source.clone(), session.seeding());
         let mut seeding = Box::pin(async {
@@ -269,13 +263,14 @@ impl Capture {
                 },
                 () = session.due() => Vec::new(),
                 () = &mut seeding => continue,
+                () = self.brink.asked() => break Err(Fault::Brink),
             };
             let durable = match session.enqueue(batch).await {
                 Ok(durable) => durable,
                 Err(error) => break Err(error.into()),
             };
             stream.acknowledge(durable);
-            self.health.set_rules_active(session.rules_active());
+            self.health.set_rules(rules_state(&session));
         };
         // What has been handed over needs not be sent again.
         match session.end().await {
@@ -290,10 +285,18 @@ impl Capture {
     }
 }
 
+fn rules_state(session: &Session<'_>) -> RulesState {
+    let tables: Vec<String> = session.seeding_tables().map(ToString::to_string).collect();
+    match tables.is_empty() {
+        true => RulesState::Active,
+        false => RulesState::Seeding(tables),
+    }
+}
+
 impl Fault {
     /// The error to end with. A configuration's keeps its type, which decides the exit
     /// code; one that the stream cannot get past is told the way on.
-    fn explain(self) -> anyhow::Error {
+    pub(super) fn explain(self) -> anyhow::Error {
         match self {
             Fault::Final(error) | Fault::Store(error) => error,
             Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
@@ -303,30 +306,14 @@ impl Fault {
             }
             Fault::Replication(error) => error.into(),
             Fault::Gap(gap) => gap.into(),
-        }
-    }
-
-    /// What to keep on record of a gap, and whether only the stream shows it.
-    fn gap(&self) -> Option<(String, bool)> {
-        match self {
-            Fault::Gap(gap) => (!gap.is_setup_fault()).then(|| (gap.state(), false)),
-            Fault::Replication(error) => match error {
-                ReplicationError::PublicationMissing { position, .. } => {
-                    Some((error.state(), position.is_some()))
-                }
-                ReplicationError::Server {
-                    position: Some(_), ..
-                } => Some((error.state(), true)),
-                _ => None,
-            },
-            Fault::Final(_) | Fault::Store(_) => None,
+            Fault::Brink => Fault::Brink.into(),
         }
     }
 
     fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),
-            Fault::Gap(_) | Fault::Final(_) => false,
+            Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
             Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
         }
     }

@@ -12,7 +12,8 @@ use crate::conninfo::ConnInfo;
 use crate::metrics::METRICS;
 
 /// The application's writes fail from the statement on that did it: soon is what helps.
-const PERIOD: Duration = Duration::from_secs(5);
+/// But a table of ten thousand partitions takes the server some tenths of a second.
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// Looks until `stop` whether some published table, or a partition of it, has come to
 /// make the application's own writes fail: an attached partition without a key, a key

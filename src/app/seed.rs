@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
@@ -15,7 +15,8 @@ use crate::cli::catalog;
 use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
 use crate::enqueuer::seeding::{
-    Bound, Chunk, MESSAGE_PREFIX, SeedRow, SeedTable, Seeding, Snapshot, Taken, Watermark,
+    Bound, Chunk, LONGEST_VALUE, MESSAGE_PREFIX, SeedRow, SeedTable, Seeding, Snapshot, Taken,
+    Watermark,
 };
 use crate::pgoutput::TupleValue;
 
@@ -29,6 +30,10 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// Rows asked for at once, all of which are in memory: fewer than a chunk, as rows may
 /// be wide.
 const FETCH_ROWS: usize = 100;
+
+/// Bytes in which no value is stored that is longer than [`LONGEST_VALUE`]: compression
+/// makes at best one byte of 255.
+const SHORT: usize = 1_000;
 
 /// Before a chunk is read again: the transaction that it may lack becomes visible
 /// within microseconds, unless it waits for a synchronous standby.
@@ -100,10 +105,11 @@ impl Seed {
             .batch_execute(SESSION)
             .await
             .context("prepare the session")?;
+        let encoding = encoding(&client).await?;
         loop {
             self.number += 1;
             self.emit(&client, Bound::Low).await?;
-            let read = self.read_chunk(&client).await?;
+            let read = self.read_chunk(&client, encoding).await?;
             let (taken, answer) = oneshot::channel();
             let (last, end) = (read.last.clone(), read.end);
             let chunk = Chunk {
@@ -146,34 +152,31 @@ impl Seed {
         Ok(())
     }
 
-    async fn read_chunk(&self, client: &Client) -> anyhow::Result<Read> {
+    async fn read_chunk(&self, client: &Client, encoding: &str) -> anyhow::Result<Read> {
         client
             .batch_execute("begin transaction isolation level repeatable read, read only")
             .await?;
-        let read = self.read_rows(client).await;
+        let read = self.read_rows(client, encoding).await;
         let ended = client.batch_execute("rollback").await;
         let read = read?;
         ended?;
         Ok(read)
     }
 
-    async fn read_rows(&self, client: &Client) -> anyhow::Result<Read> {
-        let snapshot = rows(
-            client,
-            include_str!("../../sql/queries/current_snapshot.sql"),
-        )
-        .await?;
-        let snapshot = snapshot
-            .first()
-            .and_then(|row| row.get(0))
-            .and_then(Snapshot::parse)
-            .context("the server answers no snapshot")?;
-        let declare = format!("declare rows no scroll cursor for {}", select(&self.table));
+    async fn read_rows(&self, client: &Client, encoding: &str) -> anyhow::Result<Read> {
+        let snapshot = include_str!("../../sql/queries/current_snapshot.sql");
+        let snapshot = client.query_one(snapshot, &[]).await?;
+        let snapshot =
+            Snapshot::parse(snapshot.get(0)).context("the server answers no snapshot")?;
+        let select = select(&self.table, encoding);
+        let declare = format!("declare rows no scroll cursor for {select}");
         client
             .batch_execute(&declare)
             .await
             .with_context(|| format!("read {} (it needs SELECT on the watched columns: `walhook check` says how to grant it)", self.table.table))?;
-        let fetch = format!("fetch {FETCH_ROWS} from rows");
+        let fetch = client
+            .prepare(&format!("fetch {FETCH_ROWS} from rows"))
+            .await?;
         let mut read = Read {
             rows: Vec::new(),
             last: None,
@@ -182,7 +185,7 @@ impl Seed {
         };
         let mut bytes = 0;
         while read.rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
-            let fetched = rows(client, &fetch).await?;
+            let fetched = client.query(&fetch, &[]).await?;
             for row in &fetched {
                 let (row, key) = self.row(row)?;
                 bytes += size(&row);
@@ -198,29 +201,38 @@ impl Seed {
     }
 
     /// The row, and its key as the next chunk's query takes it.
-    fn row(&self, row: &SimpleQueryRow) -> anyhow::Result<(SeedRow, Vec<String>)> {
-        let mut key = Vec::with_capacity(self.table.key.len());
-        for index in 0..self.table.key.len() {
-            match row.try_get(index) {
-                Ok(Some(text)) => key.push(text.to_owned()),
-                Ok(None) => bail!("a row of {} has a key that is null", self.table.table),
-                Err(error) => return Err(error).context("read a row's key"),
-            }
+    fn row(&self, row: &Row) -> anyhow::Result<(SeedRow, Vec<String>)> {
+        let table = &self.table.table;
+        let keys = self.table.key.len();
+        let mut key = Vec::with_capacity(keys);
+        for index in 0..keys {
+            let bytes: Option<&[u8]> = row.try_get(index).context("read a row's key")?;
+            let Some(bytes) = bytes else {
+                bail!("a row of {table} has a key that is null");
+            };
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                bail!(
+                    "a row of {table} has a key that is not valid UTF-8, so that the rows behind it cannot be asked for: mend the row"
+                );
+            };
+            key.push(text.to_owned());
         }
-        let mut column = self.table.key.len();
+        let mut column = keys;
         let mut values = Vec::with_capacity(self.table.places.len());
         for place in &self.table.places {
             if place.is_empty() {
                 values.push(TupleValue::UnchangedToast);
                 continue;
             }
-            values.push(match row.try_get(column) {
-                Ok(Some(text)) => TupleValue::Text(Bytes::copy_from_slice(text.as_bytes())),
-                Ok(None) => TupleValue::Null,
-                // Not valid UTF-8: the stream cannot send it to anybody either.
-                Err(_) => TupleValue::UnchangedToast,
+            let text: Option<&[u8]> = row.try_get(column).context("read a row's value")?;
+            let is_large: Option<bool> = row.try_get(column + 1).context("read a row's value")?;
+            values.push(match (text, is_large) {
+                (Some(text), _) => TupleValue::Text(Bytes::copy_from_slice(text)),
+                // Longer than what is kept.
+                (None, Some(true)) => TupleValue::UnchangedToast,
+                (None, Some(false) | None) => TupleValue::Null,
             });
-            column += 1;
+            column += 2;
         }
         let bytes = key
             .iter()
@@ -235,6 +247,17 @@ impl Seed {
     }
 }
 
+/// What values are asked for in: that of the log, or the bytes as they are where the
+/// database does not say what they mean.
+async fn encoding(client: &Client) -> anyhow::Result<&'static str> {
+    let row = client.query_one("show server_encoding", &[]).await;
+    let row = row.context("ask for the server's encoding")?;
+    Ok(match row.get(0) {
+        "SQL_ASCII" => "SQL_ASCII",
+        _ => "UTF8",
+    })
+}
+
 fn size(row: &SeedRow) -> usize {
     let values = row.values.iter().map(|value| match value {
         TupleValue::Text(text) => text.len(),
@@ -243,25 +266,32 @@ fn size(row: &SeedRow) -> usize {
     values.sum::<usize>() + row.key.iter().map(Bytes::len).sum::<usize>()
 }
 
-/// The simple protocol answers every value in the text of its output function, as the
-/// log has it: a cast to text would write a boolean or a padded one otherwise.
-async fn rows(client: &Client, query: &str) -> anyhow::Result<Vec<SimpleQueryRow>> {
-    let answer = client.simple_query(query).await?;
-    let row = |message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    };
-    Ok(answer.into_iter().filter_map(row).collect())
-}
-
-/// The rows behind the last one that was seeded, in the order of the identity's index.
-fn select(table: &SeedTable) -> String {
-    let key = table.key.iter().map(|name| quote_identifier(name));
-    let key = key.collect::<Vec<_>>().join(", ");
-    let mut sql = format!("select {key}");
+/// The rows behind the last one that was seeded, in the order of the identity's index:
+/// the key's values, and for each place its value and whether that may be long.
+fn select(table: &SeedTable, encoding: &str) -> String {
+    // As the type's output function writes it, and so the log: a cast to text would
+    // write a boolean or a padded one otherwise.
+    let text = |name: &str| format!("convert_to(format('%s', {name}), '{encoding}')");
+    let key: Vec<String> = table
+        .key
+        .iter()
+        .map(|name| quote_identifier(name))
+        .collect();
+    let selected: Vec<String> = key.iter().map(|name| text(name)).collect();
+    let mut sql = format!("select {}", selected.join(", "));
     for place in table.places.iter().filter(|place| !place.is_empty()) {
-        let _ = write!(sql, ", {}", quote_identifier(place));
+        let name = quote_identifier(place);
+        // What is stored in fewer bytes is not longer than what is kept, even compressed;
+        // and of the longest no text can be made at all.
+        let _ = write!(
+            sql,
+            ", case when {name} is not distinct from null or pg_column_size({name}) > {LONGEST_VALUE} \
+             or pg_column_size({name}) > {SHORT} and octet_length({name}::text) > {LONGEST_VALUE} \
+             then null else {} end, pg_column_size({name}) > {SHORT}",
+            text(&name)
+        );
     }
+    let key = key.join(", ");
     // Tables that inherit from it have changes of their own; a partitioned table has no
     // rows but its partitions'.
     let only = if table.partitioned { "" } else { "only " };
@@ -298,15 +328,20 @@ mod tests {
             places: vec!["c".to_owned(), String::new(), "d".to_owned()],
             after: None,
         };
-        assert_eq!(
-            select(&table),
-            r#"select "a", "B", "c", "d" from only "user"."o""ops" order by "a", "B""#
+        let first = select(&table, "UTF8");
+        assert!(
+            first.starts_with(r#"select convert_to(format('%s', "a"), 'UTF8'), "#)
+                && first.ends_with(r#" from only "user"."o""ops" order by "a", "B""#),
+            "{first}"
         );
         table.after = Some(vec!["1".to_owned(), "it's \\ '".to_owned()]);
         table.partitioned = true;
-        assert_eq!(
-            select(&table),
-            r#"select "a", "B", "c", "d" from "user"."o""ops" where ("a", "B") > ('1', 'it''s \ ''') order by "a", "B""#
+        let next = select(&table, "UTF8");
+        assert!(
+            next.ends_with(
+                r#" from "user"."o""ops" where ("a", "B") > ('1', 'it''s \ ''') order by "a", "B""#
+            ),
+            "{next}"
         );
     }
 }

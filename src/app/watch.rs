@@ -1,151 +1,206 @@
-//! Watches how much log the slot makes the source keep.
+//! Looks, beside capture, at what the stream does not say: how much log the slot makes the
+//! source keep, whether the publication still holds the watched tables, and which gaps
+//! nobody has accepted yet.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::shed::Brink;
+use crate::api::{CaptureState, Health, OpenGap};
+use crate::cli::{gaps, progress, published};
 use crate::conninfo::ConnInfo;
+use crate::db::Store;
 use crate::lsn::Lsn;
+use crate::mapping::TableName;
 use crate::metrics::METRICS;
-use crate::replication::slot;
+use crate::replication::slot::Budget;
+use crate::replication::{GapKind, SlotState, SourceConfig, slot};
 
-const PERIOD: Duration = Duration::from_secs(5);
+mod alarm;
+mod let_go;
 
-/// Sets the gauges of the slot until `stop`. A source that is away is no fault of
-/// this task: capture reports it.
-pub(super) async fn run(
-    source: ConnInfo,
-    slot: String,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut client: Option<Client> = None;
-    let mut alarm = Alarm::None;
-    loop {
-        if client.as_ref().is_none_or(Client::is_closed) {
-            client = source.connect("walhook watch").await.ok();
+use alarm::Alarm;
+use let_go::LetGo;
+
+/// A change of the publication, and a gap that was accepted, are seen within this.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// How long a look may take: a store that does not answer must not hide the source.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Since when things were well is recorded after this much log at the earliest, as a
+/// store in the same cluster writes log itself.
+const SEEN_ADVANCE: u64 = 1024 * 1024;
+
+/// How long the enqueuer may take to let go, before its session in the store is ended.
+const PATIENCE_OF_ENQUEUER: Duration = Duration::from_secs(5);
+
+pub(super) struct Watch {
+    pub(super) source: ConnInfo,
+    pub(super) config: SourceConfig,
+    pub(super) tables: Vec<TableName>,
+    pub(super) store: Store,
+    pub(super) instance: Uuid,
+    pub(super) health: Arc<Health>,
+    pub(super) brink: Arc<Brink>,
+}
+
+/// What one look leaves for the next.
+struct Looked {
+    alarm: Alarm,
+    /// Up to where it is recorded that the tables were published.
+    seen: Lsn,
+    asked_at: Option<Instant>,
+    let_go: LetGo,
+}
+
+impl Watch {
+    /// Until `stop`. A source or a store that is away is no fault of this task: capture
+    /// reports it.
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // A counter that begins with its first gap would hide that one from an alert.
+        for kind in GapKind::ALL {
+            METRICS.gaps.with_label_values(&[kind.as_str()]);
         }
-        if let Some(client) = &client {
-            match look(client, &slot).await {
-                Ok(state) => alarm = alarm.after(&slot, state),
-                Err(error) => {
-                    tracing::debug!(error = format!("{error:#}"), "cannot look at the slot");
+        let mut client: Option<Client> = None;
+        let mut looked = Looked {
+            alarm: Alarm::None,
+            seen: Lsn::ZERO,
+            asked_at: None,
+            let_go: LetGo::default(),
+        };
+        loop {
+            if client.as_ref().is_none_or(Client::is_closed) {
+                client = self.connect().await.ok();
+            }
+            let looking = Box::pin(self.look(client.as_ref(), &mut looked));
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                done = tokio::time::timeout(PATIENCE, looking) => {
+                    if let Ok(Err(error)) = done {
+                        tracing::debug!(error = format!("{error:#}"), "cannot look at the slot");
+                    }
                 }
             }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-    }
-}
-
-/// How much log the slot keeps, and how much more it may; none without a limit.
-#[derive(Clone, Copy, Debug)]
-struct Retained {
-    bytes: u64,
-    safe: Option<i64>,
-}
-
-async fn look(client: &Client, name: &str) -> anyhow::Result<Retained> {
-    let state = slot::inspect(client, name).await?.unwrap_or_default();
-    let now = slot::current_wal_insert_lsn(client).await?;
-    let behind = |lsn: Option<Lsn>| lsn.map_or(0, |lsn| now.0.saturating_sub(lsn.0));
-    let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    let bytes = behind(state.restart_lsn);
-    METRICS.slot_retained_bytes.set(gauge(bytes));
-    METRICS
-        .lag_bytes
-        .set(gauge(behind(state.confirmed_flush_lsn)));
-    METRICS
-        .slot_safe_wal_bytes
-        .set(state.safe_wal_size.unwrap_or(-1));
-    Ok(Retained {
-        bytes,
-        safe: state.safe_wal_size,
-    })
-}
-
-/// How near the slot is to being lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
-    None,
-    /// Half of what the server may keep for the slot is used.
-    Half,
-    /// Four fifths of it.
-    Near,
-}
-
-impl Alarm {
-    fn of(Retained { bytes, safe }: Retained) -> Self {
-        let Some(safe) = safe else { return Alarm::None };
-        let safe = u64::try_from(safe).unwrap_or(0);
-        let limit = bytes.saturating_add(safe);
-        // Below a segment's size the shares say nothing: PostgreSQL keeps whole segments.
-        if limit == 0 || bytes < 16 * 1024 * 1024 {
-            Alarm::None
-        } else if bytes / 4 >= limit / 5 {
-            Alarm::Near
-        } else if bytes >= limit / 2 {
-            Alarm::Half
-        } else {
-            Alarm::None
-        }
-    }
-
-    /// Says it once when the alarm rises, and once when it is over.
-    fn after(self, slot: &str, retained: Retained) -> Self {
-        let now = Alarm::of(retained);
-        let (bytes, safe) = (retained.bytes, retained.safe.unwrap_or(-1));
-        match now {
-            Alarm::Near if self < Alarm::Near => tracing::error!(
-                slot,
-                bytes,
-                safe,
-                "the slot keeps over 80 % of the log that the server allows it: when the rest is \
-                 written it is lost. Find out what holds walhook up, or raise max_slot_wal_keep_size"
-            ),
-            Alarm::Half if self < Alarm::Half => tracing::warn!(
-                slot,
-                bytes,
-                safe,
-                "the slot keeps over half of the log that the server allows it"
-            ),
-            Alarm::None if self > Alarm::None => {
-                tracing::info!(
-                    slot,
-                    bytes,
-                    safe,
-                    "the slot keeps less than half of the log again"
-                );
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(PERIOD) => {}
             }
-            Alarm::None | Alarm::Half | Alarm::Near => {}
         }
-        now
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    async fn connect(&self) -> anyhow::Result<Client> {
+        let client = self.source.connect("walhook watch").await?;
+        let query = include_str!("../../sql/queries/short_statements.sql");
+        client.batch_execute(query).await?;
+        Ok(client)
+    }
 
-    #[test]
-    fn the_alarm_follows_the_share_that_is_used() {
-        const GIB: u64 = 1 << 30;
-        for (gib, safe, expected) in [
-            (1, Some(9), Alarm::None),
-            (5, Some(5), Alarm::Half),
-            (79, Some(21), Alarm::Half),
-            (80, Some(20), Alarm::Near),
-            (5, Some(-1), Alarm::Near),
-            (500, None, Alarm::None),
-        ] {
-            let safe = safe.map(|safe: i64| safe * (GIB as i64));
-            let retained = Retained {
-                bytes: gib * GIB,
-                safe,
-            };
-            assert_eq!(Alarm::of(retained), expected, "{retained:?}");
+    async fn look(&self, source: Option<&Client>, looked: &mut Looked) -> anyhow::Result<()> {
+        let slot_seen = match source {
+            Some(source) => self.look_at_slot(source, looked).await,
+            None => Ok(()),
+        };
+        let tables_seen = match source {
+            Some(source) => self.look_at_tables(source, looked).await,
+            None => Ok(()),
+        };
+        self.look_at_gaps().await?;
+        slot_seen.and(tables_seen)
+    }
+
+    async fn look_at_slot(&self, source: &Client, looked: &mut Looked) -> anyhow::Result<()> {
+        let name = &self.config.slot;
+        let state = slot::inspect(source, name).await?.unwrap_or_default();
+        let now = slot::current_wal_insert_lsn(source).await?;
+        let budget = Budget::of(&state, now, self.config.wal_limit);
+        let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        METRICS.slot_retained_bytes.set(gauge(budget.retained));
+        METRICS.lag_bytes.set(gauge(budget.lag));
+        METRICS
+            .slot_safe_wal_bytes
+            .set(state.safe_wal_size.unwrap_or(-1));
+        METRICS.wal_limit_bytes.set(budget.limit.map_or(-1, gauge));
+        let policy = self.config.wal_policy;
+        looked.alarm = looked.alarm.after(name, &budget, policy);
+        if budget.is_to_be_shed(policy) && self.is_ours(&state) {
+            self.ask_to_shed(looked).await?;
+        } else {
+            looked.asked_at = None;
         }
+        if self.health.capture() == CaptureState::Leading {
+            looked.let_go.help(source, &state, &budget).await;
+        }
+        Ok(())
+    }
+
+    /// Whether this instance holds the slot, or nobody does.
+    fn is_ours(&self, state: &SlotState) -> bool {
+        let leading = self.health.capture() == CaptureState::Leading;
+        state.lost().is_none() && (leading || state.active_pid.is_none())
+    }
+
+    async fn ask_to_shed(&self, looked: &mut Looked) -> anyhow::Result<()> {
+        self.brink.ask();
+        let asked_at = *looked.asked_at.get_or_insert_with(Instant::now);
+        if asked_at.elapsed() < PATIENCE_OF_ENQUEUER
+            || self.health.capture() != CaptureState::Leading
+        {
+            return Ok(());
+        }
+        // The enqueuer is stuck in the store, as behind a lock. What it has begun there
+        // is rolled back, or has been committed and is found by the progress.
+        tracing::warn!("the enqueuer does not let go of the slot; ending its session in the store");
+        let store = self.store.get().await?;
+        let query = include_str!("../../sql/queries/end_own_enqueuer.sql");
+        store
+            .execute(query, &[&self.config.slot, &self.instance])
+            .await?;
+        looked.asked_at = None;
+        Ok(())
+    }
+
+    /// Records what became of the published tables. Not on another system, where nothing
+    /// is as it was: that is capture's to say.
+    async fn look_at_tables(&self, source: &Client, looked: &mut Looked) -> anyhow::Result<()> {
+        let slot = &self.config.slot;
+        let mut store = self.store.get().await?;
+        let Some(progress) = progress::read(&store, slot).await? else {
+            return Ok(());
+        };
+        let system = slot::identify_system(source).await?;
+        if system.system_identifier != progress.recorded.system_identifier {
+            return Ok(());
+        }
+        let catalog = published::read(source, &self.config.publication, &self.tables).await?;
+        for kind in published::record(&mut store, slot, &catalog).await? {
+            METRICS.gaps.with_label_values(&[kind.as_str()]).inc();
+        }
+        if catalog.from.0 >= looked.seen.0.saturating_add(SEEN_ADVANCE) {
+            published::seen(&store, slot, catalog.from).await?;
+            looked.seen = catalog.from;
+        }
+        Ok(())
+    }
+
+    async fn look_at_gaps(&self) -> anyhow::Result<()> {
+        let store = self.store.get().await?;
+        let open = gaps::open(&store, &self.config.slot).await?;
+        METRICS
+            .gaps_open
+            .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        let gap = |gap: gaps::Open| OpenGap {
+            kind: gap.kind,
+            table: gap.table,
+            from_lsn: gap.from,
+            to_lsn: gap.to,
+            reason: gap.reason,
+        };
+        self.health.set_gaps(open.into_iter().map(gap).collect());
+        Ok(())
     }
 }

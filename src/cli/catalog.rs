@@ -104,12 +104,16 @@ impl Table {
     }
 
     /// The table as the rules see it. A rule that needs old values needs them of every
-    /// partition, and so the weakest identity counts.
+    /// partition, and so the weakest identity counts; then that of the root, by which the
+    /// log describes the rows of all.
     pub fn description(&self) -> TableDescription {
+        let is_full = |storage: &Storage| storage.replica_identity == ReplicaIdentity::Full;
+        let root = Some(&self.storage);
         let weakest = self
             .holders()
             .iter()
-            .find(|holder| holder.replica_identity != ReplicaIdentity::Full)
+            .find(|holder| !is_full(holder))
+            .or(root.filter(|root| !is_full(root) && !root.identity_columns.is_empty()))
             // Without partitions there is nothing yet that could be weaker.
             .or(self.holders().first())
             .unwrap_or(&self.storage);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 
 use crate::lsn::Lsn;
-use crate::replication::SystemIdentity;
+use crate::replication::{GapKind, SystemIdentity};
 
 /// The newest gap that an operator accepted, and how many there are.
 #[derive(Debug)]
@@ -18,11 +18,67 @@ pub struct Accepted {
     pub age_seconds: f64,
 }
 
-/// Records, once, that capture cannot go on. `wedged`: only the stream shows it.
-pub async fn record(store: &Client, slot: &str, reason: &str, wedged: bool) -> anyhow::Result<()> {
+/// A gap at which capture stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub kind: GapKind,
+    pub reason: String,
+    /// Only the stream shows it.
+    pub wedged: bool,
+}
+
+/// A gap that nobody has accepted yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    pub kind: String,
+    /// `schema.table` where it is one table's.
+    pub table: Option<String>,
+    pub from: Lsn,
+    /// Where capture went on; `None`: it has not, or the table is still missing.
+    pub to: Option<Lsn>,
+    pub reason: String,
+    pub age_seconds: f64,
+}
+
+impl Open {
+    fn read(row: &tokio_postgres::Row) -> Self {
+        Open {
+            kind: row.get("kind"),
+            table: row.get("table_name"),
+            from: row.get("from_lsn"),
+            to: row.get("to_lsn"),
+            reason: row.get("reason"),
+            age_seconds: row.get("age_seconds"),
+        }
+    }
+}
+
+/// Records, once, that capture cannot go on. Whether it is news; nothing is recorded, and
+/// nothing new, before there is progress.
+pub async fn record(store: &Client, slot: &str, gap: &Found) -> anyhow::Result<bool> {
     let query = include_str!("../../sql/queries/record_gap.sql");
-    let recorded = store.execute(query, &[&slot, &reason, &wedged]).await;
-    recorded.map(drop).context("record the gap")
+    let kind = gap.kind.as_str();
+    let row = store
+        .query_opt(query, &[&slot, &kind, &gap.reason, &gap.wedged])
+        .await
+        .context("record the gap")?;
+    Ok(row.is_some_and(|row| row.get("is_new")))
+}
+
+/// The gaps that nobody has accepted yet, in the order in which they were found.
+pub async fn open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
+    let query = include_str!("../../sql/queries/open_gaps.sql");
+    let rows = store.query(query, &[&slot]).await;
+    let rows = rows.context("read the open gaps")?;
+    Ok(rows.iter().map(Open::read).collect())
+}
+
+/// Accepts those that capture has gone on behind already.
+pub async fn accept_open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
+    let query = include_str!("../../sql/queries/accept_open_gaps.sql");
+    let rows = store.query(query, &[&slot]).await;
+    let rows = rows.context("accept the open gaps")?;
+    Ok(rows.iter().map(Open::read).collect())
 }
 
 /// Forgets what was recorded and turned out to be no gap. Called where the slot was
@@ -55,7 +111,7 @@ pub async fn newest_accepted(store: &Client, slot: &str) -> anyhow::Result<Optio
     }))
 }
 
-/// A gap on its way to being accepted.
+/// A gap that capture goes on behind.
 pub struct Acceptance<'a> {
     pub slot: &'a str,
     pub system: &'a SystemIdentity,
@@ -63,7 +119,10 @@ pub struct Acceptance<'a> {
     pub from: Lsn,
     /// Where capture goes on.
     pub to: Lsn,
+    pub kind: GapKind,
     pub reason: &'a str,
+    /// The operator knows of it; what is shed is accepted later.
+    pub accepted: bool,
 }
 
 impl Acceptance<'_> {
@@ -83,12 +142,21 @@ impl Acceptance<'_> {
                     &acknowledged,
                     &self.from,
                     &self.reason,
+                    &self.kind.as_str(),
+                    &self.accepted,
                 ],
             )
             .await
             .context("record the gap and where capture goes on")?;
         Ok(())
     }
+}
+
+/// When the last event up to a position of the log was committed.
+pub async fn newest_event_before(store: &Client, at: Lsn) -> anyhow::Result<Option<Timestamp>> {
+    let query = include_str!("../../sql/queries/newest_event_before.sql");
+    let row = store.query_one(query, &[&at]).await;
+    Ok(row.context("read when the gap began")?.get(0))
 }
 
 /// When the newest event was committed; `None` where the store holds none.

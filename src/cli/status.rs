@@ -6,12 +6,13 @@ use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
-use super::{Outcome, chain, gaps, publication};
+use super::{Outcome, chain, publication};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::lsn::Lsn;
-use crate::replication::slot::{self, REMEDY, SlotState};
+use crate::replication::slot::{self, Budget, SlotState};
 
+mod gaps;
 mod render;
 mod shadow;
 
@@ -19,7 +20,7 @@ mod shadow;
 ///
 /// Exit code 0: all is well. 1: something is wrong, and the text says what: the slot is
 /// missing, lost, about to be lost or read by nobody, it does not continue the recorded
-/// progress, no instance delivers, deliveries have been due for long, or changes were
+/// progress, a gap waits to be accepted, no instance delivers, deliveries have been due for long, or changes were
 /// parked within the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -54,7 +55,7 @@ struct Status {
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
-    gaps: Option<Gaps>,
+    gaps: Option<gaps::Gaps>,
     /// The tables whose old values walhook keeps itself.
     shadow: Vec<shadow::Table>,
     /// The rules that read them, each active from a commit on.
@@ -73,6 +74,8 @@ struct Slot {
     retained_bytes: u64,
     /// Log that may be written until the slot is in danger; null: no limit.
     safe_bytes: Option<i64>,
+    /// What the slot may keep: the smaller of the server's limit and source.wal_limit.
+    limit_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,21 +136,6 @@ struct ParkedChange {
     age_seconds: f64,
 }
 
-/// Gaps that `walhook setup --accept-gap` went on behind.
-#[derive(Debug, Default, Serialize)]
-struct Gaps {
-    accepted: i64,
-    newest: Option<Gap>,
-}
-
-#[derive(Debug, Serialize)]
-struct Gap {
-    from_lsn: String,
-    to_lsn: String,
-    reason: String,
-    age_seconds: f64,
-}
-
 /// An instance that is silent for this long is fenced by the others (design §8).
 const SILENT: f64 = 6.0;
 
@@ -170,10 +158,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         Ok(store) if store.migrated => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
-            status.gaps = Some(read_gaps(&client, &config.source.slot).await?);
-            if let Some(reason) = &store.wedged {
-                status.problem(format!("{reason}. {REMEDY}"));
-            }
+            status.gaps = Some(gaps::read(&client, &config.source.slot).await?);
             (status.shadow, status.shadow_rules) =
                 shadow::read(&client, &config.source.slot).await?;
             store.progress
@@ -196,6 +181,17 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     if let Err(error) = source.await {
         status.problem(format!("the source cannot be read: {}", chain(&error)));
     }
+    let open = status.gaps.iter().flat_map(gaps::Gaps::problems);
+    let unnamed: Vec<_> = open
+        .filter(|gap| {
+            !status
+                .problems
+                .iter()
+                .any(|named| named.contains(gap.reason))
+        })
+        .map(|gap| gap.text)
+        .collect();
+    status.problems.extend(unnamed);
     Ok(status)
 }
 
@@ -235,7 +231,13 @@ impl Status {
                 "nothing is recorded of the slot `{name}`: run `walhook setup`"
             ));
         }
-        self.slot = Some(describe_slot(name, &state, now));
+        let budget = Budget::of(&state, now, config.source.wal_limit);
+        if budget.uses(80) {
+            self.problem(format!(
+                "the slot `{name}` keeps over 80 % of the log that it may: see what holds walhook up, or raise the limit"
+            ));
+        }
+        self.slot = Some(describe_slot(name, &state, &budget));
         for harm in publication::present_harms(client, &config.source.publication).await? {
             self.problem(format!(
                 "{} must not be published as it is: {}: {}",
@@ -294,16 +296,16 @@ impl Status {
     }
 }
 
-fn describe_slot(name: &str, state: &SlotState, now: Lsn) -> Slot {
-    let behind = |lsn: Option<Lsn>| lsn.map_or(0, |lsn| now.0.saturating_sub(lsn.0));
+fn describe_slot(name: &str, state: &SlotState, budget: &Budget) -> Slot {
     Slot {
         name: name.to_owned(),
         wal_status: state.wal_status.clone(),
         active_pid: state.active_pid,
         confirmed_flush_lsn: state.confirmed_flush_lsn.unwrap_or(Lsn::ZERO).to_string(),
-        lag_bytes: behind(state.confirmed_flush_lsn),
-        retained_bytes: behind(state.restart_lsn),
+        lag_bytes: budget.lag,
+        retained_bytes: budget.retained,
         safe_bytes: state.safe_wal_size,
+        limit_bytes: budget.limit,
     }
 }
 
@@ -353,19 +355,6 @@ async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
         active: row.get("active"),
         disabled: row.get("disabled"),
     })
-}
-
-async fn read_gaps(client: &Client, slot: &str) -> anyhow::Result<Gaps> {
-    let newest = gaps::newest_accepted(client, slot).await?;
-    Ok(newest.map_or_else(Gaps::default, |gap| Gaps {
-        accepted: gap.count,
-        newest: Some(Gap {
-            from_lsn: gap.from.to_string(),
-            to_lsn: gap.to.to_string(),
-            reason: gap.reason,
-            age_seconds: gap.age_seconds,
-        }),
-    }))
 }
 
 async fn read_parked(client: &Client) -> anyhow::Result<Parked> {

@@ -185,7 +185,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
         "walhook.toml:3: source.slto: is unknown: expected one of url, slot, publication, receive_timeout, buffer_bytes, max_row; did you mean `slot`?",
         "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections; did you mean `schema`?",
-        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body; did you mean `concurrency`?",
+        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",
         "walhook.toml:14: defaults.tenant: expected a column's name, or { value = \"…\" } for one tenant",

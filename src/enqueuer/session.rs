@@ -18,7 +18,7 @@ use super::{Enqueuer, Progress, matching};
 use crate::delivery::Delivery;
 use crate::event::DeliveryId;
 use crate::lsn::Lsn;
-use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason};
+use crate::mapping::{Mapped, Mapper, TableName};
 use crate::metrics::METRICS;
 use crate::pgoutput::{StreamEvent, TransactionHeader};
 
@@ -59,10 +59,14 @@ pub enum Interrupted {
 
 /// The transaction that the stream is in.
 pub(super) struct OpenTransaction {
-    header: TransactionHeader,
+    pub(super) header: TransactionHeader,
     /// None where all of it is durable already.
-    resume: Option<u64>,
+    pub(super) resume: Option<u64>,
 }
+
+/// Content of a message in the log that asks for progress to be persisted where it is read,
+/// however little it is: so that the source can let go of the log before it.
+pub const LET_GO: &str = "let go";
 
 /// Events that are handed over at once: enough to make the question that stands before
 /// it cheap, few enough that the first do not wait for the mapping of the last.
@@ -144,9 +148,10 @@ impl Session<'_> {
         self.shadow.seeding()
     }
 
-    /// Whether no rule waits for old values.
-    pub fn rules_active(&self) -> bool {
-        self.shadow.is_complete()
+    /// The tables whose rows are being read for the shadow of their old values: rules may
+    /// wait for it.
+    pub fn seeding_tables(&self) -> impl Iterator<Item = &TableName> {
+        self.shadow.incomplete()
     }
 
     /// A message of ours in the log.
@@ -155,6 +160,10 @@ impl Session<'_> {
             return Ok(());
         };
         let commit_lsn = open.header.commit_lsn;
+        if content == LET_GO.as_bytes() {
+            // Behind its own commit.
+            self.asked = Some(Lsn(commit_lsn.0 + 1));
+        }
         let active = self
             .shadow
             .message(&self.writer.client, commit_lsn, content);
@@ -187,7 +196,7 @@ impl Session<'_> {
                     return Ok(());
                 }
                 // An error leaves the change to the next session.
-                let change = self.shadow.apply(open.header.xid, &change)?;
+                let change = self.shadow.apply(&open.header, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
@@ -231,42 +240,10 @@ impl Session<'_> {
                         "the log cannot be decoded at {lsn}: {error}. Nothing after it was taken; report this with the server's version"
                     );
                 }
-                self.park_undecodable(lsn, ordinal, relation, &error.to_string());
+                self.park_undecodable(lsn, ordinal, relation, &error)?;
             }
         }
         Ok(())
-    }
-
-    fn park_undecodable(
-        &mut self,
-        lsn: Lsn,
-        ordinal: Option<u64>,
-        relation: Option<String>,
-        detail: &str,
-    ) {
-        let commit_lsn = match (&self.open, ordinal) {
-            (Some(open), Some(ordinal)) => {
-                if open.resume.is_none_or(|resume| ordinal < resume) {
-                    return;
-                }
-                self.reached.enter(open.header.commit_lsn, ordinal);
-                open.header.commit_lsn
-            }
-            (Some(open), None) => open.header.commit_lsn,
-            (None, _) => lsn,
-        };
-        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail, "a message of the log cannot be decoded; it is parked and the stream goes on");
-        self.batch.add(Mapped::Parked(ParkedChange {
-            commit_lsn,
-            ordinal: ordinal.unwrap_or(0),
-            rule: Arc::from(""),
-            relation: Arc::from(relation.unwrap_or_default()),
-            row_key: None,
-            row_bytes: None,
-            change: None,
-            reason: ParkedReason::Undecodable,
-            detail: detail.to_owned(),
-        }));
     }
 
     fn is_persisting_due(&self) -> bool {

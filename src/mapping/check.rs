@@ -184,7 +184,8 @@ impl Check<'_> {
     }
 
     fn key(&mut self) {
-        if self.rule.key.is_empty() && self.table.primary_key.is_empty() {
+        let is_missing = self.rule.key.is_empty() && self.table.primary_key.is_empty();
+        if is_missing && self.rule.on.has_rows() {
             let table = &self.rule.table;
             self.error(
                 "key",

@@ -27,7 +27,7 @@ use super::trace::Trace;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExampleConfig {
-    /// `insert`, `update` or `delete`.
+    /// `insert`, `update`, `delete` or `truncate`.
     pub op: String,
     /// An inserted or updated row; columns that are left out are null,
     /// but for the tenant's, which is then some tenant.
@@ -54,12 +54,16 @@ impl ExampleConfig {
             "update" if !has_new => problems.push(("new", "an update has a new row".to_owned())),
             "delete" if !has_old => problems.push(("old", "a delete has an old row".to_owned())),
             "delete" if has_new => problems.push(("new", "a delete has no new row".to_owned())),
-            "insert" | "update" | "delete" => {}
+            "truncate" if has_new || has_old => {
+                let key = if has_new { "new" } else { "old" };
+                problems.push((key, "a truncate has no row".to_owned()));
+            }
+            "insert" | "update" | "delete" | "truncate" => {}
             other => problems.push((
                 "op",
                 format!(
-                    "`{other}` is unknown: expected `insert`, `update` or `delete`{}",
-                    suggestion(other, ["insert", "update", "delete"])
+                    "`{other}` is unknown: expected `insert`, `update`, `delete` or `truncate`{}",
+                    suggestion(other, ["insert", "update", "delete", "truncate"])
                 ),
             )),
         }
@@ -124,9 +128,7 @@ fn run_one(
         ordinal: 0,
         operation: operation(relation, rule, example)?,
     };
-    let Some(row) = RowChange::of(&change) else {
-        return Ok(());
-    };
+    let row = RowChange::of(&change);
     let header = TransactionHeader {
         xid: 0,
         commit_lsn: Lsn::ZERO,
@@ -241,6 +243,7 @@ fn operation(
     let old = example.old.as_ref().unwrap_or(&no_row);
     Ok(match example.op.as_str() {
         "insert" => Operation::Insert { new },
+        "truncate" => Operation::Truncate,
         "delete" => Operation::Delete {
             old: OldTuple::Full(fill(relation, some_row(), old, "old")?),
         },

@@ -21,7 +21,7 @@ pub struct RuleConfig {
     /// The columns that identify a row. Default: the primary key.
     #[serde(default)]
     pub key: Vec<String>,
-    /// `insert`, `update`, `delete`.
+    /// `insert`, `update`, `delete`, `truncate`.
     #[serde(default = "insert_and_update")]
     pub on: Vec<String>,
     /// The condition; without it every change matches.

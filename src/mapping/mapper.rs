@@ -94,7 +94,6 @@ impl Mapper {
     }
 
     /// Appends what each rule made of the change, in the order of the configuration.
-    /// A truncate makes nothing.
     pub fn map(&mut self, header: &TransactionHeader, change: &Change, out: &mut Vec<Mapped>) {
         self.map_by(None, header, change, out);
     }
@@ -107,9 +106,10 @@ impl Mapper {
         out: &mut Vec<Mapped>,
     ) {
         let relation = bound(&mut self.relations, &self.rules, &change.relation);
-        let Some(row) = RowChange::of(change).filter(|_| !relation.rules.is_empty()) else {
+        if relation.rules.is_empty() {
             return;
-        };
+        }
+        let row = RowChange::of(change);
         if self.transaction.as_ref() != Some(header) {
             self.transaction = Some(*header);
             self.timestamp = timestamp(header);
@@ -278,8 +278,12 @@ impl Context<'_> {
 
     /// One column's value itself, or several as a JSON array of texts; equal for two
     /// events of one row. A null key, which only a key that is not the primary key can
-    /// have, is the empty text: such rows share one order.
+    /// have, is the empty text: such rows share one order. So do truncates, which have
+    /// no row.
     fn row_key(&self, places: &Places) -> Result<String, Refusal> {
+        if self.row.kind == Kind::Truncate {
+            return Ok(String::new());
+        }
         let text = |column: usize| {
             let value = self.row.value(Row::Current, column);
             let value = value.map_err(|missing| unmappable(format_args!("`key`: {missing}")))?;
@@ -372,7 +376,7 @@ fn places(rules: &RuleSet, rule: &Rule, relation: &Relation) -> Result<Places, S
     } else {
         Vec::new()
     };
-    if key.is_empty() {
+    if key.is_empty() && rule.on.has_rows() {
         return Err(format!(
             "table `{}` has no known primary key: name the rule's `key`",
             rule.table

@@ -152,7 +152,8 @@ fn write_whole_row(
     row: &RowChange<'_>,
 ) -> Result<(), PayloadError> {
     let mut object = Object::open(out);
-    for (label, column) in columns {
+    let has_row = row.kind != Kind::Truncate;
+    for (label, column) in columns.iter().filter(|_| has_row) {
         // A delete without FULL has the key only: the rest is absent, not null.
         let old = row.value(Row::Old, *column);
         if row.kind == Kind::Delete && matches!(old, Err(Missing::OldValue(_))) {
@@ -222,10 +223,16 @@ fn write_old_value(
     column: usize,
     row: &RowChange<'_>,
 ) -> Result<(), PayloadError> {
-    // Under DEFAULT a changed key brings the old key only: what is unknown is left out.
+    // Under DEFAULT a changed key brings the old key only: what is unknown is left out,
+    // and so is what JSON cannot tell.
+    let tellable = |column| match row.value(Row::Old, column) {
+        Ok(Some(text)) => std::str::from_utf8(text).is_ok(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
     match row.changed(column) {
-        Ok(true) => write_column(object.member(label), row, Row::Old, column),
-        Ok(false) | Err(_) => Ok(()),
+        Ok(true) if tellable(column) => write_column(object.member(label), row, Row::Old, column),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -13,11 +13,11 @@ use super::expression::Row;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Missing {
     #[error(
-        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow has it"
+        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow, which keeps no value above 256 KiB, has it"
     )]
     OldValue(String),
     #[error(
-        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
+        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it, which keeps no value above 256 KiB; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
     )]
     UnchangedToast(String),
     #[error(
@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Insert,
     Update,
     Delete,
+    /// Of all rows at once: there is no row to speak of.
+    Truncate,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Insert => "insert",
             Kind::Update => "update",
             Kind::Delete => "delete",
+            Kind::Truncate => "truncate",
         }
     }
 }
@@ -66,8 +69,7 @@ enum Old<'a> {
 }
 
 impl<'a> RowChange<'a> {
-    /// `None` for a truncate, which has no row.
-    pub(crate) fn of(change: &'a Change) -> Option<Self> {
+    pub(crate) fn of(change: &'a Change) -> Self {
         let old_of = |old: &'a OldTuple| match old {
             OldTuple::Key(tuple) => Old::Key(tuple),
             OldTuple::Full(tuple) => Old::Full(tuple),
@@ -79,15 +81,15 @@ impl<'a> RowChange<'a> {
                 (Kind::Update, new.as_slice(), old)
             }
             Operation::Delete { old } => (Kind::Delete, [].as_slice(), old_of(old)),
-            Operation::Truncate => return None,
+            Operation::Truncate => (Kind::Truncate, [].as_slice(), Old::Absent),
         };
-        Some(RowChange {
+        RowChange {
             relation: &change.relation,
             kind,
             new,
             old,
             old_hidden: false,
-        })
+        }
     }
 
     /// The same row as one that came into being: nothing is told of it before.
@@ -103,7 +105,10 @@ impl<'a> RowChange<'a> {
         match (row, self.kind) {
             (Row::Old, _) | (Row::Current, Kind::Delete) => self.old_value(column),
             (Row::New, Kind::Delete) => Ok(None),
-            (Row::New | Row::Current, Kind::Insert | Kind::Update) => self.new_value(column),
+            // Rules that take truncates name no columns.
+            (Row::New | Row::Current, Kind::Insert | Kind::Update | Kind::Truncate) => {
+                self.new_value(column)
+            }
         }
     }
 

@@ -57,14 +57,21 @@ pub(super) struct Operations {
     pub(super) insert: bool,
     pub(super) update: bool,
     pub(super) delete: bool,
+    pub(super) truncate: bool,
 }
 
 impl Operations {
+    /// Whether the rule speaks of rows at all.
+    pub(super) fn has_rows(self) -> bool {
+        self.insert || self.update || self.delete
+    }
+
     pub(super) fn contains(self, kind: Kind) -> bool {
         match kind {
             Kind::Insert => self.insert,
             Kind::Update => self.update,
             Kind::Delete => self.delete,
+            Kind::Truncate => self.truncate,
         }
     }
 }
@@ -254,5 +261,23 @@ mod tests {
             errors[3]
         );
         assert_eq!(errors[9].other, Some(1));
+    }
+
+    #[test]
+    fn a_rule_on_truncates_may_name_no_column() {
+        let errors = compile(
+            "[[events]]\ntype='a'\ntable='t'\non=['truncate', 'insert']\nwhen=\"status == 'x'\"\n\
+             key=['id']\n[events.data]\nx='op'\ny='amount'\n",
+        )
+        .unwrap_err();
+        let paths: Vec<_> = errors.iter().map(RuleError::path).collect();
+        assert_eq!(
+            paths,
+            ["events[0].tenant", "events[0].when", "events[0].data.y"]
+        );
+        assert!(errors[0].message.contains("value = \"acme\""));
+        let fine = "[[events]]\ntype='a'\ntable='t'\non=['truncate']\ntenant={value='x'}\n\
+             [events.data]\nx='op'\ny='1'\n";
+        assert!(compile(fine).is_ok());
     }
 }

@@ -55,7 +55,7 @@ impl Scope for RowScope<'_> {
     fn became(&self, name: usize, value: &Value<'_>) -> Result<bool, EvaluationError> {
         let column = self.place(name);
         match self.row.kind {
-            Kind::Delete => Ok(false),
+            Kind::Delete | Kind::Truncate => Ok(false),
             Kind::Insert => Ok(equal(&self.typed(Row::New, column)?, value)),
             Kind::Update if self.row.is_untouched(column) => Ok(false),
             Kind::Update => Ok(equal(&self.typed(Row::New, column)?, value)

@@ -391,6 +391,26 @@ fn each_rule_has_its_index_and_a_changed_relation_is_bound_anew() {
 }
 
 #[test]
-fn a_truncate_makes_no_event() {
+fn a_truncate_reaches_the_rules_that_ask_for_it() {
     assert!(map("on=['insert', 'update', 'delete']", Operation::Truncate).is_empty());
+    let rule = "on=['truncate']\ntenant={value='acme'}\nwhen=\"op == 'truncate'\"\n[events.data]\nop='op'\nwhy=\"'emptied'\"";
+    let mapped = map(rule, Operation::Truncate);
+    let [Mapped::Event(event)] = mapped.as_slice() else {
+        panic!("expected an event, not {mapped:?}");
+    };
+    assert_eq!((&*event.tenant_id, event.row_key.as_str()), ("acme", ""));
+    let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+    assert_eq!(
+        body["data"],
+        serde_json::json!({"op": "truncate", "why": "emptied"})
+    );
+    let mapped = map(
+        "on=['truncate']\ntenant={value='acme'}",
+        Operation::Truncate,
+    );
+    let [Mapped::Event(event)] = mapped.as_slice() else {
+        panic!("expected an event, not {mapped:?}");
+    };
+    let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+    assert_eq!(body["data"], serde_json::json!({}), "there is no row");
 }

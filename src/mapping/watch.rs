@@ -67,16 +67,31 @@ impl RuleSet {
                     type_name: column.type_name.clone(),
                 })
                 .collect(),
-            rules: users
-                .iter()
-                .map(|rule| RuleWatch {
-                    index: rule.index,
-                    name: Arc::clone(&rule.name),
-                    required: required(rule, table),
-                })
-                .collect(),
+            rules: users.iter().map(|rule| rule_watch(rule, table)).collect(),
             table: name,
         })
+    }
+
+    /// The rules that need old values of a table whose log carries them, each with all
+    /// that it would need of a shadow.
+    pub fn logged(&self, table: &TableDescription) -> Vec<RuleWatch> {
+        if table.replica_identity != ReplicaIdentity::Full {
+            return Vec::new();
+        }
+        let name = TableName {
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+        };
+        // As if the log carried nothing.
+        let bare = TableDescription {
+            replica_identity: ReplicaIdentity::Default,
+            identity: Vec::new(),
+            ..table.clone()
+        };
+        let users = self
+            .of_table(&name)
+            .filter(|rule| !unlogged(rule, &bare).is_empty());
+        users.map(|rule| rule_watch(rule, &bare)).collect()
     }
 
     /// Whether a rule of the table may need the shadow, as far as the rules alone say.
@@ -143,6 +158,14 @@ fn concerns(rule: &Rule, table: &TableDescription, column: &str) -> bool {
         || rule.names.names.iter().any(|name| name == column)
         // Where the identity is another index than the primary key.
         || rule.key.is_empty() && key.iter().any(|name| name == column)
+}
+
+fn rule_watch(rule: &Rule, table: &TableDescription) -> RuleWatch {
+    RuleWatch {
+        index: rule.index,
+        name: Arc::clone(&rule.name),
+        required: required(rule, table),
+    }
 }
 
 fn required(rule: &Rule, table: &TableDescription) -> Vec<String> {

@@ -21,6 +21,6 @@ pub mod system;
 mod takeover;
 
 pub use error::ReplicationError;
-pub use receiver::{SourceConfig, WalStream, identify, start, start_temporary};
-pub use slot::{Gap, RecordedProgress, SlotState};
+pub use receiver::{OnGap, SourceConfig, WalPolicy, WalStream, identify, start, start_temporary};
+pub use slot::{Gap, GapKind, RecordedProgress, SlotState};
 pub use system::{SystemIdentity, TimelineSwitch};

@@ -15,6 +15,7 @@ use super::queue::Queue;
 use super::session;
 use super::system::{self, SystemIdentity};
 use super::takeover::Command;
+use crate::byte_size::ByteSize;
 use crate::conninfo::ConnInfo;
 use crate::duration::HumanDuration;
 use crate::lsn::Lsn;
@@ -38,10 +39,36 @@ pub struct SourceConfig {
     pub receive_timeout: HumanDuration,
     /// Bytes of decoded changes that may wait for the pipeline in memory.
     pub buffer_bytes: usize,
+    /// What becomes of the process where the log has a gap.
+    pub on_gap: OnGap,
+    /// How much log the slot may make the server keep; `None`: what the server allows.
+    #[serde(deserialize_with = "wal_limit")]
+    pub wal_limit: Option<ByteSize>,
+    /// What to do when that is nearly used up.
+    pub wal_policy: WalPolicy,
     /// Bytes of a row above which its large values are passed over: an event that needs
     /// one of them is parked.
     #[serde(deserialize_with = "row_limit")]
     pub max_row: usize,
+}
+
+/// What becomes of the process where capture cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGap {
+    /// Capture stands still until the gap is accepted; deliveries and the API go on.
+    Wait,
+    /// The process ends.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WalPolicy {
+    /// Keep the slot and raise the alarm.
+    Hold,
+    /// Skip to the present, with a recorded gap, before the server drops the log.
+    Shed,
 }
 
 impl Default for SourceConfig {
@@ -53,6 +80,9 @@ impl Default for SourceConfig {
             // PostgreSQL's own wal_receiver_timeout.
             receive_timeout: HumanDuration::from_secs(60),
             buffer_bytes: 8 * 1024 * 1024,
+            on_gap: OnGap::Wait,
+            wal_limit: None,
+            wal_policy: WalPolicy::Hold,
             // What may wait in memory anyway, and 32 times what is sent as a body.
             max_row: 8 * 1024 * 1024,
         }
@@ -214,6 +244,24 @@ fn publication_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
     )))
 }
 
+/// PostgreSQL keeps whole segments of 16 MB: of less than a few of them no share says
+/// anything.
+const SMALLEST_WAL_LIMIT: ByteSize = ByteSize(64 << 20);
+
+fn wal_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let limit: ByteSize = text.parse().map_err(serde::de::Error::custom)?;
+    if limit < SMALLEST_WAL_LIMIT {
+        return Err(serde::de::Error::custom(format!(
+            "`{text}` is too little: expected at least {SMALLEST_WAL_LIMIT}, as PostgreSQL keeps whole segments of 16MB"
+        )));
+    }
+    Ok(Some(limit))
+}
+
 fn row_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let bytes = usize::deserialize(deserializer)?;
     if MAX_ROW.contains(&bytes) {
@@ -250,6 +298,10 @@ mod tests {
             "slot = 'a-b'",
             "publication = ''",
             "slto = 'x'",
+            "wal_limit = '1MB'",
+            "wal_limit = '10'",
+            "wal_policy = 'drop'",
+            "on_gap = 'ignore'",
             "max_row = 1000",
             "max_row = 100000000",
         ] {

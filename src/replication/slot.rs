@@ -7,8 +7,12 @@ use super::error::ReplicationError;
 use super::system::SystemIdentity;
 use crate::lsn::Lsn;
 
+mod budget;
+mod kind;
 mod verify;
 
+pub use budget::{BRINK, Budget};
+pub use kind::GapKind;
 pub(super) use verify::without_remedy;
 pub use verify::{Gap, REMEDY, RecordedProgress, verify};
 
@@ -88,6 +92,17 @@ pub async fn create(client: &Client, slot: &str, failover: bool) -> Result<Lsn, 
     };
     let row = client.query_one(query, &[&slot]).await;
     Ok(row.map_err(failed("create the replication slot"))?.get(0))
+}
+
+/// Lets the server write down which transactions are running. Until it does, by itself
+/// every 15 s at best, the slot cannot let go of the log that it has read. Waits for
+/// open transactions: the session should have a statement timeout.
+pub async fn log_running_transactions(client: &Client) -> Result<(), ReplicationError> {
+    let query = include_str!("../../sql/queries/log_running_transactions.sql");
+    let name = format!("walhook_point_{}", uuid::Uuid::now_v7().simple());
+    let done = client.execute(query, &[&name]).await;
+    done.map(|_| ())
+        .map_err(failed("log which transactions are running"))
 }
 
 /// Drops the slot, and with it the server's promise to keep the log.

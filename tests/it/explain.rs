@@ -11,6 +11,8 @@ use crate::harness::command::{Project, answer, walhook};
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::Installation;
 
+mod shadow;
+
 /// A running `walhook explain` that has its slot.
 struct Explaining {
     child: Child,
@@ -53,9 +55,13 @@ impl Explaining {
     }
 
     fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().unwrap().to_string();
         let sent = std::process::Command::new("kill")
-            .args(["-INT", &pid])
+            .args([&format!("-{name}"), &pid])
             .status();
         assert!(sent.unwrap().success());
     }

@@ -22,5 +22,7 @@ mod refusals;
 mod shadow;
 mod store;
 mod tables;
+mod truncate;
 mod versions;
+mod wal_budget;
 mod write_behind;

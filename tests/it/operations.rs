@@ -25,6 +25,7 @@ fn exported() -> BTreeSet<String> {
     METRICS.events.with_label_values(&["payment.received"]);
     METRICS.parked.with_label_values(&["oversized"]);
     METRICS.queue_depth.with_label_values(&["retrying"]);
+    METRICS.gaps.with_label_values(&["shed"]);
     let mut names = BTreeSet::new();
     for line in METRICS.render().unwrap().lines() {
         let Some(described) = line.strip_prefix("# TYPE ") else {

@@ -10,12 +10,13 @@ use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 
-/// `walhook run`, which is expected to end by itself.
+/// `walhook run`, which is expected to end by itself, also at a gap.
 pub async fn run(installation: &Installation) -> Answer {
     let mut run = walhook();
     run.arg("--config")
         .arg(installation.config_file())
-        .arg("run");
+        .arg("run")
+        .env("WALHOOK_SOURCE__ON_GAP", "stop");
     let ended = tokio::time::timeout(Duration::from_secs(30), run.output()).await;
     answer(ended.expect("it goes on").unwrap())
 }

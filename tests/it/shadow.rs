@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use crate::harness::receiver::{Receiver, Request};
 use crate::harness::walhook::Installation;
 
+mod identity;
+mod lost;
 mod seed;
+mod values;
 
 /// REPLICA IDENTITY DEFAULT, as tables are when nobody has touched them.
 pub const ORDERS: &str = "create table orders (id bigint primary key, \

@@ -189,6 +189,7 @@ impl SourceState {
             self.separate_store,
         )
         .into_iter()
+        .chain(source::budget_finding(&config.source, &self.server))
         .chain(source::role_findings(&self.role, &self.server))
         .chain(tables::table_findings(
             config,

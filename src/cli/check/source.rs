@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::finding::Finding;
 use crate::db::quote_identifier;
+use crate::replication::{SourceConfig, WalPolicy};
 
 /// The server's settings that replication depends on.
 #[derive(Clone, Debug)]
@@ -186,6 +187,22 @@ pub(super) fn server_findings(
     findings
 }
 
+/// Where `source.wal_limit` and `source.wal_policy` do not do what they say.
+pub(super) fn budget_finding(config: &SourceConfig, server: &Server) -> Option<Finding> {
+    let servers = u64::try_from(server.keep_size_mb).ok().map(|mb| mb << 20);
+    match (config.wal_limit, servers) {
+        (Some(own), Some(servers)) if own.0 > servers => Some(Finding::warning(
+            format!("source.wal_limit is {own}, beyond max_slot_wal_keep_size"),
+            "the server drops the slot first: set it to no more than the server's limit",
+        )),
+        (None, None) if config.wal_policy == WalPolicy::Shed => Some(Finding::warning(
+            "source.wal_policy is `shed`, and there is no limit to shed at",
+            "set source.wal_limit, such as \"20GB\", or max_slot_wal_keep_size on the server",
+        )),
+        _ => None,
+    }
+}
+
 fn room(setting: &str, noun: &str, limit: i32, used: i32, ours_included: bool) -> Finding {
     if ours_included || used < limit {
         return Finding::ok(format!("{setting} is {limit}, {used} in use"));
@@ -230,6 +247,7 @@ pub(super) fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
 mod tests {
     use super::super::finding::Level;
     use super::*;
+    use crate::byte_size::ByteSize;
 
     fn good() -> Server {
         Server {
@@ -294,6 +312,25 @@ mod tests {
             assert_eq!(findings[0].level, level, "{named}");
             assert!(findings[0].what.contains(named), "{}", findings[0].what);
         }
+    }
+
+    #[test]
+    fn a_budget_that_never_applies_is_named() {
+        let config = |limit: Option<u64>, wal_policy| SourceConfig {
+            wal_limit: limit.map(|mb| ByteSize(mb << 20)),
+            wal_policy,
+            ..SourceConfig::default()
+        };
+        let mut server = good();
+        let found = |config, server: &Server| budget_finding(&config, server).map(|one| one.what);
+        assert_eq!(found(config(None, WalPolicy::Shed), &server), None);
+        assert_eq!(found(config(Some(100), WalPolicy::Hold), &server), None);
+        let beyond = found(config(Some(70_000), WalPolicy::Hold), &server).unwrap();
+        assert!(beyond.contains("beyond max_slot_wal_keep_size"));
+        server.keep_size_mb = -1;
+        assert_eq!(found(config(Some(100), WalPolicy::Shed), &server), None);
+        let never = found(config(None, WalPolicy::Shed), &server).unwrap();
+        assert!(never.contains("no limit to shed at"));
     }
 
     #[test]

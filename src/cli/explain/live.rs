@@ -6,12 +6,16 @@ use anyhow::Context;
 use tokio_postgres::Client;
 
 use super::audience::{Asked, Audience};
-use super::report::{Report, RuleReport, Verdict};
+use super::report::{EventReport, Report, RuleReport, Verdict};
+use super::taken::{self, Decision, Taken};
 use super::{Args, Output};
-use crate::cli::{catalog, check, publication};
+use crate::cli::{catalog, check, old_values, publication};
 use crate::config::Config;
-use crate::mapping::{self, Explanation, Mapper, RuleSet};
-use crate::pgoutput::{StreamEvent, TransactionHeader};
+use crate::enqueuer::{OldValueTables, ShadowReader};
+use crate::event::Event;
+use crate::lsn::Lsn;
+use crate::mapping::{self, Explained, Explanation, Mapper, RuleSet};
+use crate::pgoutput::{Change, StreamEvent, TransactionHeader};
 use crate::replication::{self, ReplicationError, WalStream};
 
 pub(super) async fn explain(
@@ -22,7 +26,7 @@ pub(super) async fn explain(
     let rules = super::super::rules(config)?;
     let conninfo = super::super::source(config)?;
     let client = super::super::connect_source(&conninfo, "explain").await?;
-    check_rules(&client, config, &rules).await?;
+    let old_values = check_rules(&client, config, &rules).await?;
     let mut audience = Audience::open(config).await?;
     if audience.store().is_none() {
         eprintln!("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
@@ -43,11 +47,16 @@ pub(super) async fn explain(
         conninfo.describe()
     );
     let system = stream.system().system_identifier;
-    let mapper = Mapper::new(Arc::new(rules), system);
+    let explainer = Explainer {
+        mapper: Mapper::new(Arc::new(rules), system),
+        shadow: ShadowReader::new(&config.source.slot, old_values),
+        system,
+        audience: &mut audience,
+    };
     let ended = match args.duration {
-        None => follow(&mut stream, mapper, &mut audience, output).await,
+        None => follow(&mut stream, explainer, output).await,
         Some(duration) => {
-            let following = follow(&mut stream, mapper, &mut audience, output);
+            let following = follow(&mut stream, explainer, output);
             tokio::time::timeout(duration.0, following)
                 .await
                 .unwrap_or(Ok(()))
@@ -58,8 +67,13 @@ pub(super) async fn explain(
 }
 
 /// As `walhook run` does: a typo is an error and never a silent non-match. And what
-/// the publication lacks is said, because nothing of it would be seen.
-async fn check_rules(client: &Client, config: &Config, rules: &RuleSet) -> anyhow::Result<()> {
+/// the publication lacks is said, because nothing of it would be seen. Answers where the
+/// old values of the tables come from.
+async fn check_rules(
+    client: &Client,
+    config: &Config,
+    rules: &RuleSet,
+) -> anyhow::Result<OldValueTables> {
     let names: Vec<_> = rules.tables().cloned().collect();
     let tables = catalog::describe(client, &names).await?;
     let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
@@ -79,13 +93,20 @@ async fn check_rules(client: &Client, config: &Config, rules: &RuleSet) -> anyho
             eprintln!("the publication `{name}`: {difference}; run `walhook setup`");
         }
     }
-    Ok(())
+    Ok(old_values::sources(rules, &tables, Lsn::ZERO))
+}
+
+/// What says of a change what comes of it.
+struct Explainer<'a> {
+    mapper: Mapper,
+    shadow: ShadowReader,
+    system: u64,
+    audience: &'a mut Audience,
 }
 
 async fn follow(
     stream: &mut WalStream,
-    mut mapper: Mapper,
-    audience: &mut Audience,
+    mut explainer: Explainer<'_>,
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let mut open: Option<TransactionHeader> = None;
@@ -96,7 +117,10 @@ async fn follow(
             .iter()
             .any(|one| matches!(one, StreamEvent::Change(_)))
         {
-            audience.refresh().await?;
+            explainer.audience.refresh().await?;
+            if let Some(store) = explainer.audience.store() {
+                explainer.shadow.look(store, &batch).await?;
+            }
         }
         for event in batch {
             let report = match event {
@@ -106,8 +130,7 @@ async fn follow(
                 }
                 StreamEvent::Change(change) => {
                     let Some(header) = open else { continue };
-                    let explanation = mapper.explain(&header, &change);
-                    report(&header, change.ordinal, explanation, audience)
+                    explainer.explain(&header, &change).await?
                 }
                 StreamEvent::Undecodable {
                     lsn,
@@ -145,36 +168,105 @@ async fn follow(
     }
 }
 
-fn report(
-    header: &TransactionHeader,
-    ordinal: u64,
-    explanation: Explanation,
-    audience: &Audience,
-) -> Report {
-    let Explanation {
-        table,
-        operation,
-        key,
-        rules,
-    } = explanation;
-    let note = match (operation, rules.is_empty()) {
-        ("truncate", _) => Some("a truncate has no rows".to_owned()),
-        (_, true) => Some(format!("no rule watches {table}")),
-        (_, false) => None,
-    };
-    let rules = rules.into_iter().map(|one| RuleReport {
-        rule: one.rule.to_string(),
-        event_type: one.event_type.to_string(),
-        verdict: match one.verdict {
+impl Explainer<'_> {
+    async fn explain(
+        &mut self,
+        header: &TransactionHeader,
+        change: &Change,
+    ) -> anyhow::Result<Report> {
+        let answered = self.shadow.answer(header, change);
+        let explanation = self.mapper.explain(header, &answered.change);
+        let taken = match (answered.taken, self.audience.store()) {
+            (true, Some(store)) => {
+                let ordinal = change.ordinal;
+                let read = taken::read(store, self.system, header, ordinal, &explanation);
+                Some(read.await?)
+            }
+            (true, None) | (false, _) => None,
+        };
+        Ok(self.report(header, change, explanation, taken))
+    }
+
+    fn report(
+        &self,
+        header: &TransactionHeader,
+        change: &Change,
+        explanation: Explanation,
+        mut taken: Option<Taken>,
+    ) -> Report {
+        let Explanation {
+            table,
+            operation,
+            key,
+            rules,
+        } = explanation;
+        let unwatched = rules.is_empty();
+        let note = unwatched.then(|| format!("no rule watches {table}"));
+        let relation = change.relation.oid;
+        let rules = rules.into_iter().map(|one| RuleReport {
+            rule: one.rule.to_string(),
+            event_type: one.event_type.to_string(),
+            verdict: self.verdict(header, relation, one, taken.as_mut()),
+        });
+        let key = key.into_iter().map(|(name, value)| {
+            let value = serde_json::from_str(value.get()).unwrap_or(serde_json::Value::Null);
+            (name, value)
+        });
+        Report {
+            commit_lsn: header.commit_lsn,
+            ordinal: change.ordinal,
+            at: header.committed_at.to_string(),
+            operation: Some(operation),
+            table: table.to_string(),
+            key: key.collect(),
+            rules: rules.collect(),
+            note,
+        }
+    }
+
+    fn verdict(
+        &self,
+        header: &TransactionHeader,
+        relation: u32,
+        one: Explained,
+        taken: Option<&mut Taken>,
+    ) -> Verdict {
+        if let mapping::Verdict::OtherOperation(on) = one.verdict {
+            return Verdict::OtherOperation { on };
+        }
+        if self.shadow.is_held(relation, &one.rule, header.commit_lsn) {
+            return Verdict::WaitsForOldValues;
+        }
+        if let Some(taken) = taken {
+            match taken.remove(&*one.rule) {
+                Some(Decision::Event {
+                    id,
+                    tenant_id,
+                    body,
+                }) => {
+                    let asked = Asked {
+                        id,
+                        event_type: &one.event_type,
+                        tenant_id: &tenant_id,
+                        commit_lsn: header.commit_lsn,
+                        body: &body,
+                    };
+                    return Verdict::Event(self.audience.report(&asked, None));
+                }
+                Some(Decision::Parked { reason, detail }) => {
+                    return Verdict::Parked {
+                        reason,
+                        detail,
+                        condition: None,
+                    };
+                }
+                None if taken::lacks_a_value(&one.verdict) => return Verdict::DidNotHold,
+                None => {}
+            }
+        }
+        match one.verdict {
             mapping::Verdict::Event { event, condition } => {
-                let asked = Asked {
-                    id: event.id,
-                    event_type: &event.event_type,
-                    tenant_id: &event.tenant_id,
-                    commit_lsn: event.position.commit_lsn,
-                    body: &event.body,
-                };
-                Verdict::Event(audience.report(&asked, condition))
+                Verdict::Event(self.event(&event, condition))
             }
             mapping::Verdict::OtherOperation(on) => Verdict::OtherOperation { on },
             mapping::Verdict::ConditionFalse(condition) => Verdict::ConditionFalse { condition },
@@ -187,20 +279,17 @@ fn report(
                 detail,
                 condition,
             },
-        },
-    });
-    let key = key.into_iter().map(|(name, value)| {
-        let value = serde_json::from_str(value.get()).unwrap_or(serde_json::Value::Null);
-        (name, value)
-    });
-    Report {
-        commit_lsn: header.commit_lsn,
-        ordinal,
-        at: header.committed_at.to_string(),
-        operation: Some(operation),
-        table: table.to_string(),
-        key: key.collect(),
-        rules: rules.collect(),
-        note,
+        }
+    }
+
+    fn event(&self, event: &Event, condition: Option<mapping::Trace>) -> EventReport {
+        let asked = Asked {
+            id: event.id,
+            event_type: &event.event_type,
+            tenant_id: &event.tenant_id,
+            commit_lsn: event.position.commit_lsn,
+            body: &event.body,
+        };
+        self.audience.report(&asked, condition)
     }
 }

@@ -15,6 +15,7 @@ mod audience;
 mod live;
 mod report;
 mod stored;
+mod taken;
 
 use report::Report;
 

@@ -48,6 +48,12 @@ pub(super) enum Verdict {
     ConditionFalse {
         condition: Trace,
     },
+    /// `walhook run` took the change before, and made nothing of it: the old values that
+    /// its `when` saw are not kept.
+    DidNotHold,
+    /// The rule needs old values, and `walhook run` is still reading the table's rows
+    /// for them: until it has, the rule makes nothing.
+    WaitsForOldValues,
     Parked {
         reason: String,
         detail: String,
@@ -122,6 +128,8 @@ impl Report {
             Verdict::Event(event) => Some(event),
             Verdict::OtherOperation { .. }
             | Verdict::ConditionFalse { .. }
+            | Verdict::DidNotHold
+            | Verdict::WaitsForOldValues
             | Verdict::Parked { .. } => None,
         })
     }
@@ -181,6 +189,20 @@ impl Report {
                         rule.rule
                     );
                     write_trace(&mut out, condition, 4);
+                }
+                Verdict::DidNotHold => {
+                    let _ = writeln!(
+                        out,
+                        "  no event: the rule {}: its `when` did not hold when `walhook run` took the change; the old values that it saw are not kept",
+                        rule.rule
+                    );
+                }
+                Verdict::WaitsForOldValues => {
+                    let _ = writeln!(
+                        out,
+                        "  no event: the rule {}: it waits until `walhook run` has read the old values of {}",
+                        rule.rule, self.table
+                    );
                 }
                 Verdict::Parked {
                     reason,

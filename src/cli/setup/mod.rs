@@ -3,14 +3,18 @@
 use std::fmt;
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 
 use super::check::{Finding, Level, SourceState, StoreState, render};
-use super::{Outcome, progress};
+use super::{Outcome, gaps, progress};
 use crate::config::Config;
+use crate::mapping::TableName;
+use crate::mapping::file::RuleConfig;
 use crate::secret::EncryptionKey;
 
 mod accepted;
 mod print_sql;
+mod readable;
 mod slot;
 
 pub use accepted::AcceptedGap;
@@ -53,6 +57,13 @@ pub struct SetupReport {
     pub steps: Vec<Step>,
     /// What can never be delivered, where `--accept-gap` went on behind it.
     pub gap: Option<AcceptedGap>,
+    /// Gaps that capture had gone on behind, and that are accepted now, each with when the
+    /// last event before it was committed.
+    pub accepted: Vec<(gaps::Open, Option<Timestamp>)>,
+    /// Those that still wait for that.
+    pub open: Vec<gaps::Open>,
+    /// The rules, of which a gap says which tables to backfill.
+    pub rules: Vec<RuleConfig>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +100,7 @@ impl fmt::Display for SetupReport {
         if let Some(gap) = &self.gap {
             write!(f, "\n{gap}")?;
         }
-        Ok(())
+        accepted::write(f, self)
     }
 }
 
@@ -130,11 +141,14 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
     make_key(config, &store, &mut report)?;
     let connection = store.store.get().await.context("reach the store")?;
     let progress = progress::read(&connection, &config.source.slot).await?;
+    let watched: Vec<TableName> = rules.tables().cloned().collect();
     let slot = SlotSetup {
         config,
         client: &client,
         conninfo: &conninfo,
         source: &source,
+        watched: &watched,
+        pool: &store.store,
         store: &connection,
         progress: progress.as_ref(),
         wedged: store.wedged.as_deref(),

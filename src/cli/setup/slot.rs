@@ -3,23 +3,28 @@
 use anyhow::{Context, bail};
 use tokio_postgres::Client;
 
+use super::readable::Reader;
 use super::{AcceptedGap, Done, SetupReport};
 use crate::cli::catalog::Table;
 use crate::cli::check::SourceState;
 use crate::cli::gaps::{self, Acceptance};
 use crate::cli::progress::{self, Progress};
-use crate::cli::{harm, publication};
+use crate::cli::{harm, publication, published};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
+use crate::db::Store;
 use crate::lsn::Lsn;
+use crate::mapping::TableName;
 use crate::replication::slot::{self, REMEDY};
-use crate::replication::{Gap, SlotState};
+use crate::replication::{Gap, GapKind, SlotState};
 
 pub(super) struct SlotSetup<'a> {
     pub(super) config: &'a Config,
     pub(super) client: &'a Client,
     pub(super) conninfo: &'a ConnInfo,
     pub(super) source: &'a SourceState,
+    pub(super) watched: &'a [TableName],
+    pub(super) pool: &'a Store,
     pub(super) store: &'a Client,
     pub(super) progress: Option<&'a Progress>,
     /// Why capture could not get past the progress, where only the stream shows it.
@@ -29,18 +34,61 @@ pub(super) struct SlotSetup<'a> {
 
 /// Why what is recorded does not go on in the slot as it is.
 struct FoundGap {
+    kind: GapKind,
     reason: String,
-    /// The slot still serves everything behind the gap.
-    slot_serves: bool,
+    way: Way,
+}
+
+/// How to go on behind a gap.
+enum Way {
+    /// The slot stands behind the gap and serves everything from there on.
+    Slot,
+    /// The slot is intact: past what the server cannot decode it can be read again.
+    PastUnreadable,
+    /// The slot is of no more use.
+    NewSlot,
 }
 
 impl SlotSetup<'_> {
     pub(super) async fn make(&self, report: &mut SetupReport) -> anyhow::Result<()> {
         match self.find_gap().await? {
             Some(gap) if !self.accept_gap => bail!("{}. {REMEDY}", gap.reason),
-            Some(gap) => self.go_on_behind(&gap, report).await,
-            None => self.make_missing(report).await,
+            Some(gap) => self.go_on_behind(&gap, report).await?,
+            None => {
+                if self.progress.is_some() {
+                    gaps::forget_mended(self.store, &self.config.source.slot).await?;
+                    // What was published until now, before it is altered.
+                    self.look().await?;
+                }
+                self.make_missing(report).await?;
+            }
         }
+        self.look().await?;
+        self.settle_open(report).await
+    }
+
+    /// Records what is published, and what of it was not for a while.
+    async fn look(&self) -> anyhow::Result<()> {
+        let source = &self.config.source;
+        let catalog = published::read(self.client, &source.publication, self.watched).await?;
+        let mut store = self.pool.get().await.context("reach the store")?;
+        published::record(&mut store, &source.slot, &catalog).await?;
+        published::forget_others(&store, &source.slot, self.watched).await
+    }
+
+    /// The gaps that capture has gone on behind already.
+    async fn settle_open(&self, report: &mut SetupReport) -> anyhow::Result<()> {
+        let slot = &self.config.source.slot;
+        report.rules.clone_from(&self.config.events);
+        if !self.accept_gap {
+            report.open = gaps::open(self.store, slot).await?;
+            return Ok(());
+        }
+        for gap in gaps::accept_open(self.store, slot).await? {
+            let since = gaps::newest_event_before(self.store, gap.from).await?;
+            report.accepted.push((gap, since));
+        }
+        Ok(())
     }
 
     /// What is there is kept, and what is not is made.
@@ -78,22 +126,26 @@ impl SlotSetup<'_> {
             // Not ours to drop, and nothing that could be accepted.
             Err(gap) if gap.is_setup_fault() => Err(gap.into()),
             Err(gap) => Ok(Some(FoundGap {
-                slot_serves: matches!(gap, Gap::SlotAhead { .. })
-                    && !dropped
-                    && self.wedged.is_none(),
+                kind: gap.kind(),
+                way: match gap {
+                    Gap::SlotAhead { .. } if !dropped && self.wedged.is_none() => Way::Slot,
+                    _ => Way::NewSlot,
+                },
                 reason: gap.state(),
             })),
             Ok(()) if dropped => Ok(Some(FoundGap {
+                kind: GapKind::PublicationDropped,
                 reason: format!(
                     "the publication `{}` does not exist any more: the slot `{name}` needs it at every change since it \
                      was dropped, and creating it now does not help for those",
                     self.config.source.publication
                 ),
-                slot_serves: false,
+                way: Way::PastUnreadable,
             })),
             Ok(()) => Ok(self.wedged.map(|reason| FoundGap {
+                kind: GapKind::Unreadable,
                 reason: reason.to_owned(),
-                slot_serves: false,
+                way: Way::PastUnreadable,
             })),
         }
     }
@@ -108,17 +160,24 @@ impl SlotSetup<'_> {
         }
         // Before the slot, which would jam at changes from before it.
         self.make_publication(report).await?;
-        let (to, made) = match old {
-            Some(slot) if gap.slot_serves => (confirmed(slot), Done::Kept),
-            Some(_) => {
-                slot::drop(self.client, name).await?;
-                (self.create_slot().await?, Done::Changed)
+        let recorded = self
+            .progress
+            .map(|progress| progress.recorded.acknowledged_lsn);
+        let (to, made) = match (old, &gap.way) {
+            (Some(slot), Way::Slot) => (confirmed(slot), Done::Kept),
+            (Some(slot), Way::PastUnreadable) => {
+                let from = confirmed(slot).max(recorded.unwrap_or(Lsn::ZERO));
+                match self.pass_unreadable(from).await? {
+                    Some(to) => (to, Done::Changed),
+                    None => self.replace_slot().await?,
+                }
             }
-            None => (self.create_slot().await?, Done::Made),
+            (Some(_), Way::NewSlot) => self.replace_slot().await?,
+            (None, _) => (self.create_slot().await?, Done::Made),
         };
         report.add(made, format!("the slot `{name}`"));
-        let from = match (self.progress, old) {
-            (Some(progress), _) => progress.recorded.acknowledged_lsn,
+        let from = match (recorded, old) {
+            (Some(acknowledged), _) => acknowledged,
             (None, Some(slot)) => confirmed(slot),
             (None, None) => to,
         };
@@ -129,7 +188,9 @@ impl SlotSetup<'_> {
             system: &system,
             from,
             to,
+            kind: gap.kind,
             reason: &gap.reason,
+            accepted: true,
         };
         acceptance.record(self.store).await?;
         tracing::warn!(slot = name, %from, %to, "a gap was accepted: what committed in it is not delivered");
@@ -142,9 +203,34 @@ impl SlotSetup<'_> {
             other_log: self
                 .progress
                 .is_some_and(|progress| progress.is_of_another_log(&system)),
-            rules: self.config.events.clone(),
         });
         Ok(())
+    }
+
+    async fn replace_slot(&self) -> anyhow::Result<(Lsn, Done)> {
+        slot::drop(self.client, &self.config.source.slot).await?;
+        Ok((self.create_slot().await?, Done::Changed))
+    }
+
+    /// Advances the slot just past what the server cannot decode; `None` where it can
+    /// decode what follows, so that only a slot of the present is sure to go on.
+    async fn pass_unreadable(&self, from: Lsn) -> anyhow::Result<Option<Lsn>> {
+        let reader = Reader {
+            client: self.client,
+            slot: &self.config.source.slot,
+            publication: &self.config.source.publication,
+        };
+        let until = slot::identify_system(self.client).await?.flushed_lsn;
+        let found = reader.first_readable(from, until).await?;
+        if let Some(to) = found {
+            let query = include_str!("../../../sql/queries/advance_slot_to.sql");
+            let advanced = self
+                .client
+                .execute(query, &[&self.config.source.slot, &to])
+                .await;
+            advanced.with_context(|| format!("advance the slot to {to}"))?;
+        }
+        Ok(found)
     }
 
     async fn make_publication(&self, report: &mut SetupReport) -> anyhow::Result<Done> {

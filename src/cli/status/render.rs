@@ -147,8 +147,27 @@ pub(super) fn text(status: &Status) -> String {
         });
         line(
             "gaps",
-            format!("{} accepted{}", gaps.accepted, newest.unwrap_or_default()),
+            format!(
+                "{} open, {} accepted{}",
+                gaps.open.len(),
+                gaps.accepted,
+                newest.unwrap_or_default()
+            ),
         );
+        for gap in &gaps.open {
+            line(
+                "",
+                format!(
+                    "open for {}, from {} {}: {}",
+                    seconds(gap.age_seconds),
+                    gap.from_lsn,
+                    gap.to_lsn
+                        .as_ref()
+                        .map_or_else(|| "on".to_owned(), |to| format!("to {to}")),
+                    gap.reason
+                ),
+            );
+        }
     }
     for problem in &status.problems {
         let _ = writeln!(text, "PROBLEM         {problem}");

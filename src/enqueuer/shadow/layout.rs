@@ -8,11 +8,34 @@ use tokio::sync::mpsc;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::rows::Rows;
 use super::seeding::Touched;
+use super::statements::Statements;
 use super::table::Table;
-use super::{Activated, Shadow, Statements};
+use super::{Activated, Shadow};
 use crate::lsn::Lsn;
+use crate::mapping::TableName;
 use crate::mapping::watch::{RuleWatch, TableWatch};
+
+/// Where the old values that rules need come from, as the source's catalog has it.
+#[derive(Clone, Debug, Default)]
+pub struct OldValueTables {
+    pub shadowed: Vec<ShadowedTable>,
+    pub logged: Vec<LoggedTable>,
+    /// Where the log ended before the catalog was read: what commits behind it may have
+    /// altered the tables since.
+    pub as_of: Lsn,
+}
+
+/// A table whose log carries the old values (REPLICA IDENTITY FULL).
+#[derive(Clone, Debug)]
+pub struct LoggedTable {
+    pub oid: u32,
+    pub table: TableName,
+    pub partitioned: bool,
+    /// Those that need old values, with all that they would need of a shadow.
+    pub rules: Vec<RuleWatch>,
+}
 
 /// A table of which some rule uses the shadow, as the source has it now.
 #[derive(Clone, Debug)]
@@ -32,7 +55,7 @@ impl Shadow {
         client: &Client,
         slot: &str,
         epoch: i64,
-        wanted: Vec<ShadowedTable>,
+        wanted: OldValueTables,
     ) -> anyhow::Result<Self> {
         let statements = Statements::prepare(client)
             .await
@@ -42,7 +65,9 @@ impl Shadow {
             slot: slot.to_owned(),
             tables: Vec::new(),
             by_oid: HashMap::new(),
-            rows: HashMap::new(),
+            logged: HashMap::new(),
+            as_of: wanted.as_of,
+            rows: Rows::default(),
             run: Uuid::now_v7(),
             chunks,
             sender: Some(sender),
@@ -64,6 +89,7 @@ impl Shadow {
             }
         }
         shadow.is_durable();
+        shadow.rows = Rows::of_tables(shadow.tables.len());
         let by_oid = shadow.tables.iter().enumerate();
         shadow.by_oid = by_oid.map(|(index, table)| (table.oid, index)).collect();
         Ok(shadow)
@@ -73,7 +99,7 @@ impl Shadow {
         &mut self,
         client: &Client,
         epoch: i64,
-        wanted: Vec<ShadowedTable>,
+        wanted: OldValueTables,
     ) -> anyhow::Result<()> {
         let lock = include_str!("../../../sql/queries/shadow_lock_leadership.sql");
         let Some(progress) = client.query_opt(lock, &[&self.slot, &epoch]).await? else {
@@ -96,21 +122,29 @@ impl Shadow {
             .iter()
             .map(|row| (row.get("rule"), row.get("columns")))
             .collect();
-        for table in wanted {
+        let users: Vec<String> = wanted.rules().map(|rule| rule.name.to_string()).collect();
+        for table in wanted.shadowed {
             let name = &table.watch.table;
             let known = stored.remove(&(name.schema.clone(), name.name.clone()));
             let table = self.arrange_table(client, known, table).await?;
             self.add(table, &active, progress);
         }
+        for table in wanted.logged {
+            let name = (table.table.schema.clone(), table.table.name.clone());
+            if let Some(known) = stored.remove(&name) {
+                match known.oid == table.oid {
+                    true => self.tables.push(known.lingering(&table)),
+                    false => drop_table(client, known.id).await?,
+                }
+            }
+            let activated = table.rules.iter().map(|rule| activated(rule, progress));
+            let new = activated.filter(|rule| !is_covered(rule, &active));
+            self.activated.extend(new);
+            self.logged.insert(table.oid, table.table);
+        }
         for unwanted in stored.into_values() {
             drop_table(client, unwanted.id).await?;
         }
-        let users: Vec<String> = self
-            .tables
-            .iter()
-            .flat_map(|table| &table.watch.rules)
-            .map(|rule| rule.name.to_string())
-            .collect();
         let forget = include_str!("../../../sql/queries/shadow_forget_rules.sql");
         client.execute(forget, &[&self.slot, &users]).await?;
         self.write(client).await
@@ -141,45 +175,16 @@ impl Shadow {
             }
         };
         let stored = stored.widen(client, &watch).await?;
-        Ok(Table {
-            id: stored.id,
-            oid,
-            partitioned,
-            places: stored.columns,
-            complete: stored.complete,
-            seeded_key: stored.seeded_key,
-            seeded_rows: stored.seeded_rows,
-            complete_at: stored.complete_at,
-            changed: false,
-            cleared: false,
-            bound: None,
-            relation: None,
-            touched: Touched::default(),
-            held: Vec::new(),
-            watch,
-        })
+        Ok(stored.table(partitioned, watch))
     }
 
     /// Rules that were active before for what they need now stay so.
     fn add(&mut self, mut table: Table, active: &HashMap<String, Vec<String>>, from: Lsn) {
-        for RuleWatch {
-            index,
-            name,
-            required,
-        } in &table.watch.rules
-        {
-            let before = active.get(&**name);
-            let covered =
-                before.is_some_and(|before| required.iter().all(|column| before.contains(column)));
-            if covered {
+        for rule in &table.watch.rules {
+            let rule = activated(rule, from);
+            if is_covered(&rule, active) {
                 continue;
             }
-            let rule = Activated {
-                index: *index,
-                rule: name.clone(),
-                columns: required.clone(),
-                from,
-            };
             match table.complete {
                 true => self.activated.push(rule),
                 false => table.held.push(rule),
@@ -187,6 +192,28 @@ impl Shadow {
         }
         self.tables.push(table);
     }
+}
+
+impl OldValueTables {
+    fn rules(&self) -> impl Iterator<Item = &RuleWatch> {
+        let shadowed = self.shadowed.iter().flat_map(|table| &table.watch.rules);
+        shadowed.chain(self.logged.iter().flat_map(|table| &table.rules))
+    }
+}
+
+fn activated(rule: &RuleWatch, from: Lsn) -> Activated {
+    Activated {
+        index: rule.index,
+        rule: rule.name.clone(),
+        columns: rule.required.clone(),
+        from,
+    }
+}
+
+/// Whether the rule was active before, for all that it needs now.
+fn is_covered(rule: &Activated, active: &HashMap<String, Vec<String>>) -> bool {
+    let before = active.get(&*rule.rule);
+    before.is_some_and(|before| rule.columns.iter().all(|column| before.contains(column)))
 }
 
 /// A row of `shadow_tables`.
@@ -214,6 +241,42 @@ impl Stored {
             seeded_key: row.get("seeded_key"),
             seeded_rows: row.get("seeded_rows"),
             complete_at: row.get("complete_at_lsn"),
+        }
+    }
+
+    fn table(self, partitioned: bool, watch: TableWatch) -> Table {
+        Table {
+            id: self.id,
+            oid: self.oid,
+            partitioned,
+            places: self.columns,
+            complete: self.complete,
+            seeded_key: self.seeded_key,
+            seeded_rows: self.seeded_rows,
+            complete_at: self.complete_at,
+            changed: false,
+            cleared: false,
+            lingering: false,
+            retired: false,
+            bound: None,
+            relation: None,
+            touched: Touched::default(),
+            held: Vec::new(),
+            watch,
+        }
+    }
+
+    /// For what the log still brings from before the table got REPLICA IDENTITY FULL.
+    fn lingering(self, logged: &LoggedTable) -> Table {
+        let watch = TableWatch {
+            table: logged.table.clone(),
+            key: self.key.clone(),
+            columns: Vec::new(),
+            rules: Vec::new(),
+        };
+        Table {
+            lingering: true,
+            ..self.table(logged.partitioned, watch)
         }
     }
 
@@ -304,31 +367,4 @@ async fn drop_table(client: &Client, id: i32) -> anyhow::Result<()> {
     let query = include_str!("../../../sql/queries/shadow_drop_table.sql");
     client.execute(query, &[&id]).await?;
     Ok(())
-}
-
-impl Statements {
-    async fn prepare(client: &Client) -> Result<Self, tokio_postgres::Error> {
-        Ok(Statements {
-            look_up: client
-                .prepare(include_str!("../../../sql/queries/shadow_look_up.sql"))
-                .await?,
-            upsert: client
-                .prepare(include_str!("../../../sql/queries/shadow_upsert.sql"))
-                .await?,
-            delete: client
-                .prepare(include_str!("../../../sql/queries/shadow_delete.sql"))
-                .await?,
-            clear: client
-                .prepare(include_str!("../../../sql/queries/shadow_clear.sql"))
-                .await?,
-            update_table: client
-                .prepare(include_str!("../../../sql/queries/shadow_update_table.sql"))
-                .await?,
-            activate_rule: client
-                .prepare(include_str!(
-                    "../../../sql/queries/shadow_activate_rule.sql"
-                ))
-                .await?,
-        })
-    }
 }

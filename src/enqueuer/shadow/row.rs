@@ -1,6 +1,6 @@
 //! A row of the shadow: its key, its values, and what a change of the log makes of them.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use sha2::{Digest as _, Sha256};
 
 use crate::pgoutput::{OldTuple, Operation, Relation, ReplicaIdentity, Tuple, TupleValue};
@@ -17,41 +17,54 @@ const LONGEST_KEY: usize = 1_024;
 const NULL: u32 = u32::MAX;
 const UNKNOWN: u32 = u32::MAX - 1;
 
+/// A longer value is not kept, and counts as not known: it would be held with others
+/// in memory, and is more than a body may be by default (`delivery.max_body`).
+pub const LONGEST_VALUE: usize = 256 * 1024;
+
 /// Each value's length in four bytes, then its text.
-pub(super) fn encode(values: &[TupleValue]) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(values.len() * 12);
+pub(super) fn encode(values: &[TupleValue]) -> Bytes {
+    let text = |value: &TupleValue| match value {
+        TupleValue::Text(text) => text.len(),
+        TupleValue::Null | TupleValue::UnchangedToast | TupleValue::Omitted { .. } => 0,
+    };
+    let length = values.iter().map(|value| 4 + text(value)).sum();
+    let mut encoded = Vec::with_capacity(length);
     for value in values {
         match value {
             TupleValue::Null => encoded.extend_from_slice(&NULL.to_be_bytes()),
             TupleValue::UnchangedToast | TupleValue::Omitted { .. } => {
                 encoded.extend_from_slice(&UNKNOWN.to_be_bytes());
             }
-            TupleValue::Text(text) => {
-                // A value of the log is below 1 GiB.
-                let length = u32::try_from(text.len()).unwrap_or(UNKNOWN);
-                encoded.extend_from_slice(&length.to_be_bytes());
-                encoded.extend_from_slice(text);
-            }
+            TupleValue::Text(text) => match u32::try_from(text.len()) {
+                Ok(length) if text.len() <= LONGEST_VALUE => {
+                    encoded.extend_from_slice(&length.to_be_bytes());
+                    encoded.extend_from_slice(text);
+                }
+                _ => encoded.extend_from_slice(&UNKNOWN.to_be_bytes()),
+            },
         }
     }
-    encoded
+    encoded.into()
 }
 
 /// `None` where the bytes are not what [`encode`] writes.
-pub(super) fn decode(encoded: &[u8]) -> Option<Values> {
+pub(super) fn decode(encoded: &Bytes) -> Option<Values> {
     let mut values = Vec::new();
-    let mut rest = encoded;
-    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-        let (value, behind) = match u32::from_be_bytes(*length) {
-            NULL => (TupleValue::Null, behind),
-            UNKNOWN => (TupleValue::UnchangedToast, behind),
+    let mut rest = encoded.clone();
+    while let Some(length) = rest.first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length);
+        rest.advance(4);
+        values.push(match length {
+            NULL => TupleValue::Null,
+            UNKNOWN => TupleValue::UnchangedToast,
             length => {
-                let (text, behind) = behind.split_at_checked(usize::try_from(length).ok()?)?;
-                (TupleValue::Text(Bytes::copy_from_slice(text)), behind)
+                let length = usize::try_from(length).ok()?;
+                if length > rest.len() {
+                    return None;
+                }
+                TupleValue::Text(rest.split_to(length))
             }
-        };
-        values.push(value);
-        rest = behind;
+        });
     }
     rest.is_empty().then_some(values)
 }
@@ -84,12 +97,20 @@ pub(super) struct Binding {
     key: Vec<usize>,
     /// The column of each place; `None` where there is none (any more).
     places: Vec<Option<usize>>,
+    /// An old row that says it is whole is: a partitioned table's changes come with what
+    /// each partition logs, under what the root announces.
+    whole: bool,
 }
 
 impl Binding {
     /// `None` where the relation's identity is not the shadow's key: then a change does
     /// not say which row it met.
-    pub(super) fn of(relation: &Relation, key: &[String], places: &[String]) -> Option<Self> {
+    pub(super) fn of(
+        relation: &Relation,
+        key: &[String],
+        places: &[String],
+        partitioned: bool,
+    ) -> Option<Self> {
         let named = |name: &String| relation.column_index(name);
         let key: Vec<usize> = key.iter().map(named).collect::<Option<_>>()?;
         let identifies = match relation.replica_identity {
@@ -110,6 +131,7 @@ impl Binding {
         identifies.then(|| Binding {
             key,
             places: places.iter().map(named).collect(),
+            whole: !partitioned,
         })
     }
 
@@ -156,8 +178,8 @@ impl Binding {
         };
         let kept = |place: usize, column: usize| {
             let logged = match old {
-                Some(OldTuple::Full(old)) => old.get(column),
-                Some(OldTuple::Key(_)) | None => None,
+                Some(OldTuple::Full(old)) if self.whole => old.get(column),
+                Some(OldTuple::Full(_) | OldTuple::Key(_)) | None => None,
             };
             let known = logged.or_else(|| before.and_then(|before| before.get(place)));
             known.cloned().unwrap_or(TupleValue::UnchangedToast)
@@ -180,35 +202,30 @@ impl Binding {
         &self,
         relation: &Relation,
         operation: &Operation,
-        before: &Values,
+        before: Option<&Values>,
     ) -> Option<Operation> {
-        // Under DEFAULT an update without an old tuple did not touch the key.
-        let identity = match operation {
-            Operation::Update { old: None, new } => new,
-            Operation::Update {
-                old: Some(OldTuple::Key(old)),
-                ..
-            }
-            | Operation::Delete {
-                old: OldTuple::Key(old),
-            } => old,
-            Operation::Update {
-                old: Some(OldTuple::Full(_)),
-                ..
-            }
-            | Operation::Delete {
-                old: OldTuple::Full(_),
-            }
-            | Operation::Insert { .. }
-            | Operation::Truncate => return None,
+        let (logged, is_whole) = match operation {
+            // Under DEFAULT an update without an old tuple did not touch the key.
+            Operation::Update { old: None, new } => (new, false),
+            Operation::Update { old: Some(old), .. } | Operation::Delete { old } => match old {
+                OldTuple::Key(old) => (old, false),
+                OldTuple::Full(old) => (old, true),
+            },
+            Operation::Insert { .. } | Operation::Truncate => return None,
         };
+        // A partition that logs its key alone shows nulls for the rest, and they may
+        // come as a whole row.
+        let is_trusted = is_whole && self.whole;
+        if is_trusted || (before.is_none() && !is_whole) {
+            return None;
+        }
         let mut old = vec![TupleValue::UnchangedToast; relation.columns.len()];
-        for ((slot, column), value) in old.iter_mut().zip(&relation.columns).zip(identity) {
-            if column.identity {
+        for column in &self.key {
+            if let (Some(slot), Some(value)) = (old.get_mut(*column), logged.get(*column)) {
                 *slot = value.clone();
             }
         }
-        for (column, value) in self.places.iter().zip(before) {
+        for (column, value) in self.places.iter().zip(before.into_iter().flatten()) {
             if let Some(slot) = column.and_then(|column| old.get_mut(column)) {
                 *slot = value.clone();
             }
@@ -242,11 +259,20 @@ mod tests {
         ];
         let encoded = encode(&values);
         assert_eq!(decode(&encoded), Some(values));
-        assert_eq!(decode(&[]), Some(Vec::new()));
+        assert_eq!(decode(&Bytes::new()), Some(Vec::new()));
         for cut in [1, 3, 4, encoded.len() - 1] {
-            let decoded = decode(&encoded[..cut]);
+            let decoded = decode(&encoded.slice(..cut));
             assert!(decoded.is_none(), "{cut} bytes read as {decoded:?}");
         }
+    }
+
+    #[test]
+    fn values_that_are_too_long_are_not_kept() {
+        let of = |length: usize| TupleValue::Text(Bytes::from(vec![b'x'; length]));
+        let values = [of(LONGEST_VALUE), of(LONGEST_VALUE + 1), text("a")];
+        let decoded = decode(&encode(&values)).unwrap();
+        assert_eq!(decoded[0], values[0]);
+        assert_eq!(decoded[1..], [TupleValue::UnchangedToast, text("a")]);
     }
 
     #[test]

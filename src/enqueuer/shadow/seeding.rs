@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+pub use super::row::LONGEST_VALUE;
 use super::row::RowKey;
 use crate::mapping::TableName;
 use crate::pgoutput::TupleValue;
@@ -144,11 +145,17 @@ impl Watermark {
     }
 }
 
+/// Transactions that are remembered one by one. As long as a seed fails none is
+/// forgotten, which may be for days.
+const REMEMBERED: usize = 100_000;
+
 /// What the stream did to a table while it is seeded.
 #[derive(Default)]
 pub(super) struct Touched {
     /// Transactions that changed the table before the open chunk's first watermark.
     earlier: HashSet<u32>,
+    /// The last one of those that were too many to remember.
+    crowd: Option<u32>,
     since: HashSet<u32>,
     chunk: Option<OpenChunk>,
 }
@@ -180,6 +187,10 @@ impl Touched {
 
     pub(super) fn low(&mut self, number: u64) {
         self.earlier.extend(self.since.drain());
+        if self.earlier.len() > REMEMBERED {
+            let later = |a: u32, b: u32| if precedes(a, b) { b } else { a };
+            self.crowd = self.earlier.drain().chain(self.crowd).reduce(later);
+        }
         self.chunk = Some(OpenChunk {
             number,
             rows: HashSet::new(),
@@ -189,7 +200,9 @@ impl Touched {
 
     /// The rows that the chunk must not write over; `None` where it must be read again.
     pub(super) fn high(&mut self, number: u64, snapshot: &Snapshot) -> Option<Untouched> {
-        let missed = self.earlier.iter().any(|xid| snapshot.may_miss(*xid));
+        let crowd = self.crowd.filter(|last| !snapshot.is_past(*last));
+        let missed = crowd.is_some() || self.earlier.iter().any(|xid| snapshot.may_miss(*xid));
+        self.crowd = crowd;
         self.earlier.extend(self.since.drain());
         // What this snapshot sees, every later one does.
         self.earlier.retain(|xid| !snapshot.is_past(*xid));
@@ -265,6 +278,20 @@ mod tests {
                 .contains(&vec![1])
         );
         assert!(Snapshot::parse("1:2").is_none());
+    }
+
+    #[test]
+    fn too_many_transactions_to_remember_count_as_their_last() {
+        let snapshot = |text| Snapshot::parse(text).unwrap();
+        let mut touched = Touched::default();
+        for xid in (10..).take(REMEMBERED + 1) {
+            touched.row(xid, [None, None]);
+        }
+        touched.low(1);
+        assert!(touched.earlier.is_empty());
+        assert!(touched.high(1, &snapshot("20:200000:20")).is_none());
+        touched.low(2);
+        assert!(touched.high(2, &snapshot("200000:200000:")).is_some());
     }
 
     #[test]

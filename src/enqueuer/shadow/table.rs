@@ -27,6 +27,11 @@ pub(super) struct Table {
     pub(super) changed: bool,
     /// The store's rows are void, and not deleted yet.
     pub(super) cleared: bool,
+    /// The table has REPLICA IDENTITY FULL by now: its shadow is for what the log still
+    /// brings from before, and waits for no seed.
+    pub(super) lingering: bool,
+    /// The log has come to where FULL begins: the shadow is to be deleted.
+    pub(super) retired: bool,
     pub(super) bound: Option<(Arc<Relation>, Option<Binding>)>,
     /// As it was at the last change that was applied.
     pub(super) relation: Option<Arc<Relation>>,
@@ -41,7 +46,7 @@ impl Table {
     pub(super) fn bind(&mut self, relation: &Arc<Relation>) -> Option<&Binding> {
         let known = self.bound.as_ref();
         if !known.is_some_and(|(bound, _)| Arc::ptr_eq(bound, relation)) {
-            let binding = Binding::of(relation, &self.watch.key, &self.places);
+            let binding = Binding::of(relation, &self.watch.key, &self.places, self.partitioned);
             self.bound = Some((Arc::clone(relation), binding));
         }
         self.bound
@@ -74,6 +79,16 @@ impl Table {
                 self.watch.table
             ))),
         }
+    }
+
+    /// Whether the store's shadow differs, its rows aside.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.changed || self.cleared || self.retired
+    }
+
+    /// Whether rows that were there before the shadow are still to be read.
+    pub(super) fn is_seeding(&self) -> bool {
+        !self.complete && !self.lingering
     }
 
     /// Nothing has been read for the seed yet.

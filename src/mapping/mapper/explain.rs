@@ -59,7 +59,7 @@ impl Mapper {
         let row = RowChange::of(change);
         let mut rules = Vec::new();
         for bound in &bound.rules {
-            let (Some(rule), Some(row)) = (self.rules.rules.get(bound.rule), row) else {
+            let Some(rule) = self.rules.rules.get(bound.rule) else {
                 continue;
             };
             rules.push(Explained {
@@ -78,7 +78,7 @@ impl Mapper {
         Explanation {
             table: Arc::clone(&bound.name),
             operation: operation(&change.operation),
-            key: row.map_or_else(Vec::new, |row| key(&self.rules, row)),
+            key: key(&self.rules, row),
             rules,
         }
     }
@@ -147,7 +147,7 @@ fn verdict(
 }
 
 fn operations(on: Operations) -> Vec<&'static str> {
-    [Kind::Insert, Kind::Update, Kind::Delete]
+    [Kind::Insert, Kind::Update, Kind::Delete, Kind::Truncate]
         .into_iter()
         .filter(|kind| on.contains(*kind))
         .map(Kind::as_str)

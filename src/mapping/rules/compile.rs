@@ -122,6 +122,9 @@ impl Compiler {
                 .collect(),
             DataConfig::Members(members) => self.members(members, "data"),
         });
+        if on.truncate {
+            self.refuse_columns();
+        }
         for (index, example) in config.examples.iter().enumerate() {
             for (key, message) in example.problems() {
                 self.error(&format!("examples[{index}].{key}"), message);
@@ -149,11 +152,12 @@ impl Compiler {
                 "insert" => operations.insert = true,
                 "update" => operations.update = true,
                 "delete" => operations.delete = true,
+                "truncate" => operations.truncate = true,
                 other => self.error(
                     "on",
                     format!(
-                        "`{other}` is unknown: expected `insert`, `update` or `delete`{}",
-                        suggestion(other, ["insert", "update", "delete"])
+                        "`{other}` is unknown: expected `insert`, `update`, `delete` or `truncate`{}",
+                        suggestion(other, ["insert", "update", "delete", "truncate"])
                     ),
                 ),
             }
@@ -161,10 +165,33 @@ impl Compiler {
         if on.is_empty() {
             self.error(
                 "on",
-                "is empty, so that the rule never matches: expected `insert`, `update` or `delete`",
+                "is empty, so that the rule never matches: expected `insert`, `update`, `delete` or `truncate`",
             );
         }
         operations
+    }
+
+    /// A TRUNCATE names tables and no row: nothing of it comes from a column.
+    fn refuse_columns(&mut self) {
+        let mut refused: Vec<(String, String)> = Vec::new();
+        for one in &self.names.uses {
+            let column = self.names.names.get(one.name).map_or("", String::as_str);
+            let message = match one.key.as_str() {
+                "key" => continue,
+                "tenant" => format!(
+                    "a truncate has no row, and so no `{column}`: give the rule a fixed tenant, as in tenant = {{ value = \"acme\" }}"
+                ),
+                _ => format!(
+                    "a truncate has no row, and so no `{column}`: name constants and `op` only, and give the other operations a rule of their own"
+                ),
+            };
+            if refused.iter().all(|(key, _)| *key != one.key) {
+                refused.push((one.key.clone(), message));
+            }
+        }
+        for (key, message) in refused {
+            self.error(&key, message);
+        }
     }
 
     fn expression(&mut self, source: &str, key: &str) -> Option<Node> {

@@ -2,7 +2,7 @@
 //! does not, changes are missing or would come twice: a gap, to be named and
 //! never passed over.
 
-use super::{PLUGIN, SlotState};
+use super::{GapKind, PLUGIN, SlotState};
 use crate::lsn::Lsn;
 use crate::replication::system::SystemIdentity;
 
@@ -53,7 +53,7 @@ pub enum Gap {
     )]
     Temporary { slot: String },
     #[error(
-        "replication slot `{slot}` was moved ahead to {confirmed} by somebody else: changes up to {acknowledged} were acknowledged by walhook, those between were never seen by it. {REMEDY}"
+        "replication slot `{slot}` was moved ahead to {confirmed}, or made anew there, by somebody else: changes up to {acknowledged} were acknowledged by walhook, those between were never seen by it. {REMEDY}"
     )]
     SlotAhead {
         slot: String,
@@ -98,6 +98,22 @@ impl Gap {
     /// The state without the way out, for the record of the gap.
     pub fn state(&self) -> String {
         without_remedy(&self.to_string())
+    }
+
+    pub fn kind(&self) -> GapKind {
+        match self {
+            Gap::SlotDropped { .. } | Gap::SlotMissing { .. } => GapKind::SlotDropped,
+            Gap::SlotLost { .. } => GapKind::SlotLost,
+            Gap::WrongPlugin { .. } | Gap::WrongDatabase { .. } | Gap::Temporary { .. } => {
+                GapKind::SlotForeign
+            }
+            Gap::SlotAhead { .. } => GapKind::SlotMoved,
+            Gap::OtherSystem { .. } => GapKind::SystemChanged,
+            Gap::TimelineBranchedBefore { .. } | Gap::TimelineUnrelated { .. } => {
+                GapKind::TimelineBranched
+            }
+            Gap::LogBehind { .. } => GapKind::LogBehind,
+        }
     }
 
     /// Whether the slot alone is wrong, and nothing recorded is in question.

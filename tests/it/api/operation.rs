@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use walhook::api::{CaptureState, Health};
+use walhook::api::{CaptureState, Health, RulesState};
 
 use super::fixtures::{Api, id, send, with_json};
 
@@ -21,19 +21,21 @@ async fn ready_is_what_the_tasks_say() {
 
     let api = Api::start().await;
     let health = &api.health;
+    let seeding = || RulesState::Seeding(vec!["public.orders".to_owned()]);
     for (capture, rules, ready) in [
-        (CaptureState::Starting, true, false),
-        (CaptureState::Leading, false, false),
-        (CaptureState::Leading, true, true),
-        (CaptureState::Standby, false, true),
+        (CaptureState::Starting, RulesState::Active, false),
+        (CaptureState::Leading, RulesState::NotRead, false),
+        (CaptureState::Leading, seeding(), false),
+        (CaptureState::Leading, RulesState::Active, true),
+        (CaptureState::Standby, seeding(), true),
         (
             CaptureState::Failing("the slot `walhook` is lost".into()),
-            true,
+            RulesState::Active,
             false,
         ),
     ] {
         health.set_capture(capture.clone());
-        health.set_rules_active(rules);
+        health.set_rules(rules);
         let answer = api.root("/readyz").await;
         match ready {
             true => assert_eq!(answer.status, 200, "{capture:?}"),

@@ -142,7 +142,7 @@ fn values(tuple: &Tuple) -> String {
         .map(|value| match value {
             TupleValue::Null => "null".to_owned(),
             TupleValue::UnchangedToast => "unchanged".to_owned(),
-            TupleValue::Omitted { bytes } => format!("{bytes} bytes passed over"),
+            TupleValue::Omitted { bytes } => format!("{bytes} bytes, omitted"),
             TupleValue::Text(text) if text.len() > 40 => format!("{} bytes", text.len()),
             TupleValue::Text(text) => String::from_utf8_lossy(text).into_owned(),
         })

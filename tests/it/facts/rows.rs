@@ -98,6 +98,25 @@ async fn changes_of_partitions_come_under_the_root_and_a_move_is_a_delete_and_an
 }
 
 #[tokio::test]
+async fn a_detached_partition_is_published_no_more_but_14_goes_on_in_the_session() {
+    let tables = "create table t (id bigint primary key) partition by range (id);
+        create table t_1 partition of t for values from (0) to (10)";
+    let log = log(
+        tables,
+        "for table t with (publish_via_partition_root = true)",
+    )
+    .await;
+    log.run("insert into t values (1)").await;
+    log.run("alter table t detach partition t_1").await;
+    log.run("insert into t_1 values (2)").await;
+    let expected: &[&str] = match log.major().await {
+        14 => &["insert t (1)", "insert t (2)"],
+        _ => &["insert t (1)"],
+    };
+    assert_eq!(log.changes().await, expected);
+}
+
+#[tokio::test]
 async fn generated_columns_are_sent_from_18_on_where_the_publication_says_so() {
     let tables =
         "create table t (id bigint primary key, twice bigint generated always as (id * 2) stored)";

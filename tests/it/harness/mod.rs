@@ -1,6 +1,7 @@
 //! One server for the test binary, one database for each test.
 
 pub mod command;
+pub mod operated;
 pub mod process;
 pub mod receiver;
 pub mod release;
@@ -83,8 +84,12 @@ impl TestDatabase {
     }
 
     pub async fn create_encoded(encoding: &str) -> Self {
+        Self::create_encoded_on(server(), encoding).await
+    }
+
+    pub async fn create_encoded_on(server: &Postgres, encoding: &str) -> Self {
         let options = format!("encoding '{encoding}' template template0");
-        Self::create_with(server(), &options).await
+        Self::create_with(server, &options).await
     }
 
     async fn create_with(server: &Postgres, options: &str) -> Self {

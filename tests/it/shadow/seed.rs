@@ -59,6 +59,45 @@ async fn a_seed_under_writes_ends_where_the_table_stands() {
 }
 
 #[tokio::test]
+async fn readyz_says_what_is_seeded_until_it_is() {
+    let mut walhook = with_rows("insert into orders values (1, 'acme', 'new')").await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    walhook.edit("listen = '127.0.0.1:0'", &format!("listen = '{address}'"));
+    // The seed waits for it, as it would for a migration of the application.
+    let migration = connect(&walhook.database.url).await;
+    migration
+        .batch_execute("begin; lock table orders in access exclusive mode")
+        .await
+        .unwrap();
+    let running = walhook.start();
+    let ready = async |status: u16, text: &str| {
+        let url = format!("http://{address}/readyz");
+        let asked = async {
+            loop {
+                if let Ok(answer) = reqwest::get(&url).await
+                    && answer.status().as_u16() == status
+                    && answer.text().await.unwrap().contains(text)
+                {
+                    return;
+                }
+                // It announces its state to nobody: it is asked.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(60), asked);
+        asked
+            .await
+            .unwrap_or_else(|_| panic!("never {status} {text}"));
+    };
+    ready(503, "seeding the old values of public.orders").await;
+    migration.batch_execute("commit").await.unwrap();
+    ready(200, "active").await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_seed_goes_on_where_a_crash_left_it() {
     let walhook = with_rows(
         "insert into orders select n, 'acme', 'new', n, 'n' from generate_series(1, 12000) n",

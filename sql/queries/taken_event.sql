@@ -1,0 +1,1 @@
+select tenant_id, body from webhook_events where id = $1

@@ -1,0 +1,60 @@
+//! Helps the server to let go of log that was read: for a slot it keeps what has been
+//! written since it last wrote down which transactions are running, and tells a walsender
+//! that has nothing to send of new log only when there is more. After a burst that
+//! concerns nobody, both may take half a minute; a record of some hundred bytes is enough,
+//! and progress that is persisted behind it.
+
+use anyhow::Context;
+use tokio_postgres::Client;
+
+use crate::enqueuer::LET_GO;
+use crate::enqueuer::seeding::MESSAGE_PREFIX;
+use crate::lsn::Lsn;
+use crate::replication::SlotState;
+use crate::replication::slot::{self, Budget};
+
+/// Less than this is not worth a record.
+const KEPT: u64 = 8 * 1024 * 1024;
+
+/// At most so many looks are let pass, two to this power, while it does not help: an open
+/// transaction keeps the log, or capture is far behind.
+const MOST: u32 = 5;
+
+#[derive(Default)]
+pub(super) struct LetGo {
+    restart: Option<Lsn>,
+    tries: u32,
+    looks: u32,
+}
+
+impl LetGo {
+    pub(super) async fn help(&mut self, source: &Client, state: &SlotState, budget: &Budget) {
+        if self.restart != state.restart_lsn {
+            self.restart = state.restart_lsn;
+            (self.tries, self.looks) = (0, 0);
+        }
+        if budget.retained < KEPT {
+            return;
+        }
+        self.looks += 1;
+        if self.looks < 1 << self.tries.min(MOST) {
+            return;
+        }
+        self.looks = 0;
+        self.tries += 1;
+        if let Err(error) = mark(source).await {
+            tracing::debug!(
+                error = format!("{error:#}"),
+                "the slot keeps log that was read"
+            );
+        }
+    }
+}
+
+/// The record, and behind it a message that has the progress persisted.
+async fn mark(source: &Client) -> anyhow::Result<()> {
+    slot::log_running_transactions(source).await?;
+    let query = include_str!("../../../sql/queries/emit_watermark.sql");
+    let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;
+    emitted.map(drop).context("write a message to the log")
+}

@@ -1,0 +1,35 @@
+//! Where the old values that rules need come from, as the source's catalog has it.
+
+use super::catalog::{Table, TableKind};
+use crate::enqueuer::{LoggedTable, OldValueTables, ShadowedTable};
+use crate::lsn::Lsn;
+use crate::mapping::RuleSet;
+
+/// `as_of` is where the log ended before the tables were described.
+pub fn sources(rules: &RuleSet, tables: &[Table], as_of: Lsn) -> OldValueTables {
+    let mut sources = OldValueTables {
+        as_of,
+        ..OldValueTables::default()
+    };
+    for table in tables {
+        let description = table.description();
+        let partitioned = table.storage.kind == TableKind::Partitioned;
+        if let Some(watch) = rules.watch(&description) {
+            sources.shadowed.push(ShadowedTable {
+                oid: table.oid,
+                partitioned,
+                watch,
+            });
+        }
+        let logged = rules.logged(&description);
+        if !logged.is_empty() {
+            sources.logged.push(LoggedTable {
+                oid: table.oid,
+                table: table.name().clone(),
+                partitioned,
+                rules: logged,
+            });
+        }
+    }
+    sources
+}

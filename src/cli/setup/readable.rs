@@ -1,0 +1,78 @@
+//! Where a slot can be read again, behind a transaction at which the server fails each
+//! time: a row that has no place in our encoding, one too large, a change from a time
+//! without the publication. Everything behind that transaction is still to be had.
+
+use anyhow::Context;
+use tokio_postgres::Client;
+
+use crate::db::quote_identifier;
+use crate::lsn::Lsn;
+
+/// The first step from where the stream failed; it doubles until something can be read.
+const FIRST_STEP: u64 = 64;
+
+pub(super) struct Reader<'a> {
+    pub(super) client: &'a Client,
+    pub(super) slot: &'a str,
+    pub(super) publication: &'a str,
+}
+
+impl Reader<'_> {
+    /// The first position behind `from` where decoding succeeds; `None` where it does at
+    /// `from` itself, so that what is wrong lies elsewhere.
+    ///
+    /// Tried on copies of the slot. A transaction is skipped as soon as the slot stands
+    /// behind the start of its commit record: the position found is just that, and the
+    /// transactions behind it are kept.
+    pub(super) async fn first_readable(
+        &self,
+        from: Lsn,
+        until: Lsn,
+    ) -> anyhow::Result<Option<Lsn>> {
+        if self.is_readable(from).await? {
+            return Ok(None);
+        }
+        let (mut bad, mut step) = (from, FIRST_STEP);
+        let mut good = loop {
+            let next = Lsn(from.0.saturating_add(step)).min(until);
+            if next == until || self.is_readable(next).await? {
+                break next;
+            }
+            (bad, step) = (next, step.saturating_mul(2));
+        };
+        while good.0 - bad.0 > 1 {
+            let middle = Lsn(bad.0 + (good.0 - bad.0) / 2);
+            match self.is_readable(middle).await? {
+                true => good = middle,
+                false => bad = middle,
+            }
+        }
+        Ok(Some(good))
+    }
+
+    /// Whether the first transaction behind `at` can be decoded, or there is none.
+    async fn is_readable(&self, at: Lsn) -> anyhow::Result<bool> {
+        let copy = format!("walhook_probe_{}", uuid::Uuid::now_v7().simple());
+        let query = include_str!("../../../sql/queries/copy_slot.sql");
+        let copied = self.client.execute(query, &[&self.slot, &copy]).await;
+        copied.with_context(|| format!("copy the slot `{}`", self.slot))?;
+        let readable = self.try_at(&copy, at).await;
+        let query = include_str!("../../../sql/queries/drop_probe.sql");
+        let dropped = self.client.execute(query, &[&copy]).await;
+        dropped.with_context(|| format!("drop the slot `{copy}`"))?;
+        readable
+    }
+
+    async fn try_at(&self, copy: &str, at: Lsn) -> anyhow::Result<bool> {
+        let query = include_str!("../../../sql/queries/advance_slot_to.sql");
+        let advanced = self.client.execute(query, &[&copy, &at]).await;
+        advanced.with_context(|| format!("advance the slot `{copy}` to {at}"))?;
+        let publication = quote_identifier(self.publication);
+        let query = include_str!("../../../sql/queries/peek_transaction.sql");
+        match self.client.query_one(query, &[&copy, &publication]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_db_error().is_some() && !self.client.is_closed() => Ok(false),
+            Err(error) => Err(error).context("read the log through a copy of the slot"),
+        }
+    }
+}
