@@ -30,6 +30,7 @@ use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod capture;
+mod descriptors;
 mod harm_watch;
 mod rules;
 mod seed;
@@ -120,6 +121,7 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Runs until `shutdown`, then drains. An error says which task failed and why.
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
+    descriptors::raise_limit();
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
     let source = ConnInfo::parse(config.source.url.expose_secret()).context("read source.url")?;

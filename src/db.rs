@@ -93,6 +93,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0006_parked_rows.sql"),
         ),
         (
+            "V8__lanes",
+            include_str!("../sql/migrations/0008_lanes.sql"),
+        ),
+        (
             "V9__first_attempts",
             include_str!("../sql/migrations/0009_first_attempts.sql"),
         ),

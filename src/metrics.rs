@@ -36,8 +36,10 @@ pub struct Metrics {
     /// failed on.
     pub parked: IntCounterVec,
     /// `state`: memory and in_flight of this process; retrying, parked and failed of the
-    /// store, set when they are scraped.
+    /// store, counted when they are scraped, but seldom where that takes long.
     pub queue_depth: GaugeVec,
+    /// Unix time of that count.
+    pub queue_counted: Gauge,
     pub oldest_due_seconds: Gauge,
     pub breakers_open: IntGauge,
     /// `reason`: as GapKind names them. Found by this process.
@@ -140,6 +142,10 @@ impl Metrics {
                     Opts::new("walhook_queue_depth", "Deliveries that wait, by state."),
                     &["state"],
                 )),
+            ),
+            queue_counted: gauge(
+                "walhook_queue_counted_timestamp_seconds",
+                "When the deliveries that wait in the store were counted.",
             ),
             oldest_due_seconds: gauge(
                 "walhook_oldest_due_seconds",

@@ -6,6 +6,7 @@ set url = coalesce($2, url),
     filter = case when $6 then $7 else filter end,
     headers = case when $8 then $9 else headers end,
     format = coalesce($10, format),
+    rate_limit = case when $11 then $12 else rate_limit end,
     updated_at = now()
 where id = $1
 returning *

@@ -116,7 +116,7 @@ pub struct State {
 #[derive(Default)]
 pub struct Caches {
     tokens: auth::TokenCache,
-    scrape: ops::LastScrape,
+    queue_count: ops::QueueCount,
 }
 
 impl State {

@@ -214,36 +214,71 @@ async fn ping(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When the store's gauges were read last.
+/// The count of what waits, as it stands in the gauges.
 #[derive(Default)]
-pub struct LastScrape(tokio::sync::Mutex<Option<Instant>>);
+pub struct QueueCount(Mutex<Count>);
 
-/// Several scrapers, or one in a hurry, count the schedule no more often than this.
-const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
-/// Beyond it the gauges keep their last values: a slow store must not hide the rest.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(3);
+#[derive(Default)]
+struct Count {
+    under_way: bool,
+    ended_at: Option<Instant>,
+    took: Duration,
+}
+
+/// Several scrapers, or one in a hurry, count the schedule no more often than this …
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+/// … and a long one so seldom that counting takes a hundredth of the time.
+const COUNT_SHARE: u32 = 100;
+/// Beyond it a scrape shows the last count: a slow store must not hide the rest.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl QueueCount {
+    /// Whether to count now; who is told so [`end`](Self::end)s it.
+    fn begin(&self) -> bool {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = COUNT_INTERVAL.max(count.took * COUNT_SHARE);
+        let due = count.ended_at.is_none_or(|at| at.elapsed() >= rest);
+        let begins = due && !count.under_way;
+        count.under_way |= begins;
+        begins
+    }
+
+    fn end(&self, began: Instant) {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = Count {
+            under_way: false,
+            ended_at: Some(Instant::now()),
+            took: began.elapsed(),
+        };
+    }
+}
 
 /// Metrics in Prometheus' text format
+///
+/// What waits in the store is counted every few seconds at most, and the more seldom the
+/// longer it takes; `walhook_queue_counted_timestamp_seconds` says when it was.
 #[utoipa::path(get, path = "/metrics", tag = "Operation", security(()),
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain; version=0.0.4")))]
 pub async fn metrics(
     AxumState(state): AxumState<Arc<State>>,
 ) -> Result<impl IntoResponse, Problem> {
-    let mut last = state.caches.scrape.0.lock().await;
-    if last.is_none_or(|at| at.elapsed() >= SCRAPE_INTERVAL) {
-        let read = tokio::time::timeout(SCRAPE_TIMEOUT, read_gauges(&state.store)).await;
-        match read {
-            Ok(Ok(())) => *last = Some(Instant::now()),
-            Ok(Err(error)) => {
-                tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
-            }
-            Err(_) => tracing::warn!("The queue's depth cannot be read: the store is slow"),
+    if state.caches.queue_count.begin() {
+        let counting = tokio::spawn(count_queue(state));
+        if tokio::time::timeout(COUNT_TIMEOUT, counting).await.is_err() {
+            tracing::warn!("Counting the queue takes long: /metrics shows the last count");
         }
     }
-    drop(last);
     let text = METRICS.render().map_err(anyhow::Error::from)?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+async fn count_queue(state: Arc<State>) {
+    let began = Instant::now();
+    if let Err(error) = read_gauges(&state.store).await {
+        tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
+    }
+    state.caches.queue_count.end(began);
 }
 
 async fn read_gauges(store: &Store) -> anyhow::Result<()> {
@@ -256,5 +291,7 @@ async fn read_gauges(store: &Store) -> anyhow::Result<()> {
         depth.set(row.get(state));
     }
     METRICS.oldest_due_seconds.set(row.get("oldest"));
+    let now = jiff::Timestamp::now();
+    METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
     Ok(())
 }

@@ -133,11 +133,29 @@ pub fn format(format: Option<&str>) -> Result<Option<Format>, Problem> {
     })
 }
 
+/// What is more is no limit: an endpoint gets `delivery.endpoint_concurrency` at a time.
+const RATE_LIMITS: std::ops::RangeInclusive<i64> = 1..=10_000;
+
+/// Deliveries in a second; `None` where there is no limit.
+pub fn rate_limit(per_second: Option<&serde_json::Value>) -> Result<Option<i32>, Problem> {
+    let number = match per_second {
+        None | Some(serde_json::Value::Null) => return Ok(None),
+        Some(value) => value.as_i64().filter(|number| RATE_LIMITS.contains(number)),
+    };
+    let number = number.and_then(|number| i32::try_from(number).ok());
+    number.map(Some).ok_or_else(|| {
+        let (least, most) = (RATE_LIMITS.start(), RATE_LIMITS.end());
+        let detail = format!(
+            "`rate_limit` is deliveries per second: use a whole number from {least} to {most}, or null for no limit"
+        );
+        Problem::invalid("invalid_rate_limit", detail)
+    })
+}
+
 /// Refuses what is described but not there yet, rather than to ignore it.
 pub fn check_later_features(
     ordering: Option<&str>,
     batch: Option<&serde_json::Value>,
-    rate_limit: Option<&serde_json::Value>,
 ) -> Result<(), Problem> {
     let later = |field: &str, now: &str| {
         let detail = format!("`{field}` comes with a later release: {now}");
@@ -153,13 +171,10 @@ pub fn check_later_features(
             ));
         }
     }
-    if batch.is_some() {
-        return later("batch", "leave it out");
+    match batch {
+        Some(_) => later("batch", "leave it out"),
+        None => Ok(()),
     }
-    if rate_limit.is_some() {
-        return later("rate_limit", "leave it out");
-    }
-    Ok(())
 }
 
 /// What the names of headers with credentials in them hold.

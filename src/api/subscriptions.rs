@@ -56,14 +56,16 @@ pub struct CreateSubscription {
     /// Comes with a later release.
     #[schema(value_type = Option<Object>)]
     batch: Option<serde_json::Value>,
-    /// Comes with a later release.
-    #[schema(value_type = Option<Object>)]
+    /// Deliveries per second at most, evenly spaced: 1 to 10000. The rest waits. Absent:
+    /// as fast as the endpoint takes them.
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 10_000)]
     rate_limit: Option<serde_json::Value>,
     /// `standard` (default) or `cloudevents` (CloudEvents 1.0, structured JSON).
     format: Option<String>,
 }
 
-/// What is left out stays as it is; null clears `description` and `filter`.
+/// What is left out stays as it is; null clears `description`, `filter` and
+/// `rate_limit`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateSubscription {
@@ -81,8 +83,9 @@ pub struct UpdateSubscription {
     ordering: Option<String>,
     #[schema(value_type = Option<Object>)]
     batch: Option<serde_json::Value>,
-    #[schema(value_type = Option<Object>)]
-    rate_limit: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 10_000)]
+    rate_limit: Option<Option<serde_json::Value>>,
     /// Deliveries that exist keep theirs: their bytes never change.
     format: Option<String>,
     /// False disables: nothing is delivered, what waits is parked. True enables again.
@@ -115,8 +118,8 @@ pub struct Subscription {
     ordering: String,
     #[schema(value_type = Option<Object>)]
     batch: Option<()>,
-    #[schema(value_type = Option<Object>)]
-    rate_limit: Option<()>,
+    /// Deliveries per second at most.
+    rate_limit: Option<i32>,
     format: String,
     /// On creation and rotation only: it is shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,7 +152,7 @@ impl Subscription {
             headers: rules::mask(headers),
             ordering: stored.ordering,
             batch: None,
-            rate_limit: None,
+            rate_limit: stored.rate_limit,
             format: stored.format,
             secret: None,
             secret_hint: Some(stored.secret_hint),
@@ -210,11 +213,7 @@ pub async fn create_subscription(
     Tenant(tenant): Tenant,
     Body(request): Body<CreateSubscription>,
 ) -> Result<(StatusCode, Json<Subscription>), Problem> {
-    rules::check_later_features(
-        request.ordering.as_deref(),
-        request.batch.as_ref(),
-        request.rate_limit.as_ref(),
-    )?;
+    rules::check_later_features(request.ordering.as_deref(), request.batch.as_ref())?;
     let events = rules::events(&state, request.event, request.events)?.ok_or_else(|| {
         Problem::invalid("invalid_events", "say which events: `event` or `events`")
     })?;
@@ -230,6 +229,7 @@ pub async fn create_subscription(
         filter: rules::filter(&state, request.filter)?,
         headers: SealedHeaders::seal(&headers, &state.key, id),
         format,
+        rate_limit: rules::rate_limit(request.rate_limit.as_ref())?,
         secret: SealedSecret::seal(&secret, &state.key, id),
         from_lsn: source_position(&state).await?,
     };
@@ -328,11 +328,7 @@ pub async fn update_subscription(
     Body(request): Body<UpdateSubscription>,
 ) -> Result<Json<Subscription>, Problem> {
     let subscription = id.parse("subscription")?;
-    rules::check_later_features(
-        request.ordering.as_deref(),
-        request.batch.as_ref(),
-        request.rate_limit.as_ref(),
-    )?;
+    rules::check_later_features(request.ordering.as_deref(), request.batch.as_ref())?;
     let changes = Changes {
         url: request
             .url
@@ -350,6 +346,10 @@ pub async fn update_subscription(
             .transpose()?
             .map(|headers| SealedHeaders::seal(&headers, &state.key, subscription)),
         format: rules::format(request.format.as_deref())?,
+        rate_limit: request
+            .rate_limit
+            .map(|limit| rules::rate_limit(limit.as_ref()))
+            .transpose()?,
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;

@@ -165,6 +165,20 @@ fn variables_that_kubernetes_injects_are_not_ours() {
 }
 
 #[test]
+fn a_limit_with_which_nothing_would_be_sent_is_refused() {
+    for key in ["concurrency", "endpoint_concurrency", "slow_concurrency"] {
+        let text = format!("[delivery]\n{key} = 0\n");
+        let problems = load(&[("walhook.toml", &text)], &[]).unwrap_err();
+        assert_eq!(
+            problems,
+            [format!(
+                "walhook.toml:2: delivery.{key}: is 0, with which nothing would be sent: use 1 or more"
+            )]
+        );
+    }
+}
+
+#[test]
 fn every_problem_says_where_what_and_the_nearest_name() {
     let problems = load(
         &[(

@@ -1,10 +1,12 @@
 //! One endpoint's circuit breaker: when to stop sending, and how to begin again.
 //!
-//! Closed, attempts flow. On 5 consecutive failures, or when more than half of at
+//! Closed, attempts flow. An endpoint that is new, or of which the last that was heard
+//! is bad, is on trial: one attempt at a time until one succeeds. What it earned grows
+//! by 1, 2, 4 … attempts at a time, and a failure halves it. On 5 consecutive failures, or when more than half of at
 //! least 20 results in the window failed, it opens, and nothing is sent for
 //! 10 s·2ⁿ, at most 15 min, where n counts the openings before without a calm
 //! quarter of an hour. Then it is half-open: exactly one probe. When the probe
-//! succeeds it is closed, with a slow start of 1, 2, 4 … attempts at a time.
+//! succeeds it is closed, and starts slowly as a new one does.
 //! A pure state machine: the caller brings the time and counts what is in flight.
 
 use std::time::{Duration, Instant};
@@ -40,14 +42,39 @@ enum Phase {
     HalfOpen,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Closed {
     /// When the first result came in; the calm time counts from here.
     since: Option<Instant>,
     consecutive_failures: u32,
     window: Window,
+    /// Until the next success one attempt at a time, whatever was earned.
+    on_trial: bool,
     /// None: no limit of the breaker's own.
     slow_start: Option<SlowStart>,
+}
+
+impl Closed {
+    fn new(since: Option<Instant>, on_trial: bool) -> Self {
+        Closed {
+            since,
+            consecutive_failures: 0,
+            window: Window::default(),
+            on_trial,
+            slow_start: Some(SlowStart {
+                limit: 1,
+                successes: 0,
+            }),
+        }
+    }
+
+    fn limit(&self) -> usize {
+        match &self.slow_start {
+            _ if self.on_trial => 1,
+            Some(slow) => slow.limit as usize,
+            None => usize::MAX,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -104,11 +131,34 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Closed, without a slow start.
+    /// Closed and on trial.
     pub fn new() -> Self {
         Breaker {
-            phase: Phase::Closed(Closed::default()),
+            phase: Phase::Closed(Closed::new(None, true)),
             openings: 0,
+        }
+    }
+
+    /// So many attempts at a time may be under way.
+    pub fn limit(&self) -> usize {
+        match &self.phase {
+            Phase::Closed(closed) => closed.limit(),
+            Phase::Open { .. } | Phase::HalfOpen => 1,
+        }
+    }
+
+    /// Nothing good is known of the endpoint since it was new, failed or hung.
+    pub fn on_trial(&self) -> bool {
+        match &self.phase {
+            Phase::Closed(closed) => closed.on_trial,
+            Phase::Open { .. } | Phase::HalfOpen => true,
+        }
+    }
+
+    /// An attempt takes so long that the endpoint may hang.
+    pub fn suspect(&mut self) {
+        if let Phase::Closed(closed) = &mut self.phase {
+            closed.on_trial = true;
         }
     }
 
@@ -119,10 +169,8 @@ impl Breaker {
     /// whose result is on its way for one that vanished.
     pub fn admit(&mut self, now: Instant, in_flight: usize) -> Admission {
         match &self.phase {
-            Phase::Closed(closed) => match &closed.slow_start {
-                Some(slow) if in_flight >= slow.limit as usize => Admission::Wait(RECHECK),
-                _ => Admission::Yes,
-            },
+            Phase::Closed(closed) if in_flight >= closed.limit() => Admission::Wait(RECHECK),
+            Phase::Closed(_) => Admission::Yes,
             Phase::Open { until } if now < *until => Admission::Wait(*until - now),
             // Attempts from before the opening end first: the only result that is
             // recorded in half-open is then the probe's. And a probe that was
@@ -148,14 +196,7 @@ impl Breaker {
             // Of an attempt from before the opening: it says nothing new.
             Phase::Open { .. } => None,
             Phase::HalfOpen if success => {
-                self.phase = Phase::Closed(Closed {
-                    since: Some(now),
-                    slow_start: Some(SlowStart {
-                        limit: 1,
-                        successes: 0,
-                    }),
-                    ..Closed::default()
-                });
+                self.phase = Phase::Closed(Closed::new(Some(now), false));
                 Some(StateChange::Closed)
             }
             Phase::HalfOpen => Some(self.open(now)),
@@ -195,16 +236,17 @@ impl Closed {
     /// Counts a result and says whether it opens the breaker.
     fn trips(&mut self, now: Instant, success: bool) -> bool {
         self.window.count(now, success);
+        self.on_trial = !success;
         if success {
             self.consecutive_failures = 0;
         } else {
             self.consecutive_failures += 1;
         }
-        if let Some(slow) = &mut self.slow_start
-            && slow.is_over_after(success)
-        {
-            self.slow_start = None;
-        }
+        let earned = self.slow_start.take().unwrap_or(SlowStart {
+            limit: SLOW_START_END,
+            successes: 0,
+        });
+        self.slow_start = earned.after(success);
         let failing = self.consecutive_failures >= CONSECUTIVE_FAILURES;
         // The result that fills the window may be a success, which opens nothing.
         !success && (failing || self.window.mostly_failed())
@@ -213,18 +255,16 @@ impl Closed {
 
 impl SlowStart {
     /// As many successes as the limit double it; a failure halves it.
-    fn is_over_after(&mut self, success: bool) -> bool {
+    fn after(mut self, success: bool) -> Option<Self> {
+        self.successes += u32::from(success);
         if !success {
             self.limit = (self.limit / 2).max(1);
             self.successes = 0;
-            return false;
-        }
-        self.successes += 1;
-        if self.successes >= self.limit {
-            self.limit *= 2;
+        } else if self.successes >= self.limit {
+            self.limit = self.limit.saturating_mul(2);
             self.successes = 0;
         }
-        self.limit >= SLOW_START_END
+        (self.limit < SLOW_START_END).then_some(self)
     }
 }
 

@@ -1,28 +1,50 @@
 //! Claims what waits in the schedule and has become due: retries, leftovers of dead
 //! instances, what did not fit into memory, manual retries.
+//!
+//! It knows for which subscriptions something is due, and claims for those whose lanes
+//! have room: rows of the others, of which there may be millions, are never met.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Row};
+use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dispatcher::Dispatcher;
-use super::lanes::Claimable;
+use super::lanes::{Claimable, Wanted};
 use super::{Delivery, DeliveryConfig, Hold};
 use crate::backoff::Backoff;
-use crate::db::Store;
+use crate::db::{Connection, Store};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::{Format, directory::Directory};
+
+mod due;
+mod listener;
+
+use due::{Behind, DueTimes};
+pub use listener::listen;
 
 /// Rows claimed by one statement.
 const BATCH: usize = 500;
 
-/// The longest sleep, should a wake-up be missed.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// How often the whole schedule is looked at, should a wake-up be missed …
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// … and how soon again where something has changed, so that a stream of changes is
+/// answered by few looks.
+const LOOK_REST: Duration = Duration::from_millis(50);
+
+/// A look may take this share of the time, those that changes ask for included, and
+/// this one without any.
+const LOOK_SHARE: u32 = 20;
+const IDLE_LOOK_SHARE: u32 = 100;
+
+/// What is due and was not claimed is locked by another: it is asked for again so soon.
+const LOCKED: Duration = Duration::from_millis(20);
 
 pub struct Claimer {
     pub store: Store,
@@ -37,93 +59,239 @@ pub struct Claimer {
 impl Claimer {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
+        let mut known = Knowledge::default();
         loop {
             // Interest is registered before the store is read, so that a change that
             // comes meanwhile is not slept through.
-            let changed = self.schedule_changed.notified();
             let room = self.dispatcher.room.notified();
-            let (sleep, may_take) = match self.claim().await {
+            let changed = self.schedule_changed.notified();
+            tokio::pin!(changed);
+            if changed.as_mut().enable() {
+                known.look_wanted = true;
+                changed.set(self.schedule_changed.notified());
+            }
+            let (sleep, failed) = match self.claim(&mut known).await {
+                Ok(Found::More) if stop.is_cancelled() => return Ok(()),
                 Ok(Found::More) => {
                     backoff.reset();
-                    if stop.is_cancelled() {
-                        return Ok(());
-                    }
                     continue;
                 }
-                Ok(Found::NothingFor(sleep)) => {
+                Ok(Found::NothingUntil(time)) => {
                     backoff.reset();
-                    (sleep, true)
+                    (time.saturating_duration_since(Instant::now()), false)
                 }
-                Ok(Found::NoRoom) => (LONGEST_SLEEP, false),
                 Err(error) => {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot claim deliveries; trying again"
                     );
-                    (backoff.next_delay(), false)
+                    known.look_wanted = true;
+                    (backoff.next_delay(), true)
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(sleep) => {}
-                () = changed, if may_take => {}
-                () = room => {}
+                () = changed, if !failed => known.look_wanted = true,
+                () = room, if !failed => {}
             }
         }
     }
 
-    async fn claim(&self) -> anyhow::Result<Found> {
-        let client = self.store.get().await.context("connect to the store")?;
-        self.directory.refresh(&client).await?;
-        let Claimable { room, bytes, full } = self.dispatcher.claimable();
-        let full: Vec<Uuid> = full.iter().map(|id| id.0).collect();
-        let limit = room.min(BATCH);
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if limit == 0 {
-            return Ok(Found::NoRoom);
+    async fn claim(&self, known: &mut Knowledge) -> anyhow::Result<Found> {
+        if known.next_look() <= Instant::now() {
+            self.look(known).await?;
         }
-        let sql = include_str!("../../sql/queries/claim_due.sql");
-        let statement = client
-            .prepare_cached(sql)
-            .await
-            .context("prepare the claim")?;
-        let lease = self.config.lease().as_secs_f64();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = client
-            .query(&statement, &[&self.instance, &limit, &full, &lease, &bytes])
-            .await
-            .context("claim due deliveries")?;
+        let now = Instant::now();
+        let claimable = self.dispatcher.claimable(known.due.due(now), BATCH);
+        if claimable.wanted.is_empty() {
+            let probe = claimable.next_probe.map(|wait| now + wait);
+            let times = [known.due.next(now), probe, Some(known.next_look())];
+            let first = times.into_iter().flatten().min();
+            return Ok(Found::NothingUntil(first.unwrap_or(now + LOOK_INTERVAL)));
+        }
+        let client = self.store.get().await.context("connect to the store")?;
+        let rows = self.lease(&client, known, &claimable).await?;
+        tracing::debug!(
+            lanes = claimable.wanted.len(),
+            deliveries = rows.len(),
+            "claimed"
+        );
         if !rows.is_empty() {
-            tracing::debug!(deliveries = rows.len(), "claimed");
             // What was claimed may be of a subscription that was created or enabled since
             // the last look: judged by that, it would be cancelled or parked.
             self.directory.refresh(&client).await?;
-            self.dispatcher
-                .take_claimed(rows.iter().filter_map(claimed).collect());
-            return Ok(Found::More);
+            let deliveries = rows.iter().filter_map(claimed).collect();
+            self.dispatcher.take_claimed(deliveries);
         }
+        let exhausted = known.settle(&claimable, &rows, Instant::now());
+        self.ask_when(&client, known, &exhausted).await?;
+        Ok(Found::More)
+    }
+
+    /// Looks for whom something waits in the whole schedule.
+    async fn look(&self, known: &mut Knowledge) -> anyhow::Result<()> {
+        let client = self.store.get().await.context("connect to the store")?;
+        self.directory.refresh(&client).await?;
+        known.look_wanted = false;
+        let began = Instant::now();
+        let sql = include_str!("../../sql/queries/list_due.sql");
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client
+            .query(&statement, &[])
+            .await
+            .context("ask for whom something is due")?;
+        let now = Instant::now();
+        let found: HashMap<_, _> = rows.iter().map(|row| due_time(row, now)).collect();
+        let gone = known.due.replace(&found, now);
+        self.dispatcher.drained(gone.into_iter());
+        known.looked_at = Some(now);
+        known.look_took = now - began;
+        Ok(())
+    }
+
+    async fn lease(
+        &self,
+        client: &Connection,
+        known: &Knowledge,
+        claimable: &Claimable,
+    ) -> anyhow::Result<Vec<Row>> {
+        let sql = include_str!("../../sql/queries/claim_due.sql");
+        let prepared = client.prepare_cached(sql).await;
+        let statement = prepared.context("prepare the claim")?;
+        let wanted = || claimable.wanted.iter();
+        let lanes: Vec<Uuid> = wanted().map(|one| one.lane.0).collect();
+        let counts: Vec<i32> = wanted()
+            .map(|one| i32::try_from(one.count).unwrap_or(i32::MAX))
+            .collect();
+        let behind: Vec<_> = wanted().map(|one| known.due.behind(one.lane)).collect();
+        let due: Vec<_> = behind.iter().map(|row| row.map(|row| row.due_at)).collect();
+        let ids: Vec<_> = behind.iter().map(|row| row.map(|row| row.id)).collect();
+        let bytes = i64::try_from(claimable.bytes).unwrap_or(i64::MAX);
+        let lane_bytes = i64::try_from(claimable.lane_bytes).unwrap_or(i64::MAX);
+        let mut rows = client
+            .query(
+                &statement,
+                &[
+                    &self.instance,
+                    &self.config.lease().as_secs_f64(),
+                    &lanes,
+                    &counts,
+                    &due,
+                    &ids,
+                    &bytes,
+                    &lane_bytes,
+                ],
+            )
+            .await
+            .context("claim due deliveries")?;
+        rows.sort_by_key(|row| row.get::<_, i64>("place"));
+        Ok(rows)
+    }
+
+    /// Asks when something is due for those of whom all that is due is claimed.
+    async fn ask_when(
+        &self,
+        client: &Connection,
+        known: &mut Knowledge,
+        exhausted: &[SubscriptionId],
+    ) -> anyhow::Result<()> {
+        if exhausted.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = exhausted.iter().map(|lane| lane.0).collect();
         let sql = include_str!("../../sql/queries/next_due.sql");
         let statement = client.prepare_cached(sql).await?;
-        let next = client
-            .query_opt(&statement, &[&full])
+        let rows = client
+            .query(&statement, &[&ids])
             .await
             .context("ask for the next due time")?;
-        let milliseconds = next.and_then(|row| row.get::<_, Option<i64>>(0));
-        let sleep = milliseconds.map_or(LONGEST_SLEEP, |milliseconds| {
-            // At least a little: what is due and not claimed is locked by another.
-            Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0).max(20))
-        });
-        Ok(Found::NothingFor(sleep.min(LONGEST_SLEEP)))
+        let now = Instant::now();
+        for lane in exhausted {
+            known.due.remove(*lane);
+        }
+        for row in &rows {
+            let (lane, at) = due_time(row, now);
+            known.due.set(lane, at.max(now + LOCKED), None);
+        }
+        self.dispatcher.drained(exhausted.iter().copied());
+        Ok(())
+    }
+}
+
+/// What the claimer knows of the schedule.
+#[derive(Default)]
+struct Knowledge {
+    due: DueTimes,
+    looked_at: Option<Instant>,
+    look_took: Duration,
+    look_wanted: bool,
+}
+
+impl Knowledge {
+    fn next_look(&self) -> Instant {
+        let Some(looked_at) = self.looked_at else {
+            return Instant::now();
+        };
+        looked_at
+            + match self.look_wanted {
+                true => LOOK_REST.max(self.look_took * LOOK_SHARE),
+                false => LOOK_INTERVAL.max(self.look_took * IDLE_LOOK_SHARE),
+            }
+    }
+
+    /// Notes what a claim has found. Answers of whom all that is due is claimed.
+    fn settle(&mut self, claimable: &Claimable, rows: &[Row], now: Instant) -> Vec<SubscriptionId> {
+        let mut bytes = 0;
+        let mut last: HashMap<SubscriptionId, (usize, Behind)> = HashMap::new();
+        for row in rows {
+            let body: Option<&[u8]> = row.get("body");
+            bytes += body.map_or(0, <[u8]>::len);
+            let behind = Behind {
+                due_at: row.get("due_at"),
+                id: row.get("id"),
+            };
+            let lane = SubscriptionId(row.get("subscription_id"));
+            let (count, newest) = last.entry(lane).or_insert((0, behind));
+            *count += 1;
+            if (newest.due_at, newest.id) < (behind.due_at, behind.id) {
+                *newest = behind;
+            }
+        }
+        let all_fitted = bytes < claimable.lane_bytes;
+        let mut exhausted = Vec::new();
+        for Wanted { lane, count } in &claimable.wanted {
+            match last.get(lane) {
+                Some((found, behind)) if found == count || !all_fitted => {
+                    self.due.set(*lane, now, Some(*behind));
+                }
+                // Perhaps not all that was before: another may have had it locked.
+                _ if self.due.behind(*lane).is_some() => self.due.set(*lane, now, None),
+                _ => exhausted.push(*lane),
+            }
+        }
+        exhausted
     }
 }
 
 enum Found {
     More,
-    NothingFor(Duration),
-    NoRoom,
+    NothingUntil(Instant),
 }
 
+fn due_time(row: &Row, now: Instant) -> (SubscriptionId, Instant) {
+    let milliseconds: i64 = row.get("milliseconds");
+    let wait = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    // At the end of time it is asked for again with the next look.
+    let at = now.checked_add(wait).unwrap_or(now + LOOK_INTERVAL);
+    (SubscriptionId(row.get("subscription_id")), at)
+}
+
+/// None where the delivery is another's, or its event is gone.
 fn claimed(row: &Row) -> Option<Delivery> {
+    if !row.get::<_, Option<bool>>("ours").unwrap_or(false) {
+        return None;
+    }
     let attempts: i32 = row.get("attempts");
     Some(Delivery {
         id: DeliveryId(row.get("id")),
@@ -137,80 +305,4 @@ fn claimed(row: &Row) -> Option<Delivery> {
         queued_at: Instant::now(),
         hold: Hold::Leased,
     })
-}
-
-/// Listens for changes that other processes and the API announce. Without it the
-/// claimer would notice them after its longest sleep.
-pub async fn listen(
-    store: Store,
-    directory: Directory,
-    schedule_changed: Arc<Notify>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut backoff = Backoff::reconnect();
-    loop {
-        let session = listen_once(&store, &directory, &schedule_changed);
-        let ended = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            ended = session => ended,
-        };
-        if let Err(error) = ended {
-            tracing::debug!(
-                error = format!("{error:#}"),
-                "the connection that listens for changes ended"
-            );
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(backoff.next_delay()) => {}
-        }
-    }
-}
-
-async fn listen_once(
-    store: &Store,
-    directory: &Directory,
-    schedule_changed: &Notify,
-) -> anyhow::Result<()> {
-    let (mut config, tls) = store.conninfo().tokio_postgres()?;
-    config.application_name("walhook listen");
-    let (client, mut connection) = config.connect(tls).await.context("connect to listen")?;
-    let (messages, mut received) = tokio::sync::mpsc::channel(64);
-    let driver = tokio::spawn(async move {
-        while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            if messages.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
-    let _driver = AbortOnDrop(driver);
-    client
-        .batch_execute(include_str!("../../sql/queries/listen.sql"))
-        .await
-        .context("listen")?;
-    while let Some(message) = received.recv().await {
-        let AsyncMessage::Notification(notification) = message? else {
-            continue;
-        };
-        if notification.payload() != store.schema() {
-            continue;
-        }
-        match notification.channel() {
-            "walhook_subscriptions" => {
-                let client = store.get().await?;
-                directory.refresh(&client).await?;
-                schedule_changed.notify_one();
-            }
-            _ => schedule_changed.notify_one(),
-        }
-    }
-    Ok(())
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -9,10 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{self, Outcome};
-use super::breaker::StateChange;
 use super::client::Client;
 use super::health::Health;
-use super::lanes::{Claimable, Lanes, Limits, Load, Picked};
+use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::unwritten::Unwritten;
@@ -20,6 +19,11 @@ use super::{Delivery, DeliveryConfig, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
+
+mod place;
+mod tally;
+
+use place::Place;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -37,8 +41,10 @@ pub struct Dispatcher {
     pub unwritten: Arc<Unwritten>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
-    /// Told when a lane that took no claims may take them again.
+    /// Told when a lane can take more of what is due for it in the store.
     pub room: Notify,
+    /// Told when a lane is to be woken sooner than was known.
+    timer: Notify,
     tasks: TaskTracker,
     /// Ends attempts that are still running at the drain's deadline.
     abort: CancellationToken,
@@ -65,6 +71,7 @@ impl Dispatcher {
             unwritten: Arc::default(),
             health: Arc::default(),
             room: Notify::new(),
+            timer: Notify::new(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
         })
@@ -87,31 +94,39 @@ impl Dispatcher {
 
     /// Takes deliveries that have a reservation, and are in the store or [`Unwritten`].
     pub fn hand_off(self: &Arc<Self>, deliveries: Vec<Delivery>) {
+        let now = Instant::now();
         let mut lanes = self.lanes();
-        deliveries
-            .into_iter()
-            .for_each(|delivery| lanes.push(delivery));
+        lanes.follow(&self.directory.snapshot(), now);
+        for delivery in deliveries {
+            lanes.push(delivery, now);
+        }
         drop(lanes);
         self.pump();
     }
 
-    /// Takes claimed deliveries. Those that do not fit, as an enqueue was faster, go back:
-    /// under their lease they would wait for a minute.
+    /// Takes claimed deliveries.
     pub fn take_claimed(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let now = Instant::now();
         let mut lanes = self.lanes();
-        let refused: Vec<(Delivery, Duration)> = deliveries
-            .into_iter()
-            .filter_map(|delivery| lanes.push_leased(delivery, now))
-            .map(|delivery| (delivery, Duration::ZERO))
-            .collect();
+        lanes.follow(&self.directory.snapshot(), now);
+        for delivery in deliveries {
+            lanes.push_leased(delivery, now);
+        }
         drop(lanes);
-        self.release(refused);
         self.pump();
     }
 
-    pub fn claimable(&self) -> Claimable {
-        self.lanes().claimable(Instant::now())
+    /// What to claim for those for whom something is due; see [`Lanes::claimable`].
+    pub fn claimable(&self, due: impl Iterator<Item = SubscriptionId>, limit: usize) -> Claimable {
+        let now = Instant::now();
+        let mut lanes = self.lanes();
+        lanes.follow(&self.directory.snapshot(), now);
+        lanes.claimable(due, limit, now)
+    }
+
+    /// Nothing more is due in the store for these.
+    pub fn drained(&self, lanes: impl Iterator<Item = SubscriptionId>) {
+        self.lanes().drained(lanes);
     }
 
     pub fn forget_leased(&self, ids: &[DeliveryId]) {
@@ -127,9 +142,18 @@ impl Dispatcher {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
+            // Interest is registered before the next time is read.
+            let sooner = self.timer.notified();
+            let next = self.lanes().next_wake();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
+                () = sooner => continue,
+                () = sleep_until(next) => {
+                    self.lanes().wake(Instant::now());
+                    self.pump();
+                    continue;
+                }
             }
             let stale = self.lanes().sweep(Instant::now());
             for delivery in stale {
@@ -144,12 +168,14 @@ impl Dispatcher {
             if !changes.is_empty() {
                 self.record(Entry::Breakers(changes)).await;
             }
-            let snapshot = self.directory.snapshot();
-            self.lanes().retain(|id| snapshot.get(id).is_some());
-            let load = self.load();
-            set_gauges(load);
+            let load = {
+                let mut lanes = self.lanes();
+                lanes.follow(&self.directory.snapshot(), Instant::now());
+                lanes.retain();
+                lanes.load()
+            };
+            tally::set_gauges(load);
             self.pump();
-            self.room.notify_one();
         }
     }
 
@@ -177,16 +203,35 @@ impl Dispatcher {
 
     /// Starts attempts until the lanes give out no more.
     fn pump(self: &Arc<Self>) {
-        while let Some(delivery) = self.pick() {
+        while let Some((delivery, place)) = self.pick() {
             let dispatcher = Arc::clone(self);
-            self.tasks.spawn(dispatcher.work(delivery));
+            self.tasks.spawn(dispatcher.work(delivery, place));
         }
     }
 
-    fn pick(self: &Arc<Self>) -> Option<Delivery> {
-        let Picked { next, refused } = self.lanes().pick(Instant::now());
+    fn pick(self: &Arc<Self>) -> Option<(Delivery, Place)> {
+        let (Picked { next, refused }, signals) = {
+            let mut lanes = self.lanes();
+            (lanes.pick(Instant::now()), lanes.take_signals())
+        };
+        self.pass_on(signals);
         self.release(refused);
-        next
+        let (delivery, ticket) = next?;
+        let place = Place {
+            dispatcher: Arc::clone(self),
+            ticket: Some(ticket),
+            success: None,
+        };
+        Some((delivery, place))
+    }
+
+    fn pass_on(&self, signals: Signals) {
+        if signals.room {
+            self.room.notify_one();
+        }
+        if signals.timer {
+            self.timer.notify_one();
+        }
     }
 
     /// Puts deliveries back into the schedule, each due after its time.
@@ -206,11 +251,13 @@ impl Dispatcher {
         });
     }
 
-    /// Sends a delivery, and then whatever the lanes give out next.
-    async fn work(self: Arc<Self>, first: Delivery) {
-        let mut next = Some(first);
-        while let Some(delivery) = next {
-            let record = self.send(delivery).await;
+    /// Sends a delivery, and then whatever the lanes give out next. Its place is free when
+    /// its result is on its way to the store, not before: while the store is away nothing
+    /// is sent whose result has no place to go.
+    async fn work(self: Arc<Self>, delivery: Delivery, place: Place) {
+        let mut next = Some((delivery, place));
+        while let Some((delivery, mut place)) = next {
+            let record = self.send(delivery, &mut place).await;
             let endpoint = record.delivery.subscription_id;
             let recovered =
                 record.transition == Transition::Delivered && self.health.is_failing(endpoint);
@@ -218,17 +265,16 @@ impl Dispatcher {
             if recovered {
                 self.record(Entry::Recovered(endpoint)).await;
             }
+            drop(place);
             next = self.pick();
+            if next.is_some() {
+                // A result can admit several: an endpoint that has proved itself gets more.
+                self.pump();
+            }
         }
     }
 
-    async fn send(self: &Arc<Self>, delivery: Delivery) -> Record {
-        let mut place = Place {
-            dispatcher: self,
-            lane: delivery.subscription_id,
-            slow: false,
-            success: None,
-        };
+    async fn send(self: &Arc<Self>, delivery: Delivery, place: &mut Place) -> Record {
         let snapshot = self.directory.snapshot();
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
@@ -241,7 +287,7 @@ impl Dispatcher {
             .with_label_values(&["queue"])
             .observe(delivery.queued_at.elapsed().as_secs_f64());
         let outcome = tokio::select! {
-            outcome = self.exchange(subscription, &delivery, &mut place.slow) => outcome,
+            outcome = self.exchange(subscription, &delivery, place) => outcome,
             () = self.abort.cancelled() => {
                 let due_at = Timestamp::now();
                 return Record::unattempted(delivery, Transition::Released { due_at });
@@ -257,7 +303,7 @@ impl Dispatcher {
         self: &Arc<Self>,
         subscription: &Subscription,
         delivery: &Delivery,
-        slow: &mut bool,
+        place: &mut Place,
     ) -> Outcome {
         let id = delivery.event_id.to_string();
         let attempt = attempt::attempt(
@@ -273,7 +319,9 @@ impl Dispatcher {
             outcome = &mut attempt => return outcome,
             () = tokio::time::sleep(SLOW) => {}
         }
-        *slow = self.lanes().slow_down();
+        if let Some(ticket) = &mut place.ticket {
+            self.lanes().slow_down(ticket, Instant::now());
+        }
         self.pump();
         attempt.await
     }
@@ -288,7 +336,7 @@ impl Dispatcher {
             now,
             rand::random(),
         );
-        count(&delivery, &outcome, &transition, now);
+        tally::count(&delivery, &outcome, &transition, now);
         Record {
             delivery,
             transition,
@@ -306,11 +354,11 @@ impl Dispatcher {
             },
             other @ (Entry::Breakers(_) | Entry::Recovered(_)) => other,
         };
-        self.pass_on(entry).await;
+        self.record_written(entry).await;
     }
 
     /// To the recorder: the delivery has its row.
-    pub async fn pass_on(&self, entry: impl Into<Entry>) {
+    pub async fn record_written(&self, entry: impl Into<Entry>) {
         if self.records.send(entry.into()).await.is_err() {
             tracing::error!(
                 "a result was lost: the recorder has ended; the delivery will be sent again"
@@ -323,75 +371,10 @@ impl Dispatcher {
     }
 }
 
-/// A delivery's place among those in flight; given back however its attempt ends.
-struct Place<'a> {
-    dispatcher: &'a Dispatcher,
-    lane: SubscriptionId,
-    slow: bool,
-    /// None where nothing was learnt about the endpoint.
-    success: Option<bool>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut lanes = self.dispatcher.lanes();
-        let change = lanes.finish(self.lane, self.slow, self.success, Instant::now());
-        drop(lanes);
-        match change {
-            Some(StateChange::Opened(wait)) => {
-                tracing::warn!(subscription = %self.lane, seconds = wait.as_secs(), "circuit breaker opened: the endpoint keeps failing");
-            }
-            Some(StateChange::Closed) => {
-                tracing::info!(subscription = %self.lane, "circuit breaker closed");
-                self.dispatcher.room.notify_one();
-            }
-            None => {}
-        }
-    }
-}
-
-fn set_gauges(load: Load) {
-    let depth = |state, deliveries| {
-        let depth = METRICS.queue_depth.with_label_values(&[state]);
-        depth.set(deliveries as f64);
-    };
-    depth("memory", load.queued);
-    depth("in_flight", load.in_flight);
-    METRICS
-        .breakers_open
-        .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
-}
-
-fn count(delivery: &Delivery, outcome: &Outcome, transition: &Transition, now: Timestamp) {
-    let status = match transition {
-        Transition::Delivered => "delivered",
-        Transition::Retry { .. } | Transition::Released { .. } => "retrying",
-        Transition::Failed | Transition::Gone => "failed",
-        Transition::Parked(_) => "parked",
-        Transition::Cancelled => "cancelled",
-    };
-    METRICS
-        .deliveries
-        .with_label_values(&[status, &delivery.event_type])
-        .inc();
-    let code = outcome
-        .http_status
-        .map_or_else(|| "none".to_owned(), |code| code.to_string());
-    METRICS.http_status.with_label_values(&[&code]).inc();
-    let seconds = outcome.duration.as_secs_f64();
-    METRICS.delivery_duration.observe(seconds);
-    METRICS
-        .latency
-        .with_label_values(&["http"])
-        .observe(seconds);
-    if delivery.attempts > 1 {
-        METRICS.retries.inc();
-    }
-    if *transition == Transition::Delivered {
-        let total = now.duration_since(delivery.occurred_at).as_secs_f64();
-        METRICS
-            .latency
-            .with_label_values(&["total"])
-            .observe(total.max(0.0));
+/// Never, where there is no time to sleep until.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,35 +1,51 @@
-//! Lanes: a queue, a limit and a breaker for each endpoint, so that one that hangs
-//! or fails costs the others nothing. Pure but for the clock that is passed in.
+//! Lanes: a queue, limits and a breaker for each endpoint, so that one that hangs or
+//! fails costs the others nothing. Pure but for the clock that is passed in.
+//!
+//! What may be in flight is paid out of two budgets. An endpoint that answers is paid by
+//! the first; one on trial (new, failing, or with an attempt that hangs) has one attempt
+//! at a time, paid by the second, where attempts that turn slow move too. Within a
+//! budget tenants take turns, then their endpoints, and none gets more than twice what
+//! it leaves free.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::breaker::{Admission, Breaker, BreakerState, StateChange};
-use super::{Delivery, Hold, UNSENT_LIMIT};
+use super::breaker::{Admission, BreakerState};
+use super::{Delivery, Hold};
 use crate::event::{DeliveryId, SubscriptionId};
+use crate::subscription::directory::Snapshot;
 
-/// Deliveries that wait in memory, all lanes together: at the rate that one process
-/// reaches, more than a second's work. What does not fit stays in the store.
-const MAX_QUEUED: usize = 16_384;
+mod budget;
+mod claim;
+mod flight;
+mod lane;
+mod memory;
+mod pacer;
+mod turns;
 
-/// Bytes of bodies that wait in memory, so that large ones do not use it up.
-const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
-
-/// … and for one endpoint, so that a slow one cannot fill the memory of all.
-const MAX_QUEUED_PER_LANE: usize = 1_024;
+use budget::{Budgets, Class};
+pub use claim::{Claimable, Wanted};
+pub use flight::Ticket;
+use lane::{Lane, Place};
+use memory::{Holdings, admits};
+use turns::Turns;
 
 pub struct Lanes {
     limits: Limits,
+    snapshot: Arc<Snapshot>,
     lanes: HashMap<SubscriptionId, Lane>,
-    /// Lanes that may have something to send, each at most once: round robin.
-    ring: VecDeque<SubscriptionId>,
-    /// Queued or reserved.
-    queued: usize,
-    queued_bytes: usize,
-    fast: usize,
-    slow: usize,
+    fast: Waiting,
+    slow: Waiting,
+    /// Lanes whose rate limit holds them back, by when.
+    paced: BinaryHeap<std::cmp::Reverse<(Instant, SubscriptionId)>>,
+    budgets: Budgets,
+    holdings: Holdings,
     /// Claimed deliveries in memory, so that none is taken twice when its lease ends.
     leased: HashSet<DeliveryId>,
+    /// A claim was cut short for want of memory.
+    starved: bool,
+    signals: Signals,
     draining: bool,
 }
 
@@ -40,44 +56,31 @@ pub struct Limits {
     pub slow_concurrency: usize,
 }
 
-struct Lane {
-    queue: VecDeque<Delivery>,
-    reserved: usize,
-    in_flight: usize,
-    in_ring: bool,
-    breaker: Breaker,
-    /// The breaker's state as the store knows it.
-    reported: BreakerState,
+/// Lanes that wait for one budget.
+#[derive(Default)]
+struct Waiting {
+    turns: Turns,
+    /// Those who have their share of it, and those who have but retries. A lane that
+    /// waits there no longer is passed over when its turn comes.
+    held: VecDeque<SubscriptionId>,
+    held_retries: VecDeque<SubscriptionId>,
 }
 
-impl Default for Lane {
-    fn default() -> Self {
-        Lane {
-            queue: VecDeque::new(),
-            reserved: 0,
-            in_flight: 0,
-            in_ring: false,
-            breaker: Breaker::new(),
-            reported: BreakerState::Closed,
-        }
-    }
+/// What has changed for those who wait on the lanes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// A lane can take what waits for it in the store.
+    pub room: bool,
+    /// A lane is to be woken sooner than any before: see [`Lanes::next_wake`].
+    pub timer: bool,
 }
 
 /// What a look for work found.
 #[derive(Default)]
 pub struct Picked {
-    pub next: Option<Delivery>,
+    pub next: Option<(Delivery, Ticket)>,
     /// Turned away by an open breaker; back to the store for so long.
     pub refused: Vec<(Delivery, Duration)>,
-}
-
-/// What the lanes can take of what waits in the store.
-pub struct Claimable {
-    pub room: usize,
-    /// Bytes of bodies, of which the last may exceed this.
-    pub bytes: usize,
-    /// Lanes that take none.
-    pub full: Vec<SubscriptionId>,
 }
 
 /// How loaded the lanes are, for metrics.
@@ -92,179 +95,176 @@ impl Lanes {
     pub fn new(limits: Limits) -> Self {
         Lanes {
             limits,
+            snapshot: Arc::default(),
             lanes: HashMap::new(),
-            ring: VecDeque::new(),
-            queued: 0,
-            queued_bytes: 0,
-            fast: 0,
-            slow: 0,
+            fast: Waiting::default(),
+            slow: Waiting::default(),
+            paced: BinaryHeap::new(),
+            budgets: Budgets::new(&limits),
+            holdings: Holdings::default(),
             leased: HashSet::new(),
+            starved: false,
+            signals: Signals::default(),
             draining: false,
+        }
+    }
+
+    /// Takes over whose subscriptions there are and their rate limits.
+    pub fn follow(&mut self, snapshot: &Arc<Snapshot>, now: Instant) {
+        if self.snapshot.generation == snapshot.generation {
+            return;
+        }
+        self.snapshot = Arc::clone(snapshot);
+        for (id, lane) in &mut self.lanes {
+            let subscription = snapshot.get(*id);
+            lane.pace(subscription.and_then(|one| one.rate_limit), now);
+        }
+        // Those who wait by a former rate look again.
+        while let Some(std::cmp::Reverse((_, id))) = self.paced.pop() {
+            self.revive(id, Place::Paced, now);
         }
     }
 
     /// Makes room for a delivery of `bytes` that will be pushed; false where memory,
     /// or the endpoint's share of it, is full or its breaker is open.
-    pub fn reserve(&mut self, lane: SubscriptionId, bytes: usize, now: Instant) -> bool {
-        if self.draining
-            || self.queued >= MAX_QUEUED
-            // Alone, a body of any size passes: it would otherwise wait for ever.
-            || (self.queued_bytes > 0 && self.queued_bytes + bytes > MAX_QUEUED_BYTES)
-        {
+    pub fn reserve(&mut self, id: SubscriptionId, bytes: usize, now: Instant) -> bool {
+        let pool = self.holdings.owned;
+        let draining = self.draining;
+        let lane = self.lane(id, now);
+        let held = lane.holdings.owned;
+        // Endpoints on trial have half of the memory, whatever their number.
+        let crowded = lane.breaker.on_trial() && !memory::is_roomy(&pool);
+        let full = held.count >= lane.capacity(now) || !admits(&pool, &held, bytes);
+        if draining || crowded || full {
             return false;
         }
-        let lane = self.lanes.entry(lane).or_default();
-        if lane.queue.len() + lane.reserved >= MAX_QUEUED_PER_LANE
-            || lane.breaker.open_for(now).is_some()
-        {
-            return false;
-        }
-        lane.reserved += 1;
-        self.queued += 1;
-        self.queued_bytes += bytes;
+        lane.holdings.owned.add(bytes);
+        self.holdings.owned.add(bytes);
         true
     }
 
     /// Gives a reservation back: the delivery did not come to be.
-    pub fn unreserve(&mut self, lane: SubscriptionId, bytes: usize) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.reserved = lane.reserved.saturating_sub(1);
+    pub fn unreserve(&mut self, id: SubscriptionId, bytes: usize) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.holdings.owned.remove(bytes);
         }
-        self.queued = self.queued.saturating_sub(1);
-        self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
+        self.holdings.owned.remove(bytes);
     }
 
     /// Puts a delivery that has a reservation into its lane.
-    pub fn push(&mut self, delivery: Delivery) {
+    pub fn push(&mut self, delivery: Delivery, now: Instant) {
         let id = delivery.subscription_id;
-        let lane = self.lanes.entry(id).or_default();
-        lane.reserved = lane.reserved.saturating_sub(1);
-        lane.queue.push_back(delivery);
-        self.enlist(id);
-    }
-
-    /// Takes a claimed delivery, or gives it back where there is no room. One that is in
-    /// memory already stays there once.
-    pub fn push_leased(&mut self, delivery: Delivery, now: Instant) -> Option<Delivery> {
-        if self.leased.contains(&delivery.id) {
-            return None;
+        let lane = self.lane(id, now);
+        lane.push(delivery);
+        if matches!(lane.place, Place::HeldRetries(_)) && lane.has_first() {
+            lane.place = Place::Idle;
         }
-        if !self.reserve(delivery.subscription_id, delivery.body.len(), now) {
-            return Some(delivery);
-        }
-        self.leased.insert(delivery.id);
-        self.push(delivery);
-        None
-    }
-
-    /// A claimed delivery's result is in the store: it may be claimed again.
-    pub fn forget_leased(&mut self, id: DeliveryId) {
-        self.leased.remove(&id);
-    }
-
-    /// What may be claimed now. Half of the memory is left to first attempts.
-    pub fn claimable(&self, now: Instant) -> Claimable {
-        let bytes = (MAX_QUEUED_BYTES / 2).saturating_sub(self.queued_bytes);
-        let room = match self.draining || bytes == 0 {
-            true => 0,
-            false => (MAX_QUEUED / 2).saturating_sub(self.queued),
-        };
-        let full = self.lanes.iter().filter(|(_, lane)| {
-            lane.queue.len() + lane.reserved >= MAX_QUEUED_PER_LANE / 2
-                || lane.breaker.open_for(now).is_some()
-        });
-        let full = full.map(|(id, _)| *id).collect();
-        Claimable { room, bytes, full }
+        self.enlist(id, now);
     }
 
     /// The next delivery that may be sent now, counted as in flight from here on.
     pub fn pick(&mut self, now: Instant) -> Picked {
         let mut picked = Picked::default();
-        while !self.draining && self.fast < self.limits.concurrency {
-            let Some(id) = self.ring.pop_front() else {
-                break;
-            };
-            let Some(lane) = self.lanes.get_mut(&id) else {
-                continue;
-            };
-            lane.in_ring = false;
-            if lane.queue.is_empty() || lane.in_flight >= self.limits.endpoint_concurrency {
-                continue;
-            }
-            match lane.breaker.admit(now, lane.in_flight) {
-                Admission::Yes => {
-                    let Some(delivery) = lane.queue.pop_front() else {
-                        continue;
-                    };
-                    lane.in_flight += 1;
-                    self.fast += 1;
-                    self.queued = self.queued.saturating_sub(1);
-                    self.queued_bytes = self.queued_bytes.saturating_sub(delivery.body.len());
-                    self.enlist(id);
-                    picked.next = Some(delivery);
+        for class in [Class::Fast, Class::Slow] {
+            while !self.draining && self.budgets.free(class) > 0 {
+                let Some(id) = self.waiting(class).turns.pop() else {
                     break;
+                };
+                picked.next = self.start(id, class, now, &mut picked.refused);
+                if picked.next.is_some() {
+                    return picked;
                 }
-                Admission::Wait(wait) if lane.breaker.open_for(now).is_some() => {
-                    let refused: Vec<_> = lane.queue.drain(..).collect();
-                    for delivery in refused {
-                        self.leave(&delivery);
-                        picked.refused.push((delivery, wait));
-                    }
-                }
-                // The probe or the slow start decides: its result brings the lane back.
-                Admission::Wait(_) => {}
             }
         }
         picked
     }
 
-    /// Takes what has waited for too long, and brings back lanes that wait for time.
-    pub fn sweep(&mut self, now: Instant) -> Vec<Delivery> {
-        let mut stale = Vec::new();
-        let ids: Vec<SubscriptionId> = self.lanes.keys().copied().collect();
-        for id in ids {
-            let Some(lane) = self.lanes.get_mut(&id) else {
-                continue;
-            };
-            let unsent = |delivery: &Delivery| now - delivery.queued_at >= UNSENT_LIMIT;
-            while lane.queue.front().is_some_and(unsent) {
-                stale.extend(lane.queue.pop_front());
-            }
-            self.enlist(id);
-        }
-        for delivery in &stale {
-            self.leave(delivery);
-        }
-        stale
-    }
-
-    /// An attempt has run for long: it moves to the slow budget if there is room.
-    pub fn slow_down(&mut self) -> bool {
-        let room = self.slow < self.limits.slow_concurrency;
-        if room {
-            self.slow += 1;
-            self.fast = self.fast.saturating_sub(1);
-        }
-        room
-    }
-
-    /// An attempt is over. `success` is none where it says nothing of the endpoint.
-    pub fn finish(
+    /// Starts the next attempt of a lane whose turn it is, if it may.
+    fn start(
         &mut self,
         id: SubscriptionId,
-        slow: bool,
-        success: Option<bool>,
+        class: Class,
         now: Instant,
-    ) -> Option<StateChange> {
-        let budget = if slow { &mut self.slow } else { &mut self.fast };
-        *budget = budget.saturating_sub(1);
+        refused: &mut Vec<(Delivery, Duration)>,
+    ) -> Option<(Delivery, Ticket)> {
         let lane = self.lanes.get_mut(&id)?;
-        // The breaker takes a probe that left without a result for one that vanished,
-        // so the result comes first.
-        let change = success.and_then(|success| lane.breaker.record(now, success));
-        lane.in_flight = lane.in_flight.saturating_sub(1);
-        self.enlist(id);
-        change
+        // It may have changed its place since, and its class.
+        if lane.place != Place::Ready(class) {
+            return None;
+        }
+        lane.place = Place::Idle;
+        if lane.class() != class {
+            self.enlist(id, now);
+            return None;
+        }
+        if lane.is_empty() || lane.in_flight >= self.limits.endpoint_concurrency {
+            return None;
+        }
+        // Twice what it leaves free: however many lanes hang at once, something is left.
+        if lane.in_flight >= self.budgets.free(class).saturating_mul(2) {
+            lane.place = Place::Held(class);
+            self.waiting(class).held.push_back(id);
+            return None;
+        }
+        let retries = self.budgets.admits_retry(class);
+        if !retries && !lane.has_first() {
+            lane.place = Place::HeldRetries(class);
+            self.waiting(class).held_retries.push_back(id);
+            return None;
+        }
+        match lane.breaker.admit(now, lane.in_flight) {
+            Admission::Yes => {}
+            Admission::Wait(wait) => {
+                if lane.breaker.open_for(now).is_some() {
+                    let waiting: Vec<Delivery> = lane.drain().collect();
+                    self.leave(waiting.iter());
+                    refused.extend(waiting.into_iter().map(|delivery| (delivery, wait)));
+                }
+                // Otherwise the probe or the slow start decides: its result comes back.
+                return None;
+            }
+        }
+        let delivery = lane.pop(retries)?;
+        lane.in_flight += 1;
+        lane.take_turn(now);
+        let retry = delivery.attempts > 0;
+        self.budgets.start(class, retry);
+        self.leave(std::iter::once(&delivery));
+        self.enlist(id, now);
+        self.signal_room(id, now);
+        Some((delivery, Ticket::new(id, class, retry)))
+    }
+
+    /// Brings back the lanes whose rate limit admits an attempt by now.
+    pub fn wake(&mut self, now: Instant) {
+        while let Some(std::cmp::Reverse((at, id))) = self.paced.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.paced.pop();
+            self.revive(id, Place::Paced, now);
+        }
+    }
+
+    /// When to [`wake`](Self::wake) a lane.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.paced.peek().map(|std::cmp::Reverse((at, _))| *at)
+    }
+
+    /// Takes what has waited for too long, and brings back lanes that wait for time.
+    pub fn sweep(&mut self, now: Instant) -> Vec<Delivery> {
+        let ids: Vec<SubscriptionId> = self.lanes.keys().copied().collect();
+        let mut stale = Vec::new();
+        for id in ids {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                stale.extend(lane.take_stale(now));
+            }
+            self.enlist(id, now);
+        }
+        self.leave(stale.iter());
+        self.fast.turns.trim();
+        self.slow.turns.trim();
+        stale
     }
 
     /// The breakers whose state has changed since this was last asked.
@@ -279,48 +279,85 @@ impl Lanes {
     /// Stops giving out work and hands over everything that waits.
     pub fn drain(&mut self) -> Vec<Delivery> {
         self.draining = true;
-        let waiting: Vec<Delivery> = self
-            .lanes
-            .values_mut()
-            .flat_map(|lane| lane.queue.drain(..))
-            .collect();
-        for delivery in &waiting {
-            self.leave(delivery);
-        }
+        let lanes = self.lanes.values_mut();
+        let waiting: Vec<Delivery> = lanes.flat_map(Lane::drain).collect();
+        self.leave(waiting.iter());
         waiting
     }
 
     /// Forgets idle lanes of subscriptions that are gone.
-    pub fn retain(&mut self, exists: impl Fn(SubscriptionId) -> bool) {
+    pub fn retain(&mut self) {
+        let snapshot = &self.snapshot;
         self.lanes.retain(|id, lane| {
-            exists(*id) || lane.in_flight > 0 || lane.reserved > 0 || !lane.queue.is_empty()
+            let held = lane.in_flight > 0 || lane.holdings != Holdings::default();
+            held || snapshot.get(*id).is_some()
         });
     }
 
     pub fn load(&self) -> Load {
         let open = |lane: &&Lane| lane.breaker.state() == BreakerState::Open;
         Load {
-            queued: self.queued,
-            in_flight: self.fast + self.slow,
+            queued: self.holdings.owned.count + self.holdings.leased.count,
+            in_flight: self.budgets.in_flight(),
             breakers_open: self.lanes.values().filter(open).count(),
         }
     }
 
-    /// A delivery leaves memory without an attempt.
-    fn leave(&mut self, delivery: &Delivery) {
-        self.queued = self.queued.saturating_sub(1);
-        self.queued_bytes = self.queued_bytes.saturating_sub(delivery.body.len());
-        debug_assert!(delivery.hold == Hold::Owned || self.leased.contains(&delivery.id));
+    /// What those who wait on the lanes are to be told; asked after every change.
+    pub fn take_signals(&mut self) -> Signals {
+        std::mem::take(&mut self.signals)
     }
 
-    fn enlist(&mut self, id: SubscriptionId) {
-        if let Some(lane) = self.lanes.get_mut(&id)
-            && !lane.in_ring
-            && !lane.queue.is_empty()
-            && lane.in_flight < self.limits.endpoint_concurrency
-        {
-            lane.in_ring = true;
-            self.ring.push_back(id);
+    /// Deliveries leave memory, or at least the queue.
+    fn leave<'a>(&mut self, deliveries: impl Iterator<Item = &'a Delivery>) {
+        for delivery in deliveries {
+            let bytes = delivery.body.len();
+            self.holdings.of_mut(delivery.hold).remove(bytes);
+            if let Some(lane) = self.lanes.get_mut(&delivery.subscription_id) {
+                lane.holdings.of_mut(delivery.hold).remove(bytes);
+            }
+            debug_assert!(delivery.hold == Hold::Owned || self.leased.contains(&delivery.id));
+        }
+    }
+
+    /// Gives an idle lane its turn, if it has something that it may send.
+    fn enlist(&mut self, id: SubscriptionId, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        let limit = lane.breaker.limit().min(self.limits.endpoint_concurrency);
+        if lane.place != Place::Idle || lane.is_empty() || lane.in_flight >= limit {
+            return;
+        }
+        let wait = lane.wait(now);
+        if !wait.is_zero() {
+            lane.place = Place::Paced;
+            let at = now + wait;
+            self.signals.timer |= self.paced.peek().is_none_or(|first| at < first.0.0);
+            self.paced.push(std::cmp::Reverse((at, id)));
+            return;
+        }
+        let class = lane.class();
+        lane.place = Place::Ready(class);
+        let tenant = Arc::clone(&lane.tenant);
+        self.waiting(class).turns.push(&tenant, id);
+    }
+
+    fn lane(&mut self, id: SubscriptionId, now: Instant) -> &mut Lane {
+        let snapshot = &self.snapshot;
+        self.lanes.entry(id).or_insert_with(|| {
+            let subscription = snapshot.get(id);
+            let mut lane =
+                Lane::new(subscription.map_or_else(Arc::default, |one| Arc::clone(&one.tenant_id)));
+            lane.pace(subscription.and_then(|one| one.rate_limit), now);
+            lane
+        })
+    }
+
+    fn waiting(&mut self, class: Class) -> &mut Waiting {
+        match class {
+            Class::Fast => &mut self.fast,
+            Class::Slow => &mut self.slow,
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::duration::HumanDuration;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
@@ -41,11 +42,14 @@ pub mod verification;
 #[serde(deny_unknown_fields, default)]
 pub struct DeliveryConfig {
     /// Requests in flight, all endpoints together.
+    #[serde(deserialize_with = "at_least_one")]
     pub concurrency: usize,
     /// Requests in flight to one endpoint.
+    #[serde(deserialize_with = "at_least_one")]
     pub endpoint_concurrency: usize,
-    /// Requests that have run for longer than a second: they leave `concurrency` for
-    /// a budget of their own, so that hanging endpoints do not use it up.
+    /// Requests that have run for longer than a second, and those to endpoints that are
+    /// new or failing: a budget apart from `concurrency`, so that they do not use it up.
+    #[serde(deserialize_with = "at_least_one")]
     pub slow_concurrency: usize,
     /// The whole exchange, the response's body included.
     pub timeout: HumanDuration,
@@ -79,6 +83,15 @@ impl Default for DeliveryConfig {
             max_body: 256 * 1024,
             disable_after: minutes(5 * 24 * 60),
         }
+    }
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(D::Error::custom(
+            "is 0, with which nothing would be sent: use 1 or more",
+        )),
+        number => Ok(number),
     }
 }
 

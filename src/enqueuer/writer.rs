@@ -208,7 +208,7 @@ impl Writer {
             let results = self.unwritten.release(pass.group, pass.owned());
             if let Some(dispatcher) = &self.dispatcher {
                 for record in results {
-                    dispatcher.pass_on(record).await;
+                    dispatcher.record_written(record).await;
                 }
             }
         }

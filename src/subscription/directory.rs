@@ -2,6 +2,7 @@
 //! their generation in the store has moved.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
@@ -82,23 +83,12 @@ impl Directory {
     }
 
     fn build(&self, generation: i64, rows: &[Row]) -> anyhow::Result<Snapshot> {
-        let mut snapshot = Snapshot {
-            generation,
-            ..Snapshot::default()
-        };
         let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
-        for row in rows {
-            let subscription = Arc::new(self.read(row, &mut tenants)?);
-            snapshot
-                .by_id
-                .insert(subscription.id, Arc::clone(&subscription));
-            snapshot
-                .by_tenant
-                .entry(Arc::clone(&subscription.tenant_id))
-                .or_default()
-                .push(subscription);
-        }
-        Ok(snapshot)
+        let subscriptions = rows.iter().map(|row| self.read(row, &mut tenants));
+        Ok(Snapshot::of(
+            generation,
+            subscriptions.collect::<anyhow::Result<Vec<_>>>()?,
+        ))
     }
 
     fn read(
@@ -131,6 +121,7 @@ impl Directory {
             filter: row.get("filter"),
             headers: headers.open(&self.key, id)?,
             format: Format::parse(format).with_context(|| format!("read the format of {id}"))?,
+            rate_limit: rate_limit(row.get("rate_limit")),
             active: row.get("active"),
             secrets,
             from_lsn: row.get::<_, Lsn>("from_lsn"),
@@ -154,7 +145,31 @@ impl Directory {
     }
 }
 
+/// The table admits no other numbers.
+fn rate_limit(per_second: Option<i32>) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(per_second?).ok()?)
+}
+
 impl Snapshot {
+    pub fn of(generation: i64, subscriptions: Vec<Subscription>) -> Self {
+        let mut snapshot = Snapshot {
+            generation,
+            ..Snapshot::default()
+        };
+        for subscription in subscriptions {
+            let subscription = Arc::new(subscription);
+            snapshot
+                .by_id
+                .insert(subscription.id, Arc::clone(&subscription));
+            snapshot
+                .by_tenant
+                .entry(Arc::clone(&subscription.tenant_id))
+                .or_default()
+                .push(subscription);
+        }
+        snapshot
+    }
+
     pub fn get(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
         self.by_id.get(&id)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ pub struct Subscription {
     /// Sent along; they often hold credentials.
     pub headers: BTreeMap<String, String>,
     pub format: Format,
+    /// Attempts in a second, at most.
+    pub rate_limit: Option<NonZeroU32>,
     pub active: bool,
     /// Newest first; a second one while a rotation overlaps.
     pub secrets: Vec<ActiveSecret>,
@@ -49,6 +52,7 @@ impl fmt::Debug for Subscription {
             .field("filter", &self.filter)
             .field("headers", &self.headers.keys())
             .field("format", &self.format)
+            .field("rate_limit", &self.rate_limit)
             .field("active", &self.active)
             .field("secrets", &self.secrets)
             .field("from_lsn", &self.from_lsn)

@@ -24,6 +24,7 @@ pub struct StoredSubscription {
     pub filter: Option<String>,
     pub headers: SealedHeaders,
     pub ordering: String,
+    pub rate_limit: Option<i32>,
     pub format: String,
     pub active: bool,
     pub disabled_at: Option<Timestamp>,
@@ -60,6 +61,8 @@ pub struct NewSubscription {
     pub filter: Option<String>,
     pub headers: SealedHeaders,
     pub format: Format,
+    /// Per second; the table says which numbers it may be.
+    pub rate_limit: Option<i32>,
     pub secret: SealedSecret,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
     pub from_lsn: Lsn,
@@ -74,6 +77,7 @@ pub struct Changes {
     pub filter: Option<Option<String>>,
     pub headers: Option<SealedHeaders>,
     pub format: Option<Format>,
+    pub rate_limit: Option<Option<i32>>,
 }
 
 pub async fn create(
@@ -96,6 +100,7 @@ pub async fn create(
                 &new.secret.ciphertext,
                 &new.secret.hint,
                 &new.from_lsn,
+                &new.rate_limit,
             ],
         )
         .await?;
@@ -149,6 +154,8 @@ pub async fn update(
                 &changes.headers.is_some(),
                 &changes.headers.as_ref().and_then(SealedHeaders::as_stored),
                 &changes.format.map(Format::as_str),
+                &changes.rate_limit.is_some(),
+                &changes.rate_limit.flatten(),
             ],
         )
         .await?;
@@ -281,6 +288,7 @@ fn read(row: &Row) -> StoredSubscription {
         filter: row.get("filter"),
         headers: SealedHeaders::from_stored(row.get("headers")),
         ordering: row.get("ordering"),
+        rate_limit: row.get("rate_limit"),
         format: row.get("format"),
         active: row.get("active"),
         disabled_at: row.get("disabled_at"),

@@ -72,6 +72,7 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Timestamp>)]) -> S
         filter: None,
         headers: BTreeMap::new(),
         format: Format::Standard,
+        rate_limit: None,
         active: true,
         secrets: secrets.collect(),
         from_lsn: Lsn::ZERO,

@@ -105,11 +105,37 @@ fn after_a_probe_it_starts_slowly() {
         }
     }
     assert_eq!(breaker.record(now, false), None);
-    assert_eq!(admitted(&mut breaker), 8, "a failure halves it");
+    assert_eq!(admitted(&mut breaker), 1, "on trial");
+    assert_eq!(breaker.record(now, true), None);
+    assert_eq!(
+        admitted(&mut breaker),
+        8,
+        "a failure halves what was earned"
+    );
     for _ in 0..SLOW_START_END {
         assert_eq!(breaker.record(now, true), None);
     }
     assert_eq!(admitted(&mut breaker), 1000, "no limit of its own any more");
+}
+
+#[test]
+fn one_at_a_time_until_a_success_where_it_is_new_failed_or_hangs() {
+    let now = Instant::now();
+    let mut breaker = Breaker::new();
+    let state = |breaker: &Breaker| (breaker.on_trial(), breaker.limit());
+    assert_eq!(state(&breaker), (true, 1));
+    for limit in [2, 2, 4] {
+        breaker.record(now, true);
+        assert_eq!(state(&breaker), (false, limit));
+    }
+    breaker.suspect();
+    assert_eq!(state(&breaker), (true, 1));
+    breaker.record(now, true);
+    assert_eq!(state(&breaker), (false, 4), "nothing is lost by being slow");
+    breaker.record(now, false);
+    assert_eq!(state(&breaker), (true, 1));
+    breaker.record(now, true);
+    assert_eq!(state(&breaker), (false, 2));
 }
 
 #[test]

@@ -42,7 +42,10 @@ async fn fields_that_cannot_be_are_refused_with_their_reason() {
         ("ordering", json!("row"), 400, "not_available_yet"),
         ("ordering", json!("any"), 400, "invalid_ordering"),
         ("batch", json!({"size": 10}), 400, "not_available_yet"),
-        ("rate_limit", json!(10), 400, "not_available_yet"),
+        ("rate_limit", json!(0), 400, "invalid_rate_limit"),
+        ("rate_limit", json!(10_001), 400, "invalid_rate_limit"),
+        ("rate_limit", json!(2.5), 400, "invalid_rate_limit"),
+        ("rate_limit", json!("10"), 400, "invalid_rate_limit"),
         ("colour", json!("red"), 422, "invalid_body"),
     ] {
         let mut body = json!({"url": "https://example.com/hook"});

@@ -155,14 +155,19 @@ async fn a_subscription_has_the_documented_shape() {
 
     let path = format!("/subscriptions/{}", id(&created));
     let changed = api
-        .patch(&path, &token, json!({"filter": null, "events": ["*"], "headers": {"X-A": "b"}, "url": "https://example.org/"}))
+        .patch(&path, &token, json!({"filter": null, "events": ["*"], "headers": {"X-A": "b"}, "url": "https://example.org/", "rate_limit": 50}))
         .await
         .expect(200);
+    assert_eq!(changed["rate_limit"], 50);
     assert_eq!(changed["filter"], json!(null));
     assert_eq!(changed["description"], "books");
     assert_eq!(changed["events"], json!(["*"]));
     assert_eq!(changed["headers"], json!({"X-A": "b"}));
     assert_eq!(api.get(&path, &token).await.json, changed);
+    let unchanged = api.patch(&path, &token, json!({"description": "b"})).await;
+    assert_eq!(unchanged.expect(200)["rate_limit"], 50);
+    let unlimited = api.patch(&path, &token, json!({"rate_limit": null})).await;
+    assert_eq!(unlimited.expect(200)["rate_limit"], json!(null));
     assert_eq!(api.delete(&path, &token).await.status, 204);
     api.get(&path, &token).await.refused(404, "not_found");
     api.delete(&path, &token).await.refused(404, "not_found");

@@ -30,6 +30,7 @@ async fn a_breaker_opens_probes_once_and_closes() {
     let failed = receiver.requests();
     assert!((5..=8).contains(&failed.len()), "{} requests", failed.len());
     assert_eq!(deployed.metric("walhook_breakers_open").await, Some(1.0));
+    assert!(deployed.log().contains("circuit breaker opened"));
 
     // Whatever comes meanwhile waits with the rest.
     let gate = Gate::closed();
@@ -59,6 +60,7 @@ async fn a_breaker_opens_probes_once_and_closes() {
     acme.get_until(&path, |shown| shown["breaker"] == "closed")
         .await;
     assert_eq!(deployed.metric("walhook_breakers_open").await, Some(0.0));
+    assert!(deployed.log().contains("circuit breaker closed"));
     assert_eq!(receiver.requests().len(), failed.len() + ORDERS + 1);
     let listed = acme.get("/deliveries?status=failed").await;
     assert_eq!(listed["data"], json!([]));

@@ -1,13 +1,16 @@
 //! What endpoints, tenants and operators see of deliveries: the real binary, the real
 //! API, a real receiver.
 
+mod backlog;
 mod breaker;
 mod disabling;
 mod endpoints;
 mod failures;
+mod isolation;
 mod lifecycle;
 mod limits;
 mod overflow;
+mod rate_limit;
 mod roles;
 
 use std::path::PathBuf;
@@ -79,6 +82,11 @@ impl Deployed {
         let text = text.text().await.unwrap();
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    pub fn log(&self) -> String {
+        let log = self.walhook.directory.path().join("walhook.log");
+        std::fs::read_to_string(log).unwrap_or_default()
     }
 
     pub fn stop(self) {

@@ -1,0 +1,243 @@
+//! What a backlog in the store costs: the claim by the number of rows that wait, how fast
+//! it drains against fresh deliveries of the same run, memory, and what idling costs.
+//!
+//! `cargo bench --bench backlog` · `… -- --rows 100000 --seconds 5`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use uuid::Uuid;
+use walhook::delivery::partitions;
+
+#[path = "../deployment/mod.rs"]
+mod deployment;
+
+use deployment::receiver::{Manner, Receiver, is_bad};
+use deployment::{Deployment, Walhook, argument, connect, median};
+
+const ENDPOINTS: usize = 100;
+
+/// Rows of one claim, as the claimer's.
+const BATCH: i32 = 500;
+
+/// Fresh rows that may be under way: enough to keep everything busy.
+const LEAD: u64 = 5_000;
+
+/// Let walhook come to its speed before it is measured.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run())
+}
+
+async fn run() -> anyhow::Result<()> {
+    let rows = argument("rows", 1_000_000);
+    let seconds = Duration::from_secs(argument("seconds", 20) as u64);
+    let deployment = Deployment::start().await?;
+    let receiver = Arc::new(Receiver::start()?);
+    receiver.behave(Manner::Well);
+    let urls: Vec<String> = (1..)
+        .filter(|number| !is_bad(*number))
+        .take(ENDPOINTS)
+        .map(|number| receiver.url(number, Manner::Well))
+        .collect();
+    let subscriptions = deployment.subscribe(&urls).await?;
+
+    println!("claim of {BATCH} rows, median of 20, and the look for whom something waits");
+    for count in [1_000, 100_000, rows] {
+        for (name, lanes) in [("one endpoint", 1), ("100 endpoints", ENDPOINTS)] {
+            deployment.clear().await?;
+            seed(&deployment, &subscriptions[..lanes], count).await?;
+            let (claim, look) = claim_cost(&deployment, &subscriptions[..lanes]).await?;
+            println!("  {count:>9} rows, {name:<14} claim {claim:>7.2} ms   look {look:>7.2} ms");
+        }
+    }
+
+    deployment.clear().await?;
+    receiver.measure(true);
+    let fresh = fresh(&deployment, &receiver, seconds).await?;
+    receiver.measure(false);
+    let latencies = receiver.take_latencies().into_iter();
+    let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
+    println!("\nfresh deliveries      {fresh:>8.0}/s   commit → arrival, median {latency:.0} ms");
+    for (name, lanes) in [("100 endpoints", ENDPOINTS), ("one endpoint", 1)] {
+        deployment.clear().await?;
+        seed(&deployment, &subscriptions[..lanes], rows).await?;
+        let walhook = deployment.walhook("deliver").await?;
+        tokio::time::sleep(WARM_UP).await;
+        let rate = rate(&receiver, seconds).await;
+        println!(
+            "drain, {name:<14} {rate:>8.0}/s  {:>5.2} of the fresh rate  peak RSS {:.1} MiB",
+            rate / fresh,
+            walhook.peak_rss()?
+        );
+        if lanes > 1 {
+            drain_to_the_end(&deployment, &receiver, &walhook).await?;
+            idle(&deployment, &walhook, seconds).await?;
+        }
+        deployment.kill(walhook).await?;
+    }
+    Ok(())
+}
+
+/// Deliveries that have been due for an hour, spread over these subscriptions.
+async fn seed(deployment: &Deployment, lanes: &[Uuid], count: usize) -> anyhow::Result<()> {
+    let client = deployment.store.get().await?;
+    let first = Uuid::now_v7();
+    partitions::ensure(&client, [first].into_iter()).await?;
+    let (count, prefix) = (i32::try_from(count)?, first.to_string());
+    client
+        .execute(
+            "with made as (
+                 select (left($1::text, 18) || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id, n,
+                     ($2::uuid[])[1 + n % cardinality($2)] as lane
+                 from generate_series(1, $3) n
+             ), events as (
+                 insert into webhook_events (id, tenant_id, event_type, rule, commit_lsn, ordinal,
+                     rule_index, row_key, occurred_at, body)
+                 select id, 't', 'order.created', 'r', '0/1', n, 0, '', now(),
+                     convert_to('{\"timestamp\":\"2026-01-01T00:00:00.000000Z\",\"note\":\"' || repeat('x', 350) || '\"}', 'UTF8')
+                 from made
+             ), deliveries as (
+                 insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
+                     event_type, format, commit_lsn, ordinal, rule_index, row_key)
+                 select id, id, lane, 't', 'order.created', 'standard', '0/1', n, 0, '' from made
+             )
+             insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,
+                 status, due_at)
+             select id, lane, 't', 'order.created', 'pending', now() - interval '1 hour' from made",
+            &[&prefix, &lanes, &count],
+        )
+        .await
+        .context("seed the backlog")?;
+    for statement in ["vacuum analyze delivery_schedule", "checkpoint"] {
+        client.batch_execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// Milliseconds of a claim, one after the other as the claimer does, and of a look.
+async fn claim_cost(deployment: &Deployment, lanes: &[Uuid]) -> anyhow::Result<(f64, f64)> {
+    let client = deployment.store.get().await?;
+    let claim = client
+        .prepare(include_str!("../../sql/queries/claim_due.sql"))
+        .await?;
+    let look = client
+        .prepare(include_str!("../../sql/queries/list_due.sql"))
+        .await?;
+    let counts = vec![BATCH / i32::try_from(lanes.len())?; lanes.len()];
+    let (instance, lease, bytes) = (Uuid::now_v7(), 60_f64, i64::MAX);
+    let mut after_due: Vec<Option<jiff::Timestamp>> = vec![None; lanes.len()];
+    let mut after_id: Vec<Option<Uuid>> = vec![None; lanes.len()];
+    let (mut claims, mut looks) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let began = Instant::now();
+        client.query(&look, &[]).await?;
+        looks.push(began.elapsed().as_secs_f64() * 1e3);
+        let began = Instant::now();
+        let rows = client
+            .query(
+                &claim,
+                &[
+                    &instance, &lease, &lanes, &counts, &after_due, &after_id, &bytes, &bytes,
+                ],
+            )
+            .await?;
+        if rows.is_empty() {
+            break;
+        }
+        claims.push(began.elapsed().as_secs_f64() * 1e3);
+        for row in &rows {
+            let lane: Uuid = row.get("subscription_id");
+            let at = lanes.iter().position(|one| *one == lane);
+            let at = at.context("claimed what was not asked for")?;
+            let last = (Some(row.get("due_at")), Some(row.get("id")));
+            if (after_due[at], after_id[at]) < last {
+                (after_due[at], after_id[at]) = last;
+            }
+        }
+    }
+    Ok((median(claims), median(looks)))
+}
+
+/// Arrivals a second, over so long.
+async fn rate(receiver: &Receiver, duration: Duration) -> f64 {
+    let (before, began) = (receiver.healthy(), Instant::now());
+    tokio::time::sleep(duration).await;
+    (receiver.healthy() - before) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// What walhook sustains from the commit on, with two writers that keep it busy.
+async fn fresh(
+    deployment: &Deployment,
+    receiver: &Arc<Receiver>,
+    duration: Duration,
+) -> anyhow::Result<f64> {
+    let walhook = deployment.walhook("capture,deliver").await?;
+    let start = receiver.healthy();
+    let next = Arc::new(AtomicU64::new(0));
+    let mut writers: tokio::task::JoinSet<anyhow::Result<()>> = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let client = connect(&deployment.url).await?;
+        let (next, receiver) = (Arc::clone(&next), Arc::clone(receiver));
+        writers.spawn(async move {
+            let insert = client
+                .prepare("insert into orders select n, 't' || n % 100, repeat('x', 200) from generate_series($1::bigint, $1 + 99) n")
+                .await?;
+            loop {
+                if next.load(Ordering::Relaxed) >= receiver.healthy() - start + LEAD {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                let first = next.fetch_add(100, Ordering::Relaxed) as i64;
+                client.execute(&insert, &[&first]).await?;
+            }
+        });
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let rate = rate(receiver, duration).await;
+    writers.shutdown().await;
+    deployment.kill(walhook).await?;
+    Ok(rate)
+}
+
+async fn drain_to_the_end(
+    deployment: &Deployment,
+    receiver: &Receiver,
+    walhook: &Walhook,
+) -> anyhow::Result<()> {
+    let (before, began) = (receiver.healthy(), Instant::now());
+    deployment
+        .until("select not exists (select from walhook.delivery_schedule)")
+        .await
+        .with_context(|| walhook.last_words())?;
+    println!(
+        "  … to its end         {:>8.0}/s  peak RSS {:.1} MiB",
+        (receiver.healthy() - before) as f64 / began.elapsed().as_secs_f64(),
+        walhook.peak_rss()?
+    );
+    Ok(())
+}
+
+async fn idle(
+    deployment: &Deployment,
+    walhook: &Walhook,
+    duration: Duration,
+) -> anyhow::Result<()> {
+    tokio::time::sleep(WARM_UP).await;
+    let before = (walhook.cpu()?, deployment.server_cpu()?);
+    tokio::time::sleep(duration).await;
+    let share = |used: Duration| 100.0 * used.as_secs_f64() / duration.as_secs_f64();
+    println!(
+        "idle                  walhook {:.2} %, PostgreSQL {:.2} % of a core",
+        share(walhook.cpu()? - before.0),
+        share(deployment.server_cpu()?.saturating_sub(before.1))
+    );
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! What `isolation` and `backlog` measure: a PostgreSQL that is as durable as in
+//! production, walhook as a child process, many subscriptions, a cheap receiver.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+use walhook::config::Config;
+use walhook::db::Store;
+use walhook::demo::postgres::Postgres;
+use walhook::secret::{EncryptionKey, SigningSecret};
+
+pub(crate) mod receiver;
+
+const TABLE: &str =
+    "create table orders (id bigint primary key, tenant_id text not null, note text)";
+
+const WAIT: Duration = Duration::from_secs(120);
+
+pub(crate) struct Deployment {
+    pub(crate) admin: Client,
+    pub(crate) store: Store,
+    pub(crate) url: String,
+    key: EncryptionKey,
+    directory: tempfile::TempDir,
+    server: Postgres,
+}
+
+impl Deployment {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        // fsync and synchronous_commit stay on, which they are by default.
+        let server = Postgres::start(&[
+            ("shared_buffers", "512MB"),
+            ("max_wal_size", "4GB"),
+            ("max_connections", "100"),
+        ])?;
+        let url = server.url("postgres");
+        let admin = connect(&url).await?;
+        admin.batch_execute(TABLE).await?;
+        let directory = tempfile::tempdir()?;
+        let key_file = directory.path().join("walhook.key");
+        let file = directory.path().join("walhook.toml");
+        let text = format!(
+            "[source]\nurl = '{url}'\n[api]\nlisten = '127.0.0.1:0'\n\
+             [security]\nallow_http = true\nallow_networks = ['127.0.0.0/8']\nencryption_key_file = '{}'\n\
+             [[events]]\ntype = 'order.created'\ntable = 'public.orders'\non = ['insert']\n",
+            key_file.display()
+        );
+        fs::write(&file, text)?;
+        let config = Config::load(Some(&file))?;
+        walhook::cli::setup::set_up(&config).await?;
+        Ok(Deployment {
+            admin,
+            store: Store::open(&config.store, &config.source.url)?,
+            url,
+            key: EncryptionKey::load(&key_file)?,
+            directory,
+            server,
+        })
+    }
+
+    /// A subscription to everything for each tenant `t0`, `t1` …, in place of all others.
+    pub(crate) async fn subscribe(&self, urls: &[String]) -> anyhow::Result<Vec<Uuid>> {
+        let client = self.store.get().await?;
+        client
+            .batch_execute("delete from webhook_subscriptions")
+            .await?;
+        let ids: Vec<Uuid> = urls.iter().map(|_| Uuid::now_v7()).collect();
+        let tenants: Vec<String> = (0..urls.len()).map(|number| format!("t{number}")).collect();
+        let secret = SigningSecret::generate();
+        let sealed = |id: &Uuid| self.key.encrypt(secret.text().as_bytes(), id.as_bytes());
+        let secrets: Vec<Vec<u8>> = ids.iter().map(sealed).collect();
+        client
+            .execute(
+                "insert into webhook_subscriptions
+                     (id, tenant_id, url, events, secret, secret_hint, from_lsn)
+                 select id, tenant, url, '{*}', secret, 'x', '0/0'
+                 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
+                     as s (id, tenant, url, secret)",
+                &[&ids, &tenants, &urls, &secrets],
+            )
+            .await?;
+        Ok(ids)
+    }
+
+    /// Forgets all events and deliveries. walhook must not run.
+    pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+        self.admin
+            .batch_execute(
+                "truncate orders; set search_path = walhook;
+                 truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances;
+                 update webhook_subscriptions set breaker = 'closed', breaker_instance = null
+                 where breaker <> 'closed';
+                 reset search_path",
+            )
+            .await
+            .context("clear the store")
+    }
+
+    /// Starts walhook and waits until it has registered itself.
+    pub(crate) async fn walhook(&self, roles: &str) -> anyhow::Result<Walhook> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_walhook"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("WALHOOK_") {
+                command.env_remove(name);
+            }
+        }
+        let log = self.directory.path().join("walhook.log");
+        let child = command
+            .arg("--config")
+            .arg(self.directory.path().join("walhook.toml"))
+            .args(["run", "--roles", roles])
+            .env("RUST_LOG", "walhook=error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        let walhook = Walhook { child, log };
+        self.until("select exists (select from walhook.instances)")
+            .await
+            .with_context(|| walhook.last_words())?;
+        Ok(walhook)
+    }
+
+    /// Kills walhook and waits until the slot is free again.
+    pub(crate) async fn kill(&self, walhook: Walhook) -> anyhow::Result<()> {
+        drop(walhook);
+        self.until("select not exists (select from pg_replication_slots where active)")
+            .await
+    }
+
+    pub(crate) async fn until(&self, condition: &str) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !self
+            .admin
+            .query_one(condition, &[])
+            .await?
+            .get::<_, bool>(0)
+        {
+            ensure!(began.elapsed() < WAIT, "waited in vain for: {condition}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// CPU time that the server and its backends have used.
+    pub(crate) fn server_cpu(&self) -> anyhow::Result<Duration> {
+        let postmaster = self.server.pid().context("PostgreSQL has no pid")?;
+        let mut ticks = 0;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(fields) = stat(&entry.path()) else {
+                continue;
+            };
+            let own = entry.file_name().to_string_lossy() == postmaster.to_string();
+            if own || fields.get(1) == Some(&u64::from(postmaster)) {
+                ticks += cpu_ticks(&fields);
+            }
+        }
+        Ok(duration(ticks))
+    }
+}
+
+/// The child process; killed when it is dropped.
+pub(crate) struct Walhook {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Walhook {
+    pub(crate) fn last_words(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let path = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let fields = stat(&path).context("walhook has ended")?;
+        Ok(duration(cpu_ticks(&fields)))
+    }
+
+    /// The most memory that it has held so far, in MiB.
+    pub(crate) fn peak_rss(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib: f64 = line
+            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+            .context("/proc/PID/status has no VmHWM")?;
+        Ok(kib / 1024.0)
+    }
+}
+
+impl Drop for Walhook {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) async fn connect(url: &str) -> anyhow::Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// The value of `--name VALUE` among the arguments.
+pub(crate) fn argument(name: &str, default: usize) -> usize {
+    let arguments: Vec<String> = std::env::args().collect();
+    let at = arguments
+        .iter()
+        .position(|one| one.strip_prefix("--") == Some(name));
+    at.and_then(|at| arguments.get(at + 1)?.parse().ok())
+        .unwrap_or(default)
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Numeric fields of /proc/PID/stat from the third on; see proc(5). The state is 0.
+fn stat(path: &std::path::Path) -> Option<Vec<u64>> {
+    let text = fs::read_to_string(path.join("stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields = rest.split(' ');
+    Some(
+        fields
+            .map(|field| field.trim().parse().unwrap_or(0))
+            .collect(),
+    )
+}
+
+/// Own, and of children that have ended and were waited for.
+fn cpu_ticks(fields: &[u64]) -> u64 {
+    fields.get(11..15).unwrap_or_default().iter().sum()
+}
+
+/// What Linux has on every common architecture: a hundred ticks a second.
+fn duration(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 10)
+}

@@ -1,0 +1,235 @@
+//! What bad endpoints cost the others: from the commit to the arrival at the healthy
+//! ones, with 5 % of the endpoints hanging, dripping, refusing or failing, against the
+//! same without any that is bad. Runs are interleaved; the ratio is the median of them.
+//!
+//! `cargo bench --bench isolation` · `… -- --endpoints 1000 --rounds 1 --seconds 5`
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+#[path = "../deployment/mod.rs"]
+mod deployment;
+
+use deployment::receiver::{Manner, Receiver, is_bad};
+use deployment::{Deployment, argument, connect, median};
+
+/// Rows of one commit.
+const PER_COMMIT: usize = 10;
+
+/// By then everything must have arrived at the healthy endpoints.
+const ARRIVAL: Duration = Duration::from_secs(60);
+
+const KINDS: [(&str, Manner); 4] = [
+    ("5 % hang", Manner::Hanging),
+    ("5 % drip", Manner::Dripping),
+    ("5 % refuse", Manner::Refusing),
+    ("5 % answer 500", Manner::Failing),
+];
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run())
+}
+
+struct Load {
+    endpoints: usize,
+    per_second: usize,
+    duration: Duration,
+}
+
+#[derive(Clone, Copy)]
+struct Measured {
+    p50: f64,
+    p99: f64,
+    max: f64,
+    rss: f64,
+    /// Per cent of a core.
+    walhook: f64,
+    postgres: f64,
+}
+
+async fn run() -> anyhow::Result<()> {
+    let load = Load {
+        endpoints: argument("endpoints", 10_000),
+        per_second: argument("rate", 1_000),
+        duration: Duration::from_secs(argument("seconds", 12) as u64),
+    };
+    let rounds = argument("rounds", 5);
+    let deployment = Deployment::start().await?;
+    let receiver = Receiver::start()?;
+    println!(
+        "{} endpoints, {} events/s, {} s a run, {rounds} rounds; commit → arrival at healthy endpoints",
+        load.endpoints,
+        load.per_second,
+        load.duration.as_secs()
+    );
+    let mut all: Vec<Vec<Measured>> = vec![Vec::new(); KINDS.len() + 1];
+    for round in 1..=rounds {
+        let kinds = [("all well", Manner::Well)].into_iter().chain(KINDS);
+        for ((name, manner), results) in kinds.zip(&mut all) {
+            let measured = measure(&deployment, &receiver, &load, manner).await;
+            let measured = measured.with_context(|| format!("round {round}, {name}"))?;
+            println!(
+                "round {round}  {name:<16} p50 {:>8.1}  p99 {:>8.1}  max {:>8.1} ms  \
+                 walhook {:>3.0} % of a core, {:>5.1} MiB, PostgreSQL {:>3.0} %",
+                measured.p50,
+                measured.p99,
+                measured.max,
+                measured.walhook,
+                measured.rss,
+                measured.postgres
+            );
+            results.push(measured);
+        }
+    }
+    report(&all)
+}
+
+fn report(all: &[Vec<Measured>]) -> anyhow::Result<()> {
+    let (well, bad) = all.split_first().context("nothing was measured")?;
+    let of =
+        |runs: &[Measured], value: fn(&Measured) -> f64| median(runs.iter().map(value).collect());
+    println!(
+        "\n{:<16} {:>9} {:>9} {:>9} {:>12}",
+        "median", "p50 ms", "p99 ms", "max ms", "p99 ratio"
+    );
+    let row = |name: &str, runs: &[Measured], ratio: f64| {
+        println!(
+            "{name:<16} {:>9.1} {:>9.1} {:>9.1} {ratio:>12.2}",
+            of(runs, |run| run.p50),
+            of(runs, |run| run.p99),
+            of(runs, |run| run.max)
+        );
+    };
+    row("all well", well, 1.0);
+    let mut ratios = serde_json::Map::new();
+    for ((name, _), runs) in KINDS.iter().zip(bad) {
+        let pairs = runs.iter().zip(well);
+        let ratio = median(
+            pairs
+                .map(|(with, without)| with.p99 / without.p99)
+                .collect(),
+        );
+        row(name, runs, ratio);
+        ratios.insert((*name).to_owned(), ratio.into());
+    }
+    println!("{}", serde_json::Value::Object(ratios));
+    Ok(())
+}
+
+/// One run of a walhook that knows nothing of its endpoints yet.
+async fn measure(
+    deployment: &Deployment,
+    receiver: &Receiver,
+    load: &Load,
+    manner: Manner,
+) -> anyhow::Result<Measured> {
+    deployment.clear().await?;
+    let urls: Vec<String> = (0..load.endpoints)
+        .map(|number| receiver.url(number, manner))
+        .collect();
+    deployment.subscribe(&urls).await?;
+    receiver.behave(manner);
+    let walhook = deployment.walhook("capture,deliver").await?;
+    let before = receiver.healthy();
+    // Everybody has had something, so that the bad ones are known and connections open.
+    for first in (0..load.endpoints).step_by(100) {
+        commit(&deployment.admin, first, 100, load.endpoints).await?;
+    }
+    arrived(receiver, before, 0..load.endpoints, load.endpoints).await?;
+
+    receiver.take_latencies();
+    receiver.measure(true);
+    let before = receiver.healthy();
+    let (cpu, began) = ((walhook.cpu()?, deployment.server_cpu()?), Instant::now());
+    let rows = steady(deployment, load).await?;
+    arrived(receiver, before, rows, load.endpoints).await?;
+    let share = |used: Duration| 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64();
+    let walhook_share = share(walhook.cpu()? - cpu.0);
+    // A backend may have ended meanwhile.
+    let postgres_share = share(deployment.server_cpu()?.saturating_sub(cpu.1));
+    receiver.measure(false);
+    let mut latencies = receiver.take_latencies();
+    latencies.sort_unstable();
+    let quantile = |share: f64| {
+        let rank = (latencies.len() as f64 * share).ceil() as usize;
+        f64::from(latencies.get(rank.saturating_sub(1)).copied().unwrap_or(0)) / 1e3
+    };
+    let measured = Measured {
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+        max: quantile(1.0),
+        rss: walhook.peak_rss()?,
+        walhook: walhook_share,
+        postgres: postgres_share,
+    };
+    deployment.kill(walhook).await?;
+    Ok(measured)
+}
+
+/// Commits by the clock, each row to the next endpoint; answers which rows.
+async fn steady(deployment: &Deployment, load: &Load) -> anyhow::Result<std::ops::Range<usize>> {
+    let commits = load.per_second * load.duration.as_secs() as usize / PER_COMMIT;
+    let period = Duration::from_secs(1) * PER_COMMIT as u32 / load.per_second as u32;
+    let first = load.endpoints;
+    let start = tokio::time::Instant::now();
+    let endpoints = load.endpoints;
+    let mut writers = Vec::new();
+    for writer in 0..8 {
+        let client = connect(&deployment.url).await?;
+        writers.push(tokio::spawn(async move {
+            for number in (writer..commits).step_by(8) {
+                tokio::time::sleep_until(start + period * number as u32).await;
+                commit(&client, first + number * PER_COMMIT, PER_COMMIT, endpoints).await?;
+            }
+            anyhow::Ok(())
+        }));
+    }
+    for writer in writers {
+        writer.await??;
+    }
+    Ok(first..first + commits * PER_COMMIT)
+}
+
+async fn commit(
+    client: &tokio_postgres::Client,
+    first: usize,
+    count: usize,
+    endpoints: usize,
+) -> anyhow::Result<()> {
+    let numbers = [first as i64, (first + count - 1) as i64, endpoints as i64];
+    client
+        .execute(
+            "insert into orders select n, 't' || n % $3, repeat('x', 200) from generate_series($1::bigint, $2) n",
+            &[&numbers[0], &numbers[1], &numbers[2]],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Waits until those of the rows that go to healthy endpoints have arrived.
+async fn arrived(
+    receiver: &Receiver,
+    before: u64,
+    mut rows: std::ops::Range<usize>,
+    endpoints: usize,
+) -> anyhow::Result<()> {
+    let total = rows.len();
+    let bad = rows.by_ref().filter(|row| is_bad(row % endpoints)).count();
+    let expected = (total - bad) as u64;
+    let began = Instant::now();
+    while receiver.healthy() - before < expected {
+        ensure!(
+            began.elapsed() < ARRIVAL,
+            "{} of {expected} deliveries to healthy endpoints had not arrived after {} s",
+            expected - (receiver.healthy() - before),
+            ARRIVAL.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What the metrics are told of attempts and of the lanes.
+
+use jiff::Timestamp;
+
+use crate::delivery::Delivery;
+use crate::delivery::attempt::Outcome;
+use crate::delivery::lanes::Load;
+use crate::delivery::state::Transition;
+use crate::metrics::METRICS;
+
+pub(super) fn set_gauges(load: Load) {
+    let depth = |state, deliveries| {
+        let depth = METRICS.queue_depth.with_label_values(&[state]);
+        depth.set(deliveries as f64);
+    };
+    depth("memory", load.queued);
+    depth("in_flight", load.in_flight);
+    METRICS
+        .breakers_open
+        .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
+}
+
+pub(super) fn count(
+    delivery: &Delivery,
+    outcome: &Outcome,
+    transition: &Transition,
+    now: Timestamp,
+) {
+    let status = match transition {
+        Transition::Delivered => "delivered",
+        Transition::Retry { .. } | Transition::Released { .. } => "retrying",
+        Transition::Failed | Transition::Gone => "failed",
+        Transition::Parked(_) => "parked",
+        Transition::Cancelled => "cancelled",
+    };
+    METRICS
+        .deliveries
+        .with_label_values(&[status, &delivery.event_type])
+        .inc();
+    let code = outcome
+        .http_status
+        .map_or_else(|| "none".to_owned(), |code| code.to_string());
+    METRICS.http_status.with_label_values(&[&code]).inc();
+    let seconds = outcome.duration.as_secs_f64();
+    METRICS.delivery_duration.observe(seconds);
+    METRICS
+        .latency
+        .with_label_values(&["http"])
+        .observe(seconds);
+    if delivery.attempts > 1 {
+        METRICS.retries.inc();
+    }
+    if *transition == Transition::Delivered {
+        let total = now.duration_since(delivery.occurred_at).as_secs_f64();
+        METRICS
+            .latency
+            .with_label_values(&["total"])
+            .observe(total.max(0.0));
+    }
+}
