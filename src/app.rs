@@ -8,30 +8,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Health, JwtVerifier};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::delivery::claimer::{self, Claimer};
 use crate::delivery::client::Client;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
-use crate::delivery::operational;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
 use crate::delivery::recorder::{self, Recorder};
-use crate::mapping::{Filter, RuleSet};
+use crate::mapping::Filter;
 use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
+mod backfill;
 mod capture;
 mod descriptors;
+mod follow;
+mod generation;
 mod harm_watch;
+mod heartbeat;
+mod reload;
 mod rules;
 mod seed;
 mod shed;
@@ -40,9 +42,13 @@ mod tasks;
 mod watch;
 
 use capture::Capture;
+use generation::Generation;
+use reload::Reloader;
 use shed::Brink;
 use tasks::Tasks;
 use watch::Watch;
+
+pub use reload::Reloads;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,12 +127,24 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Runs until `shutdown`, then drains. An error says which task failed and why.
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let (_, reloads) = mpsc::channel(1);
+    run_reloading(config, roles, shutdown, reloads).await
+}
+
+/// As [`run`]; the rules of what comes by `reloads` take over those of `config`.
+pub async fn run_reloading(
+    config: Config,
+    roles: Roles,
+    shutdown: CancellationToken,
+    reloads: Reloads,
+) -> anyhow::Result<()> {
     descriptors::raise_limit();
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
-    let source = ConnInfo::parse(config.source.url.expose_secret()).context("read source.url")?;
-    let rules = Arc::new(config.rules()?);
-    let store = Store::open(&config.store, &config.source.url)?;
+    let source = crate::cli::source(&config)?;
+    let generation = Arc::new(Generation::compile(config.clone())?);
+    let event_types = api::EventTypes::from(generation.event_types());
+    let store = Store::open(&config.store, config.source.writable_url())?;
     if !connected(&store, &shutdown).await? {
         return Ok(());
     }
@@ -204,12 +222,15 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         );
         delivering = Some(dispatcher);
     }
+    let mut next_rules = None;
     if roles.contains(Role::Capture) {
+        let (sender, next) = tokio::sync::watch::channel(Arc::clone(&generation));
+        next_rules = Some(sender);
         let brink = Arc::new(Brink::new());
         let watch = Watch {
             source: source.clone(),
             config: config.source.clone(),
-            tables: rules.tables().cloned().collect(),
+            rules: next.clone(),
             store: store.clone(),
             instance: instance.id,
             health: Arc::clone(&health),
@@ -218,8 +239,9 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
         let capture = Capture {
             brink,
             source: source.clone(),
-            config: config.clone(),
-            rules: Arc::clone(&rules),
+            config: config.source.clone(),
+            generation: Arc::clone(&generation),
+            next,
             health: Arc::clone(&health),
             outgrown: Vec::new(),
             enqueuer: crate::enqueuer::Enqueuer {
@@ -242,13 +264,22 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
             harm_watch::run(source.clone(), publication, stop.clone()),
         );
     }
+    let reloader = Reloader {
+        source: source.clone(),
+        store: store.clone(),
+        instance: instance.id,
+        generation,
+        event_types: event_types.clone(),
+        capture: next_rules,
+    };
+    tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
     if let Some(listener) = listener {
         let state = api::State {
             store: store.clone(),
             source,
             key,
             security: config.security.clone(),
-            event_types: event_types(&rules),
+            event_types,
             check_filter,
             filter_matches,
             health: Arc::clone(&health),
@@ -320,16 +351,6 @@ fn check_filter(source: &str) -> Result<(), String> {
 fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
     let matched = Filter::compile(source).and_then(|filter| filter.matches(body));
     matched.map_err(|error| error.to_string())
-}
-
-fn event_types(rules: &RuleSet) -> Vec<String> {
-    let of_rules = rules.event_types().map(|event_type| event_type.to_string());
-    let mut types: Vec<String> = of_rules.collect();
-    // None at all says that the rules are unknown here.
-    if !types.is_empty() {
-        types.extend(operational::TYPES.map(str::to_owned));
-    }
-    types
 }
 
 /// Waits until the store answers and says what is wrong with it. False where the

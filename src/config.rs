@@ -23,6 +23,7 @@ use crate::replication::SourceConfig;
 mod document;
 mod environment;
 mod problem;
+mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use document::{Document, RulePlace};
 use environment::Environment;
 use problem::message_of;
 pub use problem::{ConfigError, Place, Problem};
+use reload::Settings;
 
 /// The shipped file: every key with its default.
 pub const DEFAULTS: &str = include_str!("../config/walhook.toml");
@@ -52,6 +54,8 @@ pub struct Config {
     pub events: Vec<RuleConfig>,
     /// Where each rule was written.
     places: Vec<RulePlace>,
+    /// As they were set, beside the rules.
+    settings: Settings,
 }
 
 /// The sections, which are also the first parts of variables' names.
@@ -172,6 +176,8 @@ impl Reader {
         let api = self.section(&figment, &environment, "api");
         let defaults = self.section(&figment, &environment, "defaults");
 
+        let documents = self.documents.iter().map(|document| &document.table);
+        let settings = Settings::read(documents, &environment);
         let mut events = Vec::new();
         let mut places = Vec::new();
         let include = self.documents.first().map(|main| main.include.clone());
@@ -207,6 +213,7 @@ impl Reader {
             defaults,
             events,
             places,
+            settings,
         })
     }
 

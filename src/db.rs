@@ -89,8 +89,16 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
         ),
         ("V5__gaps", include_str!("../sql/migrations/0005_gaps.sql")),
         (
+            "V4__backfills",
+            include_str!("../sql/migrations/0004_backfills.sql"),
+        ),
+        (
             "V6__parked_rows",
             include_str!("../sql/migrations/0006_parked_rows.sql"),
+        ),
+        (
+            "V7__rules_generation",
+            include_str!("../sql/migrations/0007_rules_generation.sql"),
         ),
         (
             "V8__lanes",

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::db::Store;
@@ -20,6 +21,7 @@ use crate::lsn::Lsn;
 use crate::mapping::Mapper;
 use crate::subscription::directory::Directory;
 
+pub mod backfill;
 mod batch;
 mod matching;
 mod parked;
@@ -30,6 +32,7 @@ mod rows;
 mod session;
 mod shadow;
 mod statements;
+pub mod watermark;
 mod window;
 mod writer;
 
@@ -40,6 +43,7 @@ pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
 
+use backfill::Backfills;
 use batch::Batch;
 use reader::Reader;
 use shadow::Shadow;
@@ -140,6 +144,35 @@ impl Enqueuer {
         Ok((client, leadership))
     }
 
+    /// Records that the source is on another timeline now, which left the recorded one at
+    /// `branch`: further positions are of a log that is no more.
+    pub async fn follow_timeline(
+        &self,
+        client: &Client,
+        leadership: &mut Leadership,
+        timeline: i32,
+        branch: Lsn,
+    ) -> anyhow::Result<()> {
+        let query = include_str!("../sql/queries/follow_timeline.sql");
+        let values: [&(dyn ToSql + Sync); 4] = [&self.slot, &leadership.epoch, &timeline, &branch];
+        let followed = client.execute(query, &values).await;
+        if followed.context("record the source's timeline")? == 0 {
+            let slot = self.slot.clone();
+            return Err(Interrupted::Deposed { slot }.into());
+        }
+        tracing::info!(
+            slot = self.slot,
+            from = leadership.timeline,
+            to = timeline,
+            %branch,
+            "the source was failed over; going on from where it left the timeline"
+        );
+        leadership.timeline = timeline;
+        let progress = &mut leadership.progress;
+        progress.acknowledged_lsn = progress.acknowledged_lsn.min(branch);
+        Ok(())
+    }
+
     /// Finds out what became of an enqueue whose commit was not answered. Before anything
     /// else, and whoever holds the slot by now: its deliveries are this instance's, which
     /// does not have them in memory.
@@ -158,6 +191,13 @@ impl Enqueuer {
         Ok(())
     }
 
+    /// Another leads: what was handed over and is not written is its to send.
+    pub fn disown(&self) {
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.unwritten.disown();
+        }
+    }
+
     /// Begins to enqueue where the store left off. `old_values` says where the tables'
     /// come from.
     pub async fn begin(
@@ -169,6 +209,8 @@ impl Enqueuer {
     ) -> anyhow::Result<Session<'_>> {
         let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
+        let system = leadership.system_identifier;
+        let backfills = Backfills::begin(&client, &self.slot, system).await?;
         let writer = Arc::new(Writer::prepare(self, client, leadership.epoch).await?);
         Ok(Session {
             reader: Reader::open(&self.store).await?,
@@ -177,6 +219,7 @@ impl Enqueuer {
             writer,
             mapper,
             shadow,
+            backfills,
             epoch: leadership.epoch,
             durable: leadership.progress,
             reached: leadership.progress,

@@ -57,6 +57,27 @@ impl EventId {
         EventId(uuid_of(milliseconds(committed_at), &hash.finalize()))
     }
 
+    /// The id of the event that rule `rule_name` makes of a row that a backfill met,
+    /// `seen_at` then. `row` says of the table which row it is.
+    pub fn of_row(
+        system_identifier: u64,
+        backfill: BackfillId,
+        table: &str,
+        row: &[u8],
+        rule_name: &str,
+        seen_at: Timestamp,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"walhook backfill\0");
+        hash.update(system_identifier.to_be_bytes());
+        hash.update(backfill.0.as_bytes());
+        for part in [table.as_bytes(), row, rule_name.as_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        EventId(uuid_of(milliseconds(seen_at), &hash.finalize()))
+    }
+
     /// The id of an event that stands nowhere in the log: a `ping`.
     pub fn random() -> Self {
         EventId(Uuid::now_v7())
@@ -138,10 +159,15 @@ macro_rules! prefixed {
 prefixed!(EventId, "evt_");
 prefixed!(DeliveryId, "dlv_");
 prefixed!(SubscriptionId, "sub_");
+prefixed!(BackfillId, "bkf_");
 
 /// A subscription's identity, shown as `sub_` and the UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub Uuid);
+
+/// A backfill's identity, shown as `bkf_` and the UUID.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackfillId(pub Uuid);
 
 /// The text was not the prefix and a UUID.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -190,6 +216,19 @@ mod tests {
         assert_ne!(id(1, "a"), id(1, "b"));
         assert_eq!(id(1, "a").0.get_version_num(), 7);
         assert_eq!(id_milliseconds(id(1, "a").0), 1_795_435_200_123);
+    }
+
+    #[test]
+    fn the_id_of_a_backfilled_row_keeps_its_parts_apart() {
+        let at: Timestamp = "2026-11-23T12:00:00.123456Z".parse().unwrap();
+        let backfill = BackfillId(Uuid::from_u128(1));
+        let id = |table, row: &[u8], rule| EventId::of_row(7, backfill, table, row, rule, at);
+        assert_eq!(id("t", b"1", "a"), id("t", b"1", "a"));
+        assert_ne!(id("t", b"1", "a"), id("t", b"2", "a"));
+        assert_ne!(id("t", b"1a", ""), id("t", b"1", "a"));
+        let other = EventId::of_row(7, BackfillId(Uuid::from_u128(2)), "t", b"1", "a", at);
+        assert_ne!(id("t", b"1", "a"), other);
+        assert_eq!(id_milliseconds(other.0), 1_795_435_200_123);
     }
 
     #[test]

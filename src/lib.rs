@@ -7,6 +7,7 @@
 //! - [`mapping`]: turns changes into business events by rules; pure.
 //! - [`subscription`]: who wants which events.
 //! - [`enqueuer`]: events, deliveries and progress in one SQL transaction.
+//! - [`backfill`]: rows that exist already, on their way to the enqueuer.
 //! - [`delivery`]: hand-off, claim, sign, send, record, retry.
 //! - [`api`]: what tenants and operators call.
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
@@ -16,6 +17,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backfill;
 pub mod backoff;
 pub mod byte_size;
 pub mod cli;

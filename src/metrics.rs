@@ -53,6 +53,9 @@ pub struct Metrics {
     /// 1 where this process holds the slot.
     pub leader: IntGauge,
     pub reconnects: IntCounter,
+    /// 0 where the rules that were read last were refused, and those of before run.
+    pub reload_successful: IntGauge,
+    pub reload_success_seconds: IntGauge,
 }
 
 /// From half a millisecond, which a delivery on one machine takes, to the 15 s of a
@@ -177,6 +180,14 @@ impl Metrics {
             reconnects: counter(
                 "walhook_replication_reconnects_total",
                 "Replication sessions that ended and were begun again.",
+            ),
+            reload_successful: int_gauge(
+                "walhook_rules_last_reload_successful",
+                "0 where the rules that were read last were refused, and those of before run.",
+            ),
+            reload_success_seconds: int_gauge(
+                "walhook_rules_last_reload_success_timestamp_seconds",
+                "When the rules that run were read.",
             ),
             registry,
         }

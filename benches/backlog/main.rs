@@ -49,7 +49,14 @@ async fn run() -> anyhow::Result<()> {
         .collect();
     let subscriptions = deployment.subscribe(&urls).await?;
 
-    println!("claim of {BATCH} rows, median of 20, and the look for whom something waits");
+    deployment.clear().await?;
+    receiver.measure(true);
+    let fresh = fresh(&deployment, &receiver, seconds).await?;
+    receiver.measure(false);
+    let latencies = receiver.take_latencies().into_iter();
+    let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
+    println!("fresh deliveries      {fresh:>8.0}/s   commit → arrival, median {latency:.0} ms");
+    println!("\nclaim of {BATCH} rows, median of 20, and the look for whom something waits");
     for count in [1_000, 100_000, rows] {
         for (name, lanes) in [("one endpoint", 1), ("100 endpoints", ENDPOINTS)] {
             deployment.clear().await?;
@@ -58,14 +65,7 @@ async fn run() -> anyhow::Result<()> {
             println!("  {count:>9} rows, {name:<14} claim {claim:>7.2} ms   look {look:>7.2} ms");
         }
     }
-
-    deployment.clear().await?;
-    receiver.measure(true);
-    let fresh = fresh(&deployment, &receiver, seconds).await?;
-    receiver.measure(false);
-    let latencies = receiver.take_latencies().into_iter();
-    let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
-    println!("\nfresh deliveries      {fresh:>8.0}/s   commit → arrival, median {latency:.0} ms");
+    println!();
     for (name, lanes) in [("100 endpoints", ENDPOINTS), ("one endpoint", 1)] {
         deployment.clear().await?;
         seed(&deployment, &subscriptions[..lanes], rows).await?;
@@ -199,6 +199,10 @@ async fn fresh(
                 client.execute(&insert, &[&first]).await?;
             }
         });
+    }
+    // What the set-up wrote is decoded before.
+    while receiver.healthy() == start {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(WARM_UP).await;
     let rate = rate(receiver, duration).await;

@@ -19,7 +19,7 @@ pub(crate) mod receiver;
 const TABLE: &str =
     "create table orders (id bigint primary key, tenant_id text not null, note text)";
 
-const WAIT: Duration = Duration::from_secs(120);
+const WAIT: Duration = Duration::from_secs(900);
 
 pub(crate) struct Deployment {
     pub(crate) admin: Client,

@@ -8,5 +8,6 @@ where id > $1 and id < $2 and occurred_at >= $3 and occurred_at < $4 and event_t
     and exists (select from unnest($6::text[]) wanted
         where wanted in ('*', event_type)
             or (right(wanted, 2) = '.*' and starts_with(event_type, left(wanted, -1))))
+    and ($9::pg_lsn is null or commit_lsn >= $9) and ($10::pg_lsn is null or commit_lsn <= $10)
 order by id
 limit $8

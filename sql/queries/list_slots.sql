@@ -15,5 +15,7 @@ select slot_name,
        coalesce(
            to_jsonb(slots) ->> 'invalidation_reason',
            case to_jsonb(slots) ->> 'conflicting' when 'true' then 'conflicting' end
-       ) as invalidation_reason
+       ) as invalidation_reason,
+       to_jsonb(slots) ->> 'synced' as synced,
+       to_jsonb(slots) ->> 'failover' as failover
   from pg_catalog.pg_replication_slots as slots

@@ -3,6 +3,8 @@ select
     hostname,
     version,
     roles,
+    rules_hash,
+    extract(epoch from now() - rules_loaded_at)::float8 as rules_seconds,
     extract(epoch from now() - started_at)::float8 as up_seconds,
     extract(epoch from now() - heartbeat_at)::float8 as silent_seconds
 from instances

@@ -140,11 +140,8 @@ pub async fn list_event_types(
     AxumState(state): AxumState<Arc<State>>,
     _tenant: Tenant,
 ) -> Json<EventTypes> {
-    let mut data = state.event_types.clone();
-    data.sort_unstable();
-    data.dedup();
     Json(EventTypes {
-        data,
+        data: state.event_types.get().to_vec(),
         next_cursor: None,
     })
 }

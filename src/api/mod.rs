@@ -13,7 +13,7 @@
 //! A tenant's requests run under a database role that sees its rows alone.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -96,8 +96,7 @@ pub struct State {
     /// Encrypts the signing secrets and the stored answers that hold them.
     pub key: Arc<EncryptionKey>,
     pub security: SecurityConfig,
-    /// The types that the rules produce; empty: unknown here, any is admitted.
-    pub event_types: Vec<String>,
+    pub event_types: EventTypes,
     /// Compiles a subscription's filter: the reason why it is refused.
     pub check_filter: fn(&str) -> Result<(), String>,
     /// Evaluates a filter over an event's body.
@@ -110,6 +109,32 @@ pub struct State {
     pub body_limit: usize,
     pub request_timeout: Duration,
     pub caches: Caches,
+}
+
+/// The types that the rules produce, sorted; they change with the rules. Empty: unknown
+/// here, any is admitted.
+#[derive(Clone, Default)]
+pub struct EventTypes(Arc<RwLock<Arc<[String]>>>);
+
+impl EventTypes {
+    pub fn set(&self, mut types: Vec<String>) {
+        types.sort_unstable();
+        types.dedup();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = types.into();
+    }
+
+    pub fn get(&self) -> Arc<[String]> {
+        let types = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&types)
+    }
+}
+
+impl From<Vec<String>> for EventTypes {
+    fn from(types: Vec<String>) -> Self {
+        let known = EventTypes::default();
+        known.set(types);
+        known
+    }
 }
 
 /// What the API remembers between requests.

@@ -16,6 +16,7 @@ use super::subscription_rules as rules;
 use super::subscriptions::{Subscription, find};
 use crate::db::tenant_transaction;
 use crate::delivery::replay::{self, Replay};
+use crate::lsn::Lsn;
 use crate::subscription::pause::await_enqueue;
 use crate::subscription::queries::{self, SealedSecret, StoredSubscription};
 
@@ -165,10 +166,14 @@ pub async fn enable_subscription(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayRequest {
-    /// Events committed from here …
-    since: Timestamp,
+    /// Events committed from here; may be absent where `from_lsn` is given …
+    since: Option<Timestamp>,
     /// … up to, not including, here; now if absent.
     until: Option<Timestamp>,
+    /// Events committed at or behind this place in the source's log, such as 16/B374D848 …
+    from_lsn: Option<String>,
+    /// … up to, and with, this one.
+    to_lsn: Option<String>,
     /// Of these types only (`prefix.*` and `*` too); all that the subscription asks for if absent.
     events: Option<Vec<String>>,
 }
@@ -195,8 +200,26 @@ pub async fn replay_subscription(
     id: PathId,
     Body(request): Body<ReplayRequest>,
 ) -> Result<(StatusCode, Json<StartedReplay>), Problem> {
+    let from_lsn = lsn(request.from_lsn.as_deref())?;
+    let to_lsn = lsn(request.to_lsn.as_deref())?;
+    let since = match (request.since, from_lsn) {
+        (Some(since), _) => since,
+        (None, Some(_)) => Timestamp::UNIX_EPOCH,
+        (None, None) => {
+            return Err(Problem::invalid(
+                "invalid_range",
+                "say from when: `since` or `from_lsn`",
+            ));
+        }
+    };
+    if from_lsn.is_some_and(|from| to_lsn.is_some_and(|to| to < from)) {
+        return Err(Problem::invalid(
+            "invalid_range",
+            "`from_lsn` is behind `to_lsn`",
+        ));
+    }
     let until = request.until.unwrap_or_else(Timestamp::now);
-    if request.since >= until {
+    if since >= until {
         return Err(Problem::invalid(
             "invalid_range",
             "`since` is not before `until`",
@@ -206,10 +229,13 @@ pub async fn replay_subscription(
     let subscription = active(find(&state, &tenant, &id).await?)?;
     let wanted = Replay {
         subscription: &subscription,
-        since: request.since,
+        since,
         until,
+        from_lsn,
+        to_lsn,
         types: &types,
         matches: state.filter_matches,
+        dry_run: false,
     };
     let replayed = replay::replay(&state.store, &tenant, &wanted).await?;
     state.schedule_changed.notify_one();
@@ -219,4 +245,9 @@ pub async fn replay_subscription(
         filter_failures: replayed.filter_failures,
     };
     Ok((StatusCode::ACCEPTED, Json(started)))
+}
+
+fn lsn(text: Option<&str>) -> Result<Option<Lsn>, Problem> {
+    let parsed = text.map(str::parse::<Lsn>).transpose();
+    parsed.map_err(|error| Problem::invalid("invalid_range", error.to_string()))
 }

@@ -50,7 +50,7 @@ pub fn events(
         ));
     }
     for pattern in &patterns {
-        check_type(&state.event_types, pattern)?;
+        check_type(&state.event_types.get(), pattern)?;
     }
     Ok(Some(patterns))
 }

@@ -244,7 +244,7 @@ pub async fn create_subscription(
 /// Where the source's log ends at this moment.
 async fn source_position(state: &State) -> Result<Lsn, Problem> {
     let read = async {
-        let client = state.source.connect("walhook api").await?;
+        let client = state.source.connect_writable("walhook api").await?;
         let row = client
             .query_one(
                 include_str!("../../sql/queries/current_wal_insert_lsn.sql"),

@@ -2,30 +2,37 @@
 //! fault that time may mend, and stands by while another instance holds the slot.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::follow::{Follow, Followed};
+use super::generation::Generation;
+use super::heartbeat::Heartbeat;
 use super::shed::Brink;
-use super::{rules, seed};
-use crate::api::{CaptureState, Health, RulesState};
+use super::{reload, rules};
+use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
-use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db;
-use crate::enqueuer::{Enqueuer, Interrupted, OldValueTables, Redefined, Session};
-use crate::mapping::{Mapper, RuleSet, file::RuleError};
+use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined, Session};
+use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
-    self, Gap, RecordedProgress, ReplicationError, WalStream, slot, slot::REMEDY,
+    self, Gap, RecordedProgress, ReplicationError, SourceConfig, WalStream, slot, slot::REMEDY,
 };
 
 pub(super) struct Capture {
     pub(super) source: ConnInfo,
-    pub(super) config: Config,
-    pub(super) rules: Arc<RuleSet>,
+    pub(super) config: SourceConfig,
+    /// The rules that run.
+    pub(super) generation: Arc<Generation>,
+    /// Those that are to run from the next transaction on.
+    pub(super) next: watch::Receiver<Arc<Generation>>,
     pub(super) health: Arc<Health>,
     /// The slot's watch asks for log to be shed.
     pub(super) brink: Arc<Brink>,
@@ -73,6 +80,9 @@ impl Capture {
                 backoff.reset();
                 standing_by = false;
             }
+            if ended.as_ref().is_err_and(Fault::is_of_another_leader) {
+                self.enqueuer.disown();
+            }
             let delay = match ended {
                 Ok(()) => return Ok(()),
                 Err(Fault::Brink) => Duration::ZERO,
@@ -81,6 +91,8 @@ impl Capture {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");
                     }
                     standing_by = true;
+                    // No transaction of ours is under way.
+                    self.generation = Arc::clone(&self.next.borrow_and_update());
                     // Whoever leads knows how far it is behind.
                     METRICS.lag_seconds.set(0.0);
                     self.health.set_capture(CaptureState::Standby);
@@ -116,10 +128,10 @@ impl Capture {
         streamed: &mut bool,
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
-        let old_values = self.check_rules().await?;
+        let old_values = self.check_rules(&Arc::clone(&self.generation)).await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            started = replication::start(&self.source, &self.config.source) => started,
+            started = replication::start(&self.source, &self.config) => started,
         };
         let mut stream = match stream {
             Ok(stream) => stream,
@@ -132,7 +144,8 @@ impl Capture {
 
     /// The rules against the tables as they are now: a typo is an error at start.
     /// Answers where the old values of the tables come from.
-    async fn check_rules(&mut self) -> Result<OldValueTables, Fault> {
+    async fn check_rules(&mut self, generation: &Generation) -> Result<OldValueTables, Fault> {
+        let config = &generation.config;
         let client = self
             .source
             .connect("walhook check")
@@ -140,17 +153,17 @@ impl Capture {
             .map_err(ReplicationError::from)?;
         // Before the catalog: what commits in between is then known to come later.
         let as_of = slot::current_wal_insert_lsn(&client).await?;
-        let names: Vec<_> = self.rules.tables().cloned().collect();
+        let names: Vec<_> = generation.rules.tables().cloned().collect();
         let tables = catalog::describe(&client, &names).await?;
         let described: Vec<_> = tables.iter().map(catalog::Table::description).collect();
         let existing = catalog::list(&client).await?;
-        let errors = self.rules.check(&described, &existing);
-        let judged = rules::judge(&self.enqueuer.store, &self.config, errors).await?;
-        self.outgrown = judged.outgrown;
+        let errors = generation.rules.check(&described, &existing);
+        let judged = rules::judge(&self.enqueuer.store, config, errors).await?;
         if judged.new.is_empty() {
-            return Ok(old_values::sources(&self.rules, &tables, as_of));
+            self.outgrown = judged.outgrown;
+            return Ok(old_values::sources(&generation.rules, &tables, as_of));
         }
-        Err(Fault::Final(self.config.locate(judged.new).into()))
+        Err(Fault::Final(config.locate(judged.new).into()))
     }
 
     /// What a refused start means, given what is recorded: a slot that was never made
@@ -181,7 +194,7 @@ impl Capture {
 
     /// `None`: the slot continues what is recorded.
     pub(super) async fn compare_with_progress(&self) -> anyhow::Result<Option<Fault>> {
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         let store = self.enqueuer.store.get().await?;
         let Some(progress) = progress::read(&store, slot).await? else {
             let error = anyhow!(
@@ -204,7 +217,7 @@ impl Capture {
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
-        let (client, leadership) = self.enqueuer.lead().await?;
+        let (client, mut leadership) = self.enqueuer.lead().await?;
         let progress = leadership.progress;
         let recorded = RecordedProgress {
             system_identifier: leadership.system_identifier,
@@ -212,7 +225,7 @@ impl Capture {
             acknowledged_lsn: progress.acknowledged_lsn,
             commit_lsn: progress.commit_lsn,
         };
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         let source = self
             .source
             .connect("walhook check")
@@ -222,6 +235,14 @@ impl Capture {
         drop(source);
         slot::verify(Some(&recorded), stream.system(), slot, state.as_ref())?;
         gaps::forget_mended(&client, slot).await?;
+        if let Some(left_at) = stream.system().left(leadership.timeline) {
+            let confirmed = state.and_then(|state| state.confirmed_flush_lsn);
+            let branch = confirmed.map_or(left_at, |confirmed| confirmed.max(left_at));
+            let timeline = stream.system().timeline;
+            self.enqueuer
+                .follow_timeline(&client, &mut leadership, timeline, branch)
+                .await?;
+        }
         let system = stream.system().system_identifier;
         tracing::info!(
             slot,
@@ -233,63 +254,89 @@ impl Capture {
         METRICS.leader.set(1);
         self.health.set_capture(CaptureState::Leading);
         *streamed = true;
-        let mapper = Mapper::new(Arc::clone(&self.rules), system);
+        let heartbeat = Heartbeat::new(self.config.heartbeat.0);
         let store = self.enqueuer.store.clone();
-        let mut session = self
-            .enqueuer
-            .begin(client, &leadership, mapper, old_values)
-            .await?;
-        let changed = rules::changed(&store, &self.config, &self.rules).await?;
-        if !changed.is_empty() {
-            let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
-            session.map_parked_again(&names).await?;
-            rules::accept(&store, slot, &changed).await?;
-        }
-        self.health.set_rules(rules_state(&session));
-        // Ends with this session, which takes what it reads.
-        let (source, seeding) = (self.source.clone(), session.seeding());
-        let mut seeding = Box::pin(async {
-            if let Some(seeding) = seeding {
-                seed::run(source, seeding).await;
+        let (mut client, mut old_values, mut rest) = (client, old_values, Vec::new());
+        loop {
+            let mapper = Mapper::new(Arc::clone(&self.generation.rules), system);
+            let mut session = self
+                .enqueuer
+                .begin(client, &leadership, mapper, old_values.clone())
+                .await?;
+            let Generation { config, rules, .. } = &*self.generation;
+            let changed = rules::changed(&store, config, rules).await?;
+            if !changed.is_empty() {
+                let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
+                session.map_parked_again(&names).await?;
+                rules::accept(&store, &self.config.slot, &changed).await?;
             }
-            std::future::pending::<()>().await;
-        });
-        let ended = loop {
-            let batch = tokio::select! {
-                () = stop.cancelled() => break Ok(()),
-                batch = stream.next_batch() => match batch {
-                    Ok(batch) => batch,
-                    Err(error) => break Err(error.into()),
-                },
-                () = session.due() => Vec::new(),
-                () = &mut seeding => continue,
-                () = self.brink.asked() => break Err(Fault::Brink),
+            let follow = Follow {
+                stream,
+                source: &self.source,
+                store: &store,
+                slot: &self.config.slot,
+                next: &mut self.next,
+                health: &self.health,
+                heartbeat: heartbeat.as_ref(),
+                brink: &self.brink,
+                stop,
             };
-            let durable = match session.enqueue(batch).await {
-                Ok(durable) => durable,
-                Err(error) => break Err(error.into()),
+            rest = match follow.run(&mut session, rest).await {
+                Ok(Followed::ToNextRules(behind)) => behind,
+                Ok(Followed::Stopped) => {
+                    stream.acknowledge(session.end().await?);
+                    return Ok(());
+                }
+                Err(fault) => {
+                    leave(session, stream).await;
+                    return Err(fault);
+                }
             };
-            stream.acknowledge(durable);
-            self.health.set_rules(rules_state(&session));
-        };
-        // What has been handed over needs not be sent again.
-        match session.end().await {
-            Ok(durable) => stream.acknowledge(durable),
-            Err(error) if ended.is_ok() => return Err(error.into()),
-            Err(error) => tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot write what was handed over; the log brings it again"
-            ),
+            (client, leadership.progress) = session.close().await?;
+            old_values = self.take_next_rules(&leadership, old_values).await?;
         }
-        ended
+    }
+
+    /// Between two transactions. Rules that do not fit the tables any more are refused.
+    async fn take_next_rules(
+        &mut self,
+        leadership: &Leadership,
+        old_values: OldValueTables,
+    ) -> Result<OldValueTables, Fault> {
+        let next = Arc::clone(&self.next.borrow_and_update());
+        match self.check_rules(&next).await {
+            Ok(old_values) => {
+                tracing::info!(
+                    rules = %next.hash,
+                    behind = %leadership.progress.commit_lsn,
+                    "the new rules make the events of all later commits"
+                );
+                rules::report(&self.outgrown);
+                self.generation = next;
+                Ok(old_values)
+            }
+            Err(Fault::Final(error)) => {
+                next.refused.store(true, Ordering::Relaxed);
+                reload::failed(&error);
+                Ok(old_values)
+            }
+            Err(fault) => {
+                // The next session takes them.
+                self.next.mark_changed();
+                Err(fault)
+            }
+        }
     }
 }
 
-fn rules_state(session: &Session<'_>) -> RulesState {
-    let tables: Vec<String> = session.seeding_tables().map(ToString::to_string).collect();
-    match tables.is_empty() {
-        true => RulesState::Active,
-        false => RulesState::Seeding(tables),
+/// What has been handed over needs not be sent again, whatever ended the hold.
+async fn leave(session: Session<'_>, stream: &mut WalStream) {
+    match session.end().await {
+        Ok(durable) => stream.acknowledge(durable),
+        Err(error) => tracing::warn!(
+            error = format!("{error:#}"),
+            "cannot write what was handed over; the log brings it again"
+        ),
     }
 }
 
@@ -307,6 +354,16 @@ impl Fault {
             Fault::Replication(error) => error.into(),
             Fault::Gap(gap) => gap.into(),
             Fault::Brink => Fault::Brink.into(),
+        }
+    }
+
+    fn is_of_another_leader(&self) -> bool {
+        match self {
+            Fault::Replication(ReplicationError::SlotActive { .. }) => true,
+            Fault::Store(error) => {
+                matches!(error.downcast_ref(), Some(Interrupted::Deposed { .. }))
+            }
+            Fault::Replication(_) | Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
         }
     }
 

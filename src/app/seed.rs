@@ -10,14 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use crate::backfill::source::{SESSION, emit, literal, snapshot};
 use crate::backoff::Backoff;
 use crate::cli::catalog;
 use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
-use crate::enqueuer::seeding::{
-    Bound, Chunk, LONGEST_VALUE, MESSAGE_PREFIX, SeedRow, SeedTable, Seeding, Snapshot, Taken,
-    Watermark,
-};
+use crate::enqueuer::seeding::{Chunk, LONGEST_VALUE, SeedRow, SeedTable, Seeding, Taken};
+use crate::enqueuer::watermark::{Bound, Snapshot, Subject, Watermark};
 use crate::pgoutput::TupleValue;
 
 /// Rows of one chunk: each chunk waits until the stream has come to it, and this many
@@ -38,12 +37,6 @@ const SHORT: usize = 1_000;
 /// Before a chunk is read again: the transaction that it may lack becomes visible
 /// within microseconds, unless it waits for a synchronous standby.
 const READ_AGAIN: Duration = Duration::from_millis(50);
-
-/// As the walsender's session writes values (see `replication::connection`), so that
-/// both have one text; and rows that row-level security hides are an error, not absent.
-const SESSION: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; \
-    set intervalstyle = 'postgres'; set extra_float_digits = 3; set timezone = 'UTC'; \
-    set bytea_output = 'hex'; set standard_conforming_strings = on; set row_security = off";
 
 /// Seeds every table, one after the other. Returns when all are complete, or when the
 /// session that takes the chunks has ended. What fails is tried again: the rules that
@@ -100,7 +93,7 @@ struct Read {
 
 impl Seed {
     async fn read(&mut self, source: &ConnInfo) -> anyhow::Result<Ended> {
-        let client = source.connect("walhook seed").await?;
+        let client = source.connect_writable("walhook seed").await?;
         client
             .batch_execute(SESSION)
             .await
@@ -108,7 +101,7 @@ impl Seed {
         let encoding = encoding(&client).await?;
         loop {
             self.number += 1;
-            self.emit(&client, Bound::Low).await?;
+            emit(&client, &self.watermark(Bound::Low)).await?;
             let read = self.read_chunk(&client, encoding).await?;
             let (taken, answer) = oneshot::channel();
             let (last, end) = (read.last.clone(), read.end);
@@ -125,7 +118,7 @@ impl Seed {
             if self.chunks.send(chunk).await.is_err() {
                 return Ok(Ended::SessionEnded);
             }
-            self.emit(&client, Bound::High).await?;
+            emit(&client, &self.watermark(Bound::High)).await?;
             match answer.await {
                 Err(_) => return Ok(Ended::SessionEnded),
                 Ok(Taken::ReadAgain) => tokio::time::sleep(READ_AGAIN).await,
@@ -135,21 +128,13 @@ impl Seed {
         }
     }
 
-    async fn emit(&self, client: &Client, bound: Bound) -> anyhow::Result<()> {
-        let watermark = Watermark {
+    fn watermark(&self, bound: Bound) -> Watermark {
+        Watermark {
             run: self.run,
-            table: self.table.id,
+            subject: Subject::Shadow(self.table.id),
             chunk: self.number,
             bound,
-        };
-        client
-            .execute(
-                include_str!("../../sql/queries/emit_watermark.sql"),
-                &[&MESSAGE_PREFIX, &watermark.content()],
-            )
-            .await
-            .context("write a watermark into the log")?;
-        Ok(())
+        }
     }
 
     async fn read_chunk(&self, client: &Client, encoding: &str) -> anyhow::Result<Read> {
@@ -164,10 +149,7 @@ impl Seed {
     }
 
     async fn read_rows(&self, client: &Client, encoding: &str) -> anyhow::Result<Read> {
-        let snapshot = include_str!("../../sql/queries/current_snapshot.sql");
-        let snapshot = client.query_one(snapshot, &[]).await?;
-        let snapshot =
-            Snapshot::parse(snapshot.get(0)).context("the server answers no snapshot")?;
+        let snapshot = snapshot(client).await?;
         let select = select(&self.table, encoding);
         let declare = format!("declare rows no scroll cursor for {select}");
         client
@@ -297,17 +279,12 @@ fn select(table: &SeedTable, encoding: &str) -> String {
     let only = if table.partitioned { "" } else { "only " };
     let _ = write!(sql, " from {only}{}", catalog::sql_name(&table.table));
     if let Some(after) = &table.after {
-        let after = after.iter().map(|text| quote_literal(text));
+        let after = after.iter().map(|text| literal(text));
         let after = after.collect::<Vec<_>>().join(", ");
         let _ = write!(sql, " where ({key}) > ({after})");
     }
     let _ = write!(sql, " order by {key}");
     sql
-}
-
-/// With `standard_conforming_strings`, only the quote is special.
-fn quote_literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]

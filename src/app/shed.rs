@@ -70,7 +70,7 @@ impl Capture {
 
     /// Skips to the present. The slot is free.
     async fn shed(&self) -> anyhow::Result<()> {
-        let name = &self.config.source.slot;
+        let name = &self.config.slot;
         let source = self.source.connect("walhook shed").await?;
         let store = self.enqueuer.store.get().await.context("reach the store")?;
         let Some(recorded) = progress::read(&store, name).await? else {

@@ -24,7 +24,7 @@ impl Capture {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let mut recorded = self.record_gap(&gap).await;
-        if self.config.source.on_gap == OnGap::Stop {
+        if self.config.on_gap == OnGap::Stop {
             return Err(fault.explain());
         }
         let message = format!("{:#}", fault.explain());
@@ -49,7 +49,7 @@ impl Capture {
     }
 
     async fn is_over(&self, gap: &Found) -> anyhow::Result<bool> {
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         if gap.wedged {
             let store = self.enqueuer.store.get().await?;
             return Ok(gaps::wedged(&store, slot).await?.is_none());
@@ -60,7 +60,7 @@ impl Capture {
     /// Keeps on record that capture cannot go on, for `status` and `setup`. False where
     /// the store is away too.
     async fn record_gap(&self, gap: &Found) -> bool {
-        let slot = &self.config.source.slot;
+        let slot = &self.config.slot;
         let recorded = async {
             let store = self.enqueuer.store.get().await?;
             gaps::record(&store, slot, gap).await

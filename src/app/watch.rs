@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::generation::Generation;
 use super::shed::Brink;
 use crate::api::{CaptureState, Health, OpenGap};
 use crate::cli::{gaps, progress, published};
@@ -42,7 +43,8 @@ const PATIENCE_OF_ENQUEUER: Duration = Duration::from_secs(5);
 pub(super) struct Watch {
     pub(super) source: ConnInfo,
     pub(super) config: SourceConfig,
-    pub(super) tables: Vec<TableName>,
+    /// Their tables are watched.
+    pub(super) rules: tokio::sync::watch::Receiver<Arc<Generation>>,
     pub(super) store: Store,
     pub(super) instance: Uuid,
     pub(super) health: Arc<Health>,
@@ -176,7 +178,9 @@ impl Watch {
         if system.system_identifier != progress.recorded.system_identifier {
             return Ok(());
         }
-        let catalog = published::read(source, &self.config.publication, &self.tables).await?;
+        let rules = Arc::clone(&self.rules.borrow().rules);
+        let tables: Vec<TableName> = rules.tables().cloned().collect();
+        let catalog = published::read(source, &self.config.publication, &tables).await?;
         for kind in published::record(&mut store, slot, &catalog).await? {
             METRICS.gaps.with_label_values(&[kind.as_str()]).inc();
         }

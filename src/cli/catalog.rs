@@ -3,6 +3,7 @@
 use anyhow::Context;
 use tokio_postgres::{Client, Row};
 
+use crate::backfill::table as readable;
 use crate::db::quote_identifier;
 use crate::mapping::{ColumnDescription, TableDescription, TableName};
 use crate::pgoutput::ReplicaIdentity;
@@ -135,6 +136,12 @@ impl Table {
             identity: weakest.identity_columns.clone(),
         }
     }
+}
+
+/// The table as a backfill reads it.
+pub fn readable(table: &Table) -> Result<readable::Table, readable::NoKey> {
+    let partitioned = table.storage.kind == TableKind::Partitioned;
+    readable::Table::of(&table.description(), table.oid, partitioned)
 }
 
 /// Reads the named tables, in their order. Those that do not exist are left out.

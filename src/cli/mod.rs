@@ -8,14 +8,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio_postgres::Client;
 
 use crate::config::{Config, ConfigError};
 use crate::conninfo::{ConnInfo, ConnInfoError};
+use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
 
+pub mod backfill;
 pub mod catalog;
 pub mod check;
 pub mod demo;
@@ -27,9 +30,11 @@ pub mod old_values;
 pub mod progress;
 pub mod publication;
 pub mod published;
+pub mod replay;
 pub mod run;
 pub mod setup;
 pub mod signals;
+mod standby;
 pub mod status;
 pub mod teardown;
 pub mod token;
@@ -71,6 +76,8 @@ Attach to your own database:
   walhook token create --tenant acme a token for that tenant's API calls
   walhook run                        follow the log and deliver
   walhook explain                    which changes make which events for whom, and why not
+  walhook backfill                   events of rows that exist already
+  walhook replay                     stored events once more, to one subscription
 
 Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 `walhook help COMMAND` has examples of each.";
@@ -87,6 +94,8 @@ enum Command {
     Listen(listen::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Backfill(backfill::Args),
+    Replay(replay::Args),
 }
 
 /// Whether what was asked holds.
@@ -174,7 +183,10 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
     let config = || load(cli.config.as_deref());
     runtime.block_on(async {
         match cli.command {
-            Command::Run(args) => Box::pin(run::run(args, config()?)).await,
+            Command::Run(args) => {
+                let file = file(cli.config.as_deref());
+                Box::pin(run::run(args, Config::load(file.as_deref())?, file)).await
+            }
             Command::Check(args) => Box::pin(check::run(args, &config()?)).await,
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
@@ -183,6 +195,8 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,
             Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
+            Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
+            Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
         }
     })
 }
@@ -190,20 +204,31 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
 /// The configuration: the named file, else `walhook.toml` where there is one, else the
 /// environment alone.
 fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    Config::load(file(named).as_deref())
+}
+
+fn file(named: Option<&Path>) -> Option<PathBuf> {
     const USUAL: &str = "walhook.toml";
     let usual = || Path::new(USUAL).exists().then_some(Path::new(USUAL));
-    Config::load(named.or_else(usual))
+    named.or_else(usual).map(Path::to_owned)
 }
 
 /// The source's connection settings.
-fn source(config: &Config) -> anyhow::Result<ConnInfo> {
+pub(crate) fn source(config: &Config) -> anyhow::Result<ConnInfo> {
     let url = config.source.url.expose_secret();
     if url.is_empty() && std::env::var_os("PGHOST").is_none() {
         let message = "source.url is not set: write it in walhook.toml, as in \
             url = \"postgres://walhook@db/app\" under [source], or set WALHOOK_SOURCE__URL";
         return Err(UsageError(message.to_owned()).into());
     }
-    ConnInfo::parse(url).context("read source.url")
+    let source = ConnInfo::parse(url).context("read source.url")?;
+    match config.source.primary_url.expose_secret() {
+        "" => Ok(source),
+        primary => {
+            let primary = ConnInfo::parse(primary).context("read source.primary_url")?;
+            Ok(source.with_primary(primary))
+        }
+    }
 }
 
 async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
@@ -213,10 +238,32 @@ async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Cl
         .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
 }
 
+/// A time as such, or how long ago it was.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago: HumanDuration = text
+        .parse()
+        .map_err(|_| "expected a time, as in 2026-11-23T12:00:00Z, or how long ago, as in 2h")?;
+    Timestamp::now()
+        .checked_sub(ago.0)
+        .map_err(|_| "that is too long ago".to_owned())
+}
+
+/// The source, or its primary where it is a standby.
+async fn connect_writable(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
+    let primary = conninfo.primary().unwrap_or(conninfo).describe();
+    conninfo
+        .connect_writable(&format!("walhook {command}"))
+        .await
+        .with_context(|| format!("reach the source's primary {primary} (source.primary_url)"))
+}
+
 /// Where the store is: store.url, or the source itself.
 fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
     match config.store.url.expose_secret() {
-        "" => Ok(source.clone()),
+        "" => Ok(source.primary().unwrap_or(source).clone()),
         url => ConnInfo::parse(url).context("read store.url"),
     }
 }
@@ -283,6 +330,17 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(arguments).unwrap();
             assert_eq!(cli.config.as_deref(), Some(Path::new("a.toml")));
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let at = |text: &str| moment(text).unwrap();
+        assert_eq!(at("1970-01-01T00:00:01Z").as_second(), 1);
+        let hour_ago = Timestamp::now().as_second() - at("1h").as_second();
+        assert!((3599..=3601).contains(&hour_ago), "{hour_ago}");
+        for text in ["", "yesterday", "1w", "999999999d"] {
+            assert!(moment(text).is_err(), "{text}");
         }
     }
 

@@ -236,6 +236,31 @@ impl Publication {
         found
     }
 
+    /// The statements that make it carry `wanted` too, and take nothing out of it.
+    pub fn growth(&self, name: &str, wanted: &[Table], server_version: i32) -> Vec<String> {
+        let mut statements = Vec::new();
+        for difference in self.differences(wanted, server_version) {
+            match difference {
+                Difference::Missing(tables) => statements.push(format!(
+                    "alter publication {} add table {};",
+                    quote_identifier(name),
+                    table_list(&tables)
+                )),
+                Difference::ViaRoot | Difference::GeneratedColumns => {
+                    statements.extend(alter_statements(name, wanted, &[difference]));
+                }
+                // As at start: `walhook check` speaks of these.
+                Difference::AllTables
+                | Difference::Schemas(_)
+                | Difference::Extra(_)
+                | Difference::RowFilter(_)
+                | Difference::ColumnList(_)
+                | Difference::Operations => {}
+            }
+        }
+        statements
+    }
+
     fn carries(&self, name: &TableName) -> bool {
         self.all_tables
             || self.schemas.contains(&name.schema)

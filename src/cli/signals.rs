@@ -9,15 +9,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
+    /// `None`: it means something else to the command.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
     pub fn install() -> io::Result<Self> {
         Ok(Signals {
+            hang_up: Some(signal(SignalKind::hangup())?),
+            ..Self::without_hang_up()?
+        })
+    }
+
+    /// But for SIGHUP.
+    pub fn without_hang_up() -> io::Result<Self> {
+        Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up: None,
         })
     }
 
@@ -26,7 +35,52 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            () = hung_up(&mut self.hang_up) => {}
         }
     }
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// SIGHUP where it asks to read the rules anew. A closed terminal sends it too: then it
+/// is an end as for any program.
+pub struct HangUp {
+    signal: Signal,
+    /// Begun in a terminal.
+    in_terminal: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUpMeans {
+    Reload,
+    /// The terminal is gone.
+    End,
+}
+
+impl HangUp {
+    pub fn install() -> io::Result<Self> {
+        Ok(HangUp {
+            signal: signal(SignalKind::hangup())?,
+            in_terminal: has_terminal(),
+        })
+    }
+
+    /// Returns at the next one. Cancel-safe.
+    pub async fn recv(&mut self) -> HangUpMeans {
+        self.signal.recv().await;
+        match self.in_terminal && !has_terminal() {
+            true => HangUpMeans::End,
+            false => HangUpMeans::Reload,
+        }
+    }
+}
+
+/// The terminal that controls the process: its device cannot be opened once it is closed.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }

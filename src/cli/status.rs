@@ -13,6 +13,7 @@ use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
 
 mod gaps;
+mod instances;
 mod render;
 mod shadow;
 
@@ -51,7 +52,7 @@ struct Status {
     problems: Vec<String>,
     slot: Option<Slot>,
     progress: Option<RecordedPosition>,
-    instances: Vec<Instance>,
+    instances: Vec<instances::Instance>,
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
@@ -86,17 +87,6 @@ struct RecordedPosition {
     epoch: i64,
     leader: Option<uuid::Uuid>,
     age_seconds: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Instance {
-    id: uuid::Uuid,
-    hostname: String,
-    version: String,
-    roles: Vec<String>,
-    leader: bool,
-    up_seconds: f64,
-    silent_seconds: f64,
 }
 
 /// Rows of the schedule: what waits outside the memory of an instance.
@@ -263,12 +253,15 @@ impl Status {
             leader,
             age_seconds: progress.age_seconds,
         });
-        self.instances = read_instances(client, leader).await?;
+        self.instances = instances::read(client, leader).await?;
         let alive = |role: &str| {
             self.instances.iter().any(|instance| {
                 instance.silent_seconds < SILENT && instance.roles.iter().any(|own| own == role)
             })
         };
+        if let Some(problem) = instances::differing_rules(&self.instances) {
+            self.problems.push(problem);
+        }
         if !alive("deliver") {
             self.problem("no instance delivers: start `walhook run`");
         }
@@ -307,27 +300,6 @@ fn describe_slot(name: &str, state: &SlotState, budget: &Budget) -> Slot {
         safe_bytes: state.safe_wal_size,
         limit_bytes: budget.limit,
     }
-}
-
-async fn read_instances(
-    client: &Client,
-    leader: Option<uuid::Uuid>,
-) -> anyhow::Result<Vec<Instance>> {
-    let query = include_str!("../../sql/queries/status_instances.sql");
-    let rows = client
-        .query(query, &[])
-        .await
-        .context("list the instances")?;
-    let instance = |row: &tokio_postgres::Row| Instance {
-        id: row.get("id"),
-        hostname: row.get("hostname"),
-        version: row.get("version"),
-        roles: row.get("roles"),
-        leader: leader == Some(row.get("id")),
-        up_seconds: row.get("up_seconds"),
-        silent_seconds: row.get("silent_seconds"),
-    };
-    Ok(rows.iter().map(instance).collect())
 }
 
 async fn read_queue(client: &Client) -> anyhow::Result<Queue> {

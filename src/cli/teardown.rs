@@ -68,7 +68,8 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         super::print("Nothing was changed.\n")?;
         return Ok(Outcome::DoesNotHold);
     }
-    plan.execute(config, &client, &store).await?;
+    let writable = super::connect_writable(&conninfo, "teardown").await?;
+    plan.execute(config, &client, &writable, &store).await?;
     let done: Vec<String> = steps
         .iter()
         .map(|step| format!("removed  {step}\n"))
@@ -130,6 +131,7 @@ impl Plan<'_> {
         &self,
         config: &Config,
         client: &Client,
+        writable: &Client,
         state: &StoreState,
     ) -> anyhow::Result<()> {
         if self.slot.is_some() {
@@ -164,7 +166,7 @@ impl Plan<'_> {
         }
         if self.publication {
             let name = quote_identifier(&config.source.publication);
-            client
+            writable
                 .batch_execute(&format!("drop publication if exists {name}"))
                 .await
                 .with_context(|| {

@@ -54,7 +54,7 @@ pub enum Command {
 }
 
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(&config.store, config.source.writable_url())?;
     if !store.is_migrated().await.context("reach the store")? {
         anyhow::bail!(
             "the store {} is not set up: run `walhook setup`",

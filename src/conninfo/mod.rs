@@ -18,6 +18,7 @@ use tracing::debug;
 mod defaults;
 mod endpoint;
 mod pgpass;
+mod primary;
 mod settings;
 pub mod tls;
 
@@ -36,6 +37,8 @@ pub struct ConnInfo {
     user: String,
     dbname: String,
     password: Option<SecretString>,
+    /// Takes what must be written, while the server itself is a standby.
+    primary: Option<Box<ConnInfo>>,
     tls: TlsSettings,
     options: Option<String>,
     application_name: Option<String>,
@@ -126,6 +129,7 @@ impl ConnInfo {
                 t.parse::<u64>().ok()
             })?;
         Ok(ConnInfo {
+            primary: None,
             tls: tls_settings(&settings, home.as_deref())?,
             endpoints,
             user,

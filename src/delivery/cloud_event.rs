@@ -5,7 +5,8 @@
 //! tenant and the place in the log become the extension attributes `tenantid` and
 //! `sequence` (CloudEvents' sequence extension). An extension attribute cannot be an
 //! object, and inside `data` the old values could meet a column of that name: so
-//! `previous` becomes an attribute whose string holds the JSON object.
+//! `previous` becomes an attribute whose string holds the JSON object. `backfill`, on the
+//! event of a row that existed already, is an attribute as it stands.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ struct StoredEvent<'a> {
     data: &'a RawValue,
     #[serde(borrow)]
     previous: Option<&'a RawValue>,
+    #[serde(borrow)]
+    backfill: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +55,8 @@ struct CloudEvent<'a> {
     sequence: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backfill: Option<&'a RawValue>,
     data: &'a RawValue,
 }
 
@@ -68,6 +73,7 @@ pub fn cloud_event(body: &[u8]) -> Result<Bytes, NotAnEvent> {
         tenantid: event.tenant_id,
         sequence: event.sequence,
         previous: event.previous.map(RawValue::get),
+        backfill: event.backfill,
         data: event.data,
     };
     let rendered = serde_json::to_vec(&cloud_event).map_err(|_| NotAnEvent)?;
@@ -101,6 +107,13 @@ mod tests {
         let rendered = render(body);
         assert!(!rendered.contains("sequence") && !rendered.contains("previous"));
         assert!(rendered.ends_with(r#","data":{}}"#));
+    }
+
+    #[test]
+    fn a_backfilled_row_says_so() {
+        let body = r#"{"id":"evt_1","type":"a.b","timestamp":"2026-11-23T12:00:00Z","tenant_id":"t","data":{},"backfill":"bkf_1"}"#;
+        let rendered = render(body);
+        assert!(rendered.ends_with(r#","backfill":"bkf_1","data":{}}"#));
     }
 
     #[test]

@@ -279,6 +279,10 @@ impl Dispatcher {
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
         };
+        if self.unwritten.is_disowned(delivery.id) {
+            let due_at = Timestamp::now();
+            return Record::unattempted(delivery, Transition::Released { due_at });
+        }
         if !subscription.active {
             return Record::unattempted(delivery, Transition::Parked(ParkedReason::Disabled));
         }

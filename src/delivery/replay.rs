@@ -24,10 +24,16 @@ pub struct Replay<'a> {
     pub since: Timestamp,
     /// … up to, not including, here.
     pub until: Timestamp,
+    /// Committed at or behind this place in the log …
+    pub from_lsn: Option<Lsn>,
+    /// … up to, and with, this one.
+    pub to_lsn: Option<Lsn>,
     /// Of these types only: exact, `prefix.*` or `*`.
     pub types: &'a [String],
     /// Evaluates a filter's source over an event's body.
     pub matches: fn(&str, &[u8]) -> Result<bool, String>,
+    /// Only counts, and creates nothing.
+    pub dry_run: bool,
 }
 
 /// What a replay has begun.
@@ -73,6 +79,8 @@ pub async fn replay(
                     &replay.types,
                     &filter.is_some(),
                     &limit,
+                    &replay.from_lsn,
+                    &replay.to_lsn,
                 ],
             )
             .await?;
@@ -107,12 +115,12 @@ pub async fn replay(
                 row.get("row_key"),
             );
         }
-        if !batch.ids.is_empty() {
+        replayed.deliveries += batch.ids.len() as u64;
+        if !batch.ids.is_empty() && !replay.dry_run {
             batch
                 .insert(&transaction, tenant, replay.subscription, Some(replayed.id))
                 .await?;
             notify(&transaction, store.schema()).await?;
-            replayed.deliveries += batch.ids.len() as u64;
         }
         transaction.commit().await?;
     }

@@ -3,9 +3,11 @@
 //! result in them. A result that comes before its row waits here.
 //!
 //! Where the write fails, what was handed over stays known for a while: the log brings
-//! the same deliveries again, and they need not be sent again.
+//! the same deliveries again, and they need not be sent again. Where another leads by
+//! then, the log brings them to that one, and this one sends none that it has not begun.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ pub struct Unwritten {
     state: Mutex<State>,
     /// Told when the last result of a group is in.
     pub settled: Notify,
+    /// Some may be another's to send.
+    disowned: AtomicBool,
 }
 
 #[derive(Default)]
@@ -43,6 +47,8 @@ struct Awaited {
     result: Option<Record>,
     /// Since when nobody is going to write its row.
     orphaned: Option<Instant>,
+    /// Another is going to send it.
+    disowned: bool,
 }
 
 /// Deliveries that were handed over together.
@@ -61,6 +67,27 @@ impl Unwritten {
         state.orphans > 0 && state.awaited.contains_key(&id)
     }
 
+    /// Another leads: orphans are its to send.
+    pub fn disown(&self) {
+        let mut state = self.lock();
+        let orphans = state.awaited.values_mut();
+        for orphan in orphans.filter(|one| one.orphaned.is_some()) {
+            orphan.disowned = true;
+            self.disowned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is not to be sent, as another does.
+    pub fn is_disowned(&self, id: DeliveryId) -> bool {
+        // Asked before each attempt.
+        self.disowned.load(Ordering::Relaxed)
+            && self
+                .lock()
+                .awaited
+                .get(&id)
+                .is_some_and(|awaited| awaited.disowned)
+    }
+
     /// Announces deliveries that are handed over together, or were as orphans; answers
     /// the number of their group.
     pub fn expect(&self, ids: impl Iterator<Item = DeliveryId>) -> u64 {
@@ -74,9 +101,11 @@ impl Unwritten {
                 group,
                 result: None,
                 orphaned: None,
+                disowned: false,
             });
             awaited.group = group;
             awaited.orphaned = None;
+            awaited.disowned = false;
             remaining += usize::from(awaited.result.is_none());
         }
         if remaining > 0 {
@@ -177,6 +206,7 @@ impl Unwritten {
             let orphan = Awaited {
                 group,
                 orphaned,
+                disowned: false,
                 result: None,
             };
             let id = record.delivery.id;
@@ -195,9 +225,14 @@ impl State {
         if self.orphans == 0 {
             return;
         }
-        let old = |since: Instant| since.elapsed() >= ORPHANED;
+        let is_old = |orphan: &Awaited| {
+            let is_old = |since: Instant| since.elapsed() >= ORPHANED;
+            orphan.orphaned.is_some_and(is_old)
+        };
+        // One that is another's waits in its lane until it has a result of some kind.
+        let waits = |orphan: &Awaited| orphan.disowned && orphan.result.is_none();
         self.awaited
-            .retain(|_, awaited| !awaited.orphaned.is_some_and(old));
+            .retain(|_, awaited| waits(awaited) || !is_old(awaited));
         let orphans = self.awaited.values();
         self.orphans = orphans.filter(|one| one.orphaned.is_some()).count();
     }

@@ -66,7 +66,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     // Not to be dropped half-way: whoever presses Ctrl-C now waits for the start to end,
     // and the server is stopped in order.
     let server = tokio::task::spawn_blocking(|| Postgres::start(&[])).await??;
-    let ended = with_server(&options, &server, &directory, api, screen, &shutdown).await;
+    let ended = Box::pin(with_server(
+        &options, &server, &directory, api, screen, &shutdown,
+    ))
+    .await;
     // Stopping waits for the server, which must not hold up a thread of the runtime.
     tokio::task::spawn_blocking(move || drop(server)).await?;
     match ended {
@@ -152,7 +155,7 @@ async fn prepare(config: &Config, url: &str) -> anyhow::Result<Vec<ApiToken>> {
         .await
         .context("create the sample tables")?;
     crate::cli::setup::set_up(config).await?;
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(&config.store, config.source.writable_url())?;
     let mut tokens = Vec::new();
     for tenant in TENANTS {
         tokens.push(tokens::create(&store, tenant, "demo", None).await?);

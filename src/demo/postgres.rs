@@ -82,6 +82,24 @@ impl Postgres {
         Ok(server)
     }
 
+    /// A server on a copy of this one's data, which is stopped for as long as copying
+    /// takes. It is not booted: a standby is told first whom it follows.
+    pub fn copy(&self, settings: Settings<'_>) -> Result<Self, PostgresError> {
+        self.stop()?;
+        let copy = Postgres {
+            binaries: self.binaries.clone(),
+            port: free_port()?,
+            directory: create_directory(self.account)?,
+            account: self.account,
+        };
+        let (from, to) = (self.data_directory(), copy.data_directory());
+        let copied = run(Command::new("cp").arg("-a").args([from, to]), "cp");
+        self.boot()?;
+        copied?;
+        copy.configure(settings)?;
+        Ok(copy)
+    }
+
     /// `postgres://` URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!(

@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::backfill::TakenChunk;
 use super::parked::ParkedKey;
 use crate::delivery::ParkedReason as DeliveryParked;
 use crate::event::Event;
@@ -20,12 +21,15 @@ pub(super) struct Batch {
     /// Parked changes of before that are parked no longer.
     pub(super) mended: Vec<ParkedKey>,
     pub(super) bytes: usize,
+    /// Where the events are those of a backfill's chunk, and none of the stream's.
+    pub(super) chunk: Option<TakenChunk>,
     oldest_commit: Option<Timestamp>,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.parked.is_empty() && self.mended.is_empty()
+        let none = self.events.is_empty() && self.parked.is_empty() && self.mended.is_empty();
+        none && self.chunk.is_none()
     }
 
     pub(super) fn add(&mut self, mapped: Mapped) {

@@ -90,11 +90,14 @@ pub(super) fn match_deliveries(
             event,
             parsed: None,
         };
-        let candidates = snapshot.matching(
-            &event.tenant_id,
-            &event.event_type,
-            event.position.commit_lsn,
-        );
+        // A backfill is for those who had begun when it was asked for.
+        let (begun_at, only) = match &batch.chunk {
+            None => (event.position.commit_lsn, None),
+            Some(chunk) => (chunk.from_lsn, chunk.subscription),
+        };
+        let candidates = snapshot
+            .matching(&event.tenant_id, &event.event_type, begun_at)
+            .filter(|subscription| only.is_none_or(|only| subscription.id == only));
         for subscription in candidates {
             let admitted = subscription
                 .filter

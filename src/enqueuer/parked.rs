@@ -76,6 +76,7 @@ impl Session<'_> {
         relation: Option<String>,
         error: &DecodeError,
     ) -> Result<(), Redefined> {
+        self.backfills.spoil();
         let commit_lsn = match (&self.open, ordinal) {
             (Some(open), Some(ordinal)) => {
                 if open.resume.is_none_or(|resume| ordinal < resume) {

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use jiff::Timestamp;
+use tokio_postgres::Client;
 
-use super::batch::{Batch, DeliveryRows};
-use super::pass::Pass;
+use super::backfill::{Backfilling, Backfills};
+use super::batch::Batch;
 use super::reader::Reader;
-use super::reservation::Reservation;
-use super::seeding::{MESSAGE_PREFIX, Seeding};
+use super::seeding::Seeding;
 use super::shadow::{Redefined, Shadow};
+use super::watermark::{MESSAGE_PREFIX, Subject, Watermark};
 use super::window::Window;
-use super::writer::{Failed, Writer};
-use super::{Enqueuer, Progress, matching};
-use crate::delivery::Delivery;
-use crate::event::DeliveryId;
+use super::writer::Writer;
+use super::{Enqueuer, Progress};
 use crate::lsn::Lsn;
 use crate::mapping::{Mapped, Mapper, TableName};
 use crate::metrics::METRICS;
@@ -31,6 +30,7 @@ pub struct Session<'a> {
     pub(super) window: Window,
     pub(super) mapper: Mapper,
     pub(super) shadow: Shadow,
+    pub(super) backfills: Backfills,
     pub(super) epoch: i64,
     /// As committed to the store.
     pub(super) durable: Progress,
@@ -148,10 +148,35 @@ impl Session<'_> {
         self.shadow.seeding()
     }
 
+    /// Where chunks of existing rows go; `None` where it was handed out before.
+    pub fn backfilling(&mut self) -> Option<Backfilling> {
+        self.backfills.backfilling()
+    }
+
     /// The tables whose rows are being read for the shadow of their old values: rules may
     /// wait for it.
     pub fn seeding_tables(&self) -> impl Iterator<Item = &TableName> {
         self.shadow.incomplete()
+    }
+
+    /// Whether the stream stands between two transactions, all of the earlier one taken.
+    pub fn is_between_transactions(&self) -> bool {
+        self.open.is_none() && self.reached.complete
+    }
+
+    /// Makes all that was taken durable, and hands back the store's session and how far
+    /// that is: another session may begin there.
+    pub async fn close(mut self) -> anyhow::Result<(Client, Progress)> {
+        self.flush().await?;
+        let Session {
+            window,
+            writer,
+            durable,
+            ..
+        } = self;
+        drop(window);
+        let writer = Arc::into_inner(writer).context("take back the store's session")?;
+        Ok((writer.client, durable))
     }
 
     /// A message of ours in the log.
@@ -159,18 +184,27 @@ impl Session<'_> {
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let commit_lsn = open.header.commit_lsn;
+        let header = open.header;
         if content == LET_GO.as_bytes() {
             // Behind its own commit.
-            self.asked = Some(Lsn(commit_lsn.0 + 1));
+            self.asked = Some(Lsn(header.commit_lsn.0 + 1));
         }
-        let active = self
-            .shadow
-            .message(&self.writer.client, commit_lsn, content);
-        for rule in active.await? {
-            self.mapper.release(rule);
+        let Some(watermark) = Watermark::parse(content) else {
+            return Ok(());
+        };
+        // It reads over the connection that writes, and what was written.
+        self.write_all().await?;
+        match watermark.subject {
+            Subject::Shadow(_) => {
+                let (client, commit_lsn) = (&self.writer.client, header.commit_lsn);
+                let active = self.shadow.message(client, commit_lsn, &watermark);
+                for rule in active.await? {
+                    self.mapper.release(rule);
+                }
+                Ok(())
+            }
+            Subject::Backfill(id) => self.take_backfill(&header, id, &watermark).await,
         }
-        Ok(())
     }
 
     fn take(
@@ -186,6 +220,7 @@ impl Session<'_> {
                     observe("decode", header.committed_at, received_at);
                     self.batch.oldest_commit(header.committed_at);
                 }
+                self.backfills.recent.push(header.xid);
                 self.open = Some(OpenTransaction { header, resume });
             }
             StreamEvent::Change(change) => {
@@ -195,11 +230,13 @@ impl Session<'_> {
                 if open.resume.is_none_or(|resume| change.ordinal < resume) {
                     return Ok(());
                 }
+                self.backfills.see(&change);
                 // An error leaves the change to the next session.
                 let change = self.shadow.apply(&open.header, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
+                    self.backfills.note(self.mapper.rules(), &change, mapped);
                     for made in mapped.drain(..) {
                         self.batch.add(made);
                     }
@@ -250,121 +287,6 @@ impl Session<'_> {
         let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
         let much = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
         self.window.is_empty() && (much || (self.asked.is_some() && advance > 0))
-    }
-
-    /// Matches what the stream has brought and hands it over, to be written when its
-    /// results are in. What has changed the shadow is written first: the next look reads
-    /// it, and a rule that became active by it must not be forgotten once it was heard.
-    async fn pass(&mut self) -> anyhow::Result<()> {
-        while !self.window.has_room() {
-            self.window.due().await;
-            self.advance(false)?;
-        }
-        let batch = std::mem::take(&mut self.batch);
-        let snapshot = self.reader.subscriptions(self.enqueuer, self.epoch).await?;
-        let (mut rows, mut deliveries) = matching::match_deliveries(
-            &batch,
-            &snapshot,
-            &mut self.enqueuer.filters,
-            self.enqueuer.max_body,
-        );
-        let known = self.adopt_orphans(&mut rows, &mut deliveries);
-        let reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
-        let through = self.shadow.is_changed();
-        let awaited = (!through).then(|| reservation.ids()).into_iter().flatten();
-        let awaited = known.into_iter().chain(awaited);
-        let pass = Pass {
-            group: self.writer.unwritten.expect(awaited),
-            batch,
-            rows,
-            progress: self.reached,
-            since: Instant::now(),
-            rules: Arc::clone(self.mapper.rules()),
-        };
-        if !through {
-            self.window.push(pass);
-            reservation.hand_off(self.enqueuer);
-            return Ok(());
-        }
-        let written = match self.write_all().await {
-            Err(error) => Err(error),
-            Ok(()) => {
-                let (passes, shadow) = ([pass], Some(&self.shadow));
-                let written = self.writer.write(&passes, &self.reached, shadow).await;
-                written.map_err(|failed| self.fail(failed))
-            }
-        };
-        if let Err(error) = written {
-            reservation.abandon(self.enqueuer);
-            return Err(error);
-        }
-        self.durable(self.reached);
-        self.shadow.is_durable();
-        reservation.hand_off(self.enqueuer);
-        Ok(())
-    }
-
-    /// Hands over what was mapped and waits until it is durable.
-    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
-        self.pass().await?;
-        self.write_all().await
-    }
-
-    /// Takes out what an enqueue that failed has handed over already: it is in memory, or
-    /// has its result.
-    fn adopt_orphans(
-        &self,
-        rows: &mut DeliveryRows,
-        deliveries: &mut [Option<Delivery>],
-    ) -> Vec<DeliveryId> {
-        let mut known = Vec::new();
-        for (index, delivery) in deliveries.iter_mut().enumerate() {
-            let unwritten = &self.writer.unwritten;
-            if let Some(orphan) = delivery.take_if(|delivery| unwritten.is_orphan(delivery.id)) {
-                rows.own(index, self.enqueuer.instance.id);
-                known.push(orphan.id);
-            }
-        }
-        known
-    }
-
-    /// Waits until everything that was handed over is durable.
-    async fn write_all(&mut self) -> anyhow::Result<()> {
-        self.advance(true)?;
-        while !self.window.is_empty() {
-            self.window.due().await;
-            self.advance(true)?;
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, hurry: bool) -> anyhow::Result<()> {
-        match self.window.advance(hurry || self.asked.is_some()) {
-            Ok(None) => Ok(()),
-            Ok(Some(durable)) => {
-                self.durable(durable);
-                Ok(())
-            }
-            Err(failed) => Err(self.fail(failed)),
-        }
-    }
-
-    fn durable(&mut self, progress: Progress) {
-        self.durable = progress;
-        self.persisted_at = Instant::now();
-        self.asked = self.asked.filter(|lsn| progress.acknowledged_lsn < *lsn);
-    }
-
-    fn fail(&mut self, failed: Failed) -> anyhow::Error {
-        self.enqueuer.unanswered.extend(failed.unanswered);
-        failed.error
-    }
-}
-
-/// What is not of the session any more is not awaited, wherever the session ended.
-impl Drop for Session<'_> {
-    fn drop(&mut self) {
-        self.window.abandon();
     }
 }
 

@@ -19,7 +19,7 @@ mod apply;
 mod chunks;
 pub(super) mod layout;
 pub(super) mod reader;
-mod row;
+pub(super) mod row;
 mod rows;
 pub mod seeding;
 mod statements;

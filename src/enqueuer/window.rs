@@ -119,7 +119,11 @@ impl Window {
                 } = self.under_way.take().expect("what ended was under way");
                 self.events -= events;
                 self.bytes -= bytes;
-                ended?;
+                if let Err(failed) = ended {
+                    // What is behind it must not be written without it.
+                    self.abandon();
+                    return Err(failed);
+                }
                 Some(progress)
             }
         };
@@ -131,9 +135,11 @@ impl Window {
     }
 
     /// Gives up what is not under way: the log brings it again.
-    pub(super) fn abandon(&mut self) {
+    fn abandon(&mut self) {
         let unwritten = &self.writer.unwritten;
         for pass in self.passes.drain(..) {
+            self.events -= pass.batch.events.len();
+            self.bytes -= pass.batch.bytes;
             unwritten.orphan(pass.group, pass.owned(), std::iter::empty());
         }
     }
@@ -187,7 +193,14 @@ impl Window {
         let (writer, progress) = (Arc::clone(&self.writer), counted.progress);
         self.under_way = Some(counted);
         self.writing = Some(tokio::spawn(async move {
-            writer.write(&taken, &progress, None).await
+            writer.write(&taken, &progress, None).await.map(drop)
         }));
+    }
+}
+
+/// What is not of the session any more is not awaited, wherever the session ended.
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::backfill::Backfills;
 use super::pass::Pass;
 use super::rows::Rows;
 use super::session::Interrupted;
@@ -32,6 +33,12 @@ pub(super) struct Writer {
     partitions: Arc<Partitions>,
     dispatcher: Option<Arc<Dispatcher>>,
     pub(super) unwritten: Arc<Unwritten>,
+}
+
+/// What is written in the same transaction, of a session that waits for it.
+pub(super) struct Beside<'a> {
+    pub(super) shadow: &'a Shadow,
+    pub(super) backfills: &'a mut Backfills,
 }
 
 /// A write that failed, or whose commit was not answered.
@@ -65,13 +72,14 @@ impl Writer {
         })
     }
 
-    /// One transaction. Under an epoch that is no longer ours it writes nothing.
+    /// One transaction. Under an epoch that is no longer ours it writes nothing. False
+    /// where nothing was written, as the passes are a backfill's that was stopped.
     pub(super) async fn write(
         &self,
         passes: &[Pass],
         progress: &Progress,
-        shadow: Option<&Shadow>,
-    ) -> Result<(), Failed> {
+        beside: Option<Beside<'_>>,
+    ) -> Result<bool, Failed> {
         let started = Instant::now();
         // What has succeeded already is written with its result. The rest is this
         // instance's, which has it in memory.
@@ -84,14 +92,24 @@ impl Writer {
         let owned: Vec<Uuid> = rows.owned().collect();
         self.instance.outstanding.insert(owned.iter().copied());
         let lowest = owned.iter().min().copied();
-        if let Err(error) = self.write_somehow(&rows, progress, shadow, lowest).await {
+        let written = self.write_somehow(&rows, progress, beside, lowest).await;
+        if !matches!(written, Ok(true)) {
             let mut results = results.into_iter().flatten();
             for pass in passes {
                 let unwritten = &self.unwritten;
                 unwritten.orphan(pass.group, pass.owned(), results.by_ref());
             }
-            let unanswered = owned;
-            return Err(Failed { error, unanswered });
+        }
+        match written {
+            Ok(true) => {}
+            Ok(false) => {
+                self.instance.outstanding.remove(owned.into_iter());
+                return Ok(false);
+            }
+            Err(error) => {
+                let unanswered = owned;
+                return Err(Failed { error, unanswered });
+            }
         }
 
         for pass in passes {
@@ -102,7 +120,7 @@ impl Writer {
             self.announce_schedule().await;
         }
         self.pass_on(passes).await;
-        Ok(())
+        Ok(true)
     }
 
     /// The transaction, again where rows were there already, or a day was dropped that
@@ -111,18 +129,16 @@ impl Writer {
         &self,
         rows: &Rows<'_>,
         progress: &Progress,
-        shadow: Option<&Shadow>,
+        mut beside: Option<Beside<'_>>,
         lowest: Option<Uuid>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let (mut again, mut recreated) = (false, false);
         loop {
             let ids = rows.events().map(|(event, _)| event.id.0);
             self.partitions.ensure(&self.client, ids).await?;
-            let error = match self
-                .transaction(rows, progress, shadow, lowest, again)
-                .await
-            {
-                Ok(()) => return Ok(()),
+            let written = self.transaction(rows, progress, beside.as_mut(), lowest, again);
+            let error = match written.await {
+                Ok(written) => return Ok(written),
                 Err(error) => error,
             };
             let cause = error.downcast_ref::<tokio_postgres::Error>();
@@ -142,15 +158,26 @@ impl Writer {
         &self,
         rows: &Rows<'_>,
         progress: &Progress,
-        shadow: Option<&Shadow>,
+        beside: Option<&mut Beside<'_>>,
         lowest: Option<Uuid>,
         again: bool,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         self.begin(progress).await?;
-        if let Some(shadow) = shadow {
+        if let Some(Beside { shadow, backfills }) = beside {
             shadow.write(&self.client).await?;
+            backfills.write(&self.client).await?;
+            for Pass { batch, rows, .. } in rows.passes {
+                let Some(chunk) = &batch.chunk else { continue };
+                let moved = backfills.advance(&self.client, chunk, batch, rows.len());
+                if !moved.await? {
+                    let left = self.client.batch_execute("rollback").await;
+                    left.context("leave the chunk out")?;
+                    return Ok(false);
+                }
+            }
         }
-        self.write_rows(rows, lowest, again).await
+        self.write_rows(rows, lowest, again).await?;
+        Ok(true)
     }
 
     /// Begins, and moves the progress under our epoch, whose row stays locked until

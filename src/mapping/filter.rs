@@ -42,6 +42,7 @@ const MEMBERS: &[&str] = &[
     "sequence",
     "data",
     "previous",
+    "backfill",
 ];
 
 impl Filter {

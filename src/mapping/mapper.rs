@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Event, EventId, EventPosition};
+use crate::event::{Event, EventPosition};
 use crate::pgoutput::value::write_string;
 use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader, kept};
 
@@ -20,7 +20,11 @@ use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
 mod again;
+mod existing;
 pub(super) mod explain;
+
+use existing::Existing;
+pub use existing::ExistingRow;
 
 /// Applies rules to the changes of one stream.
 pub struct Mapper {
@@ -132,6 +136,7 @@ impl Mapper {
                 header,
                 timestamp: &self.timestamp,
                 ordinal: change.ordinal,
+                existing: None,
             };
             let mapped = match &bound.places {
                 Ok(places) => context
@@ -166,6 +171,8 @@ struct Context<'a> {
     header: &'a TransactionHeader,
     timestamp: &'a str,
     ordinal: u64,
+    /// Where the row was not changed, but met by a backfill.
+    existing: Option<Existing<'a>>,
 }
 
 /// The commit's time as events carry it.
@@ -213,13 +220,7 @@ impl Context<'_> {
             // Compiling refuses more rules than fit.
             rule_index: u16::try_from(rule.index).unwrap_or(u16::MAX),
         };
-        let id = EventId::of_change(
-            self.system_identifier,
-            self.header.commit_lsn,
-            self.ordinal,
-            &rule.name,
-            self.header.committed_at,
-        );
+        let id = self.id();
         let data = match &rule.data {
             Some(members) => Data::Members(members, &places.columns),
             None => Data::WholeRow(&places.whole_row),
@@ -235,6 +236,9 @@ impl Context<'_> {
         );
         write_rest(body, &data, &row)
             .map_err(|error| unmappable(format_args!("`data` cannot be written: {error}")))?;
+        if let Some(existing) = &self.existing {
+            existing.mark(body);
+        }
         Ok(Some(Event {
             id,
             position,

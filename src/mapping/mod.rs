@@ -14,6 +14,7 @@ pub mod file;
 pub mod filter;
 mod mapper;
 mod number;
+mod outline;
 pub mod payload;
 mod row;
 mod rules;
@@ -26,8 +27,9 @@ pub mod watch;
 
 pub use check::{ColumnDescription, TableDescription};
 pub use filter::{Filter, FilterError};
-pub use mapper::Mapper;
 pub use mapper::explain::{Explained, Explanation, Verdict};
+pub use mapper::{ExistingRow, Mapper};
+pub use outline::Outline;
 pub use rules::RuleSet;
 pub use table_name::TableName;
 pub use trace::Trace;

@@ -16,6 +16,11 @@ pub enum ReplicationError {
     /// Another instance leads: wait, and try again.
     #[error("replication slot `{slot}` is in use{}: another instance is the leader; this one waits", of_process(*.pid))]
     SlotActive { slot: String, pid: Option<i32> },
+    /// The server is a standby that only keeps a copy of the slot: wait for its promotion.
+    #[error(
+        "the server is a standby, whose copy of the replication slot `{slot}` nobody can read before its promotion"
+    )]
+    SlotSynchronized { slot: String },
     #[error(
         "replication slot `{slot}` is lost ({reason}): the server no longer holds the log after {confirmed}. {REMEDY}"
     )]
@@ -90,6 +95,7 @@ impl ReplicationError {
     pub fn is_transient(&self) -> bool {
         match self {
             ReplicationError::SlotActive { .. }
+            | ReplicationError::SlotSynchronized { .. }
             | ReplicationError::Io { .. }
             | ReplicationError::Timeout { .. }
             | ReplicationError::Closed { .. }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::oneshot;
 use tracing::error;
@@ -28,6 +28,8 @@ pub struct SourceConfig {
     /// A PostgreSQL URL, or `host=… user=…`; what it leaves out comes from the
     /// `PG…` environment and `~/.pgpass`.
     pub url: SecretString,
+    /// The primary, where `url` is a standby: takes what must be written. Empty: `url`.
+    pub primary_url: SecretString,
     /// The logical replication slot: `[a-z0-9_]`, at most 63 characters.
     #[serde(deserialize_with = "slot_name")]
     pub slot: String,
@@ -50,6 +52,19 @@ pub struct SourceConfig {
     /// one of them is parked.
     #[serde(deserialize_with = "row_limit")]
     pub max_row: usize,
+    /// While nothing that is published commits, a message is written into the log this
+    /// often, so that the stream is seen to move; zero: never.
+    pub heartbeat: HumanDuration,
+}
+
+impl SourceConfig {
+    /// The server that takes writes.
+    pub fn writable_url(&self) -> &SecretString {
+        match self.primary_url.expose_secret() {
+            "" => &self.url,
+            _ => &self.primary_url,
+        }
+    }
 }
 
 /// What becomes of the process where capture cannot go on.
@@ -75,6 +90,7 @@ impl Default for SourceConfig {
     fn default() -> Self {
         SourceConfig {
             url: SecretString::default(),
+            primary_url: SecretString::default(),
             slot: "walhook".to_owned(),
             publication: "walhook".to_owned(),
             // PostgreSQL's own wal_receiver_timeout.
@@ -85,6 +101,7 @@ impl Default for SourceConfig {
             wal_policy: WalPolicy::Hold,
             // What may wait in memory anyway, and 32 times what is sent as a body.
             max_row: 8 * 1024 * 1024,
+            heartbeat: HumanDuration::from_secs(30),
         }
     }
 }

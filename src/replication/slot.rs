@@ -39,6 +39,11 @@ pub struct SlotState {
     pub two_phase: bool,
     /// Why the slot is lost, where the server says (16 and later).
     pub invalidation_reason: Option<String>,
+    /// A standby's copy of the primary's slot, which nobody can read before the standby
+    /// is promoted (17 and later). A promoted server's slots keep the mark.
+    pub synced: bool,
+    /// Standbys may keep copies of it (17 and later).
+    pub failover: bool,
 }
 
 impl SlotState {
@@ -65,6 +70,8 @@ impl SlotState {
             temporary: text(9) == Some("t"),
             two_phase: text(10) == Some("t"),
             invalidation_reason: owned(11),
+            synced: text(12) == Some("true"),
+            failover: text(13) == Some("true"),
         }
     }
 }

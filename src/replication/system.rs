@@ -22,6 +22,14 @@ pub struct SystemIdentity {
     pub history: Vec<TimelineSwitch>,
 }
 
+impl SystemIdentity {
+    /// Where the present left this timeline; `None` where it does not descend from it.
+    pub fn left(&self, timeline: i32) -> Option<Lsn> {
+        let switch = self.history.iter().find(|s| s.timeline == timeline);
+        switch.map(|switch| switch.left_at)
+    }
+}
+
 /// A line of a timeline's history file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimelineSwitch {

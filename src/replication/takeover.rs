@@ -142,18 +142,31 @@ fn explain(
     let slot = slot.to_owned();
     match sqlstate.as_str() {
         "42704" => ReplicationError::SlotMissing { slot },
-        "55006" => {
-            let state = look_up(connection, &slot).ok().flatten();
-            let pid = state.and_then(|state| state.active_pid);
-            ReplicationError::SlotActive { slot, pid }
-        }
+        "55006" => match look_up(connection, &slot).ok().flatten() {
+            Some(state) if state.synced && is_standby(connection) => {
+                ReplicationError::SlotSynchronized { slot }
+            }
+            state => {
+                let pid = state.and_then(|state| state.active_pid);
+                ReplicationError::SlotActive { slot, pid }
+            }
+        },
         "55000" => match look_up(connection, &slot) {
+            Ok(Some(state)) if state.synced && state.lost().is_none() => {
+                ReplicationError::SlotSynchronized { slot }
+            }
             Ok(Some(state)) => unusable(slot, &state, system).unwrap_or(error),
             Ok(None) => ReplicationError::SlotMissing { slot },
             Err(_) => error,
         },
         _ => error,
     }
+}
+
+fn is_standby(connection: &mut Connection) -> bool {
+    connection
+        .show("in_hot_standby")
+        .is_ok_and(|value| value == "on")
 }
 
 fn unusable(slot: String, state: &SlotState, system: &SystemIdentity) -> Option<ReplicationError> {

@@ -159,30 +159,23 @@ fn notes(requests: &[Request]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn behind_a_dropped_slot_and_what_was_missed_is_sent_by_hand_as_told() {
-    let mut gap = Gap::after_one_order(quiet_orders().await).await;
+async fn behind_a_dropped_slot_and_what_was_missed_is_sent_as_told() {
+    let gap = Gap::after_one_order(quiet_orders().await).await;
     drop_slot(&gap.installation).await;
     let told = gap.is_gone_on_behind("was dropped", Behind::Lost).await;
 
-    let create = "create table public.orders_gap (like public.orders including indexes)";
-    assert!(told.out.contains(create), "{}", told.out);
-    let application = &gap.installation.database.client;
-    application.batch_execute(create).await.unwrap();
-    gap.installation.edit(
-        "[[events]]\ntype = 'order.paid'",
-        "[[events]]\ntype = 'order.created'\ntable = 'public.orders_gap'\non = [\"insert\"]\n\
-         [[events]]\ntype = 'order.paid'",
+    let commands = told.out.lines().map(str::trim);
+    let mut commands = commands.filter(|line| line.starts_with("walhook backfill "));
+    let command = commands.next().expect("a command is told");
+    assert_eq!(
+        command,
+        "walhook backfill --table public.orders --event order.created --event order.paid"
     );
-    gap.walhook(&["setup"]).await.exits(0);
     let running = gap.installation.start();
-    let insert =
-        "insert into public.orders_gap select * from public.orders where note = 'in the gap'";
-    assert!(
-        told.out
-            .contains("insert into public.orders_gap select * from public.orders where")
-    );
-    let application = &gap.installation.database.client;
-    application.batch_execute(insert).await.unwrap();
+    // The table has no column that says when a row was written.
+    let mut arguments: Vec<&str> = command.split(' ').skip(1).collect();
+    arguments.extend(["--where", "note = 'in the gap'"]);
+    gap.walhook(&arguments).await.exits(0).says("1 events");
     gap.receiver.wait_for(3).await;
     running.stop().await;
     let requests = gap.receiver.requests();
@@ -197,7 +190,14 @@ async fn behind_a_publication_that_was_dropped_and_made_again() {
     gap.order("in the gap, unpublished").await;
     gap.sql("create publication walhook for table public.orders")
         .await;
-    gap.is_gone_on_behind("publication `walhook` does not exist", Behind::Kept)
+    // 18 skips what a missing publication concerns, and says so in a notice (facts 54):
+    // nothing fails there that could be found.
+    let version = "select current_setting('server_version_num')::bigint / 10000";
+    let behind = match gap.installation.count(version).await {
+        ..18 => Behind::Kept,
+        _ => Behind::Lost,
+    };
+    gap.is_gone_on_behind("publication `walhook` does not exist", behind)
         .await;
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod backfill;
 mod capture;
 mod cli;
 mod connecting;
@@ -10,16 +11,21 @@ mod delivery;
 mod demo;
 mod explain;
 mod facts;
+mod failover;
 mod faults;
 mod gaps;
 mod harness;
+mod heartbeat;
 mod listen;
 mod mapping;
 mod operations;
 mod ownership;
 mod pipeline;
 mod refusals;
+mod reload;
+mod replay;
 mod shadow;
+mod standby;
 mod store;
 mod tables;
 mod truncate;

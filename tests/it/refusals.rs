@@ -317,19 +317,27 @@ async fn a_promotion_is_followed_unless_it_lost_what_was_sent() {
     let promote = "select pg_promote()";
     application.query_one(promote, &[]).await.unwrap();
     application.batch_execute(INSERT).await.unwrap();
-    let running = installation.start();
-    receiver.wait_for(2).await;
-    running.stop().await;
-    assert_eq!(receiver.requests().len(), 2);
 
     // As if more had been sent of timeline 1 than the promoted server has of it.
     let client = installation.store.get().await.unwrap();
-    let beyond = "update replication_progress
-        set timeline = 1, commit_lsn = pg_current_wal_lsn(), acknowledged_lsn = pg_current_wal_lsn()";
+    let beyond =
+        "create table was as select commit_lsn, acknowledged_lsn from replication_progress;
+        update replication_progress
+        set commit_lsn = pg_current_wal_lsn(), acknowledged_lsn = pg_current_wal_lsn()";
     client.batch_execute(beyond).await.unwrap();
     let answer = run(&installation).await.exits(1);
     answer
         .says("on timeline 2, which left timeline 1 at")
         .says("without commits whose events may have been sent")
         .says("--accept-gap");
+
+    let back = "update replication_progress p
+        set commit_lsn = was.commit_lsn, acknowledged_lsn = was.acknowledged_lsn from was";
+    client.batch_execute(back).await.unwrap();
+    let running = installation.start();
+    receiver.wait_for(2).await;
+    running.stop().await;
+    assert_eq!(receiver.requests().len(), 2);
+    let timeline = "select timeline::bigint from replication_progress";
+    assert_eq!(installation.count(timeline).await, 2);
 }

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use crate::harness::connect;
 use crate::harness::process::Process;
 use crate::harness::receiver::{Gate, Receiver, Reply, status};
-use crate::harness::walhook::Installation;
+use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 const DELIVERED: &str = "from webhook_deliveries where status = 'delivered'";
@@ -301,4 +301,82 @@ async fn a_write_that_fails_sends_nothing_twice() {
         .await;
     running.stop().await;
     assert_eq!(receiver.requests().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_unwritten_is_left_to_the_next_leader() {
+    const ROWS: usize = 200;
+    let settings = "[delivery]\nendpoint_concurrency = 4\n";
+    let walhook = Installation::create(ORDERS, ORDER_RULES, settings).await;
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let receiver = Receiver::answering(move |_, _| status(200).behind(&behind)).await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let first = Process::start(&walhook.config_file(), &["run"]);
+    first.says("holding the slot", 1).await;
+    let blocker = block_events(&walhook).await;
+    let client = &walhook.database.client;
+    client
+        .batch_execute(&format!(
+            "insert into orders (tenant_id, status) select 'acme', 'new' from generate_series(1, {ROWS})"
+        ))
+        .await
+        .unwrap();
+    receiver.wait_for(1).await;
+
+    let second = Process::start(&walhook.config_file(), &["run"]);
+    second.says("standing by", 1).await;
+    let slot = walhook.database.slot();
+    let end = format!(
+        "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'"
+    );
+    client.batch_execute(&end).await.unwrap();
+    first.says("standing by", 2).await;
+    blocker.batch_execute("commit").await.unwrap();
+    gate.open();
+    walhook
+        .wait_for(&format!("select count(*) = {ROWS} {DELIVERED}"))
+        .await;
+    assert!(first.terminate().success());
+    assert!(second.terminate().success());
+    // What the first had in flight is sent again, and nothing else.
+    let sent = receiver.requests().len();
+    assert!((ROWS..=ROWS + 4).contains(&sent), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_fails_takes_with_it_what_is_behind_it() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    insert(&walhook).await;
+    walhook
+        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .await;
+
+    // The session goes on, the transaction does not.
+    let blocker = block_events(&walhook).await;
+    insert(&walhook).await;
+    receiver.wait_for(2).await;
+    let waits = "select count(*) from pg_stat_activity
+               where datname = current_database() and application_name = 'walhook enqueuer'
+                   and wait_event_type = 'Lock'";
+    while walhook.count(waits).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    insert(&walhook).await;
+    receiver.wait_for(3).await;
+    let cancel = waits.replace("count(*)", "count(pg_cancel_backend(pid))");
+    assert_eq!(walhook.count(&cancel).await, 1);
+    blocker.batch_execute("commit").await.unwrap();
+    walhook
+        .wait_for(&format!("select count(*) = 3 {DELIVERED}"))
+        .await;
+    running.stop().await;
+    assert_eq!(
+        walhook.count("select count(*) from webhook_events").await,
+        3
+    );
+    assert_eq!(receiver.requests().len(), 3);
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio_postgres::Client;
 
 use crate::enqueuer::LET_GO;
-use crate::enqueuer::seeding::MESSAGE_PREFIX;
+use crate::enqueuer::watermark::MESSAGE_PREFIX;
 use crate::lsn::Lsn;
 use crate::replication::SlotState;
 use crate::replication::slot::{self, Budget};

@@ -21,6 +21,7 @@ mod position;
 mod reach;
 mod shadow;
 mod source;
+mod standby;
 mod store;
 mod tables;
 
@@ -96,6 +97,7 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
         Err(error) => findings.insert(0, reach::unreachable("the source", &error, Some(&conninfo))),
         Ok((client, source)) => {
             findings.extend(source.preconditions(config, &rules));
+            findings.extend(source.standby(&client, &conninfo).await);
             if source.role.may_replicate() {
                 findings.push(walsender(&conninfo).await);
             }
@@ -203,6 +205,31 @@ impl SourceState {
         .chain(shadow::findings(&self.shadowed, &self.role))
     }
 
+    /// What publishing the watched tables breaks, and what stands against their seeds.
+    pub fn publishing_findings(&self) -> Vec<Finding> {
+        let version = self.server.version_number;
+        let harms = self
+            .tables
+            .iter()
+            .flat_map(|table| tables::harm_findings(table, version));
+        harms
+            .chain(shadow::findings(&self.shadowed, &self.role))
+            .collect()
+    }
+
+    /// What a standby needs as a source, or a primary so that one may take its place.
+    pub async fn standby(&self, client: &Client, conninfo: &ConnInfo) -> Vec<Finding> {
+        let mut findings = standby::findings(client, conninfo, &self.server).await;
+        match standby::failover(client, &self.server).await {
+            Ok(finding) => findings.extend(finding),
+            Err(error) => findings.push(Finding::warning(
+                "the settings for a fail-over cannot be read",
+                chain(&error),
+            )),
+        }
+        findings
+    }
+
     /// Rules on our own tables: each event would be a change that makes an event.
     fn own_tables(&self, config: &Config) -> Vec<Finding> {
         let own = |table: &&Table| table.name().schema == config.store.schema;
@@ -251,7 +278,7 @@ pub struct StoreState {
 
 impl StoreState {
     pub async fn read(config: &Config) -> anyhow::Result<Self> {
-        let store = Store::open(&config.store, &config.source.url)?;
+        let store = Store::open(&config.store, config.source.writable_url())?;
         let schema = store.schema().to_owned();
         let client = store
             .get()

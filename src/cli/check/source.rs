@@ -105,12 +105,6 @@ pub(super) fn server_findings(
     } else {
         Finding::ok(format!("the source runs PostgreSQL {}", server.version))
     });
-    if server.in_recovery {
-        findings.push(Finding::failure(
-            "the source is a standby",
-            "a publication and a slot that survives fail-over are made on the primary: point source.url there",
-        ));
-    }
     findings.push(if server.wal_level == "logical" {
         Finding::ok("wal_level is `logical`")
     } else {
@@ -282,7 +276,7 @@ mod tests {
     #[test]
     fn each_setting_that_stands_against_it_is_named() {
         type Spoil = fn(&mut Server);
-        let cases: [(&str, Level, Spoil); 9] = [
+        let cases: [(&str, Level, Spoil); 8] = [
             ("PostgreSQL 13", Level::Failure, |s| {
                 s.version_number = 130_002;
                 s.version = "13.2".to_owned();
@@ -290,7 +284,6 @@ mod tests {
             ("wal_level", Level::Failure, |s| {
                 s.wal_level = "replica".to_owned()
             }),
-            ("standby", Level::Failure, |s| s.in_recovery = true),
             ("slots are in use", Level::Failure, |s| s.slots = 10),
             ("walsenders are in use", Level::Failure, |s| s.senders = 10),
             ("keep_size", Level::Warning, |s| s.keep_size_mb = -1),

@@ -65,18 +65,21 @@ pub(super) fn table_findings(
                  make no event. A rule for each of them does",
             ));
         }
-        for harm in harms {
-            findings.push(
-                Finding::failure(
-                    format!("{} must not be published as it is", harm.table),
-                    harm.why,
-                )
-                .mend_all(harm.mend),
-            );
-        }
+        findings.extend(harm_findings(table, server_version));
     }
     findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
+}
+
+/// What publishing the table would break.
+pub(super) fn harm_findings(table: &Table, server_version: i32) -> Vec<Finding> {
+    let harms = harms(table, server_version).into_iter();
+    harms
+        .map(|harm| {
+            let what = format!("{} must not be published as it is", harm.table);
+            Finding::failure(what, harm.why).mend_all(harm.mend)
+        })
+        .collect()
 }
 
 /// PostgreSQL publishes a partition's changes under its root where both are published.

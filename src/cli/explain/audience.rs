@@ -37,7 +37,7 @@ pub(super) struct Asked<'a> {
 
 impl Audience {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let store = Store::open(&config.store, &config.source.url)?;
+        let store = Store::open(&config.store, config.source.writable_url())?;
         let reach = || format!("reach the store {} (store.url)", store.describe());
         let client = match store.is_migrated().await.with_context(reach)? {
             false => None,

@@ -9,7 +9,7 @@ use super::audience::{Asked, Audience};
 use super::report::{EventReport, Report, RuleReport, Verdict};
 use super::taken::{self, Decision, Taken};
 use super::{Args, Output};
-use crate::cli::{catalog, check, old_values, publication};
+use crate::cli::{catalog, check, old_values, publication, standby};
 use crate::config::Config;
 use crate::enqueuer::{OldValueTables, ShadowReader};
 use crate::event::Event;
@@ -31,9 +31,18 @@ pub(super) async fn explain(
     if audience.store().is_none() {
         eprintln!("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
     }
+    let on_standby = check::server(&client).await?.in_recovery;
     drop(client);
     eprintln!("waiting for the transactions that are open now to end …");
-    let mut stream = match replication::start_temporary(&conninfo, &config.source).await {
+    let starting = replication::start_temporary(&conninfo, &config.source);
+    let started = match on_standby {
+        false => starting.await,
+        true => {
+            let primary = super::super::connect_writable(&conninfo, "explain").await?;
+            standby::logging_snapshots(&primary, starting).await
+        }
+    };
+    let mut stream = match started {
         Err(error @ ReplicationError::Timeout { .. }) => {
             return Err(anyhow::Error::from(error).context(
                 "make a temporary slot: it begins only when every transaction that was open has \

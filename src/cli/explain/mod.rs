@@ -6,7 +6,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::signals::Signals;
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, moment};
 use crate::config::Config;
 use crate::duration::HumanDuration;
 use crate::event::EventId;
@@ -116,19 +116,6 @@ fn window(args: &Args) -> Result<Option<Window>, UsageError> {
     Ok(Some(Window::Between(since, until)))
 }
 
-/// A time as such, or how long ago it was.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(at);
-    }
-    let ago: HumanDuration = text
-        .parse()
-        .map_err(|_| "expected a time, as in 2026-11-23T12:00:00Z, or how long ago, as in 2h")?;
-    Timestamp::now()
-        .checked_sub(ago.0)
-        .map_err(|_| "that is too long ago".to_owned())
-}
-
 /// Where reports go, and what they added up to.
 struct Output {
     json: bool,
@@ -181,21 +168,5 @@ impl Summary {
             parked,
         } = self;
         format!("{changes} shown: {events} events, {unheard} of them for nobody; {parked} parked")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_time_or_how_long_ago() {
-        let at = |text: &str| moment(text).unwrap();
-        assert_eq!(at("1970-01-01T00:00:01Z").as_second(), 1);
-        let hour_ago = Timestamp::now().as_second() - at("1h").as_second();
-        assert!((3599..=3601).contains(&hour_ago), "{hour_ago}");
-        for text in ["", "yesterday", "1w", "999999999d"] {
-            assert!(moment(text).is_err(), "{text}");
-        }
     }
 }

@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::SetupReport;
+use crate::cli::catalog::{Column, Table};
 use crate::cli::gaps::Open;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
@@ -31,22 +32,18 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, report: &SetupReport) -> fmt::Re
             None => true,
             Some(table) => TableName::parse(&rule.table).is_some_and(|of| of.to_string() == *table),
         };
-        concerned(f, report.rules.iter().filter(of_gap), *since)?;
+        let rules: Vec<&RuleConfig> = report.rules.iter().filter(of_gap).collect();
+        concerned(f, &rules, &report.tables, *since)?;
     }
     if let Some(gap) = &report.gap {
-        concerned(f, report.rules.iter(), gap.newest_event)?;
+        let rules: Vec<&RuleConfig> = report.rules.iter().collect();
+        concerned(f, &rules, &report.tables, gap.newest_event)?;
         if gap.other_log {
             writeln!(
                 f,
                 "The source's log is another one: `sequence` of events to come may sort before that of events sent. \
                  Tell receivers that skip what is older."
             )?;
-        }
-        let first = report.rules.first();
-        if let Some((rule, table)) =
-            first.and_then(|rule| Some((rule, TableName::parse(&rule.table)?)))
-        {
-            by_hand(f, &rule.event_type, &table)?;
         }
     }
     if report.gap.is_some() || !report.accepted.is_empty() {
@@ -103,52 +100,109 @@ impl fmt::Display for AcceptedGap {
 }
 
 /// The rules concerned, and how the rows that exist are sent afterwards.
-fn concerned<'a>(
+fn concerned(
     f: &mut fmt::Formatter<'_>,
-    rules: impl Iterator<Item = &'a RuleConfig>,
+    rules: &[&RuleConfig],
+    tables: &[Table],
     since: Option<Timestamp>,
 ) -> fmt::Result {
     writeln!(f, "That may concern:")?;
-    let mut tables: Vec<&str> = Vec::new();
     for rule in rules {
         let (kind, table) = (&rule.event_type, &rule.table);
         writeln!(f, "  {kind}: {} of {table}", rule.on.join(", "))?;
-        if !tables.contains(&table.as_str()) {
-            tables.push(table);
-        }
+    }
+    let backfills = backfills(rules, tables, since);
+    if backfills.is_empty() {
+        return Ok(());
     }
     writeln!(
         f,
-        "To send the rows that were written in that time, as they are now:"
+        "To send the rows that were written in that time, as they are now, once `walhook run` is up \
+         (--dry-run counts them first):"
     )?;
-    for table in tables {
-        write!(f, "  walhook backfill --table '{table}'")?;
-        if let Some(since) = since {
-            write!(f, " --since '{since:.0}'")?;
-        }
-        writeln!(f)?;
+    for backfill in &backfills {
+        writeln!(f, "  {backfill}")?;
     }
     writeln!(
         f,
-        "--since-column names the column that says when a row was written. What was deleted is only in your backups."
+        "Such events have ids of their own. What was deleted is only in your backups."
     )
 }
 
-/// Rows that are inserted into a table that a rule of the same type watches become events.
-fn by_hand(f: &mut fmt::Formatter<'_>, kind: &str, table: &TableName) -> fmt::Result {
-    let copy = TableName {
-        schema: table.schema.clone(),
-        name: format!("{}_gap", table.name),
+/// Before the last event there may be rows whose transaction began earlier and committed
+/// later: a row's own time is often that of the beginning.
+const MARGIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Columns that usually hold when a row was last written, the best first.
+const WRITTEN_AT: [&str; 7] = [
+    "updated_at",
+    "modified_at",
+    "changed_at",
+    "updated",
+    "created_at",
+    "inserted_at",
+    "created",
+];
+
+/// A command for each table, of all its events that a row as it is now can make.
+fn backfills(
+    rules: &[&RuleConfig],
+    tables: &[Table],
+    newest_event: Option<Timestamp>,
+) -> Vec<String> {
+    let since = newest_event.and_then(|at| at.checked_sub(MARGIN).ok());
+    let command = |table: &Table| {
+        let name = table.name();
+        let of_table = |rule: &&&RuleConfig| {
+            let watched = TableName::parse(&rule.table);
+            watched.as_ref() == Some(name)
+                && rule.on.iter().any(|on| on == "insert" || on == "update")
+        };
+        let mut types: Vec<&str> = Vec::new();
+        for rule in rules.iter().filter(of_table) {
+            if !types.contains(&rule.event_type.as_str()) {
+                types.push(&rule.event_type);
+            }
+        }
+        let mut command = format!("walhook backfill --table {}", shell(&name.to_sql()));
+        for event_type in &types {
+            command.push_str(&format!(" --event {}", shell(event_type)));
+        }
+        if let (Some(since), Some(column)) = (since, written_at(table)) {
+            command.push_str(&format!(
+                " --since {since:.0} --since-column {}",
+                shell(column)
+            ));
+        }
+        (!types.is_empty()).then_some(command)
     };
-    let (table, sql, copy_sql) = (table, table.to_sql(), copy.to_sql());
-    writeln!(
-        f,
-        "\
-To send inserts and updates by hand, copy the rows concerned into a table of their own; for {table}:
-  1. create table {copy_sql} (like {sql} including indexes);
-  2. copy the rule of {kind}, with table = '{copy}', on = [\"insert\"] and, if it has one, another name;
-     then `walhook setup`, and `walhook run`
-  3. insert into {copy_sql} select * from {sql} where …;    -- those that were written in that time
-Such events have ids of their own and show the rows as they are now. What was deleted is only in your backups."
-    )
+    tables.iter().filter_map(command).collect()
+}
+
+/// The column that says best when a row was last written.
+fn written_at(table: &Table) -> Option<&str> {
+    let is_time = |column: &&Column| column.type_name.starts_with("timestamp");
+    let times = table.columns.iter().filter(is_time);
+    let times: Vec<&str> = times.map(|column| column.name.as_str()).collect();
+    WRITTEN_AT.into_iter().find(|name| times.contains(name))
+}
+
+/// As a shell takes it for one word.
+fn shell(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_take_it_apart() {
+        assert_eq!(shell("public.orders"), "public.orders");
+        assert_eq!(shell("public.\"O'x\""), r#"'public."O'\''x"'"#);
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
+use super::catalog::Table;
 use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::{Outcome, gaps, progress};
 use crate::config::Config;
@@ -64,6 +65,8 @@ pub struct SetupReport {
     pub open: Vec<gaps::Open>,
     /// The rules, of which a gap says which tables to backfill.
     pub rules: Vec<RuleConfig>,
+    /// The tables that they watch, where they exist.
+    pub tables: Vec<Table>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,17 +127,20 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
     let client = super::connect_source(&conninfo, "setup").await?;
-    // A lock that somebody holds for long must not leave ours waiting in the queue.
-    client
-        .batch_execute(include_str!("../../../sql/queries/limit_lock_wait.sql"))
-        .await?;
     let source = SourceState::read(&client, config, &rules).await?;
+    let standby = source.standby(&client, &conninfo).await;
     let store = StoreState::read(config).await?;
     refuse(
-        source
-            .preconditions(config, &rules)
+        standby
+            .into_iter()
+            .chain(source.preconditions(config, &rules))
             .chain(store.preconditions(config)),
     )?;
+    let writable = super::connect_writable(&conninfo, "setup").await?;
+    // A lock that somebody holds for long must not leave ours waiting in the queue.
+    writable
+        .batch_execute(include_str!("../../../sql/queries/limit_lock_wait.sql"))
+        .await?;
 
     let mut report = SetupReport::default();
     make_store(config, &store, &mut report).await?;
@@ -145,6 +151,7 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
     let slot = SlotSetup {
         config,
         client: &client,
+        writable: &writable,
         conninfo: &conninfo,
         source: &source,
         watched: &watched,

@@ -47,6 +47,15 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
         role = quote_identifier(capture_role),
         publication = publication::create_statement(&config.source.publication, tables, false),
     );
+    if source.primary().is_some() {
+        let _ = write!(
+            sql,
+            "-- The source is a standby: these statements are the primary's. The slot is made on the standby, at\n\
+             -- a snapshot that the primary logs when it is asked to.\n\
+             grant execute on function pg_log_standby_snapshot() to {};\n\n",
+            quote_identifier(capture_role)
+        );
+    }
     let shadowed: Vec<&TableName> = rules
         .tables()
         .filter(|table| rules.may_use_shadow(table))

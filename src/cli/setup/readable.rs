@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use crate::db::quote_identifier;
 use crate::lsn::Lsn;
@@ -69,10 +70,24 @@ impl Reader<'_> {
         advanced.with_context(|| format!("advance the slot `{copy}` to {at}"))?;
         let publication = quote_identifier(self.publication);
         let query = include_str!("../../../sql/queries/peek_transaction.sql");
-        match self.client.query_one(query, &[&copy, &publication]).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_db_error().is_some() && !self.client.is_closed() => Ok(false),
-            Err(error) => Err(error).context("read the log through a copy of the slot"),
+        // Empty transactions tell nothing: the first that is not, or the end, decides.
+        let mut wanted: i32 = 1;
+        loop {
+            let of: [&(dyn ToSql + Sync); 3] = [&copy, &publication, &wanted];
+            match self.client.query_one(query, &of).await {
+                Ok(row) => {
+                    let (messages, telling): (i64, i64) = (row.get(0), row.get(1));
+                    if telling > 0 || messages < i64::from(wanted) {
+                        return Ok(true);
+                    }
+                    let further = messages.saturating_mul(2);
+                    wanted = i32::try_from(further).unwrap_or(i32::MAX);
+                }
+                Err(error) if error.as_db_error().is_some() && !self.client.is_closed() => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error).context("read the log through a copy of the slot"),
+            }
         }
     }
 }

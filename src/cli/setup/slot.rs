@@ -9,18 +9,20 @@ use crate::cli::catalog::Table;
 use crate::cli::check::SourceState;
 use crate::cli::gaps::{self, Acceptance};
 use crate::cli::progress::{self, Progress};
-use crate::cli::{harm, publication, published};
+use crate::cli::{harm, publication, published, standby};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::replication::slot::{self, REMEDY};
-use crate::replication::{Gap, GapKind, SlotState};
+use crate::replication::{self, Gap, GapKind, SlotState, SystemIdentity};
 
 pub(super) struct SlotSetup<'a> {
     pub(super) config: &'a Config,
     pub(super) client: &'a Client,
+    /// The same server, or its primary where it is a standby.
+    pub(super) writable: &'a Client,
     pub(super) conninfo: &'a ConnInfo,
     pub(super) source: &'a SourceState,
     pub(super) watched: &'a [TableName],
@@ -80,6 +82,7 @@ impl SlotSetup<'_> {
     async fn settle_open(&self, report: &mut SetupReport) -> anyhow::Result<()> {
         let slot = &self.config.source.slot;
         report.rules.clone_from(&self.config.events);
+        report.tables.clone_from(&self.source.tables);
         if !self.accept_gap {
             report.open = gaps::open(self.store, slot).await?;
             return Ok(());
@@ -182,7 +185,7 @@ impl SlotSetup<'_> {
             (None, None) => to,
         };
         let newest_event = gaps::newest_event(self.store).await?;
-        let system = slot::identify_system(self.client).await?;
+        let system = self.system().await?;
         let acceptance = Acceptance {
             slot: name,
             system: &system,
@@ -263,12 +266,14 @@ impl SlotSetup<'_> {
         if !statements.is_empty() {
             // One transaction, so that no change meets a publication half altered.
             let statements = statements.join("\n");
-            self.client.batch_execute(&statements).await.with_context(|| {
+            self.writable.batch_execute(&statements).await.with_context(|| {
                 format!(
                     "make the publication `{name}` (have the owner of the tables run this, and run setup \
                      again): {statements}"
                 )
             })?;
+            // The slot must not begin before its publication.
+            self.await_replay().await?;
         }
         let count = tables.len();
         report.add(
@@ -281,7 +286,12 @@ impl SlotSetup<'_> {
     async fn create_slot(&self) -> anyhow::Result<Lsn> {
         // From 17 on a slot can follow a fail-over; the server ignores it until
         // standbys are told to synchronise slots.
-        let failover = self.source.server.version_number >= 170_000;
+        let server = &self.source.server;
+        if server.in_recovery {
+            let creating = slot::create(self.client, &self.config.source.slot, false);
+            return Ok(standby::logging_snapshots(self.writable, creating).await?);
+        }
+        let failover = server.version_number >= 170_000;
         let creating = slot::create(self.client, &self.config.source.slot, failover);
         let mut creating = std::pin::pin!(creating);
         match tokio::time::timeout(SLOT_PATIENCE, &mut creating).await {
@@ -296,6 +306,21 @@ impl SlotSetup<'_> {
         }
     }
 
+    async fn await_replay(&self) -> anyhow::Result<()> {
+        match self.source.server.in_recovery {
+            true => standby::await_replay(self.client, self.writable).await,
+            false => Ok(()),
+        }
+    }
+
+    /// A standby's catalog learns of another timeline later than its walsenders.
+    async fn system(&self) -> anyhow::Result<SystemIdentity> {
+        Ok(match self.source.server.in_recovery {
+            true => replication::identify(self.conninfo).await?,
+            false => slot::identify_system(self.client).await?,
+        })
+    }
+
     async fn advance_slot(&self) -> anyhow::Result<Lsn> {
         let query = include_str!("../../../sql/queries/advance_slot.sql");
         let name = &self.config.source.slot;
@@ -306,7 +331,7 @@ impl SlotSetup<'_> {
 
     /// Records where the slot begins.
     async fn record_beginning(&self, start: Lsn) -> anyhow::Result<()> {
-        let system = slot::identify_system(self.client).await?;
+        let system = self.system().await?;
         let (commit, acknowledged) = progress::beginning(start);
         let identifier = system.system_identifier.to_string();
         self.store

@@ -49,11 +49,16 @@ pub(super) fn text(status: &Status) -> String {
         line(
             "instance",
             format!(
-                "{} {} {} ({}){leader}, up {}, heard of {} ago",
+                "{} {} {} ({}){leader}, {}up {}, heard of {} ago",
                 instance.hostname,
                 instance.version,
                 instance.id,
                 instance.roles.join(", "),
+                match (&instance.rules, instance.rules_seconds) {
+                    (Some(rules), Some(age)) =>
+                        format!("rules {rules} read {} ago, ", seconds(age)),
+                    _ => String::new(),
+                },
                 seconds(instance.up_seconds),
                 seconds(instance.silent_seconds)
             ),

@@ -2,9 +2,10 @@
 
 use tokio_postgres::Client;
 
-use super::seeding::{Bound, Chunk, Taken, Touched, Watermark};
+use super::seeding::{Chunk, Taken, Touched};
 use super::table::Table;
 use super::{Activated, Shadow, row};
+use crate::enqueuer::watermark::{Bound, Subject, Watermark};
 use crate::lsn::Lsn;
 
 impl Shadow {
@@ -13,12 +14,15 @@ impl Shadow {
         &mut self,
         client: &Client,
         commit_lsn: Lsn,
-        content: &[u8],
+        watermark: &Watermark,
     ) -> anyhow::Result<Vec<usize>> {
-        let Some(watermark) = Watermark::parse(content).filter(|mark| mark.run == self.run) else {
+        let Subject::Shadow(id) = watermark.subject else {
             return Ok(Vec::new());
         };
-        let of_table = |table: &Table| table.id == watermark.table;
+        if watermark.run != self.run {
+            return Ok(Vec::new());
+        }
+        let of_table = |table: &Table| table.id == id;
         let Some(index) = self.tables.iter().position(of_table) else {
             return Ok(Vec::new());
         };
@@ -30,7 +34,7 @@ impl Shadow {
             Bound::High => {
                 // The chunk was sent before its second watermark was written.
                 while let Ok(chunk) = self.chunks.try_recv() {
-                    if (chunk.table, chunk.number) == (watermark.table, watermark.chunk) {
+                    if (chunk.table, chunk.number) == (id, watermark.chunk) {
                         return self.take_chunk(client, index, commit_lsn, chunk).await;
                     }
                 }

@@ -9,7 +9,7 @@ use crate::pgoutput::{OldTuple, Operation, Relation, ReplicaIdentity, Tuple, Tup
 pub(super) type Values = Vec<TupleValue>;
 
 /// A row's key as the store has it: the values of the replica identity's columns.
-pub(super) type RowKey = Vec<u8>;
+pub(in crate::enqueuer) type RowKey = Vec<u8>;
 
 /// The store's index takes entries of about 2,700 bytes; a longer key is kept as its hash.
 const LONGEST_KEY: usize = 1_024;
@@ -69,7 +69,9 @@ pub(super) fn decode(encoded: &Bytes) -> Option<Values> {
     rest.is_empty().then_some(values)
 }
 
-pub(super) fn key_of<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> Option<RowKey> {
+pub(in crate::enqueuer) fn key_of<'a>(
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+) -> Option<RowKey> {
     let mut key = Vec::new();
     for value in values {
         let value = value?;
@@ -92,7 +94,7 @@ pub(super) fn fill(known: &Values, seen: Values) -> Values {
 }
 
 /// Where a relation, as the stream describes it, has what the shadow watches.
-pub(super) struct Binding {
+pub(in crate::enqueuer) struct Binding {
     /// The key's columns, in the shadow's order.
     key: Vec<usize>,
     /// The column of each place; `None` where there is none (any more).
@@ -105,7 +107,7 @@ pub(super) struct Binding {
 impl Binding {
     /// `None` where the relation's identity is not the shadow's key: then a change does
     /// not say which row it met.
-    pub(super) fn of(
+    pub(in crate::enqueuer) fn of(
         relation: &Relation,
         key: &[String],
         places: &[String],
@@ -136,7 +138,10 @@ impl Binding {
     }
 
     /// The row before the change, and the row after it.
-    pub(super) fn keys(&self, operation: &Operation) -> (Option<RowKey>, Option<RowKey>) {
+    pub(in crate::enqueuer) fn keys(
+        &self,
+        operation: &Operation,
+    ) -> (Option<RowKey>, Option<RowKey>) {
         let of = |tuple: &Tuple, fallback: Option<&Tuple>| {
             key_of(self.key.iter().map(|column| {
                 match (

@@ -14,11 +14,9 @@ use uuid::Uuid;
 
 pub use super::row::LONGEST_VALUE;
 use super::row::RowKey;
+use crate::enqueuer::watermark::{Snapshot, precedes};
 use crate::mapping::TableName;
 use crate::pgoutput::TupleValue;
-
-/// The prefix of our messages in the log.
-pub const MESSAGE_PREFIX: &str = "walhook";
 
 /// What is left to seed, and where the chunks go.
 pub struct Seeding {
@@ -65,84 +63,6 @@ pub enum Taken {
     Durable,
     /// It may lack a transaction that came before it in the log: read it again.
     ReadAgain,
-}
-
-/// What a chunk saw (`pg_current_snapshot`), in the log's 32-bit transaction ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    xmin: u32,
-    xmax: u32,
-    in_progress: HashSet<u32>,
-}
-
-impl Snapshot {
-    /// Reads `xmin:xmax:xip,xip…`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(':');
-        // The log has no epoch: its ids are the lower half.
-        let xid = |text: &str| text.parse::<u64>().ok().map(|xid| xid as u32);
-        let (xmin, xmax) = (xid(parts.next()?)?, xid(parts.next()?)?);
-        let running = parts.next()?.split(',').filter(|text| !text.is_empty());
-        Some(Snapshot {
-            xmin,
-            xmax,
-            in_progress: running.map(xid).collect::<Option<_>>()?,
-        })
-    }
-
-    fn may_miss(&self, xid: u32) -> bool {
-        self.in_progress.contains(&xid) || !precedes(xid, self.xmax)
-    }
-
-    fn is_past(&self, xid: u32) -> bool {
-        precedes(xid, self.xmin)
-    }
-}
-
-/// Transaction ids wrap around.
-fn precedes(xid: u32, other: u32) -> bool {
-    (xid.wrapping_sub(other) as i32) < 0
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    Low,
-    High,
-}
-
-/// A message in the log that begins or ends a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watermark {
-    pub run: Uuid,
-    pub table: i32,
-    pub chunk: u64,
-    pub bound: Bound,
-}
-
-impl Watermark {
-    pub fn content(&self) -> String {
-        let bound = match self.bound {
-            Bound::Low => "low",
-            Bound::High => "high",
-        };
-        format!("shadow {} {} {} {bound}", self.run, self.table, self.chunk)
-    }
-
-    /// `None` where the message is another's, or another purpose's.
-    pub(super) fn parse(content: &[u8]) -> Option<Self> {
-        let mut words = std::str::from_utf8(content).ok()?.split(' ');
-        let watermark = ("shadow" == words.next()?).then_some(Watermark {
-            run: words.next()?.parse().ok()?,
-            table: words.next()?.parse().ok()?,
-            chunk: words.next()?.parse().ok()?,
-            bound: match words.next()? {
-                "low" => Bound::Low,
-                "high" => Bound::High,
-                _ => return None,
-            },
-        });
-        watermark.filter(|_| words.next().is_none())
-    }
 }
 
 /// Transactions that are remembered one by one. As long as a seed fails none is
@@ -230,27 +150,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn watermarks_read_what_they_write_and_nothing_else() {
-        let watermark = Watermark {
-            run: Uuid::now_v7(),
-            table: 7,
-            chunk: 12,
-            bound: Bound::High,
-        };
-        let content = watermark.content();
-        assert_eq!(Watermark::parse(content.as_bytes()), Some(watermark));
-        for other in [
-            "",
-            "shadow",
-            "backfill 1",
-            &format!("{content} more"),
-            "\u{fffd}",
-        ] {
-            assert_eq!(Watermark::parse(other.as_bytes()), None, "{other}");
-        }
-    }
-
-    #[test]
     fn a_chunk_that_may_lack_an_earlier_transaction_is_read_again() {
         let snapshot = |text| Snapshot::parse(text).unwrap();
         // 12 stands in the log before the chunk, and ran when the chunk was read.
@@ -292,12 +191,5 @@ mod tests {
         assert!(touched.high(1, &snapshot("20:200000:20")).is_none());
         touched.low(2);
         assert!(touched.high(2, &snapshot("200000:200000:")).is_some());
-    }
-
-    #[test]
-    fn transaction_ids_wrap() {
-        let snapshot = Snapshot::parse("4294967300:4294967302:4294967301").unwrap();
-        assert!(snapshot.may_miss(5) && snapshot.may_miss(6) && !snapshot.may_miss(4));
-        assert!(!snapshot.may_miss(u32::MAX) && snapshot.is_past(u32::MAX));
     }
 }

@@ -124,6 +124,7 @@ fn verdict(
         header,
         timestamp: &timestamp,
         ordinal,
+        existing: None,
     };
     let condition = rule.when.as_ref().map(|when| {
         let scope = RowScope {

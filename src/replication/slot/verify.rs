@@ -22,7 +22,7 @@ pub struct RecordedProgress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Gap {
     #[error(
-        "replication slot `{slot}` does not exist, but changes up to {acknowledged} were taken from it: it was dropped, and what was committed since is not in any slot. {REMEDY}"
+        "replication slot `{slot}` does not exist, but changes up to {acknowledged} were taken from it: it was dropped, or the server was failed over to one that does not have it, and what was committed since is not in any slot. {REMEDY}"
     )]
     SlotDropped { slot: String, acknowledged: Lsn },
     #[error("replication slot `{slot}` does not exist: run `walhook setup`")]
@@ -146,7 +146,8 @@ pub fn verify(
 ) -> Result<(), Gap> {
     let slot = slot.to_owned();
     if let Some(progress) = progress {
-        verify_system(progress, system)?;
+        let confirmed = state.and_then(|state| state.confirmed_flush_lsn);
+        verify_system(progress, system, confirmed)?;
     }
     let acknowledged = progress.map(|progress| progress.acknowledged_lsn);
     let Some(state) = state else {
@@ -194,7 +195,11 @@ pub fn verify(
     }
 }
 
-fn verify_system(progress: &RecordedProgress, system: &SystemIdentity) -> Result<(), Gap> {
+fn verify_system(
+    progress: &RecordedProgress,
+    system: &SystemIdentity,
+    confirmed: Option<Lsn>,
+) -> Result<(), Gap> {
     let acknowledged = progress.acknowledged_lsn;
     if system.system_identifier != progress.system_identifier {
         return Err(Gap::OtherSystem {
@@ -214,15 +219,17 @@ fn verify_system(progress: &RecordedProgress, system: &SystemIdentity) -> Result
         }
         return Ok(());
     }
-    let left = system.history.iter().find(|s| s.timeline == recorded);
-    match left {
+    match system.left(recorded) {
+        // The slot of this very server was read across the branch: by us, in a session
+        // that began before the standby was promoted, or its primary.
+        Some(left_at) if confirmed.is_some_and(|confirmed| confirmed > left_at) => Ok(()),
         // A commit record that begins at or behind the branch is not in the present.
         // An idle acknowledgement behind it does no harm: the slot of the present
         // cannot stand there.
-        Some(switch) if switch.left_at <= progress.commit_lsn => Err(Gap::TimelineBranchedBefore {
+        Some(left_at) if left_at <= progress.commit_lsn => Err(Gap::TimelineBranchedBefore {
             recorded,
             found,
-            left_at: switch.left_at,
+            left_at,
             commit: progress.commit_lsn,
         }),
         Some(_) => Ok(()),
@@ -325,14 +332,21 @@ mod tests {
 
     #[test]
     fn follows_a_failover_unless_enqueued_commits_are_missing() {
-        let after = |left_at| {
-            judge(|system, _| {
+        let after_with = |left_at, confirmed| {
+            judge(|system, slot| {
+                slot.confirmed_flush_lsn = Some(Lsn(confirmed));
                 system.timeline = 3;
                 let switch = |timeline, left_at| TimelineSwitch { timeline, left_at };
                 system.history = vec![switch(1, Lsn(left_at)), switch(2, Lsn(180))];
             })
         };
+        let after = |left_at| after_with(left_at, 80);
         assert_eq!(after(150), Ok(()));
+        assert_eq!(
+            after_with(85, 88),
+            Ok(()),
+            "the session went on across the promotion"
+        );
         assert_eq!(
             after(91),
             Ok(()),

@@ -90,7 +90,8 @@ impl Api {
             security: SecurityConfig::default(),
             event_types: ["payment.received", "payment.failed", "customer.created"]
                 .map(str::to_owned)
-                .to_vec(),
+                .to_vec()
+                .into(),
             check_filter: |source| match source.contains("!!") {
                 true => Err("unexpected `!!`".to_owned()),
                 false => Ok(()),

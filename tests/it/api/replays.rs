@@ -107,7 +107,19 @@ async fn a_replay_creates_deliveries_of_what_matches() {
         .refused(400, "invalid_range");
     api.post(&path, &token, json!({}))
         .await
-        .refused(422, "invalid_body");
+        .refused(400, "invalid_range");
+    api.post(&path, &token, json!({"from_lsn": "1/5", "to_lsn": "1/4"}))
+        .await
+        .refused(400, "invalid_range");
+    api.post(&path, &token, json!({"from_lsn": "xyz"}))
+        .await
+        .refused(400, "invalid_range");
+    let body = json!({"from_lsn": "0/0", "events": ["payment.*"]});
+    let started = api.post(&path, &token, body).await.expect(202);
+    assert_eq!(started["deliveries"], 2);
+    let body = json!({"since": at(100), "from_lsn": "FFFF/0"});
+    let started = api.post(&path, &token, body).await.expect(202);
+    assert_eq!(started["deliveries"], 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ async fn every_command_explains_itself_with_examples() {
     let project = Project::new("");
     let top = project.walhook(&["--help"]).await.exits(0);
     for command in [
-        "run", "check", "setup", "teardown", "token", "listen", "status", "demo",
+        "run", "check", "setup", "teardown", "token", "listen", "status", "demo", "explain",
+        "backfill", "replay",
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
         let help = project.walhook(&[command, "--help"]).await.exits(0);

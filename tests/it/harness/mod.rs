@@ -5,6 +5,7 @@ pub mod operated;
 pub mod process;
 pub mod receiver;
 pub mod release;
+pub mod standby;
 pub mod walhook;
 
 use std::path::Path;
@@ -21,7 +22,7 @@ pub fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = start_postgres(&[
-            ("max_replication_slots", "200"),
+            ("max_replication_slots", "1000"),
             ("max_wal_senders", "60"),
             ("max_connections", "400"),
             ("fsync", "off"),

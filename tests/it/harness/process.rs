@@ -1,20 +1,23 @@
 //! The real binary as a child process, to be killed.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 pub struct Process {
     child: Child,
+    log: PathBuf,
 }
 
 impl Process {
     /// `walhook --config FILE ARGUMENTS…`, its log appended to `walhook.log` beside the file.
     pub fn start(config: &Path, arguments: &[&str]) -> Self {
+        let path = config.with_file_name("walhook.log");
         let log = File::options()
             .create(true)
             .append(true)
-            .open(config.with_file_name("walhook.log"))
+            .open(&path)
             .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_walhook"))
             .arg("--config")
@@ -26,7 +29,7 @@ impl Process {
             .stderr(log)
             .spawn()
             .unwrap();
-        Process { child }
+        Process { child, log: path }
     }
 
     pub fn signal(&self, name: &str) {
@@ -48,6 +51,41 @@ impl Process {
     pub fn terminate(mut self) -> ExitStatus {
         self.signal("TERM");
         self.child.wait().unwrap()
+    }
+
+    /// What this process and those before it beside the same file have said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log has said this so many times; fails after a minute and a half.
+    pub async fn says(&self, text: &str, times: usize) {
+        let waited = async {
+            while self.log().matches(text).count() < times {
+                // A file that grows announces itself to nobody.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(90), waited).await;
+        assert!(waited.is_ok(), "does not say `{text}`:\n{}", self.log());
+    }
+
+    /// Where the API of the first process beside this file listens.
+    pub async fn api(&self) -> String {
+        self.says("API at ", 1).await;
+        let log = self.log();
+        let (_, address) = log.split_once("API at ").unwrap();
+        address.split_once("/docs").unwrap().0.to_owned()
+    }
+
+    /// A gauge of `/metrics`.
+    pub async fn gauge(&self, name: &str) -> f64 {
+        let response = reqwest::get(format!("{}/metrics", self.api().await)).await;
+        let text = response.unwrap().text().await.unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
     }
 
     /// The most memory that it has held so far, in MiB.

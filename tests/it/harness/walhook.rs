@@ -74,7 +74,7 @@ impl Installation {
         let config = Config::load(Some(&directory.path().join("walhook.toml"))).unwrap();
         ::walhook::cli::setup::set_up(&config).await.unwrap();
         let key = EncryptionKey::load(&key_file).unwrap();
-        let store = Store::open(&config.store, &config.source.url).unwrap();
+        let store = Store::open(&config.store, config.source.writable_url()).unwrap();
         Installation {
             database,
             directory,

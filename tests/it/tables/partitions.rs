@@ -95,6 +95,9 @@ async fn rows_of_every_partition_are_told_under_the_root_as_partitions_come_and_
         .map(|row| serde_json::from_str::<Value>(row.get(1)).unwrap()["data"].take())
         .collect();
     let sale = |id: i32, region: &str, amount: f64| json!({"id": id, "region": region, "tenant_id": "acme", "amount": amount});
+    // 14 publishes a detached partition until the session ends (facts::rows).
+    let version = "select current_setting('server_version_num')::bigint / 10000";
+    let detached = (walhook.count(version).await == 14).then(|| sale(5, "south", 5.0));
     assert_eq!(
         told,
         [
@@ -106,9 +109,10 @@ async fn rows_of_every_partition_are_told_under_the_root_as_partitions_come_and_
             sale(1, "north", 1.1),
             sale(1, "south", 1.1),
             sale(3, "south", 3.5),
-            sale(6, "north", 6.0),
-            sale(5, "south", 5.5),
         ]
+        .into_iter()
+        .chain(detached)
+        .chain([sale(6, "north", 6.0), sale(5, "south", 5.5)])
         .map(|mut sale| {
             // numeric has its own digits; whole numbers were written so.
             if let Some(whole) = sale["amount"]
@@ -119,6 +123,7 @@ async fn rows_of_every_partition_are_told_under_the_root_as_partitions_come_and_
             }
             sale
         })
+        .collect::<Vec<Value>>()
     );
     let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(keys[5..7], [r#"["1","north"]"#, r#"["1","south"]"#]);

@@ -1,0 +1,5 @@
+-- Deliveries that are due and not begun, counted up to a bound.
+select count(*)
+from (
+    select from delivery_schedule where status = 'pending' and due_at <= now() limit $1
+) as due

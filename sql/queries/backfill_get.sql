@@ -1,0 +1,1 @@
+select * from backfills where slot = $1 and id = $2

@@ -1,0 +1,1 @@
+select pg_catalog.pg_last_wal_replay_lsn() >= $1

@@ -1,0 +1,148 @@
+//! Takes what the stream brings to the enqueuer, until it is to stop or to go on under
+//! other rules.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::capture::Fault;
+use super::generation::Generation;
+use super::heartbeat::Heartbeat;
+use super::shed::Brink;
+use super::{backfill, seed};
+use crate::api::{Health, RulesState};
+use crate::conninfo::ConnInfo;
+use crate::db::Store;
+use crate::enqueuer::Session;
+use crate::pgoutput::StreamEvent;
+use crate::replication::WalStream;
+
+pub(super) struct Follow<'a> {
+    pub(super) stream: &'a mut WalStream,
+    pub(super) source: &'a ConnInfo,
+    pub(super) store: &'a Store,
+    pub(super) slot: &'a str,
+    pub(super) next: &'a mut watch::Receiver<Arc<Generation>>,
+    pub(super) health: &'a Health,
+    pub(super) heartbeat: Option<&'a Heartbeat>,
+    /// Asks for log to be shed, for which the slot must be free.
+    pub(super) brink: &'a Brink,
+    pub(super) stop: &'a CancellationToken,
+}
+
+pub(super) enum Followed {
+    Stopped,
+    /// The stream stands between two transactions, and there are other rules. What was
+    /// received behind that place.
+    ToNextRules(Vec<StreamEvent>),
+}
+
+impl Follow<'_> {
+    /// `batch`: received before.
+    pub(super) async fn run(
+        self,
+        session: &mut Session<'_>,
+        mut batch: Vec<StreamEvent>,
+    ) -> Result<Followed, Fault> {
+        self.health.set_rules(rules_state(session));
+        // Ends with this session, which takes what it reads.
+        let (source, seeding) = (self.source.clone(), session.seeding());
+        let mut seeding = Box::pin(async {
+            if let Some(seeding) = seeding {
+                seed::run(source, seeding).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let (source, backfilling) = (self.source.clone(), session.backfilling());
+        let (store, slot) = (self.store.clone(), self.slot.to_owned());
+        let mut backfilling = Box::pin(async {
+            if let Some(backfilling) = backfilling {
+                let runner = backfill::Runner::new(source, store, slot, backfilling);
+                runner.run().await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let heartbeat = self.heartbeat;
+        let mut beating = Box::pin(async {
+            if let Some(heartbeat) = heartbeat {
+                heartbeat.run(self.source).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        // What was handed over is to be written.
+        let mut due = false;
+        loop {
+            let changed = self.next.has_changed().unwrap_or(false);
+            if changed && session.is_between_transactions() {
+                return Ok(Followed::ToNextRules(batch));
+            }
+            let later = match changed {
+                true => split_behind_commit(&mut batch),
+                false => Vec::new(),
+            };
+            if !batch.is_empty() || std::mem::take(&mut due) {
+                heartbeat.inspect(|heartbeat| heartbeat.hear(&batch));
+                let durable = session.enqueue(batch).await?;
+                heartbeat.inspect(|heartbeat| heartbeat.say_lag());
+                self.stream.acknowledge(durable);
+                self.health.set_rules(rules_state(session));
+            }
+            batch = later;
+            if !batch.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(Followed::Stopped),
+                received = self.stream.next_batch() => batch = received?,
+                Ok(()) = self.next.changed(), if !changed => self.next.mark_changed(),
+                () = session.due() => due = true,
+                () = &mut seeding => {}
+                () = self.brink.asked() => return Err(Fault::Brink),
+                () = &mut backfilling => {}
+                () = &mut beating => {}
+            }
+        }
+    }
+}
+
+fn rules_state(session: &Session<'_>) -> RulesState {
+    let tables: Vec<String> = session.seeding_tables().map(ToString::to_string).collect();
+    match tables.is_empty() {
+        true => RulesState::Active,
+        false => RulesState::Seeding(tables),
+    }
+}
+
+/// Leaves what comes up to the first end of a transaction, and answers the rest.
+fn split_behind_commit(batch: &mut Vec<StreamEvent>) -> Vec<StreamEvent> {
+    let is_commit = |event: &StreamEvent| matches!(event, StreamEvent::Commit { .. });
+    match batch.iter().position(is_commit) {
+        Some(commit) => batch.split_off(commit + 1),
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsn::Lsn;
+
+    #[test]
+    fn a_batch_is_split_behind_its_first_commit() {
+        let keepalive = StreamEvent::Keepalive {
+            wal_end: Lsn(9),
+            reply_requested: false,
+        };
+        let commit = StreamEvent::Commit {
+            commit_lsn: Lsn(1),
+            end_lsn: Lsn(2),
+        };
+        let mut batch = vec![commit.clone(), keepalive.clone(), commit.clone()];
+        let rest = split_behind_commit(&mut batch);
+        assert_eq!((batch.len(), rest.len()), (1, 2));
+        let mut batch = vec![keepalive];
+        assert!(split_behind_commit(&mut batch).is_empty());
+        assert_eq!(batch.len(), 1);
+    }
+}

@@ -1,0 +1,39 @@
+//! The rules that run, which change as a whole while the process lives.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::config::{Config, ConfigError};
+use crate::delivery::operational;
+use crate::mapping::RuleSet;
+
+#[derive(Debug)]
+pub(super) struct Generation {
+    /// The rules' own configuration says where they were written.
+    pub(super) config: Config,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) hash: String,
+    /// Capture did not take it: the tables had changed since it was checked.
+    pub(super) refused: AtomicBool,
+}
+
+impl Generation {
+    pub(super) fn compile(config: Config) -> Result<Self, ConfigError> {
+        Ok(Generation {
+            rules: Arc::new(config.rules()?),
+            hash: config.rules_hash(),
+            config,
+            refused: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn event_types(&self) -> Vec<String> {
+        let of_rules = self.rules.event_types();
+        let mut types: Vec<String> = of_rules.map(|one| one.to_string()).collect();
+        // None at all says that the rules are unknown here.
+        if !types.is_empty() {
+            types.extend(operational::TYPES.map(str::to_owned));
+        }
+        types
+    }
+}

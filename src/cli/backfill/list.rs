@@ -1,0 +1,99 @@
+//! Backfills as text.
+
+use std::fmt::Write as _;
+
+use crate::backfill::job::{Job, Status};
+
+pub(super) fn text(jobs: &[Job]) -> String {
+    if jobs.is_empty() {
+        return "There is no backfill yet.\n".to_owned();
+    }
+    let mut text = String::new();
+    for job in jobs {
+        let order = &job.order;
+        let _ = writeln!(
+            text,
+            "{}  {}  {}  since {:.0}",
+            job.id, job.status, order.table, job.created_at
+        );
+        let _ = writeln!(text, "    events: {}", order.rules.join(", "));
+        if let Some((column, since)) = &order.wanted.since {
+            let _ = writeln!(text, "    {column} from {since}");
+        }
+        if let Some(condition) = &order.wanted.condition {
+            let _ = writeln!(text, "    where {condition}");
+        }
+        if let Some(subscription) = order.subscription {
+            let _ = writeln!(text, "    to {subscription} alone");
+        }
+        let of = match job.status {
+            Status::Running | Status::Paused | Status::Failed => {
+                format!(" of about {}", number(order.estimate.max(job.rows_read)))
+            }
+            Status::Done | Status::Cancelled => String::new(),
+        };
+        let _ = writeln!(text, "    {}{of}", counts(job));
+        if let Some(waiting) = &job.waiting {
+            let _ = writeln!(text, "    waits: {waiting}");
+        }
+        if let Some(error) = &job.error {
+            let _ = writeln!(text, "    {error}");
+        }
+    }
+    text
+}
+
+/// What came of it.
+pub(super) fn counts(job: &Job) -> String {
+    let mut text = format!(
+        "{} events to {} deliveries",
+        number(job.events),
+        number(job.deliveries)
+    );
+    if job.streamed > 0 {
+        let _ = write!(
+            text,
+            ", {} that the stream had made already",
+            number(job.streamed)
+        );
+    }
+    if job.parked > 0 {
+        let _ = write!(
+            text,
+            ", {} parked (see `walhook status`)",
+            number(job.parked)
+        );
+    }
+    let _ = write!(text, "; {} rows read", number(job.rows_read));
+    text
+}
+
+/// With its thousands apart.
+pub(in crate::cli) fn number(number: i64) -> String {
+    let digits = number.abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (given, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(number(given), expected);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a running process may take from a configuration that is read anew: the rules, and
+//! nothing else.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use super::{Config, Environment};
+
+/// The settings but for the rules, by their keys. Only digests: some are secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings(BTreeMap<String, [u8; 32]>);
+
+/// Belongs to the rules: it says what an event that says nothing of its own uses.
+const OF_RULES: &str = "defaults";
+
+impl Settings {
+    /// `documents`: each over the one before.
+    pub(super) fn read<'a>(
+        documents: impl Iterator<Item = &'a Table>,
+        environment: &'a Environment,
+    ) -> Self {
+        let mut settings = Settings::default();
+        for table in documents.chain([&environment.values]) {
+            for (section, value) in table.iter().filter(|(name, _)| *name != OF_RULES) {
+                settings.add(section, value);
+            }
+        }
+        settings
+    }
+
+    fn add(&mut self, key: &str, value: &Value) {
+        match value {
+            Value::Table(table) => {
+                for (name, value) in table {
+                    self.add(&format!("{key}.{name}"), value);
+                }
+            }
+            value => {
+                let digest = Sha256::digest(format!("{value:?}"));
+                self.0.insert(key.to_owned(), digest.into());
+            }
+        }
+    }
+}
+
+impl Config {
+    /// This configuration with the rules of another.
+    pub fn with_rules_of(&self, other: Config) -> Config {
+        Config {
+            include: other.include,
+            defaults: other.defaults,
+            events: other.events,
+            places: other.places,
+            ..self.clone()
+        }
+    }
+
+    /// The keys of settings, other than rules, in which this configuration differs.
+    pub fn differing_settings(&self, other: &Config) -> Vec<String> {
+        let (mine, theirs) = (&self.settings.0, &other.settings.0);
+        let keys = mine.keys().chain(theirs.keys());
+        let mut differing: Vec<String> = keys
+            .filter(|key| mine.get(*key) != theirs.get(*key))
+            .cloned()
+            .collect();
+        differing.sort();
+        differing.dedup();
+        differing
+    }
+
+    /// Says which rules these are: two processes with the same answer make the same events.
+    pub fn rules_hash(&self) -> String {
+        let written = format!("{:?} {:?}", self.defaults, self.events);
+        let digest = Sha256::digest(written);
+        digest[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}

@@ -1,0 +1,40 @@
+//! Where writes go when what is read is a standby.
+
+use tokio_postgres::Client;
+
+use super::{ConnInfo, ConnInfoError};
+
+impl ConnInfo {
+    /// The same server, which may be a standby of `primary`.
+    pub fn with_primary(mut self, primary: ConnInfo) -> Self {
+        self.primary = Some(Box::new(primary));
+        self
+    }
+
+    pub fn primary(&self) -> Option<&ConnInfo> {
+        self.primary.as_deref()
+    }
+
+    /// Connects to the server that takes writes: this one, or its primary for as long as
+    /// this one is a standby. Once it is promoted the old primary's log is another one.
+    pub async fn connect_writable(&self, application_name: &str) -> Result<Client, ConnInfoError> {
+        let client = self.connect(application_name).await?;
+        match &self.primary {
+            None => Ok(client),
+            Some(primary) => match self.is_standby(&client).await? {
+                false => Ok(client),
+                true => primary.connect(application_name).await,
+            },
+        }
+    }
+
+    async fn is_standby(&self, client: &Client) -> Result<bool, ConnInfoError> {
+        let query = include_str!("../../sql/queries/is_standby.sql");
+        let row = client.query_one(query, &[]).await;
+        let row = row.map_err(|source| ConnInfoError::Connect {
+            to: self.describe(),
+            source,
+        })?;
+        Ok(row.get(0))
+    }
+}
