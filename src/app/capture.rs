@@ -74,7 +74,7 @@ impl Capture {
                 }
             }
             let mut streamed = false;
-            let ended = self.session(&stop, &mut streamed).await;
+            let ended = Box::pin(self.session(&stop, &mut streamed)).await;
             METRICS.leader.set(0);
             if streamed {
                 backoff.reset();
