@@ -105,12 +105,12 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0008_lanes.sql"),
         ),
         (
-            "V9__first_attempts",
-            include_str!("../sql/migrations/0009_first_attempts.sql"),
-        ),
-        (
             "V10__failing_since",
             include_str!("../sql/migrations/0010_failing_since.sql"),
+        ),
+        (
+            "V14__first_attempts",
+            include_str!("../sql/migrations/0014_first_attempts.sql"),
         ),
     ]
     .iter()
