@@ -22,8 +22,10 @@ use crate::subscription::{Subscription, directory::Directory};
 
 mod place;
 mod tally;
+mod workers;
 
 use place::Place;
+use workers::{Job, Workers};
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -45,6 +47,7 @@ pub struct Dispatcher {
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
+    workers: Arc<Workers>,
     tasks: TaskTracker,
     /// Ends attempts that are still running at the drain's deadline.
     abort: CancellationToken,
@@ -72,6 +75,7 @@ impl Dispatcher {
             health: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
+            workers: Workers::new(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
         })
@@ -191,6 +195,7 @@ impl Dispatcher {
             ))
             .await;
         }
+        self.workers.close();
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait())
             .await
@@ -203,13 +208,12 @@ impl Dispatcher {
 
     /// Starts attempts until the lanes give out no more.
     fn pump(self: &Arc<Self>) {
-        while let Some((delivery, place)) = self.pick() {
-            let dispatcher = Arc::clone(self);
-            self.tasks.spawn(dispatcher.work(delivery, place));
+        while let Some(job) = self.pick() {
+            self.workers.start(job, &self.tasks);
         }
     }
 
-    fn pick(self: &Arc<Self>) -> Option<(Delivery, Place)> {
+    fn pick(self: &Arc<Self>) -> Option<Job> {
         let (Picked { next, refused }, signals) = {
             let mut lanes = self.lanes();
             (lanes.pick(Instant::now()), lanes.take_signals())
@@ -254,7 +258,7 @@ impl Dispatcher {
     /// Sends a delivery, and then whatever the lanes give out next. Its place is free when
     /// its result is on its way to the store, not before: while the store is away nothing
     /// is sent whose result has no place to go.
-    async fn work(self: Arc<Self>, delivery: Delivery, place: Place) {
+    async fn work(self: &Arc<Self>, delivery: Delivery, place: Place) {
         let mut next = Some((delivery, place));
         while let Some((delivery, mut place)) = next {
             let record = self.send(delivery, &mut place).await;
@@ -286,10 +290,8 @@ impl Dispatcher {
         if !subscription.active {
             return Record::unattempted(delivery, Transition::Parked(ParkedReason::Disabled));
         }
-        METRICS
-            .latency
-            .with_label_values(&["queue"])
-            .observe(delivery.queued_at.elapsed().as_secs_f64());
+        let queued = delivery.queued_at.elapsed();
+        METRICS.stages.queue.observe(queued.as_secs_f64());
         let outcome = tokio::select! {
             outcome = self.exchange(subscription, &delivery, place) => outcome,
             () = self.abort.cancelled() => {
@@ -372,6 +374,12 @@ impl Dispatcher {
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.workers.close();
     }
 }
 

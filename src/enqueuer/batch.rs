@@ -64,10 +64,8 @@ impl Batch {
         if self.is_empty() {
             return;
         }
-        METRICS
-            .latency
-            .with_label_values(&["enqueue"])
-            .observe(started.elapsed().as_secs_f64());
+        let taken = started.elapsed();
+        METRICS.stages.enqueue.observe(taken.as_secs_f64());
         for event in &self.events {
             METRICS.events.with_label_values(&[&event.event_type]).inc();
         }

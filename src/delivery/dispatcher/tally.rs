@@ -43,18 +43,12 @@ pub(super) fn count(
     METRICS.http_status.with_label_values(&[&code]).inc();
     let seconds = outcome.duration.as_secs_f64();
     METRICS.delivery_duration.observe(seconds);
-    METRICS
-        .latency
-        .with_label_values(&["http"])
-        .observe(seconds);
+    METRICS.stages.http.observe(seconds);
     if delivery.attempts > 1 {
         METRICS.retries.inc();
     }
     if *transition == Transition::Delivered {
         let total = now.duration_since(delivery.occurred_at).as_secs_f64();
-        METRICS
-            .latency
-            .with_label_values(&["total"])
-            .observe(total.max(0.0));
+        METRICS.stages.total.observe(total.max(0.0));
     }
 }
