@@ -90,6 +90,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V10__failing_since",
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),
+        (
+            "V12__subscription_leases",
+            include_str!("../sql/migrations/0012_subscription_leases.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

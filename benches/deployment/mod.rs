@@ -92,7 +92,7 @@ impl Deployment {
         self.admin
             .batch_execute(
                 "truncate orders; set search_path = walhook;
-                 truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances;
+                 truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances, subscription_leases;
                  update webhook_subscriptions set breaker = 'closed', breaker_instance = null
                  where breaker <> 'closed';
                  reset search_path",

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,7 @@ use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
 
+mod leases;
 mod tally;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
@@ -34,12 +35,16 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// When the store was last told, and answered, that this instance lives.
+    heard: watch::Receiver<Instant>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
     /// Told when a lane can take more of what is due for it in the store.
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
+    /// Told when a subscription that was let go can be given back.
+    pub let_gone: Arc<Notify>,
     tasks: TaskTracker,
     /// Ends attempts that are still running at the drain's deadline.
     abort: CancellationToken,
@@ -51,6 +56,7 @@ impl Dispatcher {
         client: Client,
         directory: Directory,
         records: mpsc::Sender<Entry>,
+        heard: watch::Receiver<Instant>,
     ) -> Arc<Self> {
         let limits = Limits {
             concurrency: config.concurrency,
@@ -63,9 +69,11 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            heard,
             health: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
+            let_gone: Arc::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
         })
@@ -75,15 +83,20 @@ impl Dispatcher {
     /// and body size; says for each whether there is any.
     pub fn reserve(&self, wanted: impl Iterator<Item = (SubscriptionId, usize)>) -> Vec<bool> {
         let now = Instant::now();
+        let may_send = self.may_send();
         let mut lanes = self.lanes();
         wanted
-            .map(|(lane, bytes)| lanes.reserve(lane, bytes, now))
+            .map(|(lane, bytes)| may_send && lanes.reserve(lane, bytes, now))
             .collect()
     }
 
     pub fn unreserve(&self, given_back: impl Iterator<Item = (SubscriptionId, usize)>) {
-        let mut lanes = self.lanes();
-        given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
+        let signals = {
+            let mut lanes = self.lanes();
+            given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
+            lanes.take_signals()
+        };
+        self.pass_on(signals);
     }
 
     /// Takes deliveries that have a reservation and are in the store.
@@ -113,6 +126,7 @@ impl Dispatcher {
     /// What to claim for those for whom something is due; see [`Lanes::claimable`].
     pub fn claimable(&self, due: impl Iterator<Item = SubscriptionId>, limit: usize) -> Claimable {
         let now = Instant::now();
+        let limit = if self.may_send() { limit } else { 0 };
         let mut lanes = self.lanes();
         lanes.follow(&self.directory.snapshot(), now);
         lanes.claimable(due, limit, now)
@@ -135,6 +149,7 @@ impl Dispatcher {
     /// Looks the lanes over until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(SWEEP);
+        let mut could_send = true;
         loop {
             // Interest is registered before the next time is read.
             let sooner = self.timer.notified();
@@ -169,6 +184,12 @@ impl Dispatcher {
                 lanes.load()
             };
             tally::set_gauges(load);
+            let may_send = self.may_send();
+            if may_send && !could_send {
+                // What is due waited for it.
+                self.room.notify_one();
+            }
+            could_send = may_send;
             self.pump();
         }
     }
@@ -204,6 +225,9 @@ impl Dispatcher {
     }
 
     fn pick(self: &Arc<Self>) -> Option<(Delivery, Place)> {
+        if !self.may_send() {
+            return None;
+        }
         let (Picked { next, refused }, signals) = {
             let mut lanes = self.lanes();
             (lanes.pick(Instant::now()), lanes.take_signals())
@@ -225,6 +249,9 @@ impl Dispatcher {
         }
         if signals.timer {
             self.timer.notify_one();
+        }
+        if signals.let_gone {
+            self.let_gone.notify_one();
         }
     }
 

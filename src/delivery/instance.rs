@@ -18,8 +18,16 @@ use crate::event::{id_floor, milliseconds};
 /// How often an instance says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// An instance that is silent for this long is fenced: three heartbeats.
-const SILENCE: Duration = Duration::from_secs(6);
+/// An instance that is silent for this long is fenced: three heartbeats. Its leases of
+/// subscriptions hold as long, reckoned on its own side from when it began to speak.
+pub const SILENCE: Duration = Duration::from_secs(6);
+
+/// How soon a heartbeat that was not answered is tried again: nothing is sent under a
+/// lease that has run out.
+const BEAT_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often silent instances are looked for.
+const ADOPTION: Duration = Duration::from_secs(1);
 
 /// The ids of the deliveries that this instance owns and has not recorded, and the
 /// low water that the store knows of them: at or below every one.
@@ -83,6 +91,8 @@ impl Outstanding {
 pub struct Instance {
     pub id: Uuid,
     pub outstanding: Arc<Outstanding>,
+    /// When it last began to say that it lives, and was heard.
+    heard: watch::Sender<Instant>,
     store: Store,
 }
 
@@ -95,6 +105,7 @@ impl Instance {
             .or_else(|| std::env::var("HOSTNAME").ok())
             .unwrap_or_default();
         let client = store.get().await.context("connect to the store")?;
+        let began = Instant::now();
         client
             .execute(
                 include_str!("../../sql/queries/register_instance.sql"),
@@ -112,8 +123,13 @@ impl Instance {
         Ok(Instance {
             id,
             outstanding,
+            heard: watch::Sender::new(began),
             store: store.clone(),
         })
+    }
+
+    pub fn heard(&self) -> watch::Receiver<Instant> {
+        self.heard.subscribe()
     }
 
     /// Heartbeats until `stop`, fences silent instances and adopts what they held.
@@ -139,6 +155,7 @@ impl Instance {
             }
             // Adoption goes on while the store is told that we live: it may take longer
             // than an instance may be silent.
+            let began = Instant::now();
             let beating = tokio::time::timeout(SILENCE / 2, self.beat());
             let beat = tokio::select! {
                 beat = beating => beat,
@@ -146,6 +163,7 @@ impl Instance {
             };
             match beat.context("the store did not answer in time").flatten() {
                 Ok(true) => {
+                    self.heard.send_replace(began);
                     heard.send_modify(|since| {
                         since.get_or_insert_with(Instant::now);
                     });
@@ -157,6 +175,7 @@ impl Instance {
                 ),
                 Err(error) => {
                     heard.send_replace(None);
+                    tick.reset_after(BEAT_AGAIN);
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot reach the store to say that this instance lives"
@@ -172,7 +191,7 @@ impl Instance {
         hearing: watch::Receiver<Option<Instant>>,
         schedule_changed: Arc<Notify>,
     ) {
-        let mut tick = tokio::time::interval(HEARTBEAT);
+        let mut tick = tokio::time::interval(ADOPTION);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;

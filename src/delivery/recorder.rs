@@ -106,6 +106,7 @@ impl Recorder {
             batch.drain(..).for_each(|entry| news.take(entry));
             self.write_until_done(&mut session, &news).await;
             self.settle(&news.records, &dispatcher);
+            self.tell_others(&session, &news.records, &dispatcher).await;
         }
         Ok(())
     }
@@ -216,6 +217,29 @@ impl Recorder {
         Ok(())
     }
 
+    /// What waits of a subscription that another sends to by now is the other's to claim.
+    async fn tell_others(
+        &self,
+        session: &Option<Session>,
+        records: &[Record],
+        dispatcher: &std::sync::Weak<Dispatcher>,
+    ) {
+        let Some(session) = session else { return };
+        let dispatcher = dispatcher.upgrade();
+        let is_others = |record: &Record| {
+            let id = record.delivery.subscription_id;
+            waits(record) && !dispatcher.as_ref().is_some_and(|own| own.serves(id))
+        };
+        if !records.iter().any(is_others) {
+            return;
+        }
+        let sql = include_str!("../../sql/queries/notify_schedule.sql");
+        let told = session.client.execute(sql, &[&self.store.schema()]).await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "cannot announce what waits; the others will find it");
+        }
+    }
+
     /// The batch is in the store: memory may forget it.
     fn settle(&self, records: &[Record], dispatcher: &std::sync::Weak<Dispatcher>) {
         let held = |hold| {
@@ -228,15 +252,6 @@ impl Recorder {
         if let Some(dispatcher) = dispatcher.upgrade() {
             dispatcher.forget_leased(&held(Hold::Leased).collect::<Vec<_>>());
         }
-        let waits = |record: &Record| {
-            matches!(
-                record.transition,
-                Transition::Retry { .. }
-                    | Transition::Released { .. }
-                    // Its subscription may have been enabled meanwhile.
-                    | Transition::Parked(ParkedReason::Disabled)
-            )
-        };
         if records.iter().any(waits) {
             self.schedule_changed.notify_one();
         }
@@ -246,6 +261,17 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Whether it is in the schedule, and may be due there.
+fn waits(record: &Record) -> bool {
+    matches!(
+        record.transition,
+        Transition::Retry { .. }
+            | Transition::Released { .. }
+            // Its subscription may have been enabled meanwhile.
+            | Transition::Parked(ParkedReason::Disabled)
+    )
 }
 
 /// The recorder's own connection.
