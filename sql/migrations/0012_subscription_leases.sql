@@ -22,3 +22,7 @@ create trigger announce_leases after insert or update of roles on instances
     for each statement execute function announce_leases();
 create trigger announce_leases after delete on subscription_leases
     for each statement execute function announce_leases();
+
+-- Which process of which machine it is, where that is known: whoever is started there next
+-- sees whether it still runs.
+alter table instances add column process text;

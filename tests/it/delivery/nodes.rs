@@ -276,3 +276,30 @@ async fn nodes_share_a_store_in_a_server_of_its_own() {
     assert_eq!(of_source.await.unwrap().get::<_, i64>(0), 0);
     nodes.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_a_killed_process_on_its_machine_does_not_wait_for_the_end_of_its_lease() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let first = Process::start(&walhook.config_file(), &["run"]);
+    let leased = "select count(*) = 1 from subscription_leases";
+    walhook.wait_for(leased).await;
+    first.kill();
+    // As the store knows it, it will never be silent for too long.
+    let store = walhook.store.get().await.unwrap();
+    let lives = "update instances set heartbeat_at = now() + interval '1 hour'";
+    store.batch_execute(lives).await.unwrap();
+    let insert = "insert into orders (tenant_id, status) values ('acme', 'new')";
+    walhook.database.client.batch_execute(insert).await.unwrap();
+    let second = Process::start(&walhook.config_file(), &["run"]);
+    receiver.wait_for(1).await;
+    walhook.wait_for("select count(*) = 1 from instances").await;
+    assert!(second.terminate().success());
+    assert_eq!(
+        walhook
+            .count("select count(*) from subscription_leases")
+            .await,
+        0
+    );
+}
