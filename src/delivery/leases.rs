@@ -84,7 +84,7 @@ impl Leasing {
         let held = dispatcher.held();
         if held > share {
             tracing::info!(held, share, "leaving subscriptions to other instances");
-            dispatcher.let_go(held - share).await;
+            dispatcher.let_go(held - share);
             self.give_back(&client, dispatcher).await?;
         }
         self.take(&client, dispatcher, share).await
@@ -102,7 +102,7 @@ impl Leasing {
                 .context("say that this instance delivers no more")?;
             *has_left = true;
         }
-        dispatcher.let_go(usize::MAX).await;
+        dispatcher.let_go(usize::MAX);
         self.give_back(&client, dispatcher).await
     }
 

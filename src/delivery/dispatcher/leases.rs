@@ -1,14 +1,15 @@
 //! The dispatcher's part in sharing the subscriptions with other instances.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::Dispatcher;
+use crate::delivery::Delivery;
 use crate::delivery::instance::SILENCE;
 use crate::delivery::recorder::Record;
-use crate::delivery::state::Transition;
+use crate::delivery::state::{self, Transition};
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 
@@ -30,16 +31,31 @@ impl Dispatcher {
 
     /// Sends no more for so many subscriptions; what waits of theirs goes back into the
     /// store.
-    pub async fn let_go(self: &Arc<Self>, count: usize) {
+    pub fn let_go(self: &Arc<Self>, count: usize) {
         let waiting = self.lanes().let_go(count);
-        for delivery in waiting {
-            let due_at = Timestamp::now();
-            self.record(Record::unattempted(
-                delivery,
-                Transition::Released { due_at },
-            ))
-            .await;
+        self.release(
+            waiting
+                .into_iter()
+                .map(|one| (one, Duration::ZERO))
+                .collect(),
+        );
+    }
+
+    /// Puts deliveries back into the schedule, each due after its time.
+    pub(super) fn release(self: &Arc<Self>, refused: Vec<(Delivery, Duration)>) {
+        if refused.is_empty() {
+            return;
         }
+        let dispatcher = Arc::clone(self);
+        self.tasks.spawn(async move {
+            for (delivery, wait) in refused {
+                let due_at = state::after(Timestamp::now(), wait);
+                let transition = Transition::Released { due_at };
+                dispatcher
+                    .record(Record::unattempted(delivery, transition))
+                    .await;
+            }
+        });
     }
 
     /// Subscriptions that may be given back: nothing of theirs is in memory.
