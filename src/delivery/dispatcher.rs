@@ -15,7 +15,7 @@ use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::unwritten::Unwritten;
-use super::{Delivery, DeliveryConfig, ParkedReason};
+use super::{Delivery, DeliveryConfig, Hold, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
@@ -289,7 +289,8 @@ impl Dispatcher {
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
         };
-        if self.unwritten.is_disowned(delivery.id) {
+        // One that was claimed has its row: it is this instance's, whoever wrote it.
+        if delivery.hold == Hold::Owned && self.unwritten.is_disowned(delivery.id) {
             let due_at = Timestamp::now();
             return Record::unattempted(delivery, Transition::Released { due_at });
         }
