@@ -90,6 +90,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V10__failing_since",
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),
+        (
+            "V11__ordering",
+            include_str!("../sql/migrations/0011_ordering.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

@@ -39,6 +39,16 @@ impl Outcome {
     pub fn is_success(&self) -> bool {
         self.error.is_none() && matches!(self.http_status, Some(200..=299))
     }
+
+    /// As the store keeps it.
+    pub fn duration_ms(&self) -> i32 {
+        i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX)
+    }
+
+    /// As the store keeps it.
+    pub fn stored_status(&self) -> Option<i16> {
+        self.http_status.and_then(|code| i16::try_from(code).ok())
+    }
 }
 
 /// Without the excerpt: receivers echo what they were sent.

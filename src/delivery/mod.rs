@@ -28,6 +28,7 @@ pub mod lanes;
 pub mod listing;
 pub mod manual;
 pub mod operational;
+pub mod ordering;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;

@@ -18,6 +18,7 @@ use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
+use super::ordering::Ended;
 use super::state::Transition;
 use super::{Delivery, Hold, ParkedReason, partitions};
 use crate::backoff::Backoff;
@@ -25,6 +26,10 @@ use crate::db::Store;
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
+
+mod columns;
+
+use columns::Columns;
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -133,7 +138,7 @@ impl Recorder {
         if !records.is_empty() {
             let judgement = self.health.judge(records, self.disable_after);
             let written = match judgement.is_grave() || records.iter().any(is_announced) {
-                false => session.write_results(self.instance, records).await?.len(),
+                false => self.write_plain(session, records).await?,
                 true => self.write_grave(session, records, &judgement).await?,
             };
             if written < records.len() {
@@ -149,6 +154,32 @@ impl Recorder {
             .recovered(&session.client, &news.recovered)
             .await?;
         self.write_breakers(session, &news.breakers).await
+    }
+
+    async fn write_plain(
+        &self,
+        session: &mut Session,
+        records: &[Record],
+    ) -> anyhow::Result<usize> {
+        let Session {
+            client,
+            record_results,
+        } = session;
+        let handed_over = |record: &Record| record.delivery.hold == Hold::Owned;
+        if records.iter().all(handed_over) {
+            let written = write_results(client, record_results, self.instance, records).await?;
+            return Ok(written.deliveries.len());
+        }
+        // What is leased may be ordered: then the next of its row follows from its end.
+        let transaction = client.transaction().await;
+        let transaction = transaction.context("begin to record results")?;
+        let written = write_results(&transaction, record_results, self.instance, records).await?;
+        let released = written.ended.release_next(&transaction).await?;
+        transaction.commit().await.context("commit results")?;
+        if released > 0 {
+            self.schedule_changed.notify_one();
+        }
+        Ok(written.deliveries.len())
     }
 
     /// Results that end a delivery or a subscription: what follows from them is in the
@@ -172,11 +203,11 @@ impl Recorder {
             .await
             .context("begin to record results")?;
         let written = write_results(&transaction, record_results, self.instance, records).await?;
-        let written: HashSet<Uuid> = written.into_iter().collect();
+        let Written { deliveries, ended } = written;
         let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
         let failed = records
             .iter()
-            .filter(|record| is_announced(record) && written.contains(&record.delivery.id.0));
+            .filter(|record| is_announced(record) && deliveries.contains(&record.delivery.id.0));
         notices.extend(failed.filter_map(|record| {
             let subscription = subscriptions.get(record.delivery.subscription_id)?;
             Some(Notice::failed(&subscription.tenant_id, record))
@@ -188,11 +219,12 @@ impl Recorder {
                 .await
                 .context("store operational events")?;
         }
+        let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
-        if !announcement.is_empty() {
+        if !announcement.is_empty() || released > 0 {
             self.schedule_changed.notify_one();
         }
-        Ok(written.len())
+        Ok(deliveries.len())
     }
 
     async fn write_breakers(
@@ -267,19 +299,23 @@ impl Session {
             record_results,
         })
     }
-
-    async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<Vec<Uuid>> {
-        write_results(&self.client, &self.record_results, instance, records).await
-    }
 }
 
-/// Writes the batch and answers which of its deliveries were still ours.
+/// What a batch of results has changed.
+#[derive(Default)]
+struct Written {
+    /// Those that were still ours.
+    deliveries: HashSet<Uuid>,
+    ended: Ended,
+}
+
+/// Writes the batch.
 async fn write_results(
     client: &impl GenericClient,
     statement: &Statement,
     instance: Uuid,
     records: &[Record],
-) -> anyhow::Result<Vec<Uuid>> {
+) -> anyhow::Result<Written> {
     let column = Columns::of(records);
     let rows = client
         .query(
@@ -303,7 +339,12 @@ async fn write_results(
         )
         .await
         .context("record results")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let mut written = Written::default();
+    for row in &rows {
+        let delivery = written.ended.take(row);
+        written.deliveries.extend(delivery);
+    }
+    Ok(written)
 }
 
 /// A dead letter of which its tenant is told. Those of operational events end silently,
@@ -328,70 +369,5 @@ impl News {
             Entry::Breakers(changes) => self.breakers.extend(changes),
             Entry::Recovered(id) => self.recovered.push(id),
         }
-    }
-}
-
-/// A batch as the columns that unnest takes.
-#[derive(Default)]
-struct Columns<'a> {
-    id: Vec<Uuid>,
-    leased: Vec<bool>,
-    status: Vec<&'static str>,
-    parked_reason: Vec<Option<&'static str>>,
-    attempts: Vec<i32>,
-    http_status: Vec<Option<i16>>,
-    error: Vec<Option<&'a str>>,
-    due_at: Vec<Option<Timestamp>>,
-    delivered_at: Vec<Option<Timestamp>>,
-    started_at: Vec<Option<Timestamp>>,
-    duration_ms: Vec<Option<i32>>,
-    error_class: Vec<Option<&'static str>>,
-    response_excerpt: Vec<Option<&'a str>>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(records: &'a [Record]) -> Self {
-        let mut columns = Columns::default();
-        let now = Timestamp::now();
-        for record in records {
-            columns.push(record, now);
-        }
-        columns
-    }
-
-    fn push(&mut self, record: &'a Record, now: Timestamp) {
-        let (status, due_at, parked) = match &record.transition {
-            Transition::Delivered => ("delivered", None, None),
-            Transition::Retry { due_at } | Transition::Released { due_at } => {
-                ("pending", Some(*due_at), None)
-            }
-            Transition::Failed | Transition::Gone => ("failed", None, None),
-            Transition::Parked(reason) => ("parked", None, Some(reason.as_str())),
-            Transition::Cancelled => ("cancelled", None, None),
-        };
-        self.id.push(record.delivery.id.0);
-        self.leased.push(record.delivery.hold == Hold::Leased);
-        self.status.push(status);
-        self.parked_reason.push(parked);
-        self.attempts
-            .push(i32::try_from(record.delivery.attempts).unwrap_or(i32::MAX));
-        self.due_at.push(due_at);
-        self.delivered_at
-            .push((status == "delivered").then_some(now));
-        let outcome = record.outcome.as_ref();
-        let code = outcome.and_then(|outcome| outcome.http_status);
-        self.http_status
-            .push(code.and_then(|code| i16::try_from(code).ok()));
-        let error = outcome.and_then(|outcome| outcome.error.as_ref());
-        self.error.push(error.map(|(_, message)| message.as_str()));
-        self.error_class
-            .push(error.map(|(class, _)| class.as_str()));
-        self.started_at
-            .push(outcome.map(|outcome| outcome.started_at));
-        self.duration_ms.push(
-            outcome.map(|outcome| i32::try_from(outcome.duration.as_millis()).unwrap_or(i32::MAX)),
-        );
-        self.response_excerpt
-            .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
     }
 }

@@ -9,6 +9,7 @@ mod failures;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod ordering;
 mod overflow;
 mod rate_limit;
 mod roles;
