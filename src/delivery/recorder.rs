@@ -2,14 +2,12 @@
 //! is lost would only be sent again: the store can crash and come back under a process
 //! that goes on, has forgotten the delivery with its result, and still owns its row.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::{Client, GenericClient, Statement};
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -18,18 +16,18 @@ use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
-use super::ordering::Ended;
 use super::state::Transition;
 use super::{Delivery, Hold, ParkedReason, partitions};
 use crate::backoff::Backoff;
-use crate::db::Store;
+use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
 mod columns;
+mod session;
 
-use columns::Columns;
+use session::{Session, Written, write_results};
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -46,6 +44,16 @@ impl Record {
             transition,
             outcome: None,
         }
+    }
+
+    /// Leaves out what the receiver said; false where that is done already.
+    fn forget_words(&mut self) -> bool {
+        self.outcome.as_mut().is_some_and(|outcome| {
+            let excerpt = outcome.excerpt.take();
+            let message = outcome.error.as_mut().map(|(_, message)| message);
+            let message = message.map(std::mem::take).unwrap_or_default();
+            excerpt.is_some() || !message.is_empty()
+        })
     }
 }
 
@@ -107,34 +115,98 @@ impl Recorder {
                     batch.push(entry);
                 }
             }
+            let mut records = Vec::with_capacity(batch.len());
             let mut news = News::default();
-            batch.drain(..).for_each(|entry| news.take(entry));
-            self.write_until_done(&mut session, &news).await;
-            self.settle(&news.records, &dispatcher);
+            for entry in batch.drain(..) {
+                match entry {
+                    Entry::Result(record) => records.push(record),
+                    Entry::Breakers(changes) => news.breakers.extend(changes),
+                    Entry::Recovered(id) => news.recovered.push(id),
+                }
+            }
+            self.write_all(&mut session, &mut records, &news).await?;
+            self.settle(&records, &dispatcher);
         }
         Ok(())
     }
 
-    async fn write_until_done(&self, session: &mut Option<Session>, news: &News) {
+    /// Writes the batch. What the store refuses for good is looked for by halving: one
+    /// result must not keep the others from being written.
+    async fn write_all(
+        &self,
+        session: &mut Option<Session>,
+        records: &mut [Record],
+        news: &News,
+    ) -> anyhow::Result<()> {
+        let whole = 0..records.len();
+        let mut parts = vec![whole];
+        while let Some(part) = parts.pop() {
+            let refused = &mut records[part.clone()];
+            let none = News::default();
+            let Err(error) = self.write_or_refuse(session, refused, &none).await else {
+                continue;
+            };
+            match refused {
+                [record] => {
+                    let delivery = record.delivery.id;
+                    if !record.forget_words() {
+                        return Err(error.context(format!(
+                            "the store refuses the result of the delivery {delivery}"
+                        )));
+                    }
+                    tracing::error!(
+                        %delivery,
+                        error = format!("{error:#}"),
+                        "the store refuses the result of a delivery; it is recorded without the receiver's words"
+                    );
+                    parts.push(part);
+                }
+                _ => {
+                    let middle = part.start + part.len() / 2;
+                    parts.push(middle..part.end);
+                    parts.push(part.start..middle);
+                }
+            }
+        }
+        self.write_or_refuse(session, &[], news).await
+    }
+
+    /// Writes, and waits for a store that is away; an error is the store's last word.
+    async fn write_or_refuse(
+        &self,
+        session: &mut Option<Session>,
+        records: &[Record],
+        news: &News,
+    ) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
-        while let Err(error) = self.write(session, news).await {
+        loop {
+            let Err(error) = self.write(session, records, news).await else {
+                return Ok(());
+            };
             *session = None;
+            if !is_transient(&error) {
+                return Err(error);
+            }
             tracing::warn!(
                 error = format!("{error:#}"),
-                results = news.records.len(),
+                results = records.len(),
                 "cannot record results; trying again"
             );
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 
-    async fn write(&self, session: &mut Option<Session>, news: &News) -> anyhow::Result<()> {
+    async fn write(
+        &self,
+        session: &mut Option<Session>,
+        records: &[Record],
+        news: &News,
+    ) -> anyhow::Result<()> {
         let session = match session {
             Some(session) => session,
             None => session.insert(Session::open(&self.store).await?),
         };
         self.health.refresh(&session.client).await?;
-        let records = &news.records;
         if !records.is_empty() {
             let judgement = self.health.judge(records, self.disable_after);
             let written = match judgement.is_grave() || records.iter().any(is_announced) {
@@ -280,73 +352,6 @@ impl Recorder {
     }
 }
 
-/// The recorder's own connection.
-struct Session {
-    client: Client,
-    record_results: Statement,
-}
-
-impl Session {
-    async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook recorder").await?;
-        let sql = include_str!("../../sql/queries/record_results.sql");
-        let record_results = client
-            .prepare(sql)
-            .await
-            .context("prepare the record of results")?;
-        Ok(Session {
-            client,
-            record_results,
-        })
-    }
-}
-
-/// What a batch of results has changed.
-#[derive(Default)]
-struct Written {
-    /// Those that were still ours.
-    deliveries: HashSet<Uuid>,
-    ended: Ended,
-}
-
-/// Writes the batch.
-async fn write_results(
-    client: &impl GenericClient,
-    statement: &Statement,
-    instance: Uuid,
-    records: &[Record],
-) -> anyhow::Result<Written> {
-    let column = Columns::of(records);
-    let rows = client
-        .query(
-            statement,
-            &[
-                &instance,
-                &column.id,
-                &column.leased,
-                &column.status,
-                &column.parked_reason,
-                &column.attempts,
-                &column.http_status,
-                &column.error,
-                &column.due_at,
-                &column.delivered_at,
-                &column.started_at,
-                &column.duration_ms,
-                &column.error_class,
-                &column.response_excerpt,
-            ],
-        )
-        .await
-        .context("record results")?;
-    let mut written = Written::default();
-    for row in &rows {
-        let delivery = written.ended.take(row);
-        written.deliveries.extend(delivery);
-    }
-    Ok(written)
-}
-
 /// A dead letter of which its tenant is told. Those of operational events end silently,
 /// or each would beget the next.
 fn is_announced(record: &Record) -> bool {
@@ -354,20 +359,9 @@ fn is_announced(record: &Record) -> bool {
     dead && !record.delivery.event_type.starts_with(operational::PREFIX)
 }
 
-/// Entries by their kind.
+/// What is recorded beside results.
 #[derive(Default)]
 struct News {
-    records: Vec<Record>,
     breakers: Vec<(SubscriptionId, BreakerState)>,
     recovered: Vec<SubscriptionId>,
-}
-
-impl News {
-    fn take(&mut self, entry: Entry) {
-        match entry {
-            Entry::Result(record) => self.records.push(record),
-            Entry::Breakers(changes) => self.breakers.extend(changes),
-            Entry::Recovered(id) => self.recovered.push(id),
-        }
-    }
 }
