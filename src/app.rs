@@ -197,6 +197,7 @@ pub async fn run_reloading(
             outstanding: Arc::clone(&instance.outstanding),
             directory: directory.clone(),
             health: Arc::clone(&dispatcher.health),
+            released: Arc::clone(&dispatcher.released),
             disable_after: config.delivery.disable_after(),
             schedule_changed: Arc::clone(&schedule_changed),
         };

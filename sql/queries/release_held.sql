@@ -20,3 +20,4 @@ update delivery_schedule s
 set status = 'pending', due_at = clock_timestamp()
 from next
 where s.delivery_id = next.delivery_id and s.status = 'held'
+returning s.subscription_id

@@ -64,6 +64,7 @@ impl Claimer {
             // Interest is registered before the store is read, so that a change that
             // comes meanwhile is not slept through.
             let room = self.dispatcher.room.notified();
+            let released = self.dispatcher.released.told.notified();
             let changed = self.schedule_changed.notified();
             tokio::pin!(changed);
             if changed.as_mut().enable() {
@@ -94,6 +95,7 @@ impl Claimer {
                 () = tokio::time::sleep(sleep) => {}
                 () = changed, if !failed => known.look_wanted = true,
                 () = room, if !failed => {}
+                () = released, if !failed => {}
             }
         }
     }
@@ -103,6 +105,9 @@ impl Claimer {
             self.look(known).await?;
         }
         let now = Instant::now();
+        for lane in self.dispatcher.released.take() {
+            known.due.bring_forward(lane, now);
+        }
         let claimable = self.dispatcher.claimable(known.due.due(now), BATCH);
         if claimable.wanted.is_empty() {
             let probe = claimable.next_probe.map(|wait| now + wait);

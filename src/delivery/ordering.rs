@@ -6,8 +6,12 @@
 //!   waits for from ending meanwhile;
 //! - whoever ends a delivery lets go of the next of its row in the same transaction.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Context;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
@@ -33,21 +37,49 @@ impl Ended {
         row.get("id")
     }
 
-    /// Lets go of the next of each row; answers how many there are. Wants the transaction
+    /// Lets go of the next of each row; answers whose they are. Wants the transaction
     /// that has ended those before: a statement of its own sees what came to be held
     /// while that one waited.
-    pub(super) async fn release_next(&self, client: &impl GenericClient) -> anyhow::Result<u64> {
+    pub(super) async fn release_next(
+        &self,
+        client: &impl GenericClient,
+    ) -> anyhow::Result<Vec<SubscriptionId>> {
         if self.keys.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let sql = include_str!("../../sql/queries/lock_order.sql");
         let locked = client.execute(sql, &[&self.subscriptions]).await;
         locked.context("lock the order of rows")?;
         let sql = include_str!("../../sql/queries/release_held.sql");
-        let released = client
-            .execute(sql, &[&self.subscriptions, &self.keys])
-            .await;
-        released.context("release the next deliveries of rows")
+        let released = client.query(sql, &[&self.subscriptions, &self.keys]).await;
+        let released = released.context("release the next deliveries of rows")?;
+        let of = |row: &Row| SubscriptionId(row.get(0));
+        Ok(released.iter().map(of).collect())
+    }
+}
+
+/// Tells the claimer of this process for whom something was let go, so that it needs not
+/// look for it. Another node's finds it when it looks.
+#[derive(Debug, Default)]
+pub struct Released {
+    lanes: Mutex<HashSet<SubscriptionId>>,
+    pub(super) told: Notify,
+}
+
+impl Released {
+    pub(super) fn tell(&self, lanes: Vec<SubscriptionId>) {
+        if !lanes.is_empty() {
+            self.lanes().extend(lanes);
+            self.told.notify_one();
+        }
+    }
+
+    pub(super) fn take(&self) -> HashSet<SubscriptionId> {
+        std::mem::take(&mut *self.lanes())
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, HashSet<SubscriptionId>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

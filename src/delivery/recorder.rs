@@ -16,6 +16,7 @@ use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
+use super::ordering::Released;
 use super::state::Transition;
 use super::{Delivery, Hold, ParkedReason, partitions};
 use crate::backoff::Backoff;
@@ -92,6 +93,7 @@ pub struct Recorder {
     pub outstanding: Arc<Outstanding>,
     pub directory: Directory,
     pub health: Arc<Health>,
+    pub released: Arc<Released>,
     /// Endpoints that fail for so long are disabled; none: never.
     pub disable_after: Option<Duration>,
     /// Told when the schedule has got a new row.
@@ -248,9 +250,7 @@ impl Recorder {
         let written = write_results(&transaction, record_results, self.instance, records).await?;
         let released = written.ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
-        if released > 0 {
-            self.schedule_changed.notify_one();
-        }
+        self.released.tell(released);
         Ok(written.deliveries.len())
     }
 
@@ -293,7 +293,8 @@ impl Recorder {
         }
         let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
-        if !announcement.is_empty() || released > 0 {
+        self.released.tell(released);
+        if !announcement.is_empty() {
             self.schedule_changed.notify_one();
         }
         Ok(deliveries.len())
