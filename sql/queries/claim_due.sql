@@ -5,8 +5,9 @@
 with wanted as materialized (
     select w.subscription_id, w.room, coalesce(w.after_due, '-infinity') as after_due,
         coalesce(w.after_id, '00000000-0000-0000-0000-000000000000') as after_id,
-        -- Of an ordered one many are looked at, as most may wait for others of their row.
-        case when s.ordering = 'row' then greatest(w.room, 500) else w.room end as examined,
+        -- Of an ordered one more are looked at, as most may wait for others of their row.
+        case s.ordering when 'row' then greatest(w.room, 1000 / count(*) over ()) else w.room end
+            as examined,
         coalesce(s.ordering_settled, true) as settled
     from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
