@@ -79,6 +79,8 @@ pub(super) fn subscription(
         rate_limit: rate_limit.and_then(NonZeroU32::new),
         active: true,
         secrets: Vec::new(),
+        ordering: crate::subscription::Ordering::None,
+        ordering_settled: true,
         from_lsn: Lsn(0),
         created_at: jiff::Timestamp::UNIX_EPOCH,
     }
