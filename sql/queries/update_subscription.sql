@@ -6,6 +6,10 @@ set url = coalesce($2, url),
     filter = case when $6 then $7 else filter end,
     headers = case when $8 then $9 else headers end,
     format = coalesce($10, format),
+    ordering = coalesce($13, ordering),
+    ordering_settled = ordering_settled and (ordering = 'row' or $13 is distinct from 'row'),
+    ordering_changed_at =
+        case when ordering = 'none' and $13 = 'row' then now() else ordering_changed_at end,
     rate_limit = case when $11 then $12 else rate_limit end,
     updated_at = now()
 where id = $1

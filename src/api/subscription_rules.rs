@@ -8,8 +8,8 @@ use super::State;
 use super::error::Problem;
 use crate::delivery::client::{check_headers, check_url};
 use crate::secret::SigningSecret;
-use crate::subscription::Format;
 use crate::subscription::directory::type_matches;
+use crate::subscription::{Format, Ordering};
 
 /// Characters: a line or two for people.
 const MAX_DESCRIPTION: usize = 1024;
@@ -152,27 +152,21 @@ pub fn rate_limit(per_second: Option<&serde_json::Value>) -> Result<Option<i32>,
     })
 }
 
-/// Refuses what is described but not there yet, rather than to ignore it.
-pub fn check_later_features(
-    ordering: Option<&str>,
-    batch: Option<&serde_json::Value>,
-) -> Result<(), Problem> {
-    let later = |field: &str, now: &str| {
-        let detail = format!("`{field}` comes with a later release: {now}");
-        Err(Problem::invalid("not_available_yet", detail))
+pub fn ordering(ordering: Option<&str>) -> Result<Option<Ordering>, Problem> {
+    let Some(name) = ordering else {
+        return Ok(None);
     };
-    match ordering {
-        None | Some("none") => {}
-        Some("row") => return later("ordering", "use `none`, or leave it out"),
-        Some(_) => {
-            return Err(Problem::invalid(
-                "invalid_ordering",
-                "`ordering` is `none` or `row`",
-            ));
-        }
-    }
+    let refused = || Problem::invalid("invalid_ordering", "`ordering` is `none` or `row`");
+    Ordering::parse(name).map(Some).ok_or_else(refused)
+}
+
+/// Refuses what is described but not there yet, rather than to ignore it.
+pub fn check_later_features(batch: Option<&serde_json::Value>) -> Result<(), Problem> {
     match batch {
-        Some(_) => later("batch", "leave it out"),
+        Some(_) => Err(Problem::invalid(
+            "not_available_yet",
+            "`batch` comes with a later release: leave it out",
+        )),
         None => Ok(()),
     }
 }

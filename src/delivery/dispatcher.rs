@@ -4,28 +4,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{self, Outcome};
 use super::client::Client;
 use super::health::Health;
-use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
+use super::lanes::{Claimable, Lanes, Limits, Load, Signals};
+use super::ordering::Released;
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::unwritten::Unwritten;
-use super::{Delivery, DeliveryConfig, ParkedReason};
+use super::{Delivery, DeliveryConfig, Hold, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
 
+mod leases;
 mod place;
+mod pressure;
 mod tally;
 mod workers;
 
 use place::Place;
-use workers::{Job, Workers};
+use pressure::Pressure;
+use workers::Workers;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -39,15 +43,22 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// When the store was last told, and answered, that this instance lives.
+    heard: watch::Receiver<Instant>,
     /// Deliveries that the enqueuer has handed over and not written yet.
     pub unwritten: Arc<Unwritten>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
+    /// For whom the recorder has let something go that was held.
+    pub released: Arc<Released>,
     /// Told when a lane can take more of what is due for it in the store.
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
+    pressure: Pressure,
     workers: Arc<Workers>,
+    /// Told when a subscription that was let go can be given back.
+    pub let_gone: Arc<Notify>,
     tasks: TaskTracker,
     /// Ends attempts that are still running at the drain's deadline.
     abort: CancellationToken,
@@ -59,6 +70,7 @@ impl Dispatcher {
         client: Client,
         directory: Directory,
         records: mpsc::Sender<Entry>,
+        heard: watch::Receiver<Instant>,
     ) -> Arc<Self> {
         let limits = Limits {
             concurrency: config.concurrency,
@@ -71,11 +83,15 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            heard,
             unwritten: Arc::default(),
             health: Arc::default(),
+            released: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
+            pressure: Pressure::default(),
             workers: Workers::new(),
+            let_gone: Arc::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
         })
@@ -85,15 +101,20 @@ impl Dispatcher {
     /// and body size; says for each whether there is any.
     pub fn reserve(&self, wanted: impl Iterator<Item = (SubscriptionId, usize)>) -> Vec<bool> {
         let now = Instant::now();
+        let may_send = self.may_send();
         let mut lanes = self.lanes();
         wanted
-            .map(|(lane, bytes)| lanes.reserve(lane, bytes, now))
+            .map(|(lane, bytes)| may_send && lanes.reserve(lane, bytes, now))
             .collect()
     }
 
     pub fn unreserve(&self, given_back: impl Iterator<Item = (SubscriptionId, usize)>) {
-        let mut lanes = self.lanes();
-        given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
+        let signals = {
+            let mut lanes = self.lanes();
+            given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
+            lanes.take_signals()
+        };
+        self.pass_on(signals);
     }
 
     /// Takes deliveries that have a reservation, and are in the store or [`Unwritten`].
@@ -123,6 +144,7 @@ impl Dispatcher {
     /// What to claim for those for whom something is due; see [`Lanes::claimable`].
     pub fn claimable(&self, due: impl Iterator<Item = SubscriptionId>, limit: usize) -> Claimable {
         let now = Instant::now();
+        let limit = if self.may_send() { limit } else { 0 };
         let mut lanes = self.lanes();
         lanes.follow(&self.directory.snapshot(), now);
         lanes.claimable(due, limit, now)
@@ -144,13 +166,21 @@ impl Dispatcher {
 
     /// Looks the lanes over until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.look_over(stop) => Ok(()),
+            never = self.follow_pressure() => match never {},
+        }
+    }
+
+    async fn look_over(self: &Arc<Self>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(SWEEP);
+        let mut could_send = true;
         loop {
             // Interest is registered before the next time is read.
             let sooner = self.timer.notified();
             let next = self.lanes().next_wake();
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 _ = tick.tick() => {}
                 () = sooner => continue,
                 () = sleep_until(next) => {
@@ -179,6 +209,12 @@ impl Dispatcher {
                 lanes.load()
             };
             tally::set_gauges(load);
+            let may_send = self.may_send();
+            if may_send && !could_send {
+                // What is due waited for it.
+                self.room.notify_one();
+            }
+            could_send = may_send;
             self.pump();
         }
     }
@@ -206,29 +242,6 @@ impl Dispatcher {
         }
     }
 
-    /// Starts attempts until the lanes give out no more.
-    fn pump(self: &Arc<Self>) {
-        while let Some(job) = self.pick() {
-            self.workers.start(job, &self.tasks);
-        }
-    }
-
-    fn pick(self: &Arc<Self>) -> Option<Job> {
-        let (Picked { next, refused }, signals) = {
-            let mut lanes = self.lanes();
-            (lanes.pick(Instant::now()), lanes.take_signals())
-        };
-        self.pass_on(signals);
-        self.release(refused);
-        let (delivery, ticket) = next?;
-        let place = Place {
-            dispatcher: Arc::clone(self),
-            ticket: Some(ticket),
-            success: None,
-        };
-        Some((delivery, place))
-    }
-
     fn pass_on(&self, signals: Signals) {
         if signals.room {
             self.room.notify_one();
@@ -236,45 +249,8 @@ impl Dispatcher {
         if signals.timer {
             self.timer.notify_one();
         }
-    }
-
-    /// Puts deliveries back into the schedule, each due after its time.
-    fn release(self: &Arc<Self>, refused: Vec<(Delivery, Duration)>) {
-        if refused.is_empty() {
-            return;
-        }
-        let dispatcher = Arc::clone(self);
-        self.tasks.spawn(async move {
-            for (delivery, wait) in refused {
-                let due_at = state::after(Timestamp::now(), wait);
-                let transition = Transition::Released { due_at };
-                dispatcher
-                    .record(Record::unattempted(delivery, transition))
-                    .await;
-            }
-        });
-    }
-
-    /// Sends a delivery, and then whatever the lanes give out next. Its place is free when
-    /// its result is on its way to the store, not before: while the store is away nothing
-    /// is sent whose result has no place to go.
-    async fn work(self: &Arc<Self>, delivery: Delivery, place: Place) {
-        let mut next = Some((delivery, place));
-        while let Some((delivery, mut place)) = next {
-            let record = self.send(delivery, &mut place).await;
-            let endpoint = record.delivery.subscription_id;
-            let recovered =
-                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
-            self.record(record).await;
-            if recovered {
-                self.record(Entry::Recovered(endpoint)).await;
-            }
-            drop(place);
-            next = self.pick();
-            if next.is_some() {
-                // A result can admit several: an endpoint that has proved itself gets more.
-                self.pump();
-            }
+        if signals.let_gone {
+            self.let_gone.notify_one();
         }
     }
 
@@ -283,7 +259,8 @@ impl Dispatcher {
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
         };
-        if self.unwritten.is_disowned(delivery.id) {
+        // One that was claimed has its row: it is this instance's, whoever wrote it.
+        if delivery.hold == Hold::Owned && self.unwritten.is_disowned(delivery.id) {
             let due_at = Timestamp::now();
             return Record::unattempted(delivery, Transition::Released { due_at });
         }
@@ -300,6 +277,7 @@ impl Dispatcher {
             }
         };
         place.success = Some(outcome.is_success());
+        self.pressure.note(outcome.duration);
         self.judge(delivery, outcome)
     }
 

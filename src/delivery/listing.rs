@@ -142,7 +142,7 @@ pub async fn deliveries(
             .await
     };
     let rows = match filter.status {
-        Some(Status::Pending) => scheduled(&["pending", "parked"]).await?,
+        Some(Status::Pending) => scheduled(&["pending", "held", "parked"]).await?,
         Some(Status::Failed) => scheduled(&["failed"]).await?,
         Some(Status::InFlight) => {
             transaction

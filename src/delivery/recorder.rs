@@ -2,14 +2,12 @@
 //! is lost would only be sent again: the store can crash and come back under a process
 //! that goes on, has forgotten the delivery with its result, and still owns its row.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::{Client, GenericClient, Statement};
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -18,8 +16,9 @@ use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
+use super::ordering::Released;
 use super::state::Transition;
-use super::{Delivery, Hold, ParkedReason, partitions};
+use super::{Delivery, Hold, partitions};
 use crate::backoff::Backoff;
 use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
@@ -27,8 +26,11 @@ use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
 mod columns;
+mod others;
+mod session;
 
-use columns::Columns;
+use others::waits;
+use session::{Session, Written, write_results};
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -93,6 +95,7 @@ pub struct Recorder {
     pub outstanding: Arc<Outstanding>,
     pub directory: Directory,
     pub health: Arc<Health>,
+    pub released: Arc<Released>,
     /// Endpoints that fail for so long are disabled; none: never.
     pub disable_after: Option<Duration>,
     /// Told when the schedule has got a new row.
@@ -127,6 +130,7 @@ impl Recorder {
             }
             self.write_all(&mut session, &mut records, &news).await?;
             self.settle(&records, &dispatcher);
+            self.tell_others(&session, &records, &dispatcher).await;
         }
         Ok(())
     }
@@ -211,7 +215,7 @@ impl Recorder {
         if !records.is_empty() {
             let judgement = self.health.judge(records, self.disable_after);
             let written = match judgement.is_grave() || records.iter().any(is_announced) {
-                false => session.write_results(self.instance, records).await?.len(),
+                false => self.write_plain(session, records).await?,
                 true => self.write_grave(session, records, &judgement).await?,
             };
             if written < records.len() {
@@ -227,6 +231,30 @@ impl Recorder {
             .recovered(&session.client, &news.recovered)
             .await?;
         self.write_breakers(session, &news.breakers).await
+    }
+
+    async fn write_plain(
+        &self,
+        session: &mut Session,
+        records: &[Record],
+    ) -> anyhow::Result<usize> {
+        let Session {
+            client,
+            record_results,
+        } = session;
+        let handed_over = |record: &Record| record.delivery.hold == Hold::Owned;
+        if records.iter().all(handed_over) {
+            let written = write_results(client, record_results, self.instance, records).await?;
+            return Ok(written.deliveries.len());
+        }
+        // What is leased may be ordered: then the next of its row follows from its end.
+        let transaction = client.transaction().await;
+        let transaction = transaction.context("begin to record results")?;
+        let written = write_results(&transaction, record_results, self.instance, records).await?;
+        let released = written.ended.release_next(&transaction).await?;
+        transaction.commit().await.context("commit results")?;
+        self.released.tell(released);
+        Ok(written.deliveries.len())
     }
 
     /// Results that end a delivery or a subscription: what follows from them is in the
@@ -250,11 +278,11 @@ impl Recorder {
             .await
             .context("begin to record results")?;
         let written = write_results(&transaction, record_results, self.instance, records).await?;
-        let written: HashSet<Uuid> = written.into_iter().collect();
+        let Written { deliveries, ended } = written;
         let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
         let failed = records
             .iter()
-            .filter(|record| is_announced(record) && written.contains(&record.delivery.id.0));
+            .filter(|record| is_announced(record) && deliveries.contains(&record.delivery.id.0));
         notices.extend(failed.filter_map(|record| {
             let subscription = subscriptions.get(record.delivery.subscription_id)?;
             Some(Notice::failed(&subscription.tenant_id, record))
@@ -266,11 +294,13 @@ impl Recorder {
                 .await
                 .context("store operational events")?;
         }
+        let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
+        self.released.tell(released);
         if !announcement.is_empty() {
             self.schedule_changed.notify_one();
         }
-        Ok(written.len())
+        Ok(deliveries.len())
     }
 
     async fn write_breakers(
@@ -306,15 +336,6 @@ impl Recorder {
         if let Some(dispatcher) = dispatcher.upgrade() {
             dispatcher.forget_leased(&held(Hold::Leased).collect::<Vec<_>>());
         }
-        let waits = |record: &Record| {
-            matches!(
-                record.transition,
-                Transition::Retry { .. }
-                    | Transition::Released { .. }
-                    // Its subscription may have been enabled meanwhile.
-                    | Transition::Parked(ParkedReason::Disabled)
-            )
-        };
         if records.iter().any(waits) {
             self.schedule_changed.notify_one();
         }
@@ -324,64 +345,6 @@ impl Recorder {
             }
         }
     }
-}
-
-/// The recorder's own connection.
-struct Session {
-    client: Client,
-    record_results: Statement,
-}
-
-impl Session {
-    async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook recorder").await?;
-        let sql = include_str!("../../sql/queries/record_results.sql");
-        let record_results = client
-            .prepare(sql)
-            .await
-            .context("prepare the record of results")?;
-        Ok(Session {
-            client,
-            record_results,
-        })
-    }
-
-    async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<Vec<Uuid>> {
-        write_results(&self.client, &self.record_results, instance, records).await
-    }
-}
-
-/// Writes the batch and answers which of its deliveries were still ours.
-async fn write_results(
-    client: &impl GenericClient,
-    statement: &Statement,
-    instance: Uuid,
-    records: &[Record],
-) -> anyhow::Result<Vec<Uuid>> {
-    let column = Columns::of(records);
-    let rows = client
-        .query(
-            statement,
-            &[
-                &instance,
-                &column.id,
-                &column.leased,
-                &column.status,
-                &column.parked_reason,
-                &column.attempts,
-                &column.http_status,
-                &column.error,
-                &column.due_at,
-                &column.delivered_at,
-                &column.started_at,
-                &column.duration_ms,
-                &column.error_class,
-                &column.response_excerpt,
-            ],
-        )
-        .await
-        .context("record results")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// A dead letter of which its tenant is told. Those of operational events end silently,

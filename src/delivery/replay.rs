@@ -237,7 +237,16 @@ impl NewDeliveries {
         transaction
             .execute(
                 include_str!("../../sql/queries/schedule_replayed_deliveries.sql"),
-                &[&self.ids, &self.types, &subscription.id.0, &tenant],
+                &[
+                    &self.ids,
+                    &self.types,
+                    &self.commit_lsns,
+                    &self.ordinals,
+                    &self.rule_indexes,
+                    &self.row_keys,
+                    &subscription.id.0,
+                    &tenant,
+                ],
             )
             .await?;
         Ok(())

@@ -99,6 +99,8 @@ pub(super) struct DeliveryRows {
     pub(super) format: Vec<Format>,
     pub(super) owner: Vec<Option<Uuid>>,
     pub(super) parked: Vec<Option<DeliveryParked>>,
+    /// It waits for those of its row that are before it.
+    pub(super) ordered: Vec<bool>,
 }
 
 impl DeliveryRows {
@@ -109,6 +111,7 @@ impl DeliveryRows {
         subscription_id: Uuid,
         format: Format,
         parked: Option<DeliveryParked>,
+        ordered: bool,
     ) {
         self.id.push(id);
         self.event.push(event);
@@ -116,6 +119,7 @@ impl DeliveryRows {
         self.format.push(format);
         self.owner.push(None);
         self.parked.push(parked);
+        self.ordered.push(ordered);
     }
 
     /// Counts what has become durable and is kept without being sent.

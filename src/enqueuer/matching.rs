@@ -8,6 +8,7 @@ use crate::delivery::{Delivery, Hold, ParkedReason};
 use crate::event::{DeliveryId, Event, SubscriptionId};
 use crate::mapping::filter::{Body, Filter, FilterError};
 use crate::metrics::METRICS;
+use crate::subscription::Ordering;
 use crate::subscription::directory::Snapshot;
 use uuid::Uuid;
 
@@ -74,7 +75,7 @@ impl LazyBody<'_> {
 }
 
 /// The deliveries of a batch: the rows, and beside each what the dispatcher would send;
-/// none where the row is parked.
+/// none where the row is parked or goes through the schedule.
 pub(super) fn match_deliveries(
     batch: &Batch,
     snapshot: &Snapshot,
@@ -114,8 +115,10 @@ pub(super) fn match_deliveries(
                 subscription.id.0,
                 subscription.format,
                 oversized,
+                subscription.ordering == Ordering::Row && !event.row_key.is_empty(),
             );
-            deliveries.push(oversized.is_none().then(|| Delivery {
+            let handed_over = oversized.is_none() && !subscription.goes_through_the_schedule();
+            deliveries.push(handed_over.then(|| Delivery {
                 id,
                 event_id: event.id,
                 subscription_id: subscription.id,

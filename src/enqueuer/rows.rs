@@ -26,6 +26,7 @@ pub(super) struct DeliveryRow<'a> {
     /// Who has it in memory.
     pub(super) owner: Option<Uuid>,
     pub(super) parked: Option<ParkedReason>,
+    pub(super) ordered: bool,
     /// It was sent and has succeeded.
     pub(super) result: Option<&'a Outcome>,
 }
@@ -83,6 +84,7 @@ fn row<'a>(rows: &'a DeliveryRows, events: &'a [Event], index: usize) -> Deliver
         format: rows.format[index],
         owner: rows.owner[index],
         parked: rows.parked[index],
+        ordered: rows.ordered[index],
         result: None,
     }
 }

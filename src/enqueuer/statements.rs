@@ -131,10 +131,34 @@ impl Statements {
         let parked: Vec<Option<&str>> = parked
             .map(|reason| reason.map(|reason| reason.as_str()))
             .collect();
+        let ordered = || waiting.iter().map(|row| row.ordered.then_some(row.event));
+        let row_key: Vec<Option<&str>> = ordered()
+            .map(|event| event.map(|event| event.row_key.as_str()))
+            .collect();
+        let position = || ordered().map(|event| event.map(|event| event.position));
+        let commit_lsn: Vec<Option<Lsn>> = position()
+            .map(|place| place.map(|place| place.commit_lsn))
+            .collect();
+        let ordinal: Vec<Option<i64>> = position()
+            .map(|place| place.map(|place| to_i64(place.ordinal)))
+            .collect();
+        let rule_index: Vec<Option<i16>> = position()
+            .map(|place| place.map(|place| to_i16(place.rule_index)))
+            .collect();
         client
             .execute(
                 &self.insert_schedule,
-                &[&id, &subscription, &tenant, &event_type, &parked],
+                &[
+                    &id,
+                    &subscription,
+                    &tenant,
+                    &event_type,
+                    &parked,
+                    &row_key,
+                    &commit_lsn,
+                    &ordinal,
+                    &rule_index,
+                ],
             )
             .await
     }

@@ -33,6 +33,9 @@ pub struct Subscription {
     pub format: Format,
     /// Attempts in a second, at most.
     pub rate_limit: Option<NonZeroU32>,
+    pub ordering: Ordering,
+    /// It became ordered, and what was sent to it before has not all got its place yet.
+    pub ordering_settled: bool,
     pub active: bool,
     /// Newest first; a second one while a rotation overlaps.
     pub secrets: Vec<ActiveSecret>,
@@ -53,11 +56,20 @@ impl fmt::Debug for Subscription {
             .field("headers", &self.headers.keys())
             .field("format", &self.format)
             .field("rate_limit", &self.rate_limit)
+            .field("ordering", &self.ordering)
             .field("active", &self.active)
             .field("secrets", &self.secrets)
             .field("from_lsn", &self.from_lsn)
             .field("created_at", &self.created_at)
             .finish()
+    }
+}
+
+impl Subscription {
+    /// Whether its deliveries are never handed over in memory: which is to be sent next
+    /// is decided in the store.
+    pub fn goes_through_the_schedule(&self) -> bool {
+        self.ordering == Ordering::Row
     }
 }
 
@@ -88,6 +100,32 @@ impl Format {
         match text {
             "standard" => Some(Format::Standard),
             "cloudevents" => Some(Format::CloudEvents),
+            _ => None,
+        }
+    }
+}
+
+/// What waits for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordering {
+    #[default]
+    None,
+    /// A row's event for the row's earlier ones: until each has succeeded or was given up.
+    Row,
+}
+
+impl Ordering {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ordering::None => "none",
+            Ordering::Row => "row",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Ordering::None),
+            "row" => Some(Ordering::Row),
             _ => None,
         }
     }

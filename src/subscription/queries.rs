@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
 
-use super::Format;
 use super::headers::SealedHeaders;
 use super::pause::Pause;
+use super::{Format, Ordering};
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 
@@ -63,6 +63,7 @@ pub struct NewSubscription {
     pub format: Format,
     /// Per second; the table says which numbers it may be.
     pub rate_limit: Option<i32>,
+    pub ordering: Ordering,
     pub secret: SealedSecret,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
     pub from_lsn: Lsn,
@@ -78,6 +79,7 @@ pub struct Changes {
     pub headers: Option<SealedHeaders>,
     pub format: Option<Format>,
     pub rate_limit: Option<Option<i32>>,
+    pub ordering: Option<Ordering>,
 }
 
 pub async fn create(
@@ -101,6 +103,7 @@ pub async fn create(
                 &new.secret.hint,
                 &new.from_lsn,
                 &new.rate_limit,
+                &new.ordering.as_str(),
             ],
         )
         .await?;
@@ -156,6 +159,7 @@ pub async fn update(
                 &changes.format.map(Format::as_str),
                 &changes.rate_limit.is_some(),
                 &changes.rate_limit.flatten(),
+                &changes.ordering.map(Ordering::as_str),
             ],
         )
         .await?;

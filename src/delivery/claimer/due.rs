@@ -37,6 +37,14 @@ impl DueTimes {
         self.order.insert((at, lane));
     }
 
+    /// Something has become due for it. Whoever is due already keeps his place among
+    /// those who wait.
+    pub(super) fn bring_forward(&mut self, lane: SubscriptionId, now: Instant) {
+        if self.lanes.get(&lane).is_none_or(|known| known.at > now) {
+            self.set(lane, now, None);
+        }
+    }
+
     pub(super) fn remove(&mut self, lane: SubscriptionId) {
         if let Some(known) = self.lanes.remove(&lane) {
             self.order.remove(&(known.at, lane));

@@ -3,12 +3,18 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::Dispatcher;
 use super::place::Place;
+use super::pressure::FEW;
 use crate::delivery::Delivery;
+use crate::delivery::lanes::Picked;
+use crate::delivery::recorder::Entry;
+use crate::delivery::state::Transition;
 
 /// A delivery that is to be sent.
 pub(super) type Job = (Delivery, Place);
@@ -89,5 +95,60 @@ impl Workers {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Dispatcher {
+    /// Starts attempts until the lanes give out no more.
+    pub(super) fn pump(self: &Arc<Self>) {
+        while let Some(job) = self.pick() {
+            self.workers.start(job, &self.tasks);
+        }
+    }
+
+    fn pick(self: &Arc<Self>) -> Option<Job> {
+        if !self.may_send() {
+            return None;
+        }
+        let (Picked { next, refused }, signals) = {
+            let mut lanes = self.lanes();
+            let picked = lanes.pick(Instant::now());
+            if lanes.fast_in_flight() >= FEW {
+                self.pressure.crowded.notify_one();
+            }
+            (picked, lanes.take_signals())
+        };
+        self.pass_on(signals);
+        self.release(refused);
+        let (delivery, ticket) = next?;
+        let place = Place {
+            dispatcher: Arc::clone(self),
+            ticket: Some(ticket),
+            success: None,
+        };
+        Some((delivery, place))
+    }
+
+    /// Sends a delivery, and then whatever the lanes give out next. Its place is free when
+    /// its result is on its way to the store, not before: while the store is away nothing
+    /// is sent whose result has no place to go.
+    async fn work(self: &Arc<Self>, delivery: Delivery, place: Place) {
+        let mut next = Some((delivery, place));
+        while let Some((delivery, mut place)) = next {
+            let record = self.send(delivery, &mut place).await;
+            let endpoint = record.delivery.subscription_id;
+            let recovered =
+                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
+            self.record(record).await;
+            if recovered {
+                self.record(Entry::Recovered(endpoint)).await;
+            }
+            drop(place);
+            next = self.pick();
+            if next.is_some() {
+                // A result can admit several: an endpoint that has proved itself gets more.
+                self.pump();
+            }
+        }
     }
 }

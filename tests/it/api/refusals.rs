@@ -39,7 +39,6 @@ async fn fields_that_cannot_be_are_refused_with_their_reason() {
         ),
         ("description", json!("a\u{0}b"), 400, "invalid_text"),
         ("format", json!("xml"), 400, "invalid_format"),
-        ("ordering", json!("row"), 400, "not_available_yet"),
         ("ordering", json!("any"), 400, "invalid_ordering"),
         ("batch", json!({"size": 10}), 400, "not_available_yet"),
         ("rate_limit", json!(0), 400, "invalid_rate_limit"),

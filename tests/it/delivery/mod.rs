@@ -9,6 +9,8 @@ mod failures;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod nodes;
+mod ordering;
 mod overflow;
 mod rate_limit;
 mod roles;
