@@ -113,6 +113,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0011_ordering.sql"),
         ),
         (
+            "V12__subscription_leases",
+            include_str!("../sql/migrations/0012_subscription_leases.sql"),
+        ),
+        (
             "V14__first_attempts",
             include_str!("../sql/migrations/0014_first_attempts.sql"),
         ),

@@ -18,7 +18,7 @@ use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
 use super::ordering::Released;
 use super::state::Transition;
-use super::{Delivery, Hold, ParkedReason, partitions};
+use super::{Delivery, Hold, partitions};
 use crate::backoff::Backoff;
 use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
@@ -26,8 +26,10 @@ use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
 mod columns;
+mod others;
 mod session;
 
+use others::waits;
 use session::{Session, Written, write_results};
 
 /// A delivery's next state, and the attempt that led to it.
@@ -128,6 +130,7 @@ impl Recorder {
             }
             self.write_all(&mut session, &mut records, &news).await?;
             self.settle(&records, &dispatcher);
+            self.tell_others(&session, &records, &dispatcher).await;
         }
         Ok(())
     }
@@ -333,15 +336,6 @@ impl Recorder {
         if let Some(dispatcher) = dispatcher.upgrade() {
             dispatcher.forget_leased(&held(Hold::Leased).collect::<Vec<_>>());
         }
-        let waits = |record: &Record| {
-            matches!(
-                record.transition,
-                Transition::Retry { .. }
-                    | Transition::Released { .. }
-                    // Its subscription may have been enabled meanwhile.
-                    | Transition::Parked(ParkedReason::Disabled)
-            )
-        };
         if records.iter().any(waits) {
             self.schedule_changed.notify_one();
         }

@@ -160,7 +160,7 @@ async fn a_first_attempt_that_fails_is_kept_with_its_row() {
         )
         .await;
     walhook
-        .wait_for("select count(*) = 1 from delivery_schedule where status = 'pending' and due_at > now()")
+        .wait_for("select count(*) = 1 from delivery_schedule where status = 'pending' and lease_owner is null and due_at > now()")
         .await;
     running.stop().await;
 }

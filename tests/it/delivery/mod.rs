@@ -9,6 +9,7 @@ mod failures;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod nodes;
 mod ordering;
 mod overflow;
 mod rate_limit;
