@@ -90,6 +90,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V10__failing_since",
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),
+        (
+            "V13__batches",
+            include_str!("../sql/migrations/0013_batches.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

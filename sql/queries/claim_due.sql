@@ -12,7 +12,7 @@ due as materialized (
     select w.subscription_id, found.*
     from wanted w
     cross join lateral (
-        select s.delivery_id, s.due_at
+        select s.delivery_id, s.due_at, s.batch_id, s.body_bytes
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
             and s.due_at <= now()
@@ -23,9 +23,11 @@ due as materialized (
     ) found
 ),
 met as materialized (
-    select due.subscription_id, due.delivery_id, due.due_at, d.event_id, d.event_type, d.format,
-        d.attempts, e.body, e.occurred_at, d.status = 'pending' and d.owner is null as ours,
-        coalesce(octet_length(e.body), 0) as bytes,
+    select due.subscription_id, due.delivery_id, due.due_at, due.batch_id, d.event_id,
+        d.event_type, d.format, d.attempts, e.body, e.occurred_at,
+        d.status = 'pending' and d.owner is null as ours,
+        case when due.batch_id is null then coalesce(octet_length(e.body), 0)
+            else due.body_bytes end as bytes,
         row_number() over (partition by due.subscription_id order by due.due_at, due.delivery_id)
             as place
     from due
@@ -45,5 +47,6 @@ update delivery_schedule s
 set lease_owner = $1, due_at = now() + make_interval(secs => $2)
 from weighed w
 where s.delivery_id = w.delivery_id and w.before < $7 and w.before_in_lane < $8
-returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.event_id, w.event_type,
-    w.format, w.attempts, w.body, w.occurred_at, w.body is not null and w.ours as ours
+returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
+    w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
+    w.body is not null and w.ours as ours

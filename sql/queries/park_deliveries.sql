@@ -1,4 +1,5 @@
 -- A leased one is being sent at this moment: its result settles it.
 update delivery_schedule
 set status = 'parked', parked_reason = 'disabled', lease_owner = null
-where subscription_id = $1 and status = 'pending' and (lease_owner is null or due_at <= now())
+where subscription_id = $1 and status in ('pending', 'open')
+    and (lease_owner is null or due_at <= now())

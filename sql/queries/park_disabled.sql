@@ -6,4 +6,4 @@ with disabled as (
 update delivery_schedule s
 set status = 'parked', parked_reason = 'disabled'
 from disabled d
-where s.subscription_id = d.id and s.status = 'pending' and s.lease_owner is null
+where s.subscription_id = d.id and s.status in ('pending', 'open') and s.lease_owner is null

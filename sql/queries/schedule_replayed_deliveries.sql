@@ -1,3 +1,8 @@
-insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
-select ids.id, $3, $4, ids.event_type, 'pending', now()
-from unnest($1::uuid[], $2::text[]) as ids (id, event_type)
+-- What is to be sent in a batch has a size; null otherwise.
+insert into delivery_schedule
+    (delivery_id, subscription_id, tenant_id, event_type, status, due_at, batch_lsn, batch_ordinal,
+        batch_rule, body_bytes)
+select id, $3, $4, event_type, case when body_bytes is null then 'pending' else 'open' end, now(),
+    commit_lsn, ordinal, rule_index, body_bytes
+from unnest($1::uuid[], $2::text[], $5::pg_lsn[], $6::int8[], $7::int2[], $8::int4[])
+    as d (id, event_type, commit_lsn, ordinal, rule_index, body_bytes)

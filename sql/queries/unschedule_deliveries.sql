@@ -2,7 +2,7 @@
 delete from delivery_schedule
 where delivery_id in (
     select delivery_id from delivery_schedule
-    where subscription_id = $1 and status in ('pending', 'parked')
+    where subscription_id = $1 and status <> 'failed'
     limit $2
 )
 returning delivery_id

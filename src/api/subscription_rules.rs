@@ -153,27 +153,17 @@ pub fn rate_limit(per_second: Option<&serde_json::Value>) -> Result<Option<i32>,
 }
 
 /// Refuses what is described but not there yet, rather than to ignore it.
-pub fn check_later_features(
-    ordering: Option<&str>,
-    batch: Option<&serde_json::Value>,
-) -> Result<(), Problem> {
-    let later = |field: &str, now: &str| {
-        let detail = format!("`{field}` comes with a later release: {now}");
-        Err(Problem::invalid("not_available_yet", detail))
-    };
+pub fn check_later_features(ordering: Option<&str>) -> Result<(), Problem> {
     match ordering {
-        None | Some("none") => {}
-        Some("row") => return later("ordering", "use `none`, or leave it out"),
-        Some(_) => {
-            return Err(Problem::invalid(
-                "invalid_ordering",
-                "`ordering` is `none` or `row`",
-            ));
-        }
-    }
-    match batch {
-        Some(_) => later("batch", "leave it out"),
-        None => Ok(()),
+        None | Some("none") => Ok(()),
+        Some("row") => Err(Problem::invalid(
+            "not_available_yet",
+            "`ordering` comes with a later release: use `none`, or leave it out",
+        )),
+        Some(_) => Err(Problem::invalid(
+            "invalid_ordering",
+            "`ordering` is `none` or `row`",
+        )),
     }
 }
 

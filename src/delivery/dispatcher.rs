@@ -299,7 +299,7 @@ impl Dispatcher {
         delivery: &Delivery,
         place: &mut Place,
     ) -> Outcome {
-        let id = delivery.event_id.to_string();
+        let id = delivery.webhook_id();
         let attempt = attempt::attempt(
             &self.client,
             subscription,
@@ -307,6 +307,7 @@ impl Dispatcher {
             &delivery.event_type,
             delivery.format,
             &delivery.body,
+            delivery.batch.is_some(),
         );
         tokio::pin!(attempt);
         tokio::select! {

@@ -19,12 +19,14 @@ use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
 use super::state::Transition;
-use super::{Delivery, Hold, ParkedReason, partitions};
+use super::{Delivery, Hold, Letter, ParkedReason, partitions};
 use crate::backoff::Backoff;
 use crate::db::Store;
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
+
+mod batches;
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -136,7 +138,10 @@ impl Recorder {
                 false => session.write_results(self.instance, records).await?.len(),
                 true => self.write_grave(session, records, &judgement).await?,
             };
-            if written < records.len() {
+            let letters = records
+                .iter()
+                .map(|record| record.delivery.letters().count());
+            if written < letters.sum() {
                 tracing::debug!(
                     results = records.len(),
                     written,
@@ -176,10 +181,11 @@ impl Recorder {
         let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
         let failed = records
             .iter()
-            .filter(|record| is_announced(record) && written.contains(&record.delivery.id.0));
-        notices.extend(failed.filter_map(|record| {
+            .flat_map(|record| announced(record).map(move |letter| (record, letter)))
+            .filter(|(_, letter)| written.contains(&letter.id.0));
+        notices.extend(failed.filter_map(|(record, letter)| {
             let subscription = subscriptions.get(record.delivery.subscription_id)?;
-            Some(Notice::failed(&subscription.tenant_id, record))
+            Some(Notice::failed(&subscription.tenant_id, record, &letter))
         }));
         let announcement = Announcement::of(&notices, &subscriptions, now);
         if !announcement.is_empty() {
@@ -242,7 +248,8 @@ impl Recorder {
         }
         for record in records {
             if let Transition::Parked(reason) = record.transition {
-                METRICS.parked.with_label_values(&[reason.as_str()]).inc();
+                let parked = METRICS.parked.with_label_values(&[reason.as_str()]);
+                parked.inc_by(record.delivery.letters().count() as u64);
             }
         }
     }
@@ -280,7 +287,14 @@ async fn write_results(
     instance: Uuid,
     records: &[Record],
 ) -> anyhow::Result<Vec<Uuid>> {
-    let column = Columns::of(records);
+    let of_batches = batches::write(client, instance, records).await?;
+    let mut alone = records
+        .iter()
+        .filter(|record| record.delivery.batch.is_none());
+    let column = Columns::of(alone.by_ref());
+    if column.id.is_empty() {
+        return Ok(of_batches);
+    }
     let rows = client
         .query(
             statement,
@@ -303,14 +317,20 @@ async fn write_results(
         )
         .await
         .context("record results")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let written = rows.iter().map(|row| row.get(0));
+    Ok(written.chain(of_batches).collect())
 }
 
-/// A dead letter of which its tenant is told. Those of operational events end silently,
-/// or each would beget the next.
-fn is_announced(record: &Record) -> bool {
+/// The dead letters of which their tenant is told. Those of operational events end
+/// silently, or each would beget the next.
+fn announced(record: &Record) -> impl Iterator<Item = Letter<'_>> {
     let dead = matches!(record.transition, Transition::Failed | Transition::Gone);
-    dead && !record.delivery.event_type.starts_with(operational::PREFIX)
+    let letters = record.delivery.letters();
+    letters.filter(move |letter| dead && !letter.event_type.starts_with(operational::PREFIX))
+}
+
+fn is_announced(record: &Record) -> bool {
+    announced(record).next().is_some()
 }
 
 /// Entries by their kind.
@@ -350,7 +370,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(records: &'a [Record]) -> Self {
+    fn of(records: impl Iterator<Item = &'a Record>) -> Self {
         let mut columns = Columns::default();
         let now = Timestamp::now();
         for record in records {

@@ -114,6 +114,7 @@ pub async fn replay(
                 &position,
                 row.get("row_key"),
             );
+            batch.body_bytes.push(row.get("body_bytes"));
         }
         replayed.deliveries += batch.ids.len() as u64;
         if !batch.ids.is_empty() && !replay.dry_run {
@@ -159,6 +160,8 @@ pub async fn ping(
         &Position::default(),
         "",
     );
+    let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
+    batch.body_bytes.push(bytes);
     batch
         .insert(&transaction, tenant, subscription, None)
         .await?;
@@ -186,6 +189,8 @@ struct NewDeliveries {
     ordinals: Vec<i64>,
     rule_indexes: Vec<i16>,
     row_keys: Vec<String>,
+    /// Pushed apart.
+    body_bytes: Vec<i32>,
 }
 
 impl NewDeliveries {
@@ -208,7 +213,7 @@ impl NewDeliveries {
         self.row_keys.push(row_key.to_owned());
     }
 
-    /// Inserts the deliveries and schedules them, due now.
+    /// Inserts the deliveries and schedules them, due now or in the next batch.
     async fn insert(
         &self,
         transaction: &Transaction<'_>,
@@ -234,10 +239,24 @@ impl NewDeliveries {
                 ],
             )
             .await?;
+        let batched = subscription.batching.is_some();
+        let body_bytes = self
+            .body_bytes
+            .iter()
+            .map(|bytes| batched.then_some(*bytes));
         transaction
             .execute(
                 include_str!("../../sql/queries/schedule_replayed_deliveries.sql"),
-                &[&self.ids, &self.types, &subscription.id.0, &tenant],
+                &[
+                    &self.ids,
+                    &self.types,
+                    &subscription.id.0,
+                    &tenant,
+                    &self.commit_lsns,
+                    &self.ordinals,
+                    &self.rule_indexes,
+                    &body_bytes.collect::<Vec<_>>(),
+                ],
             )
             .await?;
         Ok(())

@@ -101,6 +101,8 @@ pub(super) struct DeliveryRows {
     pub(super) format: Vec<Format>,
     pub(super) owner: Vec<Option<Uuid>>,
     pub(super) parked: Vec<Option<DeliveryParked>>,
+    /// To be sent in a batch with others.
+    pub(super) batched: Vec<bool>,
 }
 
 impl DeliveryRows {
@@ -111,6 +113,7 @@ impl DeliveryRows {
         subscription_id: Uuid,
         format: Format,
         parked: Option<DeliveryParked>,
+        batched: bool,
     ) {
         self.id.push(id);
         self.event.push(event);
@@ -118,6 +121,7 @@ impl DeliveryRows {
         self.format.push(format);
         self.owner.push(None);
         self.parked.push(parked);
+        self.batched.push(batched && parked.is_none());
     }
 
     /// Counts what has become durable and is kept without being sent.

@@ -74,7 +74,7 @@ impl LazyBody<'_> {
 }
 
 /// The deliveries of a batch: the rows, and beside each what the dispatcher would send;
-/// none where the row is parked.
+/// none where the row is parked or its subscription goes through the schedule.
 pub(super) fn match_deliveries(
     batch: &Batch,
     snapshot: &Snapshot,
@@ -114,8 +114,10 @@ pub(super) fn match_deliveries(
                 subscription.id.0,
                 subscription.format,
                 oversized,
+                subscription.batching.is_some(),
             );
-            deliveries.push(oversized.is_none().then(|| Delivery {
+            let handed_over = oversized.is_none() && !subscription.goes_through_the_schedule();
+            deliveries.push(handed_over.then(|| Delivery {
                 id,
                 event_id: event.id,
                 subscription_id: subscription.id,
@@ -126,6 +128,7 @@ pub(super) fn match_deliveries(
                 occurred_at: event.occurred_at,
                 queued_at: now,
                 hold: Hold::Owned,
+                batch: None,
             }));
         }
     }

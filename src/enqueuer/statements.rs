@@ -217,10 +217,39 @@ impl Statements {
             .iter()
             .map(|index| rows.parked[*index].map(|reason| reason.as_str()))
             .collect();
+        let batched = || {
+            let batched = unowned.iter().map(|index| rows.batched[*index]);
+            batched
+                .zip(events())
+                .map(|(batched, event)| batched.then_some(event))
+        };
+        let position = || batched().map(|event| event.map(|event| event.position));
+        let commit_lsn: Vec<Option<Lsn>> = position()
+            .map(|place| place.map(|place| place.commit_lsn))
+            .collect();
+        let ordinal: Vec<Option<i64>> = position()
+            .map(|place| place.map(|place| to_i64(place.ordinal)))
+            .collect();
+        let index: Vec<Option<i16>> = position()
+            .map(|place| place.map(|place| to_i16(place.rule_index)))
+            .collect();
+        let bytes: Vec<Option<i32>> = batched()
+            .map(|event| event.map(|event| i32::try_from(event.body.len()).unwrap_or(i32::MAX)))
+            .collect();
         client
             .execute(
                 &self.insert_schedule,
-                &[&id, &subscription, &tenant, &event_type, &parked],
+                &[
+                    &id,
+                    &subscription,
+                    &tenant,
+                    &event_type,
+                    &parked,
+                    &commit_lsn,
+                    &ordinal,
+                    &index,
+                    &bytes,
+                ],
             )
             .await
     }

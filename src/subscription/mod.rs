@@ -12,6 +12,9 @@ use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::secret::SigningSecret;
 
+pub use batching::Batching;
+
+pub mod batching;
 pub mod directory;
 pub mod headers;
 pub mod pause;
@@ -33,12 +36,22 @@ pub struct Subscription {
     pub format: Format,
     /// Attempts in a second, at most.
     pub rate_limit: Option<NonZeroU32>,
+    /// None where each event is sent by itself.
+    pub batching: Option<Batching>,
     pub active: bool,
     /// Newest first; a second one while a rotation overlaps.
     pub secrets: Vec<ActiveSecret>,
     /// Receives what committed at or after this position.
     pub from_lsn: Lsn,
     pub created_at: Timestamp,
+}
+
+impl Subscription {
+    /// Its deliveries are never handed over in memory: what is sent when is decided from
+    /// the schedule.
+    pub fn goes_through_the_schedule(&self) -> bool {
+        self.batching.is_some()
+    }
 }
 
 /// Of headers the names alone: their values are credentials.
@@ -53,6 +66,7 @@ impl fmt::Debug for Subscription {
             .field("headers", &self.headers.keys())
             .field("format", &self.format)
             .field("rate_limit", &self.rate_limit)
+            .field("batching", &self.batching)
             .field("active", &self.active)
             .field("secrets", &self.secrets)
             .field("from_lsn", &self.from_lsn)

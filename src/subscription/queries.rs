@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
 
-use super::Format;
 use super::headers::SealedHeaders;
 use super::pause::Pause;
+use super::{Batching, Format};
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 
@@ -25,6 +25,7 @@ pub struct StoredSubscription {
     pub headers: SealedHeaders,
     pub ordering: String,
     pub rate_limit: Option<i32>,
+    pub batching: Option<Batching>,
     pub format: String,
     pub active: bool,
     pub disabled_at: Option<Timestamp>,
@@ -63,6 +64,7 @@ pub struct NewSubscription {
     pub format: Format,
     /// Per second; the table says which numbers it may be.
     pub rate_limit: Option<i32>,
+    pub batching: Option<Batching>,
     pub secret: SealedSecret,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
     pub from_lsn: Lsn,
@@ -78,6 +80,7 @@ pub struct Changes {
     pub headers: Option<SealedHeaders>,
     pub format: Option<Format>,
     pub rate_limit: Option<Option<i32>>,
+    pub batching: Option<Option<Batching>>,
 }
 
 pub async fn create(
@@ -85,6 +88,7 @@ pub async fn create(
     tenant: &str,
     new: &NewSubscription,
 ) -> Result<StoredSubscription, Error> {
+    let (max_events, max_bytes, max_wait) = Batching::columns(new.batching);
     let row = transaction
         .query_one(
             include_str!("../../sql/queries/create_subscription.sql"),
@@ -101,6 +105,9 @@ pub async fn create(
                 &new.secret.hint,
                 &new.from_lsn,
                 &new.rate_limit,
+                &max_events,
+                &max_bytes,
+                &max_wait,
             ],
         )
         .await?;
@@ -140,6 +147,7 @@ pub async fn update(
     id: SubscriptionId,
     changes: &Changes,
 ) -> Result<Option<StoredSubscription>, Error> {
+    let (max_events, max_bytes, max_wait) = Batching::columns(changes.batching.flatten());
     let row = transaction
         .query_opt(
             include_str!("../../sql/queries/update_subscription.sql"),
@@ -156,6 +164,10 @@ pub async fn update(
                 &changes.format.map(Format::as_str),
                 &changes.rate_limit.is_some(),
                 &changes.rate_limit.flatten(),
+                &changes.batching.is_some(),
+                &max_events,
+                &max_bytes,
+                &max_wait,
             ],
         )
         .await?;
@@ -289,6 +301,7 @@ fn read(row: &Row) -> StoredSubscription {
         headers: SealedHeaders::from_stored(row.get("headers")),
         ordering: row.get("ordering"),
         rate_limit: row.get("rate_limit"),
+        batching: Batching::of(row),
         format: row.get("format"),
         active: row.get("active"),
         disabled_at: row.get("disabled_at"),

@@ -47,6 +47,21 @@ impl DueTimes {
         self.lanes.get(&lane)?.behind
     }
 
+    /// Something has become due, at the latest.
+    pub(super) fn hasten(&mut self, lane: SubscriptionId, at: Instant) {
+        if self.lanes.get(&lane).is_none_or(|known| known.at > at) {
+            self.set(lane, at, None);
+        }
+    }
+
+    pub(super) fn knows(&self, lane: SubscriptionId) -> bool {
+        self.lanes.contains_key(&lane)
+    }
+
+    pub(super) fn is_due(&self, lane: SubscriptionId, now: Instant) -> bool {
+        self.lanes.get(&lane).is_some_and(|known| known.at <= now)
+    }
+
     /// Those for whom something is due.
     pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = SubscriptionId> {
         let due = self.order.iter().take_while(move |(at, _)| *at <= now);

@@ -29,6 +29,7 @@ fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
         occurred_at: jiff::Timestamp::UNIX_EPOCH,
         queued_at: now,
         hold: Hold::Owned,
+        batch: None,
     }
 }
 
@@ -59,6 +60,7 @@ fn subscription(lane: SubscriptionId, tenant: &str, rate_limit: Option<u32>) -> 
         headers: BTreeMap::new(),
         format: Format::Standard,
         rate_limit: rate_limit.and_then(NonZeroU32::new),
+        batching: None,
         active: true,
         secrets: Vec::new(),
         from_lsn: Lsn(0),
