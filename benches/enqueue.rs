@@ -259,6 +259,7 @@ impl Bench {
         for batch in batches {
             session.enqueue(batch).await?;
         }
+        session.end().await?;
         Ok(Measured {
             rows,
             elapsed: started.elapsed(),

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio_postgres::Client;
 
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::duration::HumanDuration;
 
 /// `[store]`: where walhook keeps its own tables.
@@ -58,6 +58,24 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 /// the store is overloaded.
 const POOL_WAIT: Duration = Duration::from_secs(10);
 
+/// Whether the store may answer otherwise later: it was unreachable, stopped,
+/// overloaded, or ended our session.
+pub fn is_transient(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        if let Some(PoolError::Timeout(_)) = cause.downcast_ref() {
+            return true;
+        }
+        if let Some(ConnInfoError::NoAnswer { .. }) = cause.downcast_ref() {
+            return true;
+        }
+        let code = cause.downcast_ref::<tokio_postgres::Error>();
+        code.is_some_and(|error| match error.code() {
+            None => true,
+            Some(code) => matches!(&code.code()[..2], "08" | "53" | "57" | "40" | "55" | "25"),
+        })
+    })
+}
+
 /// Every migration, in its order: `sql/migrations/000N_name.sql`. Forward only.
 fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
     [
@@ -93,6 +111,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
         (
             "V13__batches",
             include_str!("../sql/migrations/0013_batches.sql"),
+        ),
+        (
+            "V14__first_attempts",
+            include_str!("../sql/migrations/0014_first_attempts.sql"),
         ),
     ]
     .iter()

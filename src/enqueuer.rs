@@ -1,5 +1,6 @@
-//! Writes events, deliveries and progress in one transaction of the store, then hands
-//! the deliveries to the dispatcher and says what may be acknowledged to the slot.
+//! Makes deliveries of the stream's events, hands them to the dispatcher, writes events,
+//! deliveries and progress in one transaction of the store a moment later, and then says
+//! what may be acknowledged to the slot.
 //!
 //! Progress is what makes a replay harmless: whatever the log brings again at or below
 //! it is skipped, and it commits together with the rows that it speaks of.
@@ -24,11 +25,16 @@ pub mod backfill;
 mod batch;
 mod matching;
 mod parked;
+mod pass;
+mod reader;
 mod reservation;
+mod rows;
 mod session;
 mod shadow;
 mod statements;
 pub mod watermark;
+mod window;
+mod writer;
 
 pub use matching::Filters;
 pub use session::{Interrupted, LET_GO, Session};
@@ -39,8 +45,10 @@ pub use shadow::seeding;
 
 use backfill::Backfills;
 use batch::Batch;
+use reader::Reader;
 use shadow::Shadow;
-use statements::Statements;
+use window::Window;
+use writer::Writer;
 
 /// What the enqueuer works with, for as long as the process lives.
 pub struct Enqueuer {
@@ -183,6 +191,13 @@ impl Enqueuer {
         Ok(())
     }
 
+    /// Another leads: what was handed over and is not written is its to send.
+    pub fn disown(&self) {
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.unwritten.disown();
+        }
+    }
+
     /// Begins to enqueue where the store left off. `old_values` says where the tables'
     /// come from.
     pub async fn begin(
@@ -192,15 +207,16 @@ impl Enqueuer {
         mut mapper: Mapper,
         old_values: OldValueTables,
     ) -> anyhow::Result<Session<'_>> {
-        let statements = Statements::prepare(&client).await?;
         let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
         let system = leadership.system_identifier;
         let backfills = Backfills::begin(&client, &self.slot, system).await?;
+        let writer = Arc::new(Writer::prepare(self, client, leadership.epoch).await?);
         Ok(Session {
+            reader: Reader::open(&self.store).await?,
             enqueuer: self,
-            client,
-            statements,
+            window: Window::new(Arc::clone(&writer)),
+            writer,
             mapper,
             shadow,
             backfills,
@@ -210,7 +226,7 @@ impl Enqueuer {
             open: None,
             batch: Batch::default(),
             persisted_at: Instant::now(),
-            asked: false,
+            asked: None,
         })
     }
 }

@@ -36,6 +36,7 @@ const SERVER_START: Duration = Duration::from_secs(60);
 
 pub(crate) struct Environment {
     pub(crate) walhook: Walhook,
+    api: SocketAddr,
     pub(crate) server: Postgres,
     _directory: tempfile::TempDir,
 }
@@ -67,9 +68,19 @@ impl Environment {
         subscribe(&file, api, endpoints).await?;
         Ok(Environment {
             walhook,
+            api,
             server,
             _directory: directory,
         })
+    }
+}
+
+impl Environment {
+    /// What walhook says of itself at this moment.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let answer = client.get(format!("http://{}/metrics", self.api)).send();
+        Ok(answer.await?.error_for_status()?.text().await?)
     }
 }
 

@@ -13,6 +13,7 @@ mod load;
 mod process;
 mod receiver;
 mod report;
+mod stages;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,14 +27,15 @@ use load::Rows;
 use process::{Cpu, peak_rss_kib};
 use receiver::{Log, Row};
 use report::{Latency, Report, Steady, Throughput};
+use stages::Histograms;
 
 #[derive(Parser)]
 struct Args {
     /// Length of the throughput phase and of each latency phase
-    #[arg(long, env = "BENCH_SECONDS", default_value_t = 30)]
+    #[arg(long, env = "BENCH_SECONDS", default_value_t = 60)]
     seconds: u64,
     /// Events a second of the latency phases
-    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,5000")]
     rates: Vec<u64>,
     /// Committed and not yet received rows, at most, in the throughput phase
     #[arg(long, default_value_t = 5_000)]
@@ -127,6 +129,7 @@ async fn steadily(
     duration: Duration,
 ) -> anyhow::Result<Steady> {
     let first = rows.next();
+    let stages = Histograms::parse(&environment.metrics().await?);
     let written = load::write_steadily(url, rows, per_second, duration).await?;
     load::drained(rows, log).await?;
     let received = check(log, first, rows.next())?;
@@ -140,6 +143,7 @@ async fn steadily(
     Ok(Steady {
         per_second,
         achieved_per_second: written.per_second,
+        stages: Histograms::parse(&environment.metrics().await?).since(&stages),
         from_commit: Latency::of(from_commit),
         from_due: Latency::of(from_due),
         duplicates: duplicates(&received),
@@ -167,6 +171,8 @@ async fn sustained(
     let stop = CancellationToken::new();
     let mut writers = load::write_ahead(url, rows, log, args.lead, &stop).await?;
     tokio::time::sleep(warm_up).await;
+    let stages = Histograms::parse(&environment.metrics().await?);
+    let machine_before = process::machine_busy()?;
     let cpu_before = Cpu::measure(walhook, postmaster, &admin).await?;
     let (wal_before, before, start) = (wal().await?, log.distinct(), Instant::now());
     tokio::select! {
@@ -177,6 +183,8 @@ async fn sustained(
     let (elapsed, after) = (start.elapsed(), log.distinct());
     let wal_after = wal().await?;
     let cpu_after = Cpu::measure(walhook, postmaster, &admin).await?;
+    let machine_busy = process::machine_busy()?.saturating_sub(machine_before);
+    let stages = Histograms::parse(&environment.metrics().await?).since(&stages);
     stop.cancel();
     while let Some(ended) = writers.join_next().await {
         ended??;
@@ -193,6 +201,8 @@ async fn sustained(
         deliveries_per_second: deliveries as f64 / elapsed.as_secs_f64(),
         from_commit: Latency::of(latencies),
         cpu_microseconds: cpu_after.per_delivery(&cpu_before, deliveries),
+        machine_cpu_microseconds: machine_busy as f64 / deliveries.max(1) as f64,
+        stages,
         wal_bytes: (wal_after - wal_before) as f64 / deliveries.max(1) as f64,
         duplicates: duplicates(&received),
     })

@@ -63,6 +63,17 @@ impl Cpu {
     }
 }
 
+/// CPU microseconds that all processes of the machine have used so far.
+pub(crate) fn machine_busy() -> anyhow::Result<u64> {
+    let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let total = text.lines().next().context("/proc/stat is empty")?;
+    // See proc(5): user, nice, system, idle, iowait, irq, softirq …
+    let ticks = total.split_whitespace().skip(1);
+    let ticks: Vec<u64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
+    let busy = [0, 1, 2, 5, 6].iter().filter_map(|index| ticks.get(*index));
+    Ok(busy.sum::<u64>() * (1_000_000 / ticks_per_second()))
+}
+
 /// The most memory that a process has held so far, in KiB.
 pub(crate) fn peak_rss_kib(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde::Serialize;
 
 use crate::load::{Ceiling, ROWS_PER_COMMIT};
+use crate::stages::Stage;
 
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -35,6 +36,7 @@ pub(crate) struct Steady {
     pub(crate) from_commit: Latency,
     /// From when the commit was due, its own duration included.
     pub(crate) from_due: Latency,
+    pub(crate) stages: BTreeMap<String, Stage>,
     pub(crate) duplicates: u64,
     pub(crate) peak_rss_mib: f64,
 }
@@ -46,6 +48,9 @@ pub(crate) struct Throughput {
     /// Under a lead that is kept full: how long the queue is, not how fast.
     pub(crate) from_commit: Latency,
     pub(crate) cpu_microseconds: BTreeMap<String, f64>,
+    /// Of everything on the machine, the bench's own load and strangers included.
+    pub(crate) machine_cpu_microseconds: f64,
+    pub(crate) stages: BTreeMap<String, Stage>,
     pub(crate) wal_bytes: f64,
     pub(crate) duplicates: u64,
 }
@@ -57,6 +62,43 @@ pub(crate) struct Latency {
     pub(crate) p95: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
+}
+
+impl Throughput {
+    /// What there was no more of.
+    fn held_back_by(&self, cores: usize) -> String {
+        let busy = self.machine_cpu_microseconds * self.deliveries_per_second / 1e6;
+        let ours = ["walhook", "postgres", "receiver"].map(|name| {
+            let used = self.cpu_microseconds.get(name).copied();
+            (name, used.unwrap_or_default())
+        });
+        let known: f64 = ours.iter().map(|(_, used)| used).sum();
+        let [walhook, postgres, receiver] = ours.map(|(name, used)| {
+            let share = 100.0 * used / self.machine_cpu_microseconds;
+            format!("{name} {share:.0} %")
+        });
+        let others = 100.0 * (1.0 - known / self.machine_cpu_microseconds);
+        let verdict = match busy >= 0.9 * cores as f64 {
+            true => "held back by the CPU",
+            false => "held back by waiting (the disk's flushes, or the lead)",
+        };
+        format!(
+            "  {verdict}: {busy:.2} of {cores} cores busy, of that {postgres}, {walhook}, {receiver}, the load and others {others:.0} %"
+        )
+    }
+}
+
+fn print_stages(stages: &BTreeMap<String, Stage>) {
+    let of_stage = |(name, stage): (&String, &Stage)| {
+        let Stage {
+            p50_up_to,
+            p99_up_to,
+            ..
+        } = stage;
+        format!("{name} {p50_up_to}/{p99_up_to}")
+    };
+    let stages: Vec<String> = stages.iter().map(of_stage).collect();
+    println!("  stages, p50/p99 up to … ms: {}", stages.join(" · "));
 }
 
 impl Latency {
@@ -129,6 +171,7 @@ impl Report {
             );
             println!("  commit → received  {}", steady.from_commit.text());
             println!("  due → received     {}", steady.from_due.text());
+            print_stages(&steady.stages);
             println!("  duplicates         {}", steady.duplicates);
             println!("  walhook's peak RSS {:.1} MiB", steady.peak_rss_mib);
         }
@@ -144,6 +187,7 @@ impl Report {
             throughput.deliveries_per_second / best
         );
         println!("  commit → received  {}", throughput.from_commit.text());
+        print_stages(&throughput.stages);
         println!("  duplicates         {}", throughput.duplicates);
         println!("  WAL a delivery     {:.0} bytes", throughput.wal_bytes);
         println!("  CPU a delivery");
@@ -153,7 +197,8 @@ impl Report {
                 println!("    {name:<34} {microseconds:>6.1} µs");
             }
         }
-        println!("  walhook's peak RSS {:.1} MiB\n", self.peak_rss_mib);
+        println!("  walhook's peak RSS {:.1} MiB", self.peak_rss_mib);
+        println!("{}\n", throughput.held_back_by(*cores));
         println!("{}", serde_json::to_string(self)?);
         Ok(())
     }

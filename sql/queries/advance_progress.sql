@@ -2,4 +2,3 @@
 update replication_progress
 set commit_lsn = $3, ordinal = $4, complete = $5, acknowledged_lsn = $6, updated_at = now()
 where slot = $1 and epoch = $2
-returning (select generation from subscription_generation)

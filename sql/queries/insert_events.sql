@@ -5,4 +5,3 @@ from unnest(
     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::pg_lsn[], $6::int8[], $7::int2[],
     $8::text[], $9::timestamptz[], $10::bytea[]
 )
-on conflict (id) do nothing

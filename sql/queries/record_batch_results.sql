@@ -9,7 +9,7 @@ with result as materialized (
         started_at, duration_ms, error_class, response_excerpt)
 ),
 ours as materialized (
-    select r.*, s.subscription_id
+    select r.*, s.subscription_id, r.status = 'delivered' as is_success
     from result r
     join delivery_schedule s on s.delivery_id = r.batch_id
     where s.lease_owner = $1
@@ -23,7 +23,16 @@ recorded as (
         last_error = case when o.status = 'delivered' then null else coalesce(o.error, d.last_error) end,
         next_attempt_at = case when o.status = 'pending' then o.due_at end,
         delivered_at = o.delivered_at,
-        batch_id = o.batch_id
+        batch_id = o.batch_id,
+        -- As in record_results: a first attempt that succeeds needs no row of its own.
+        first_attempt_at = case when o.is_success and d.attempts = 0 then o.started_at
+            else d.first_attempt_at end,
+        first_duration_ms = case when o.is_success and d.attempts = 0 then o.duration_ms
+            else d.first_duration_ms end,
+        first_http_status = case when o.is_success and d.attempts = 0 then o.http_status
+            else d.first_http_status end,
+        first_response_excerpt = case when o.is_success and d.attempts = 0 then o.response_excerpt
+            else d.first_response_excerpt end
     from unnest($13::uuid[], $14::uuid[]) as m (id, batch_id)
     join ours o on o.batch_id = m.batch_id
     where d.id = m.id and d.status = 'pending'
@@ -72,7 +81,7 @@ attempted as (
     select id, attempts, tenant_id, started_at, duration_ms, http_status, error_class, error,
         response_excerpt
     from recorded
-    where started_at is not null
+    where started_at is not null and (status <> 'delivered' or attempts > 1)
     on conflict do nothing
 )
 select id from recorded

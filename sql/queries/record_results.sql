@@ -2,7 +2,8 @@
 -- still ours: owned by this instance, or leased to it in the schedule. Everything that
 -- follows is carried through `recorded`, so that no two batches are joined by scanning.
 with result as materialized (
-    select *
+    -- A first attempt that succeeds needs no row of its own.
+    select *, status = 'delivered' and attempts = 1 as is_first
     from unnest(
         $2::uuid[], $3::bool[], $4::text[], $5::text[], $6::int4[], $7::int2[], $8::text[],
         $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::int4[], $13::text[],
@@ -28,14 +29,19 @@ recorded as (
         last_error = case when r.status = 'delivered' then null else coalesce(r.error, d.last_error) end,
         next_attempt_at = case when r.status = 'pending' then r.due_at end,
         delivered_at = r.delivered_at,
-        owner = null
+        owner = null,
+        first_attempt_at = case when r.is_first then r.started_at else d.first_attempt_at end,
+        first_duration_ms = case when r.is_first then r.duration_ms else d.first_duration_ms end,
+        first_http_status = case when r.is_first then r.http_status else d.first_http_status end,
+        first_response_excerpt =
+            case when r.is_first then r.response_excerpt else d.first_response_excerpt end
     from ours r
     where d.id = r.id
         and d.status = 'pending'
         and (r.leased or d.owner = $1)
     returning d.id, d.subscription_id, d.tenant_id, d.event_type, r.leased, r.status,
         r.parked_reason, r.attempts, r.http_status, r.error, r.due_at, r.started_at,
-        r.duration_ms, r.error_class, r.response_excerpt
+        r.duration_ms, r.error_class, r.response_excerpt, r.is_first
 ),
 freed as (
     delete from delivery_schedule s
@@ -73,7 +79,7 @@ attempted as (
     select id, attempts, tenant_id, started_at, duration_ms, http_status, error_class, error,
         response_excerpt
     from recorded
-    where started_at is not null
+    where started_at is not null and not is_first
     on conflict do nothing
 )
 select id from recorded

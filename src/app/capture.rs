@@ -17,9 +17,9 @@ use super::{reload, rules};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
-use crate::conninfo::{ConnInfo, ConnInfoError};
-use crate::db::PoolError;
-use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined};
+use crate::conninfo::ConnInfo;
+use crate::db;
+use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined, Session};
 use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{
@@ -74,11 +74,14 @@ impl Capture {
                 }
             }
             let mut streamed = false;
-            let ended = self.session(&stop, &mut streamed).await;
+            let ended = Box::pin(self.session(&stop, &mut streamed)).await;
             METRICS.leader.set(0);
             if streamed {
                 backoff.reset();
                 standing_by = false;
+            }
+            if ended.as_ref().is_err_and(Fault::is_of_another_leader) {
+                self.enqueuer.disown();
             }
             let delay = match ended {
                 Ok(()) => return Ok(()),
@@ -278,10 +281,17 @@ impl Capture {
                 brink: &self.brink,
                 stop,
             };
-            match follow.run(&mut session, rest).await? {
-                Followed::Stopped => return Ok(()),
-                Followed::ToNextRules(behind) => rest = behind,
-            }
+            rest = match follow.run(&mut session, rest).await {
+                Ok(Followed::ToNextRules(behind)) => behind,
+                Ok(Followed::Stopped) => {
+                    stream.acknowledge(session.end().await?);
+                    return Ok(());
+                }
+                Err(fault) => {
+                    leave(session, stream).await;
+                    return Err(fault);
+                }
+            };
             (client, leadership.progress) = session.close().await?;
             old_values = self.take_next_rules(&leadership, old_values).await?;
         }
@@ -319,6 +329,17 @@ impl Capture {
     }
 }
 
+/// What has been handed over needs not be sent again, whatever ended the hold.
+async fn leave(session: Session<'_>, stream: &mut WalStream) {
+    match session.end().await {
+        Ok(durable) => stream.acknowledge(durable),
+        Err(error) => tracing::warn!(
+            error = format!("{error:#}"),
+            "cannot write what was handed over; the log brings it again"
+        ),
+    }
+}
+
 impl Fault {
     /// The error to end with. A configuration's keeps its type, which decides the exit
     /// code; one that the stream cannot get past is told the way on.
@@ -336,6 +357,16 @@ impl Fault {
         }
     }
 
+    fn is_of_another_leader(&self) -> bool {
+        match self {
+            Fault::Replication(ReplicationError::SlotActive { .. }) => true,
+            Fault::Store(error) => {
+                matches!(error.downcast_ref(), Some(Interrupted::Deposed { .. }))
+            }
+            Fault::Replication(_) | Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
+        }
+    }
+
     fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),
@@ -345,21 +376,7 @@ impl Fault {
     }
 }
 
-/// Whether the store may answer otherwise later: it was unreachable, stopped,
-/// overloaded, or ended our session.
+/// Whether the store may answer otherwise later, or ended our session.
 fn is_transient(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let waited = matches!(cause.downcast_ref(), Some(PoolError::Timeout(_)));
-        if waited || cause.is::<Interrupted>() {
-            return true;
-        }
-        if let Some(ConnInfoError::NoAnswer { .. }) = cause.downcast_ref() {
-            return true;
-        }
-        let code = cause.downcast_ref::<tokio_postgres::Error>();
-        code.is_some_and(|error| match error.code() {
-            None => true,
-            Some(code) => matches!(&code.code()[..2], "08" | "53" | "57" | "40" | "55" | "25"),
-        })
-    })
+    error.chain().any(|cause| cause.is::<Interrupted>()) || db::is_transient(error)
 }

@@ -70,6 +70,8 @@ impl Follow<'_> {
             }
             std::future::pending::<()>().await;
         });
+        // What was handed over is to be written.
+        let mut due = false;
         loop {
             let changed = self.next.has_changed().unwrap_or(false);
             if changed && session.is_between_transactions() {
@@ -79,7 +81,7 @@ impl Follow<'_> {
                 true => split_behind_commit(&mut batch),
                 false => Vec::new(),
             };
-            if !batch.is_empty() {
+            if !batch.is_empty() || std::mem::take(&mut due) {
                 heartbeat.inspect(|heartbeat| heartbeat.hear(&batch));
                 let durable = session.enqueue(batch).await?;
                 heartbeat.inspect(|heartbeat| heartbeat.say_lag());
@@ -94,6 +96,7 @@ impl Follow<'_> {
                 () = self.stop.cancelled() => return Ok(Followed::Stopped),
                 received = self.stream.next_batch() => batch = received?,
                 Ok(()) = self.next.changed(), if !changed => self.next.mark_changed(),
+                () = session.due() => due = true,
                 () = &mut seeding => {}
                 () = self.brink.asked() => return Err(Fault::Brink),
                 () = &mut backfilling => {}

@@ -17,6 +17,14 @@ use crate::subscription::{Format, Subscription};
 
 const USER_AGENT: &str = concat!("walhook/", env!("CARGO_PKG_VERSION"));
 
+// Constants: a name made at every attempt is looked up and hashed at every attempt.
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const X_WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
+const CONTENT_TYPE: HeaderName = HeaderName::from_static("content-type");
+const SENDER: HeaderName = HeaderName::from_static("user-agent");
+
 /// What came of an attempt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -38,6 +46,16 @@ impl Outcome {
     /// A complete answer of 2xx, and nothing else.
     pub fn is_success(&self) -> bool {
         self.error.is_none() && matches!(self.http_status, Some(200..=299))
+    }
+
+    /// As the store keeps it.
+    pub fn duration_ms(&self) -> i32 {
+        i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX)
+    }
+
+    /// As the store keeps it.
+    pub fn stored_status(&self) -> Option<i16> {
+        self.http_status.and_then(|code| i16::try_from(code).ok())
     }
 }
 
@@ -147,23 +165,23 @@ fn request<'a>(
 
     let mut headers = custom_headers(subscription)?;
     // Ours come last and replace, so that no custom header can stand in for one.
-    let mut set = |name: &'static str, value: Result<HeaderValue, _>| {
+    let mut set = |name: HeaderName, value: Result<HeaderValue, _>| {
         let value = value.map_err(|_| refused("the event's id cannot be sent as a header"))?;
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(name, value);
         Ok::<_, SendError>(())
     };
-    set("webhook-id", HeaderValue::try_from(webhook_id))?;
-    set("webhook-timestamp", Ok(HeaderValue::from(timestamp)))?;
+    set(WEBHOOK_ID, HeaderValue::try_from(webhook_id))?;
+    set(WEBHOOK_TIMESTAMP, Ok(HeaderValue::from(timestamp)))?;
     set(
-        "webhook-signature",
+        WEBHOOK_SIGNATURE,
         HeaderValue::try_from(signature.webhook_signature),
     )?;
     set(
-        "x-webhook-signature",
+        X_WEBHOOK_SIGNATURE,
         HeaderValue::try_from(signature.x_webhook_signature),
     )?;
-    set("content-type", Ok(HeaderValue::from_static(content_type)))?;
-    set("user-agent", Ok(HeaderValue::from_static(USER_AGENT)))?;
+    set(CONTENT_TYPE, Ok(HeaderValue::from_static(content_type)))?;
+    set(SENDER, Ok(HeaderValue::from_static(USER_AGENT)))?;
     Ok(OutgoingRequest {
         url: &subscription.url,
         headers,

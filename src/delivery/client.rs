@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::IpNet;
+use reqwest::Method;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 
@@ -18,6 +19,7 @@ mod address;
 mod destination;
 mod excerpt;
 mod header;
+mod known_urls;
 mod resolver;
 mod retry_after;
 mod send_error;
@@ -30,6 +32,7 @@ pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use send_error::{ErrorClass, SendError};
 
 use excerpt::Excerpt;
+use known_urls::KnownUrls;
 use resolver::GuardedResolver;
 
 /// Idle connections kept for each endpoint: above the default
@@ -73,6 +76,7 @@ impl Default for SecurityConfig {
 pub struct Client {
     http: reqwest::Client,
     security: Arc<SecurityConfig>,
+    urls: Arc<KnownUrls>,
     timeout: Duration,
     max_response: usize,
 }
@@ -143,6 +147,7 @@ impl Client {
         Ok(Client {
             http,
             security: Arc::new(security.clone()),
+            urls: Arc::default(),
             timeout,
             max_response,
         })
@@ -166,16 +171,17 @@ impl Client {
         request: OutgoingRequest<'_>,
         status: &mut Option<u16>,
     ) -> Result<Response, SendError> {
-        // Again at every send: the configuration may have become stricter, and the
-        // connector never asks the resolver about a host that is an address.
-        let url = destination::parse_url(request.url, &self.security)?;
+        // Not only when it was saved: the configuration may have become stricter since, and
+        // the connector never asks the resolver about a host that is an address.
+        let url = self.urls.parse(request.url, &self.security)?;
         let host = url.host_str().unwrap_or_default().to_owned();
+        let mut outgoing = reqwest::Request::new(Method::POST, url);
+        // Whole: a builder would enter each of them anew.
+        *outgoing.headers_mut() = request.headers;
+        *outgoing.body_mut() = Some(request.body.into());
         let mut response = self
             .http
-            .post(url)
-            .headers(request.headers)
-            .body(request.body)
-            .send()
+            .execute(outgoing)
             .await
             .map_err(|error| SendError::classify(&error, &host))?;
         *status = Some(response.status().as_u16());

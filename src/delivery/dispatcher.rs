@@ -9,18 +9,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{self, Outcome};
-use super::breaker::StateChange;
 use super::client::Client;
 use super::health::Health;
-use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals, Ticket};
+use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
+use super::unwritten::Unwritten;
 use super::{Delivery, DeliveryConfig, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
 
+mod place;
 mod tally;
+
+use place::Place;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -34,6 +37,8 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// Deliveries that the enqueuer has handed over and not written yet.
+    pub unwritten: Arc<Unwritten>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
     /// Told when a lane can take more of what is due for it in the store.
@@ -63,6 +68,7 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            unwritten: Arc::default(),
             health: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
@@ -86,7 +92,7 @@ impl Dispatcher {
         given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
     }
 
-    /// Takes deliveries that have a reservation and are in the store.
+    /// Takes deliveries that have a reservation, and are in the store or [`Unwritten`].
     pub fn hand_off(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let now = Instant::now();
         let mut lanes = self.lanes();
@@ -273,6 +279,10 @@ impl Dispatcher {
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
         };
+        if self.unwritten.is_disowned(delivery.id) {
+            let due_at = Timestamp::now();
+            return Record::unattempted(delivery, Transition::Released { due_at });
+        }
         if !subscription.active {
             return Record::unattempted(delivery, Transition::Parked(ParkedReason::Disabled));
         }
@@ -342,6 +352,18 @@ impl Dispatcher {
     /// The recorder outlives the dispatcher; while the store is away this waits, and
     /// with it the attempts: nothing is sent whose result has no place to go.
     async fn record(&self, entry: impl Into<Entry>) {
+        let entry = match entry.into() {
+            Entry::Result(record) => match self.unwritten.keep(record) {
+                Some(record) => Entry::Result(record),
+                None => return,
+            },
+            other @ (Entry::Breakers(_) | Entry::Recovered(_)) => other,
+        };
+        self.record_written(entry).await;
+    }
+
+    /// To the recorder: the delivery has its row.
+    pub async fn record_written(&self, entry: impl Into<Entry>) {
         if self.records.send(entry.into()).await.is_err() {
             tracing::error!(
                 "a result was lost: the recorder has ended; the delivery will be sent again"
@@ -351,39 +373,6 @@ impl Dispatcher {
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A delivery's place among those in flight; given back however its attempt ends.
-struct Place {
-    dispatcher: Arc<Dispatcher>,
-    /// None once it is given back.
-    ticket: Option<Ticket>,
-    /// None where nothing was learnt about the endpoint.
-    success: Option<bool>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else {
-            return;
-        };
-        let lane = ticket.lane;
-        let (change, signals) = {
-            let mut lanes = self.dispatcher.lanes();
-            let change = lanes.finish(ticket, self.success, Instant::now());
-            (change, lanes.take_signals())
-        };
-        self.dispatcher.pass_on(signals);
-        match change {
-            Some(StateChange::Opened(wait)) => {
-                tracing::warn!(subscription = %lane, seconds = wait.as_secs(), "circuit breaker opened: the endpoint keeps failing");
-            }
-            Some(StateChange::Closed) => {
-                tracing::info!(subscription = %lane, "circuit breaker closed");
-            }
-            None => {}
-        }
     }
 }
 

@@ -37,6 +37,7 @@ pub mod recorder;
 pub mod replay;
 pub mod signature;
 pub mod state;
+pub mod unwritten;
 pub mod verification;
 
 /// `[delivery]`: how much is sent at once, and what becomes of what fails.

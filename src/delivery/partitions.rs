@@ -15,10 +15,10 @@ use crate::event::{id_floor, id_milliseconds};
 pub const DAY_MILLISECONDS: u64 = 86_400_000;
 
 /// The partitioned tables, each with its partitions' storage parameters: deliveries
-/// keep room for the HOT update that records their result.
+/// keep room for the HOT update of those that do not succeed before they are written.
 const TABLES: [(&str, &str); 3] = [
     ("webhook_events", ""),
-    ("webhook_deliveries", "with (fillfactor = 70)"),
+    ("webhook_deliveries", "with (fillfactor = 90)"),
     ("webhook_attempts", ""),
 ];
 
@@ -89,6 +89,14 @@ impl Partitions {
                 .insert(day);
         }
         Ok(())
+    }
+
+    /// A day that was known is gone: retention has dropped it.
+    pub fn forget(&self) {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::{Client, GenericClient, Statement};
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -21,12 +21,15 @@ use super::operational::{self, Announcement, Notice};
 use super::state::Transition;
 use super::{Delivery, Hold, Letter, ParkedReason, partitions};
 use crate::backoff::Backoff;
-use crate::db::Store;
+use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
-mod batches;
+mod columns;
+mod results;
+
+use results::write_results;
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -43,6 +46,16 @@ impl Record {
             transition,
             outcome: None,
         }
+    }
+
+    /// Leaves out what the receiver said; false where that is done already.
+    fn forget_words(&mut self) -> bool {
+        self.outcome.as_mut().is_some_and(|outcome| {
+            let excerpt = outcome.excerpt.take();
+            let message = outcome.error.as_mut().map(|(_, message)| message);
+            let message = message.map(std::mem::take).unwrap_or_default();
+            excerpt.is_some() || !message.is_empty()
+        })
     }
 }
 
@@ -104,34 +117,98 @@ impl Recorder {
                     batch.push(entry);
                 }
             }
+            let mut records = Vec::with_capacity(batch.len());
             let mut news = News::default();
-            batch.drain(..).for_each(|entry| news.take(entry));
-            self.write_until_done(&mut session, &news).await;
-            self.settle(&news.records, &dispatcher);
+            for entry in batch.drain(..) {
+                match entry {
+                    Entry::Result(record) => records.push(record),
+                    Entry::Breakers(changes) => news.breakers.extend(changes),
+                    Entry::Recovered(id) => news.recovered.push(id),
+                }
+            }
+            self.write_all(&mut session, &mut records, &news).await?;
+            self.settle(&records, &dispatcher);
         }
         Ok(())
     }
 
-    async fn write_until_done(&self, session: &mut Option<Session>, news: &News) {
+    /// Writes the batch. What the store refuses for good is looked for by halving: one
+    /// result must not keep the others from being written.
+    async fn write_all(
+        &self,
+        session: &mut Option<Session>,
+        records: &mut [Record],
+        news: &News,
+    ) -> anyhow::Result<()> {
+        let whole = 0..records.len();
+        let mut parts = vec![whole];
+        while let Some(part) = parts.pop() {
+            let refused = &mut records[part.clone()];
+            let none = News::default();
+            let Err(error) = self.write_or_refuse(session, refused, &none).await else {
+                continue;
+            };
+            match refused {
+                [record] => {
+                    let delivery = record.delivery.id;
+                    if !record.forget_words() {
+                        return Err(error.context(format!(
+                            "the store refuses the result of the delivery {delivery}"
+                        )));
+                    }
+                    tracing::error!(
+                        %delivery,
+                        error = format!("{error:#}"),
+                        "the store refuses the result of a delivery; it is recorded without the receiver's words"
+                    );
+                    parts.push(part);
+                }
+                _ => {
+                    let middle = part.start + part.len() / 2;
+                    parts.push(middle..part.end);
+                    parts.push(part.start..middle);
+                }
+            }
+        }
+        self.write_or_refuse(session, &[], news).await
+    }
+
+    /// Writes, and waits for a store that is away; an error is the store's last word.
+    async fn write_or_refuse(
+        &self,
+        session: &mut Option<Session>,
+        records: &[Record],
+        news: &News,
+    ) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
-        while let Err(error) = self.write(session, news).await {
+        loop {
+            let Err(error) = self.write(session, records, news).await else {
+                return Ok(());
+            };
             *session = None;
+            if !is_transient(&error) {
+                return Err(error);
+            }
             tracing::warn!(
                 error = format!("{error:#}"),
-                results = news.records.len(),
+                results = records.len(),
                 "cannot record results; trying again"
             );
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 
-    async fn write(&self, session: &mut Option<Session>, news: &News) -> anyhow::Result<()> {
+    async fn write(
+        &self,
+        session: &mut Option<Session>,
+        records: &[Record],
+        news: &News,
+    ) -> anyhow::Result<()> {
         let session = match session {
             Some(session) => session,
             None => session.insert(Session::open(&self.store).await?),
         };
         self.health.refresh(&session.client).await?;
-        let records = &news.records;
         if !records.is_empty() {
             let judgement = self.health.judge(records, self.disable_after);
             let written = match judgement.is_grave() || records.iter().any(is_announced) {
@@ -280,47 +357,6 @@ impl Session {
     }
 }
 
-/// Writes the batch and answers which of its deliveries were still ours.
-async fn write_results(
-    client: &impl GenericClient,
-    statement: &Statement,
-    instance: Uuid,
-    records: &[Record],
-) -> anyhow::Result<Vec<Uuid>> {
-    let of_batches = batches::write(client, instance, records).await?;
-    let mut alone = records
-        .iter()
-        .filter(|record| record.delivery.batch.is_none());
-    let column = Columns::of(alone.by_ref());
-    if column.id.is_empty() {
-        return Ok(of_batches);
-    }
-    let rows = client
-        .query(
-            statement,
-            &[
-                &instance,
-                &column.id,
-                &column.leased,
-                &column.status,
-                &column.parked_reason,
-                &column.attempts,
-                &column.http_status,
-                &column.error,
-                &column.due_at,
-                &column.delivered_at,
-                &column.started_at,
-                &column.duration_ms,
-                &column.error_class,
-                &column.response_excerpt,
-            ],
-        )
-        .await
-        .context("record results")?;
-    let written = rows.iter().map(|row| row.get(0));
-    Ok(written.chain(of_batches).collect())
-}
-
 /// The dead letters of which their tenant is told. Those of operational events end
 /// silently, or each would beget the next.
 fn announced(record: &Record) -> impl Iterator<Item = Letter<'_>> {
@@ -333,85 +369,9 @@ fn is_announced(record: &Record) -> bool {
     announced(record).next().is_some()
 }
 
-/// Entries by their kind.
+/// What is recorded beside results.
 #[derive(Default)]
 struct News {
-    records: Vec<Record>,
     breakers: Vec<(SubscriptionId, BreakerState)>,
     recovered: Vec<SubscriptionId>,
-}
-
-impl News {
-    fn take(&mut self, entry: Entry) {
-        match entry {
-            Entry::Result(record) => self.records.push(record),
-            Entry::Breakers(changes) => self.breakers.extend(changes),
-            Entry::Recovered(id) => self.recovered.push(id),
-        }
-    }
-}
-
-/// A batch as the columns that unnest takes.
-#[derive(Default)]
-struct Columns<'a> {
-    id: Vec<Uuid>,
-    leased: Vec<bool>,
-    status: Vec<&'static str>,
-    parked_reason: Vec<Option<&'static str>>,
-    attempts: Vec<i32>,
-    http_status: Vec<Option<i16>>,
-    error: Vec<Option<&'a str>>,
-    due_at: Vec<Option<Timestamp>>,
-    delivered_at: Vec<Option<Timestamp>>,
-    started_at: Vec<Option<Timestamp>>,
-    duration_ms: Vec<Option<i32>>,
-    error_class: Vec<Option<&'static str>>,
-    response_excerpt: Vec<Option<&'a str>>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(records: impl Iterator<Item = &'a Record>) -> Self {
-        let mut columns = Columns::default();
-        let now = Timestamp::now();
-        for record in records {
-            columns.push(record, now);
-        }
-        columns
-    }
-
-    fn push(&mut self, record: &'a Record, now: Timestamp) {
-        let (status, due_at, parked) = match &record.transition {
-            Transition::Delivered => ("delivered", None, None),
-            Transition::Retry { due_at } | Transition::Released { due_at } => {
-                ("pending", Some(*due_at), None)
-            }
-            Transition::Failed | Transition::Gone => ("failed", None, None),
-            Transition::Parked(reason) => ("parked", None, Some(reason.as_str())),
-            Transition::Cancelled => ("cancelled", None, None),
-        };
-        self.id.push(record.delivery.id.0);
-        self.leased.push(record.delivery.hold == Hold::Leased);
-        self.status.push(status);
-        self.parked_reason.push(parked);
-        self.attempts
-            .push(i32::try_from(record.delivery.attempts).unwrap_or(i32::MAX));
-        self.due_at.push(due_at);
-        self.delivered_at
-            .push((status == "delivered").then_some(now));
-        let outcome = record.outcome.as_ref();
-        let code = outcome.and_then(|outcome| outcome.http_status);
-        self.http_status
-            .push(code.and_then(|code| i16::try_from(code).ok()));
-        let error = outcome.and_then(|outcome| outcome.error.as_ref());
-        self.error.push(error.map(|(_, message)| message.as_str()));
-        self.error_class
-            .push(error.map(|(class, _)| class.as_str()));
-        self.started_at
-            .push(outcome.map(|outcome| outcome.started_at));
-        self.duration_ms.push(
-            outcome.map(|outcome| i32::try_from(outcome.duration.as_millis()).unwrap_or(i32::MAX)),
-        );
-        self.response_excerpt
-            .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
-    }
 }

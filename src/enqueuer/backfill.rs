@@ -199,6 +199,11 @@ impl Backfills {
         }
     }
 
+    /// Whether something was noted that is not durable yet.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.noted.0.is_empty()
+    }
+
     /// Writes what was noted, in the transaction that is open on the client.
     pub(super) async fn write(&mut self, client: &Client) -> anyhow::Result<()> {
         if self.noted.0.is_empty() {

@@ -1,14 +1,18 @@
-//! Mapping again what was parked, once its rule has been changed.
+//! Parking what cannot be decoded, and mapping again what was parked, once its rule has
+//! been changed.
 //!
 //! An event's id is a function of the change's place and the rule's name: what comes of it
 //! is the event that would have come at first, and a replay meets its own rows.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 
+use super::Redefined;
 use super::session::Session;
 use crate::lsn::Lsn;
-use crate::mapping::Mapped;
-use crate::pgoutput::kept;
+use crate::mapping::{Mapped, ParkedChange, ParkedReason};
+use crate::pgoutput::{DecodeError, kept};
 
 /// Bytes of changes that are read at once; one that is larger comes alone.
 const READ_BYTES: i64 = 4 * 1024 * 1024;
@@ -21,11 +25,12 @@ impl Session<'_> {
     /// any more, are parked no longer; the others stay as they are.
     pub async fn map_parked_again(&mut self, rules: &[String]) -> anyhow::Result<()> {
         let query = include_str!("../../sql/queries/list_kept_changes.sql");
-        let query = self.client.prepare(query).await?;
+        let query = self.reader.client.prepare(query).await?;
         let mut after: ParkedKey = (Lsn::ZERO, -1, String::new());
         let (mut mended, mut events) = (0, 0);
         loop {
             let rows = self
+                .reader
                 .client
                 .query(&query, &[&rules, &after.0, &after.1, &after.2, &READ_BYTES])
                 .await
@@ -62,5 +67,46 @@ impl Session<'_> {
             );
         }
         Ok(())
+    }
+
+    pub(super) fn park_undecodable(
+        &mut self,
+        lsn: Lsn,
+        ordinal: Option<u64>,
+        relation: Option<String>,
+        error: &DecodeError,
+    ) -> Result<(), Redefined> {
+        self.backfills.spoil();
+        let commit_lsn = match (&self.open, ordinal) {
+            (Some(open), Some(ordinal)) => {
+                if open.resume.is_none_or(|resume| ordinal < resume) {
+                    return Ok(());
+                }
+                self.reached.enter(open.header.commit_lsn, ordinal);
+                open.header.commit_lsn
+            }
+            (Some(open), None) => open.header.commit_lsn,
+            (None, _) => lsn,
+        };
+        let lost = match (&self.open, ordinal) {
+            (Some(open), Some(_)) => {
+                self.shadow
+                    .invalidate(&open.header, relation.as_deref(), error)
+            }
+            (Some(_) | None, _) => Ok(()),
+        };
+        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail = %error, "a message of the log cannot be decoded; it is parked and the stream goes on");
+        self.batch.add(Mapped::Parked(ParkedChange {
+            commit_lsn,
+            ordinal: ordinal.unwrap_or(0),
+            rule: Arc::from(""),
+            relation: Arc::from(relation.unwrap_or_default()),
+            row_key: None,
+            row_bytes: None,
+            change: None,
+            reason: ParkedReason::Undecodable,
+            detail: error.to_string(),
+        }));
+        lost
     }
 }

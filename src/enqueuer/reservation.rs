@@ -1,14 +1,13 @@
-//! Holds a place in the dispatcher's memory for what an enqueue is about to commit.
+//! Holds a place in the dispatcher's memory for what it is about to be handed.
 
 use std::time::Instant;
-
-use uuid::Uuid;
 
 use super::Enqueuer;
 use super::batch::DeliveryRows;
 use crate::delivery::Delivery;
+use crate::event::DeliveryId;
 
-/// Room in the dispatcher's memory for the deliveries of one transaction.
+/// Room in the dispatcher's memory for the deliveries of one pass.
 pub(super) struct Reservation {
     deliveries: Vec<Delivery>,
 }
@@ -37,33 +36,24 @@ impl Reservation {
                 taken.push(delivery);
             }
         }
-        enqueuer
-            .instance
-            .outstanding
-            .insert(taken.iter().map(|delivery| delivery.id.0));
         Reservation { deliveries: taken }
     }
 
-    pub(super) fn lowest(&self) -> Option<Uuid> {
-        self.deliveries.iter().map(|delivery| delivery.id.0).min()
+    pub(super) fn ids(&self) -> impl Iterator<Item = DeliveryId> {
+        self.deliveries.iter().map(|delivery| delivery.id)
     }
 
-    /// The commit failed or was not answered. The ids stay outstanding until it is
-    /// known which.
-    pub(super) fn abandon(&mut self, enqueuer: &Enqueuer) -> Vec<Uuid> {
+    /// The deliveries did not come to be, or it is not known whether they did.
+    pub(super) fn abandon(self, enqueuer: &Enqueuer) {
         if let Some(dispatcher) = &enqueuer.dispatcher {
             let given_back = self.deliveries.iter();
             dispatcher.unreserve(
                 given_back.map(|delivery| (delivery.subscription_id, delivery.body.len())),
             );
         }
-        self.deliveries
-            .drain(..)
-            .map(|delivery| delivery.id.0)
-            .collect()
     }
 
-    pub(super) fn hand_off(&mut self, enqueuer: &Enqueuer) {
+    pub(super) fn hand_off(mut self, enqueuer: &Enqueuer) {
         if let Some(dispatcher) = &enqueuer.dispatcher
             && !self.deliveries.is_empty()
         {

@@ -1,4 +1,4 @@
-//! One hold of the slot: takes what the stream brings and makes it durable.
+//! One hold of the slot: takes what the stream brings, hands it over and makes it durable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,41 +6,43 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
 
 use super::backfill::{Backfilling, Backfills};
 use super::batch::Batch;
-use super::reservation::Reservation;
+use super::reader::Reader;
 use super::seeding::Seeding;
 use super::shadow::{Redefined, Shadow};
-use super::statements::Statements;
 use super::watermark::{MESSAGE_PREFIX, Subject, Watermark};
-use super::{Enqueuer, Progress, matching};
+use super::window::Window;
+use super::writer::Writer;
+use super::{Enqueuer, Progress};
 use crate::lsn::Lsn;
-use crate::mapping::{Mapped, Mapper, ParkedChange, ParkedReason, TableName};
+use crate::mapping::{Mapped, Mapper, TableName};
 use crate::metrics::METRICS;
-use crate::pgoutput::{DecodeError, StreamEvent, TransactionHeader};
+use crate::pgoutput::{StreamEvent, TransactionHeader};
 
 /// One hold of the slot: from taking it to losing it. A replay after an error is a new
 /// session, which begins at what is durable.
 pub struct Session<'a> {
     pub(super) enqueuer: &'a mut Enqueuer,
-    pub(super) client: Client,
-    pub(super) statements: Statements,
+    pub(super) reader: Reader,
+    pub(super) writer: Arc<Writer>,
+    pub(super) window: Window,
     pub(super) mapper: Mapper,
     pub(super) shadow: Shadow,
     pub(super) backfills: Backfills,
     pub(super) epoch: i64,
     /// As committed to the store.
     pub(super) durable: Progress,
-    /// As the stream stands, ahead of `durable` by what `batch` holds.
+    /// As the stream stands, ahead of `durable` by what `batch` and `window` hold.
     pub(super) reached: Progress,
     pub(super) open: Option<OpenTransaction>,
     pub(super) batch: Batch,
     pub(super) persisted_at: Instant,
-    /// The server asked how far we are. It seldom does, but for when it shuts down: then
-    /// it waits until all that it sent is acknowledged, and never ends if that is not.
-    pub(super) asked: bool,
+    /// The server asked how far we are, having sent all up to here. It seldom does, but
+    /// for when it shuts down: then it waits until all that it sent is acknowledged, and
+    /// never ends if that is not.
+    pub(super) asked: Option<Lsn>,
 }
 
 /// Why a session ended that may simply be begun again.
@@ -57,21 +59,21 @@ pub enum Interrupted {
 
 /// The transaction that the stream is in.
 pub(super) struct OpenTransaction {
-    header: TransactionHeader,
+    pub(super) header: TransactionHeader,
     /// None where all of it is durable already.
-    resume: Option<u64>,
+    pub(super) resume: Option<u64>,
 }
 
 /// Content of a message in the log that asks for progress to be persisted where it is read,
 /// however little it is: so that the source can let go of the log before it.
 pub const LET_GO: &str = "let go";
 
-/// Events in one transaction of the store. Larger batches gain little (facts 44) and
-/// would make the first event of a backlog wait longer.
-const MAX_EVENTS: usize = 1_000;
+/// Events that are handed over at once: enough to make the question that stands before
+/// it cheap, few enough that the first do not wait for the mapping of the last.
+const MAX_EVENTS: usize = 250;
 
-/// Bytes of bodies in one transaction of the store: bounds the memory.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of bodies that are handed over at once: bounds the memory.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// While nothing is enqueued progress is persisted at most this often …
 const IDLE_PERIOD: Duration = Duration::from_secs(5);
@@ -81,17 +83,21 @@ const IDLE_PERIOD: Duration = Duration::from_secs(5);
 const IDLE_ADVANCE: u64 = 1024 * 1024;
 
 impl Session<'_> {
-    /// Takes what the stream has brought and makes all of it durable. Answers the LSN
-    /// that may be acknowledged.
+    /// Takes what the stream has brought and hands it over; it becomes durable a little
+    /// later. Answers the LSN that may be acknowledged. To be called, with nothing, when
+    /// [`due`](Self::due) says so.
     pub async fn enqueue(&mut self, received: Vec<StreamEvent>) -> anyhow::Result<Lsn> {
-        if self.client.is_closed() {
+        if self.writer.client.is_closed() {
             return Err(Interrupted::StoreClosed.into());
         }
+        self.advance(false)?;
         let received_at = Timestamp::now();
         let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
-        if !self.shadow.is_empty() {
-            self.shadow.look_up(&self.client, &received).await?;
+        if !self.shadow.is_empty() && !received.is_empty() {
+            // It reads over the connection that writes.
+            self.write_all().await?;
+            self.shadow.look_up(&self.writer.client, &received).await?;
         }
         for event in received {
             if let StreamEvent::Message {
@@ -104,21 +110,35 @@ impl Session<'_> {
             if let Err(error) = self.take(event, received_at, &mut mapped) {
                 if error.is::<Redefined>() {
                     // What came before it, and that the shadow is made anew.
-                    self.flush().await?;
+                    self.pass().await?;
                 }
                 return Err(error);
             }
             if self.batch.events.len() >= MAX_EVENTS || self.batch.bytes >= MAX_BYTES {
-                self.flush().await?;
+                self.pass().await?;
             }
         }
         if !self.batch.is_empty() || self.shadow.is_changed() || self.is_persisting_due() {
-            self.flush().await?;
+            self.pass().await?;
         }
-        if idle_behind && self.open.is_none() {
+        self.advance(false)?;
+        if idle_behind && self.open.is_none() && self.window.is_empty() {
             // The server had nothing more to send.
             METRICS.lag_seconds.set(0.0);
         }
+        Ok(self.durable.acknowledged_lsn)
+    }
+
+    /// Waits until what was handed over is to be written, or has been. Cancel-safe.
+    pub async fn due(&mut self) {
+        self.window.due().await;
+    }
+
+    /// The end of the hold, whatever ended it: what was handed over is written, with or
+    /// without its result, so that it need not be sent again. Answers the LSN that may
+    /// be acknowledged.
+    pub async fn end(mut self) -> anyhow::Result<Lsn> {
+        self.write_all().await?;
         Ok(self.durable.acknowledged_lsn)
     }
 
@@ -148,23 +168,36 @@ impl Session<'_> {
     /// that is: another session may begin there.
     pub async fn close(mut self) -> anyhow::Result<(Client, Progress)> {
         self.flush().await?;
-        Ok((self.client, self.durable))
+        let Session {
+            window,
+            writer,
+            durable,
+            ..
+        } = self;
+        drop(window);
+        let writer = Arc::into_inner(writer).context("take back the store's session")?;
+        Ok((writer.client, durable))
     }
 
     /// A message of ours in the log.
     async fn take_message(&mut self, content: &[u8]) -> anyhow::Result<()> {
-        self.asked |= content == LET_GO.as_bytes();
         let Some(open) = &self.open else {
             return Ok(());
         };
         let header = open.header;
+        if content == LET_GO.as_bytes() {
+            // Behind its own commit.
+            self.asked = Some(Lsn(header.commit_lsn.0 + 1));
+        }
         let Some(watermark) = Watermark::parse(content) else {
             return Ok(());
         };
+        // It reads over the connection that writes, and what was written.
+        self.write_all().await?;
         match watermark.subject {
             Subject::Shadow(_) => {
-                let commit_lsn = header.commit_lsn;
-                let active = self.shadow.message(&self.client, commit_lsn, &watermark);
+                let (client, commit_lsn) = (&self.writer.client, header.commit_lsn);
+                let active = self.shadow.message(client, commit_lsn, &watermark);
                 for rule in active.await? {
                     self.mapper.release(rule);
                 }
@@ -227,7 +260,9 @@ impl Session<'_> {
                 reply_requested,
             } if self.open.is_none() => {
                 self.reached.acknowledged_lsn = self.reached.acknowledged_lsn.max(wal_end);
-                self.asked |= reply_requested;
+                if reply_requested {
+                    self.asked = Some(self.reached.acknowledged_lsn);
+                }
             }
             StreamEvent::Keepalive { .. } | StreamEvent::Message { .. } => {}
             StreamEvent::Undecodable {
@@ -248,159 +283,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn park_undecodable(
-        &mut self,
-        lsn: Lsn,
-        ordinal: Option<u64>,
-        relation: Option<String>,
-        error: &DecodeError,
-    ) -> Result<(), Redefined> {
-        self.backfills.spoil();
-        let commit_lsn = match (&self.open, ordinal) {
-            (Some(open), Some(ordinal)) => {
-                if open.resume.is_none_or(|resume| ordinal < resume) {
-                    return Ok(());
-                }
-                self.reached.enter(open.header.commit_lsn, ordinal);
-                open.header.commit_lsn
-            }
-            (Some(open), None) => open.header.commit_lsn,
-            (None, _) => lsn,
-        };
-        let lost = match (&self.open, ordinal) {
-            (Some(open), Some(_)) => {
-                self.shadow
-                    .invalidate(&open.header, relation.as_deref(), error)
-            }
-            (Some(_) | None, _) => Ok(()),
-        };
-        tracing::error!(%lsn, relation = relation.as_deref().unwrap_or_default(), detail = %error, "a message of the log cannot be decoded; it is parked and the stream goes on");
-        self.batch.add(Mapped::Parked(ParkedChange {
-            commit_lsn,
-            ordinal: ordinal.unwrap_or(0),
-            rule: Arc::from(""),
-            relation: Arc::from(relation.unwrap_or_default()),
-            row_key: None,
-            row_bytes: None,
-            change: None,
-            reason: ParkedReason::Undecodable,
-            detail: error.to_string(),
-        }));
-        lost
-    }
-
     fn is_persisting_due(&self) -> bool {
         let advance = self.reached.acknowledged_lsn.0 - self.durable.acknowledged_lsn.0;
         let much = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
-        much || (self.asked && advance > 0)
-    }
-
-    /// One transaction: progress, events, deliveries. Nothing is acknowledged and
-    /// nothing handed over before it has committed.
-    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let batch = std::mem::take(&mut self.batch);
-        let ids = batch.events.iter().map(|event| event.id.0);
-        let partitions = Arc::clone(&self.enqueuer.partitions);
-        partitions.ensure(&self.client, ids).await?;
-
-        // 1. Progress under our epoch, the shadow as it is there, and the subscriptions'
-        // generation: read after the last change of the batch was received, and so after
-        // its commit.
-        let advance: [&(dyn ToSql + Sync); 6] = [
-            &self.enqueuer.slot,
-            &self.epoch,
-            &self.reached.commit_lsn,
-            &self.reached.ordinal,
-            &self.reached.complete,
-            &self.reached.acknowledged_lsn,
-        ];
-        let (begun, generation) = tokio::join!(
-            self.client.batch_execute(self.statements.begin),
-            self.client
-                .query_opt(&self.statements.advance_progress, &advance),
-        );
-        begun.context("begin the enqueue")?;
-        let Some(generation) = generation.context("advance the progress")? else {
-            let slot = self.enqueuer.slot.clone();
-            return Err(Interrupted::Deposed { slot }.into());
-        };
-        let directory = &self.enqueuer.directory;
-        let (shadowed, snapshot) = tokio::join!(
-            self.shadow.write(&self.client),
-            directory.at_generation(&self.client, generation.get(0)),
-        );
-        shadowed?;
-        self.backfills.write(&self.client).await?;
-        let snapshot = snapshot?;
-
-        // 2. Who gets what.
-        let (mut rows, deliveries) = matching::match_deliveries(
-            &batch,
-            &snapshot,
-            &mut self.enqueuer.filters,
-            self.enqueuer.max_body,
-        );
-        if !self.move_backfill(&batch, rows.len()).await? {
-            return Ok(());
-        }
-        let mut reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
-
-        // 3. The rows. The low water stays locked until they are committed.
-        let mut low_water = match reservation.lowest() {
-            None => None,
-            Some(lowest) => {
-                let known = self.enqueuer.instance.outstanding.low_water().await;
-                (lowest < *known).then_some((known, lowest))
-            }
-        };
-        let lower = low_water.as_ref().map(|(_, lowest)| *lowest);
-        let rules = self.mapper.rules();
-        let written = self
-            .statements
-            .write(
-                &self.client,
-                self.enqueuer.instance.id,
-                rules,
-                &batch,
-                &rows,
-                lower,
-            )
-            .await;
-        if let Err(error) = written {
-            self.enqueuer.unanswered = reservation.abandon(self.enqueuer);
-            return Err(error);
-        }
-        if let Some((known, lowest)) = &mut low_water {
-            **known = *lowest;
-        }
-        drop(low_water);
-
-        // 4. Durable: hand over.
-        self.durable = self.reached;
-        self.shadow.is_durable();
-        self.backfills.is_durable();
-        self.asked = false;
-        self.persisted_at = Instant::now();
-        batch.count(started);
-        rows.count_parked();
-        reservation.hand_off(self.enqueuer);
-        if rows.schedule_len() > 0 {
-            self.announce_schedule().await;
-        }
-        Ok(())
-    }
-
-    /// Tells other nodes' claimers, and our own, that the schedule has new rows.
-    async fn announce_schedule(&self) {
-        let schema = self.enqueuer.store.schema();
-        let told = self
-            .client
-            .execute(&self.statements.notify_schedule, &[&schema])
-            .await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "cannot announce new rows of the schedule; the claimers will find them");
-        }
+        self.window.is_empty() && (much || (self.asked.is_some() && advance > 0))
     }
 }
 

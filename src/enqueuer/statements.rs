@@ -6,20 +6,29 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use super::batch::{Batch, DeliveryRows};
+use super::parked::ParkedKey;
+use super::rows::{DeliveryRow, Rows};
+use crate::delivery::attempt::Outcome;
+use crate::event::{Event, EventPosition};
 use crate::lsn::Lsn;
-use crate::mapping::RuleSet;
+use crate::mapping::{ParkedChange, RuleSet};
 
 pub(super) struct Statements {
-    pub(super) begin: &'static str,
     pub(super) advance_progress: Statement,
     pub(super) notify_schedule: Statement,
-    insert_events: Statement,
-    insert_deliveries: Statement,
+    insert: Insert,
+    /// For rows that may be there already. To look for each row's twin costs a fifth of
+    /// the insert, and a replay seldom brings what the progress does not swallow.
+    insert_again: Insert,
     insert_schedule: Statement,
     insert_parked: Statement,
     delete_parked: Statement,
     lower_low_water: Statement,
+}
+
+struct Insert {
+    events: Statement,
+    deliveries: Statement,
 }
 
 impl Statements {
@@ -27,14 +36,23 @@ impl Statements {
         let prepare = |sql: &'static str| client.prepare(sql);
         let prepared = async {
             Ok(Statements {
-                begin: "begin",
                 advance_progress: prepare(include_str!("../../sql/queries/advance_progress.sql"))
                     .await?,
                 notify_schedule: prepare(include_str!("../../sql/queries/notify_schedule.sql"))
                     .await?,
-                insert_events: prepare(include_str!("../../sql/queries/insert_events.sql")).await?,
-                insert_deliveries: prepare(include_str!("../../sql/queries/insert_deliveries.sql"))
+                insert: Insert {
+                    events: prepare(include_str!("../../sql/queries/insert_events.sql")).await?,
+                    deliveries: prepare(include_str!("../../sql/queries/insert_deliveries.sql"))
+                        .await?,
+                },
+                insert_again: Insert {
+                    events: prepare(include_str!("../../sql/queries/insert_events_again.sql"))
+                        .await?,
+                    deliveries: prepare(include_str!(
+                        "../../sql/queries/insert_deliveries_again.sql"
+                    ))
                     .await?,
+                },
                 insert_schedule: prepare(include_str!("../../sql/queries/insert_schedule.sql"))
                     .await?,
                 insert_parked: prepare(include_str!("../../sql/queries/insert_parked_changes.sql"))
@@ -53,24 +71,28 @@ impl Statements {
             )
     }
 
-    /// Writes the rows and commits, all in one round trip.
+    /// Writes the rows and commits, all in one round trip. `again`: some may be there
+    /// already.
     pub(super) async fn write(
         &self,
         client: &Client,
         instance: Uuid,
-        rules: &RuleSet,
-        batch: &Batch,
-        rows: &DeliveryRows,
+        rows: &Rows<'_>,
         lower: Option<Uuid>,
+        again: bool,
     ) -> anyhow::Result<()> {
+        let insert = match again {
+            true => &self.insert_again,
+            false => &self.insert,
+        };
         // COMMIT answers success even where the transaction had failed before it: every
         // answer counts.
         let (events, deliveries, schedule, parked, mended, lowered, committed) = tokio::join!(
-            self.events(client, rules, batch),
-            self.deliveries(client, batch, rows),
-            self.schedule(client, batch, rows),
-            self.parked(client, batch),
-            self.mended(client, batch),
+            insert.events(client, rows),
+            insert.deliveries(client, rows),
+            self.schedule(client, rows),
+            self.parked(client, rows),
+            self.mended(client, rows),
             async {
                 match lower {
                     None => Ok(1),
@@ -92,146 +114,31 @@ impl Statements {
         committed.context("commit the enqueue")
     }
 
-    async fn events(
-        &self,
-        client: &Client,
-        rules: &RuleSet,
-        batch: &Batch,
-    ) -> Result<u64, tokio_postgres::Error> {
-        let events = &batch.events;
-        if events.is_empty() {
-            return Ok(0);
-        }
-        let id: Vec<Uuid> = events.iter().map(|event| event.id.0).collect();
-        let tenant: Vec<&str> = events.iter().map(|event| &*event.tenant_id).collect();
-        let event_type: Vec<&str> = events.iter().map(|event| &*event.event_type).collect();
-        let rule: Vec<&str> = events
-            .iter()
-            .map(|event| {
-                rules
-                    .rule_name(event.position.rule_index)
-                    .unwrap_or_default()
-            })
-            .collect();
-        let commit_lsn: Vec<Lsn> = events
-            .iter()
-            .map(|event| event.position.commit_lsn)
-            .collect();
-        let ordinal: Vec<i64> = events
-            .iter()
-            .map(|event| to_i64(event.position.ordinal))
-            .collect();
-        let index: Vec<i16> = events
-            .iter()
-            .map(|event| to_i16(event.position.rule_index))
-            .collect();
-        let row_key: Vec<&str> = events.iter().map(|event| event.row_key.as_str()).collect();
-        let occurred: Vec<Timestamp> = events.iter().map(|event| event.occurred_at).collect();
-        let body: Vec<&[u8]> = events.iter().map(|event| &event.body[..]).collect();
-        client
-            .execute(
-                &self.insert_events,
-                &[
-                    &id,
-                    &tenant,
-                    &event_type,
-                    &rule,
-                    &commit_lsn,
-                    &ordinal,
-                    &index,
-                    &row_key,
-                    &occurred,
-                    &body,
-                ],
-            )
-            .await
-    }
-
-    async fn deliveries(
-        &self,
-        client: &Client,
-        batch: &Batch,
-        rows: &DeliveryRows,
-    ) -> Result<u64, tokio_postgres::Error> {
-        if rows.len() == 0 {
-            return Ok(0);
-        }
-        let events = || rows.event.iter().map(|index| &batch.events[*index]);
-        let event_id: Vec<Uuid> = events().map(|event| event.id.0).collect();
-        let tenant: Vec<&str> = events().map(|event| &*event.tenant_id).collect();
-        let event_type: Vec<&str> = events().map(|event| &*event.event_type).collect();
-        let format: Vec<&str> = rows.format.iter().map(|format| format.as_str()).collect();
-        let commit_lsn: Vec<Lsn> = events().map(|event| event.position.commit_lsn).collect();
-        let ordinal: Vec<i64> = events()
-            .map(|event| to_i64(event.position.ordinal))
-            .collect();
-        let index: Vec<i16> = events()
-            .map(|event| to_i16(event.position.rule_index))
-            .collect();
-        let row_key: Vec<&str> = events().map(|event| event.row_key.as_str()).collect();
-        client
-            .execute(
-                &self.insert_deliveries,
-                &[
-                    &rows.id,
-                    &event_id,
-                    &rows.subscription_id,
-                    &tenant,
-                    &event_type,
-                    &format,
-                    &commit_lsn,
-                    &ordinal,
-                    &index,
-                    &row_key,
-                    &rows.owner,
-                ],
-            )
-            .await
-    }
-
     async fn schedule(
         &self,
         client: &Client,
-        batch: &Batch,
-        rows: &DeliveryRows,
+        rows: &Rows<'_>,
     ) -> Result<u64, tokio_postgres::Error> {
-        let unowned: Vec<usize> = (0..rows.len())
-            .filter(|index| rows.owner[*index].is_none())
-            .collect();
-        if unowned.is_empty() {
+        let waiting: Vec<DeliveryRow<'_>> = rows.deliveries().filter(DeliveryRow::waits).collect();
+        if waiting.is_empty() {
             return Ok(0);
         }
-        let events = || {
-            unowned
-                .iter()
-                .map(|index| &batch.events[rows.event[*index]])
-        };
-        let id: Vec<Uuid> = unowned.iter().map(|index| rows.id[*index]).collect();
-        let subscription: Vec<Uuid> = unowned
-            .iter()
-            .map(|index| rows.subscription_id[*index])
+        let id: Vec<Uuid> = waiting.iter().map(|row| row.id).collect();
+        let subscription: Vec<Uuid> = waiting.iter().map(|row| row.subscription_id).collect();
+        let tenant: Vec<&str> = waiting.iter().map(|row| &*row.event.tenant_id).collect();
+        let event_type: Vec<&str> = waiting.iter().map(|row| &*row.event.event_type).collect();
+        let parked = waiting.iter().map(|row| row.parked);
+        let parked: Vec<Option<&str>> = parked
+            .map(|reason| reason.map(|reason| reason.as_str()))
             .collect();
-        let tenant: Vec<&str> = events().map(|event| &*event.tenant_id).collect();
-        let event_type: Vec<&str> = events().map(|event| &*event.event_type).collect();
-        let parked: Vec<Option<&str>> = unowned
-            .iter()
-            .map(|index| rows.parked[*index].map(|reason| reason.as_str()))
-            .collect();
-        let batched = || {
-            let batched = unowned.iter().map(|index| rows.batched[*index]);
-            batched
-                .zip(events())
-                .map(|(batched, event)| batched.then_some(event))
-        };
-        let position = || batched().map(|event| event.map(|event| event.position));
-        let commit_lsn: Vec<Option<Lsn>> = position()
-            .map(|place| place.map(|place| place.commit_lsn))
-            .collect();
-        let ordinal: Vec<Option<i64>> = position()
-            .map(|place| place.map(|place| to_i64(place.ordinal)))
-            .collect();
-        let index: Vec<Option<i16>> = position()
-            .map(|place| place.map(|place| to_i16(place.rule_index)))
+        let batched = || waiting.iter().map(|row| row.batched.then_some(row.event));
+        let places = batched().map(|event| event.map(|event| event.position));
+        let places: Vec<Option<EventPosition>> = places.collect();
+        let place = || places.iter().copied();
+        let commit_lsn: Vec<Option<Lsn>> = place().map(|place| Some(place?.commit_lsn)).collect();
+        let ordinal: Vec<Option<i64>> = place().map(|place| Some(to_i64(place?.ordinal))).collect();
+        let rule_index: Vec<Option<i16>> = place()
+            .map(|place| Some(to_i16(place?.rule_index)))
             .collect();
         let bytes: Vec<Option<i32>> = batched()
             .map(|event| event.map(|event| i32::try_from(event.body.len()).unwrap_or(i32::MAX)))
@@ -247,15 +154,15 @@ impl Statements {
                     &parked,
                     &commit_lsn,
                     &ordinal,
-                    &index,
+                    &rule_index,
                     &bytes,
                 ],
             )
             .await
     }
 
-    async fn parked(&self, client: &Client, batch: &Batch) -> Result<u64, tokio_postgres::Error> {
-        let changes = &batch.parked;
+    async fn parked(&self, client: &Client, rows: &Rows<'_>) -> Result<u64, tokio_postgres::Error> {
+        let changes: Vec<&ParkedChange> = rows.parked().collect();
         if changes.is_empty() {
             return Ok(0);
         }
@@ -306,16 +213,158 @@ impl Statements {
 }
 
 impl Statements {
-    async fn mended(&self, client: &Client, batch: &Batch) -> Result<u64, tokio_postgres::Error> {
-        if batch.mended.is_empty() {
+    async fn mended(&self, client: &Client, rows: &Rows<'_>) -> Result<u64, tokio_postgres::Error> {
+        let mended: Vec<&ParkedKey> = rows.mended().collect();
+        if mended.is_empty() {
             return Ok(0);
         }
-        let commit_lsn: Vec<Lsn> = batch.mended.iter().map(|key| key.0).collect();
-        let ordinal: Vec<i64> = batch.mended.iter().map(|key| key.1).collect();
-        let rule: Vec<&str> = batch.mended.iter().map(|key| key.2.as_str()).collect();
+        let commit_lsn: Vec<Lsn> = mended.iter().map(|key| key.0).collect();
+        let ordinal: Vec<i64> = mended.iter().map(|key| key.1).collect();
+        let rule: Vec<&str> = mended.iter().map(|key| key.2.as_str()).collect();
         client
             .execute(&self.delete_parked, &[&commit_lsn, &ordinal, &rule])
             .await
+    }
+}
+
+impl Insert {
+    async fn events(&self, client: &Client, rows: &Rows<'_>) -> Result<u64, tokio_postgres::Error> {
+        let mut column = EventColumns::default();
+        for (event, rules) in rows.events() {
+            column.push(event, rules);
+        }
+        if column.id.is_empty() {
+            return Ok(0);
+        }
+        client
+            .execute(
+                &self.events,
+                &[
+                    &column.id,
+                    &column.tenant,
+                    &column.event_type,
+                    &column.rule,
+                    &column.commit_lsn,
+                    &column.ordinal,
+                    &column.rule_index,
+                    &column.row_key,
+                    &column.occurred_at,
+                    &column.body,
+                ],
+            )
+            .await
+    }
+
+    async fn deliveries(
+        &self,
+        client: &Client,
+        rows: &Rows<'_>,
+    ) -> Result<u64, tokio_postgres::Error> {
+        let mut column = DeliveryColumns::default();
+        for row in rows.deliveries() {
+            column.push(&row);
+        }
+        if column.id.is_empty() {
+            return Ok(0);
+        }
+        client
+            .execute(
+                &self.deliveries,
+                &[
+                    &column.id,
+                    &column.event_id,
+                    &column.subscription_id,
+                    &column.tenant,
+                    &column.event_type,
+                    &column.format,
+                    &column.commit_lsn,
+                    &column.ordinal,
+                    &column.rule_index,
+                    &column.row_key,
+                    &column.owner,
+                    &column.attempted_at,
+                    &column.duration_ms,
+                    &column.http_status,
+                    &column.excerpt,
+                ],
+            )
+            .await
+    }
+}
+
+/// Events as the columns that unnest takes.
+#[derive(Default)]
+struct EventColumns<'a> {
+    id: Vec<Uuid>,
+    tenant: Vec<&'a str>,
+    event_type: Vec<&'a str>,
+    rule: Vec<&'a str>,
+    commit_lsn: Vec<Lsn>,
+    ordinal: Vec<i64>,
+    rule_index: Vec<i16>,
+    row_key: Vec<&'a str>,
+    occurred_at: Vec<Timestamp>,
+    body: Vec<&'a [u8]>,
+}
+
+impl<'a> EventColumns<'a> {
+    fn push(&mut self, event: &'a Event, rules: &'a RuleSet) {
+        let position = event.position;
+        self.id.push(event.id.0);
+        self.tenant.push(&event.tenant_id);
+        self.event_type.push(&event.event_type);
+        self.rule
+            .push(rules.rule_name(position.rule_index).unwrap_or_default());
+        self.commit_lsn.push(position.commit_lsn);
+        self.ordinal.push(to_i64(position.ordinal));
+        self.rule_index.push(to_i16(position.rule_index));
+        self.row_key.push(&event.row_key);
+        self.occurred_at.push(event.occurred_at);
+        self.body.push(&event.body);
+    }
+}
+
+/// Deliveries as the columns that unnest takes.
+#[derive(Default)]
+struct DeliveryColumns<'a> {
+    id: Vec<Uuid>,
+    event_id: Vec<Uuid>,
+    subscription_id: Vec<Uuid>,
+    tenant: Vec<&'a str>,
+    event_type: Vec<&'a str>,
+    format: Vec<&'a str>,
+    commit_lsn: Vec<Lsn>,
+    ordinal: Vec<i64>,
+    rule_index: Vec<i16>,
+    row_key: Vec<&'a str>,
+    owner: Vec<Option<Uuid>>,
+    attempted_at: Vec<Option<Timestamp>>,
+    duration_ms: Vec<Option<i32>>,
+    http_status: Vec<Option<i16>>,
+    excerpt: Vec<Option<&'a str>>,
+}
+
+impl<'a> DeliveryColumns<'a> {
+    fn push(&mut self, row: &DeliveryRow<'a>) {
+        let (event, result) = (row.event, row.result);
+        self.id.push(row.id);
+        self.event_id.push(event.id.0);
+        self.subscription_id.push(row.subscription_id);
+        self.tenant.push(&event.tenant_id);
+        self.event_type.push(&event.event_type);
+        self.format.push(row.format.as_str());
+        self.commit_lsn.push(event.position.commit_lsn);
+        self.ordinal.push(to_i64(event.position.ordinal));
+        self.rule_index.push(to_i16(event.position.rule_index));
+        self.row_key.push(&event.row_key);
+        self.owner.push(row.owner);
+        self.attempted_at
+            .push(result.map(|result| result.started_at));
+        self.duration_ms.push(result.map(Outcome::duration_ms));
+        self.http_status
+            .push(result.and_then(Outcome::stored_status));
+        self.excerpt
+            .push(result.and_then(|result| result.excerpt.as_deref()));
     }
 }
 

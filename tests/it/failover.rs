@@ -63,9 +63,10 @@ impl Frozen {
             .await;
         first.signal("STOP");
         lock.rollback().await.unwrap();
-        let frozen = receiver.wait_until(|requests| notes(requests).contains("frozen"));
+        // The first may have sent it; only the second can write it.
+        let written = walhook.wait_for("select count(*) = 2 from webhook_events");
         let limit = SENDER_TIMEOUT + Duration::from_secs(5);
-        let taken_over = tokio::time::timeout(limit, frozen).await;
+        let taken_over = tokio::time::timeout(limit, written).await;
         taken_over.expect("no take-over within wal_sender_timeout and 5 s");
         Frozen {
             walhook,

@@ -1,6 +1,7 @@
 //! After a gap: `walhook setup --accept-gap` goes on behind it. What lies in it is not
 //! delivered and on record; what was delivered is not sent again; the rest flows.
 
+mod restored;
 mod running;
 
 use std::collections::BTreeSet;

@@ -31,3 +31,4 @@ mod tables;
 mod truncate;
 mod versions;
 mod wal_budget;
+mod write_behind;

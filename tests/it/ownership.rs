@@ -1,7 +1,9 @@
 //! Who owns a delivery, and that no change of hands leaves one with nobody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::walhook::delivery::attempt::Outcome;
 use ::walhook::delivery::instance::Instance;
 use ::walhook::delivery::partitions;
 use ::walhook::delivery::recorder::{Entry, Record, Recorder};
@@ -171,9 +173,8 @@ async fn insert_delivery(client: &Client, id: Uuid, owner: Uuid, subscription: U
         .unwrap();
 }
 
-async fn record(walhook: &Installation, instance: &Instance, record: Record) {
-    let (entries, received) = mpsc::channel(1);
-    let recorder = Recorder {
+fn recorder(walhook: &Installation, instance: &Instance) -> Recorder {
+    Recorder {
         store: walhook.store.clone(),
         instance: instance.id,
         outstanding: Arc::clone(&instance.outstanding),
@@ -181,10 +182,14 @@ async fn record(walhook: &Installation, instance: &Instance, record: Record) {
         health: Arc::default(),
         disable_after: None,
         schedule_changed: Arc::new(Notify::new()),
-    };
+    }
+}
+
+async fn record(walhook: &Installation, instance: &Instance, record: Record) {
+    let (entries, received) = mpsc::channel(1);
     entries.send(Entry::from(record)).await.unwrap();
     drop(entries);
-    recorder
+    recorder(walhook, instance)
         .run(received, std::sync::Weak::new())
         .await
         .unwrap();
@@ -218,4 +223,68 @@ async fn what_is_parked_behind_an_enable_is_due_and_not_parked_for_ever() {
     record(&walhook, &instance, Record::unattempted(delivery, parked)).await;
     let parked = "select count(*) from delivery_schedule where status = 'parked'";
     assert_eq!(walhook.count(parked).await, 1);
+}
+
+#[tokio::test]
+async fn a_result_that_the_store_refuses_does_not_keep_the_others_from_it() {
+    let walhook = Installation::of_orders().await;
+    let subscribed = walhook
+        .subscribe("acme", "http://127.0.0.1:9/", &["*"])
+        .await;
+    let instance = Instance::register(&walhook.store, &[]).await.unwrap();
+    let (entries, received) = mpsc::channel(9);
+    for number in 0..9 {
+        let mut delivery = owned_delivery(&walhook, instance.id, subscribed.id).await;
+        delivery.attempts = 1;
+        let outcome = Outcome {
+            started_at: jiff::Timestamp::now(),
+            duration: Duration::from_millis(3),
+            http_status: Some(200),
+            error: None,
+            retry_after: None,
+            // What no text of PostgreSQL can hold.
+            excerpt: (number == 5).then(|| "thanks\0".to_owned()),
+        };
+        let record = Record {
+            delivery,
+            transition: Transition::Delivered,
+            outcome: Some(outcome),
+        };
+        entries.send(Entry::from(record)).await.unwrap();
+    }
+    drop(entries);
+    let recorder = recorder(&walhook, &instance);
+    let recording = recorder.run(received, std::sync::Weak::new());
+    let recorded = tokio::time::timeout(Duration::from_secs(60), recording).await;
+    recorded.expect("it tries for ever").unwrap();
+    let delivered = "select count(*) from webhook_deliveries where status = 'delivered' and first_http_status = 200";
+    assert_eq!(walhook.count(delivered).await, 9);
+}
+
+#[tokio::test]
+async fn a_recorder_whose_statement_fails_for_good_ends_and_says_of_what() {
+    let walhook = Installation::of_orders().await;
+    let subscribed = walhook
+        .subscribe("acme", "http://127.0.0.1:9/", &["*"])
+        .await;
+    let instance = Instance::register(&walhook.store, &[]).await.unwrap();
+    let delivery = owned_delivery(&walhook, instance.id, subscribed.id).await;
+    let id = delivery.id;
+    walhook
+        .store
+        .get()
+        .await
+        .unwrap()
+        .batch_execute("alter table webhook_deliveries drop column last_error")
+        .await
+        .unwrap();
+    let (entries, received) = mpsc::channel(1);
+    let record = Record::unattempted(delivery, Transition::Cancelled);
+    entries.send(Entry::from(record)).await.unwrap();
+    drop(entries);
+    let recorder = recorder(&walhook, &instance);
+    let recording = recorder.run(received, std::sync::Weak::new());
+    let ended = tokio::time::timeout(Duration::from_secs(60), recording).await;
+    let error = ended.expect("it tries for ever").unwrap_err();
+    assert!(format!("{error:#}").contains(&id.to_string()), "{error:#}");
 }

@@ -72,8 +72,8 @@ async fn makes_one_event_for_each_table_and_the_stream_goes_on() {
     let expected = serde_json::json!({"op": "truncate", "table": "accounts"});
     assert_eq!(of("accounts.emptied")["data"], expected);
     assert_eq!(of("bills.emptied")["data"], serde_json::json!({}));
-    let positions = "select count(distinct (commit_lsn, ordinal)) from webhook_events";
-    assert_eq!(walhook.count(positions).await, 2);
+    let positions = "select count(distinct (commit_lsn, ordinal)) = 2 from webhook_events";
+    walhook.wait_for(positions).await;
     assert_eq!(
         walhook
             .count("select count(distinct commit_lsn) from webhook_events where row_key = ''")

@@ -9,7 +9,7 @@ use crate::harness::release::postgres_release;
 
 /// The modules whose tests meet the server itself: what it streams, its catalog, its
 /// messages and its rights.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 15] = [
     "pipeline::",
     "capture::",
     "shadow::",
@@ -18,6 +18,9 @@ const MODULES: [&str; 12] = [
     "store::",
     "explain::",
     "facts::",
+    "truncate::",
+    "backfill::",
+    "replay::",
     // tables::large is of our memory, and slow.
     "tables::changes::",
     "tables::names::",

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::window::{Now, Window};
 use super::{Backfills, Chunk, ChunkRow, Job, Taken, TakenChunk, row_hash};
-use crate::enqueuer::batch::Batch;
 use crate::enqueuer::session::Session;
 use crate::enqueuer::shadow::row::{RowKey, key_of};
 use crate::enqueuer::watermark::{Bound, Watermark};
@@ -37,7 +36,7 @@ impl Session<'_> {
         }
         match watermark.bound {
             Bound::Low => {
-                let client = &self.client;
+                let client = &self.writer.client;
                 self.backfills.open(client, backfill, watermark.chunk).await
             }
             Bound::High => {
@@ -53,7 +52,7 @@ impl Session<'_> {
                 };
                 let streamed = self
                     .backfills
-                    .find_streamed(&self.client, &taken, &made)
+                    .find_streamed(&self.writer.client, &taken, &made)
                     .await?;
                 for one in made {
                     match streamed.contains(&one.hash) {
@@ -65,26 +64,6 @@ impl Session<'_> {
                 self.flush().await
             }
         }
-    }
-
-    /// Moves the backfill whose chunk this is behind it. False where it was paused or
-    /// cancelled meanwhile: then the transaction has been rolled back.
-    pub(in crate::enqueuer) async fn move_backfill(
-        &mut self,
-        batch: &Batch,
-        deliveries: usize,
-    ) -> anyhow::Result<bool> {
-        let Some(chunk) = &batch.chunk else {
-            return Ok(true);
-        };
-        let client = &self.client;
-        let moved = self.backfills.advance(client, chunk, batch, deliveries);
-        if moved.await? {
-            return Ok(true);
-        }
-        let left = client.batch_execute("rollback").await;
-        left.context("leave the chunk out")?;
-        Ok(false)
     }
 }
 

@@ -40,7 +40,8 @@ async fn endpoints_that_hang_or_drip_do_not_delay_another_tenants() {
         .wait_for("select count(*) = 200 from webhook_deliveries where status = 'delivered'")
         .await;
     // All of that came while the others had not ended a single attempt.
-    let ended = "select count(*) from webhook_attempts a join webhook_deliveries d on d.id = a.delivery_id where d.tenant_id <> 'well'";
+    let ended =
+        "select coalesce(sum(attempts), 0) from webhook_deliveries where tenant_id <> 'well'";
     assert_eq!(deployed.walhook.count(ended).await, 0);
     // Nothing good is known of them: one at a time.
     assert_eq!(receiver.of("/hangs").len(), 1);

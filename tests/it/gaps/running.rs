@@ -11,7 +11,7 @@ const PAYMENTS: &str = "create table payments (id bigint generated always as ide
      tenant_id text, status text not null)";
 const PAYMENT_RULE: &str =
     "[[events]]\ntype = 'payment.created'\ntable = 'public.payments'\non = ['insert']\n";
-const ORDER: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
+pub(super) const ORDER: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 const PAYMENT: &str = "insert into payments (tenant_id, status) values ('acme', 'new')";
 
 /// Two tables, of which one will have a gap.
@@ -26,7 +26,7 @@ fn types(requests: &[Request]) -> Vec<String> {
     requests.iter().map(of).collect()
 }
 
-async fn subscribed(installation: &Installation) -> Receiver {
+pub(super) async fn subscribed(installation: &Installation) -> Receiver {
     let receiver = Receiver::start().await;
     installation
         .subscribe("acme", &receiver.url("/"), &["*"])
@@ -35,7 +35,7 @@ async fn subscribed(installation: &Installation) -> Receiver {
 }
 
 /// `status` names the gap, setup keeps it open without the option and closes it with it.
-async fn is_closed_by_accepting(walhook: &Operated, kind: &str, said: &str) {
+pub(super) async fn is_closed_by_accepting(walhook: &Operated, kind: &str, said: &str) {
     let line = format!("walhook_gaps_total{{reason=\"{kind}\"}}");
     walhook.wait_metric(&line, |found| found >= 1.0).await;
     walhook

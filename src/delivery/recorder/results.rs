@@ -1,17 +1,60 @@
-//! Results of batches, each on all that is in it.
+//! The statements that write results: of deliveries that were sent by themselves, and of
+//! batches, each on all that is in it.
 
 use anyhow::Context;
-use tokio_postgres::GenericClient;
+use tokio_postgres::{GenericClient, Statement};
 use uuid::Uuid;
 
-use super::{Columns, Record};
+use super::Record;
+use super::columns::Columns;
 
 /// Deliveries whose results one statement writes; one batch may exceed them.
 const MEMBERS: usize = 2_000;
 
+/// Writes results and answers which of their deliveries were still ours.
+pub(super) async fn write_results(
+    client: &impl GenericClient,
+    statement: &Statement,
+    instance: Uuid,
+    records: &[Record],
+) -> anyhow::Result<Vec<Uuid>> {
+    let of_batches = write_batches(client, instance, records).await?;
+    let alone = records
+        .iter()
+        .filter(|record| record.delivery.batch.is_none());
+    let column = Columns::of(alone);
+    if column.id.is_empty() {
+        return Ok(of_batches);
+    }
+    let rows = client
+        .query(
+            statement,
+            &[
+                &instance,
+                &column.id,
+                &column.leased,
+                &column.status,
+                &column.parked_reason,
+                &column.attempts,
+                &column.http_status,
+                &column.error,
+                &column.due_at,
+                &column.delivered_at,
+                &column.started_at,
+                &column.duration_ms,
+                &column.error_class,
+                &column.response_excerpt,
+            ],
+        )
+        .await
+        .context("record results")?;
+    let written = rows.iter().map(|row| row.get(0));
+    Ok(written.chain(of_batches).collect())
+}
+
 /// Writes the results of those that are batches, and answers which of their deliveries
 /// were still ours.
-pub(super) async fn write(
+async fn write_batches(
     client: &impl GenericClient,
     instance: Uuid,
     records: &[Record],

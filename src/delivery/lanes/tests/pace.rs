@@ -1,0 +1,105 @@
+//! Rate limits and breakers.
+
+use super::*;
+
+#[test]
+fn a_rate_limit_spaces_attempts_and_delays_nobody_else() {
+    let now = Instant::now();
+    let mut lanes = lanes(100, 100, 100);
+    let all = vec![
+        subscription(lane(1), "acme", Some(5)),
+        subscription(lane(2), "acme", None),
+    ];
+    lanes.follow(&Arc::new(Snapshot::of(1, all)), now);
+    prove(&mut lanes, lane(2), now);
+    // No more than two seconds' worth waits in memory; the rest in the store.
+    push(&mut lanes, lane(1), 10, now);
+    assert!(!lanes.reserve(lane(1), 10, now));
+    push(&mut lanes, lane(2), 20, now);
+    let mut sent = Vec::new();
+    for tick in 0..=20_u32 {
+        let at = now + tick * Duration::from_millis(100);
+        lanes.wake(at);
+        let flying = pick_all(&mut lanes, at);
+        if flying.iter().any(|ticket| ticket.lane == lane(1)) {
+            sent.push(tick * 100);
+        }
+        let others = flying.iter().filter(|ticket| ticket.lane == lane(2));
+        assert_eq!(others.count(), if tick == 0 { 20 } else { 0 });
+        for ticket in flying {
+            lanes.finish(ticket, Some(true), at);
+        }
+    }
+    let expected: Vec<u32> = (0..10).map(|number| number * 200).collect();
+    assert_eq!(sent, expected);
+    assert_eq!(lanes.next_wake(), None, "nothing waits for time");
+}
+
+#[test]
+fn a_changed_rate_limit_holds_at_once() {
+    let now = Instant::now();
+    let mut lanes = lanes(100, 100, 100);
+    let of = |generation, rate| {
+        Arc::new(Snapshot::of(
+            generation,
+            vec![subscription(lane(1), "acme", rate)],
+        ))
+    };
+    lanes.follow(&of(1, Some(1)), now);
+    push(&mut lanes, lane(1), 2, now);
+    let flying = pick_all(&mut lanes, now);
+    assert_eq!(flying.len(), 1);
+    for ticket in flying {
+        lanes.finish(ticket, Some(true), now);
+    }
+    assert_eq!(pick_all(&mut lanes, now).len(), 0);
+    assert_eq!(lanes.next_wake(), Some(now + SECOND));
+    assert!(lanes.take_signals().timer);
+    lanes.follow(&of(2, None), now);
+    assert_eq!(pick_all(&mut lanes, now).len(), 1);
+}
+
+#[test]
+fn an_open_breaker_turns_its_lane_away_and_comes_back() {
+    let now = Instant::now();
+    let mut lanes = lanes(100, 32, 100);
+    prove(&mut lanes, lane(1), now);
+    push(&mut lanes, lane(1), 5, now);
+    let flying = pick_all(&mut lanes, now);
+    assert_eq!(flying.len(), 5);
+    push(&mut lanes, lane(1), 3, now);
+    let opened: Vec<_> = flying
+        .into_iter()
+        .filter_map(|ticket| lanes.finish(ticket, Some(false), now))
+        .collect();
+    let [crate::delivery::breaker::StateChange::Opened(length)] = opened[..] else {
+        panic!("{opened:?}");
+    };
+    let picked = lanes.pick(now);
+    assert!(picked.next.is_none());
+    assert_eq!(picked.refused.len(), 3);
+    assert_eq!(lanes.load().queued, 0);
+    assert!(!lanes.reserve(lane(1), 10, now));
+    let claimable = lanes.claimable([lane(1)].into_iter(), 100, now);
+    assert_eq!(claimable.wanted, []);
+    assert_eq!(claimable.next_probe, Some(length));
+    assert_eq!(lanes.breaker_changes(), [(lane(1), BreakerState::Open)]);
+    assert_eq!(lanes.breaker_changes(), []);
+
+    // One is claimed to try it with, and no other while that is under way.
+    let later = now + length;
+    let probe = |lanes: &mut Lanes| lanes.claimable([lane(1)].into_iter(), 100, later).wanted;
+    let [Wanted { count: 1, .. }] = probe(&mut lanes)[..] else {
+        panic!("not one");
+    };
+    assert!(lanes.push_leased(leased(lane(1), 1, later), later));
+    assert_eq!(probe(&mut lanes), []);
+    push(&mut lanes, lane(1), 3, later);
+    let mut flying = pick_all(&mut lanes, later);
+    assert_eq!(flying.len(), 1, "one probe");
+    assert_eq!(probe(&mut lanes), []);
+    lanes.take_signals();
+    lanes.finish(flying.remove(0), Some(true), later);
+    assert!(lanes.take_signals().room, "there is more in the store");
+    assert!(!pick_all(&mut lanes, later).is_empty());
+}

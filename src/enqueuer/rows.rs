@@ -1,0 +1,91 @@
+//! The rows that one transaction of the store writes.
+
+use uuid::Uuid;
+
+use super::batch::DeliveryRows;
+use super::parked::ParkedKey;
+use super::pass::Pass;
+use crate::delivery::ParkedReason;
+use crate::delivery::attempt::Outcome;
+use crate::delivery::recorder::Record;
+use crate::event::Event;
+use crate::mapping::{ParkedChange, RuleSet};
+use crate::subscription::Format;
+
+pub(super) struct Rows<'a> {
+    pub(super) passes: &'a [Pass],
+    /// Of first attempts that have succeeded, in the order of the deliveries.
+    pub(super) results: &'a [Option<Record>],
+}
+
+pub(super) struct DeliveryRow<'a> {
+    pub(super) id: Uuid,
+    pub(super) event: &'a Event,
+    pub(super) subscription_id: Uuid,
+    pub(super) format: Format,
+    /// Who has it in memory.
+    pub(super) owner: Option<Uuid>,
+    pub(super) parked: Option<ParkedReason>,
+    /// To be sent in a batch with others.
+    pub(super) batched: bool,
+    /// It was sent and has succeeded.
+    pub(super) result: Option<&'a Outcome>,
+}
+
+impl DeliveryRow<'_> {
+    /// Nobody has it in memory, nor has it been sent: it waits in the schedule.
+    pub(super) fn waits(&self) -> bool {
+        self.owner.is_none() && self.result.is_none()
+    }
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn events(&self) -> impl Iterator<Item = (&'a Event, &'a RuleSet)> {
+        let of_pass = |pass: &'a Pass| pass.batch.events.iter().map(|event| (event, &*pass.rules));
+        self.passes.iter().flat_map(of_pass)
+    }
+
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = DeliveryRow<'a>> {
+        let of_pass = |pass: &'a Pass| {
+            let row = |index: usize| row(&pass.rows, &pass.batch.events, index);
+            (0..pass.rows.len()).map(row)
+        };
+        let results = self.results.iter().map(Option::as_ref);
+        let rows = self.passes.iter().flat_map(of_pass);
+        rows.zip(results).map(|(row, result)| {
+            let result = result.and_then(|record| record.outcome.as_ref());
+            DeliveryRow {
+                owner: row.owner.filter(|_| result.is_none()),
+                result,
+                ..row
+            }
+        })
+    }
+
+    /// What the store will say that somebody has in memory.
+    pub(super) fn owned(&self) -> impl Iterator<Item = Uuid> {
+        let owned = self.deliveries().filter(|row| row.owner.is_some());
+        owned.map(|row| row.id)
+    }
+
+    pub(super) fn parked(&self) -> impl Iterator<Item = &'a ParkedChange> {
+        self.passes.iter().flat_map(|pass| &pass.batch.parked)
+    }
+
+    pub(super) fn mended(&self) -> impl Iterator<Item = &'a ParkedKey> {
+        self.passes.iter().flat_map(|pass| &pass.batch.mended)
+    }
+}
+
+fn row<'a>(rows: &'a DeliveryRows, events: &'a [Event], index: usize) -> DeliveryRow<'a> {
+    DeliveryRow {
+        id: rows.id[index],
+        event: &events[rows.event[index]],
+        subscription_id: rows.subscription_id[index],
+        format: rows.format[index],
+        owner: rows.owner[index],
+        parked: rows.parked[index],
+        batched: rows.batched[index],
+        result: None,
+    }
+}
