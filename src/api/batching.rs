@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 use super::error::Problem;
 use crate::duration::HumanDuration;
 use crate::subscription::Batching;
+use crate::subscription::batching::LONGEST_WAIT;
 
 const EVENTS: RangeInclusive<u16> = 1..=1_000;
 const BYTES: RangeInclusive<u32> = 1_024..=1_048_576;
-const LONGEST_WAIT: HumanDuration = HumanDuration::from_secs(60);
 
 /// Several events in one request. A batch closes when one of these is reached, and is
 /// sent, signed and tried again as one, under its own `webhook-id`: `bat_…`.
@@ -98,9 +98,10 @@ fn wait(text: &str) -> Result<Duration, String> {
     let wait: HumanDuration = text
         .parse()
         .map_err(|error| format!("`batch.max_wait`: {error}"))?;
-    if wait > LONGEST_WAIT {
+    let longest = HumanDuration(LONGEST_WAIT);
+    if wait > longest {
         return Err(format!(
-            "`batch.max_wait` is `{wait}`: use `0s` to `{LONGEST_WAIT}`"
+            "`batch.max_wait` is `{wait}`: use `0s` to `{longest}`"
         ));
     }
     Ok(wait.0)

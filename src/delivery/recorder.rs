@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -29,7 +29,7 @@ use crate::subscription::directory::Directory;
 mod columns;
 mod results;
 
-use results::write_results;
+use results::{Statements, write_results};
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -243,17 +243,14 @@ impl Recorder {
     ) -> anyhow::Result<usize> {
         let now = Timestamp::now();
         let subscriptions = self.directory.refresh(&session.client).await?;
-        let Session {
-            client,
-            record_results,
-        } = session;
+        let Session { client, statements } = session;
         // One that begins tomorrow has tomorrow's partition made by the pruner long before.
         partitions::ensure(client, std::iter::once(EventId::random().0)).await?;
         let transaction = client
             .transaction()
             .await
             .context("begin to record results")?;
-        let written = write_results(&transaction, record_results, self.instance, records).await?;
+        let written = write_results(&transaction, statements, self.instance, records).await?;
         let written: HashSet<Uuid> = written.into_iter().collect();
         let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
         let failed = records
@@ -335,25 +332,18 @@ impl Recorder {
 /// The recorder's own connection.
 struct Session {
     client: Client,
-    record_results: Statement,
+    statements: Statements,
 }
 
 impl Session {
     async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect("walhook recorder").await?;
-        let sql = include_str!("../../sql/queries/record_results.sql");
-        let record_results = client
-            .prepare(sql)
-            .await
-            .context("prepare the record of results")?;
-        Ok(Session {
-            client,
-            record_results,
-        })
+        let statements = Statements::prepare(&client).await?;
+        Ok(Session { client, statements })
     }
 
     async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<Vec<Uuid>> {
-        write_results(&self.client, &self.record_results, instance, records).await
+        write_results(&self.client, &self.statements, instance, records).await
     }
 }
 

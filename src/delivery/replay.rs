@@ -1,5 +1,7 @@
 //! Sends stored events again, and pings: new deliveries, due now.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::json;
 use tokio_postgres::types::ToSql;
@@ -12,6 +14,7 @@ use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, milliseconds};
 use crate::lsn::Lsn;
 use crate::subscription::ReplayId;
+use crate::subscription::batching::LONGEST_WAIT;
 use crate::subscription::queries::StoredSubscription;
 
 /// Where a filter must see the bodies, which may have 256 KiB each.
@@ -162,6 +165,8 @@ pub async fn ping(
     );
     let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
     batch.body_bytes.push(bytes);
+    // Whoever tests does not want to wait: the batch closes with it.
+    batch.age = LONGEST_WAIT;
     batch
         .insert(&transaction, tenant, subscription, None)
         .await?;
@@ -191,6 +196,8 @@ struct NewDeliveries {
     row_keys: Vec<String>,
     /// Pushed apart.
     body_bytes: Vec<i32>,
+    /// How long they count as having waited for their batch.
+    age: Duration,
 }
 
 impl NewDeliveries {
@@ -256,6 +263,7 @@ impl NewDeliveries {
                     &self.ordinals,
                     &self.rule_indexes,
                     &body_bytes.collect::<Vec<_>>(),
+                    &self.age.as_secs_f64(),
                 ],
             )
             .await?;

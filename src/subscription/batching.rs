@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
+/// No event waits longer for others; the table knows it too.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// A batch closes when it has so many events or bytes, or its oldest has waited so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {

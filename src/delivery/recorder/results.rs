@@ -2,7 +2,7 @@
 //! batches, each on all that is in it.
 
 use anyhow::Context;
-use tokio_postgres::{GenericClient, Statement};
+use tokio_postgres::{Client, Error, GenericClient, Statement};
 use uuid::Uuid;
 
 use super::Record;
@@ -11,14 +11,34 @@ use super::columns::Columns;
 /// Deliveries whose results one statement writes; one batch may exceed them.
 const MEMBERS: usize = 2_000;
 
+/// Prepared once a session.
+pub(super) struct Statements {
+    alone: Statement,
+    batches: Statement,
+}
+
+impl Statements {
+    pub(super) async fn prepare(client: &Client) -> anyhow::Result<Self> {
+        let alone = include_str!("../../../sql/queries/record_results.sql");
+        let batches = include_str!("../../../sql/queries/record_batch_results.sql");
+        let prepared = async {
+            Ok::<_, Error>(Statements {
+                alone: client.prepare(alone).await?,
+                batches: client.prepare(batches).await?,
+            })
+        };
+        prepared.await.context("prepare the record of results")
+    }
+}
+
 /// Writes results and answers which of their deliveries were still ours.
 pub(super) async fn write_results(
     client: &impl GenericClient,
-    statement: &Statement,
+    statements: &Statements,
     instance: Uuid,
     records: &[Record],
 ) -> anyhow::Result<Vec<Uuid>> {
-    let of_batches = write_batches(client, instance, records).await?;
+    let of_batches = write_batches(client, &statements.batches, instance, records).await?;
     let alone = records
         .iter()
         .filter(|record| record.delivery.batch.is_none());
@@ -28,7 +48,7 @@ pub(super) async fn write_results(
     }
     let rows = client
         .query(
-            statement,
+            &statements.alone,
             &[
                 &instance,
                 &column.id,
@@ -56,6 +76,7 @@ pub(super) async fn write_results(
 /// were still ours.
 async fn write_batches(
     client: &impl GenericClient,
+    statement: &Statement,
     instance: Uuid,
     records: &[Record],
 ) -> anyhow::Result<Vec<Uuid>> {
@@ -72,7 +93,7 @@ async fn write_batches(
             fits
         });
         let rest = batches.split_off(fitting.count());
-        written.extend(write_few(client, instance, &batches).await?);
+        written.extend(write_few(client, statement, instance, &batches).await?);
         batches = rest;
     }
     Ok(written)
@@ -80,6 +101,7 @@ async fn write_batches(
 
 async fn write_few(
     client: &impl GenericClient,
+    statement: &Statement,
     instance: Uuid,
     batches: &[&Record],
 ) -> anyhow::Result<Vec<Uuid>> {
@@ -91,7 +113,7 @@ async fn write_few(
     let (member, member_of): (Vec<Uuid>, Vec<Uuid>) = members.unzip();
     let rows = client
         .query(
-            include_str!("../../../sql/queries/record_batch_results.sql"),
+            statement,
             &[
                 &instance,
                 &column.id,

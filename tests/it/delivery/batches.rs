@@ -169,12 +169,23 @@ async fn a_batch_closes_when_its_oldest_event_has_waited() {
     let requests = receiver.wait_for(1).await;
     assert!(requests[0].at - began >= std::time::Duration::from_millis(1500));
     assert_eq!(rows(&requests[0]), [1, 2, 3]);
-    // A test is a batch too: it shows what the receiver is going to get.
+    // A test is a batch too: it shows what the receiver is going to get, at once.
+    let patch = json!({"batch": {"max_wait": "1m"}});
+    let path = format!("/subscriptions/{}", text(&subscription["id"]));
+    acme.patch(&path, patch).await;
+    deployed.orders("acme", 1).await;
+    deployed
+        .walhook
+        .wait_for("select count(*) = 1 from delivery_schedule where status = 'open'")
+        .await;
+    let asked = std::time::Instant::now();
     let path = format!("/subscriptions/{}/test", text(&subscription["id"]));
     acme.post(&path, json!({})).await.expect(202);
     let requests = receiver.wait_for(2).await;
     let body = requests[1].json();
+    assert!(requests[1].at - asked < std::time::Duration::from_secs(55));
     assert_eq!(body["data"][0]["type"], "ping");
+    assert_eq!(body["data"][1]["type"], "order.created");
     assert!(verifies(&subscription["secret"], &requests[1]));
     deployed.stop();
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{all_rows, deliveries, rows};
 use crate::delivery::{Deployed, text, verifies};
-use crate::harness::receiver::{Receiver, status};
+use crate::harness::receiver::{Gate, Receiver, status};
 
 const PAIRS: &str = "60s";
 
@@ -269,5 +269,53 @@ async fn a_change_of_the_setting_leaves_closed_batches_as_they_are() {
         requests[0].json()["data"],
         "the same events"
     );
+    deployed.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_in_memory_is_parked_whole_when_its_subscription_is_disabled() {
+    let deployed = Deployed::start("[delivery]\nendpoint_concurrency = 1\n").await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let receiver = Receiver::answering(move |_, count| match count {
+        1 => status(200),
+        _ => status(200).behind(&held),
+    })
+    .await;
+    let acme = deployed.tenant("acme").await;
+    let batch = json!({"batch": {"max_events": 2, "max_wait": PAIRS}});
+    let subscription = acme.subscribe_with(&receiver.url("/"), batch).await;
+    let path = format!("/subscriptions/{}", text(&subscription["id"]));
+    // An endpoint that has proved itself has several batches in memory.
+    deployed.orders("acme", 2).await;
+    receiver.wait_for(1).await;
+    deployed.orders("acme", 8).await;
+    receiver.wait_for(2).await;
+    deployed
+        .walhook
+        .wait_for("select count(*) = 4 from delivery_schedule where batch_id = delivery_id and lease_owner is not null")
+        .await;
+    acme.patch(&path, json!({"active": false})).await;
+    // The enqueue of one more says that the process has heard of it.
+    deployed.orders("acme", 1).await;
+    deployed
+        .walhook
+        .wait_for("select count(*) = 11 from webhook_events")
+        .await;
+    gate.open();
+    deployed
+        .walhook
+        .wait_for("select count(*) = 3 from delivery_schedule where parked_reason = 'disabled'")
+        .await;
+    assert_eq!(receiver.requests().len(), 2, "only what was on its way");
+    acme.patch(&path, json!({"active": true})).await;
+    receiver
+        .wait_until(|requests| all_rows(requests).len() == 10)
+        .await;
+    deployed
+        .walhook
+        .wait_for("select count(*) = 10 from webhook_deliveries where status = 'delivered' and attempts = 1")
+        .await;
+    assert_eq!(receiver.requests().len(), 5);
     deployed.stop();
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{all_rows, rows};
-use crate::delivery::{Deployed, verifies};
+use crate::delivery::{Deployed, text, verifies};
 use crate::harness::process::Process;
 use crate::harness::receiver::{Gate, Receiver, status};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
@@ -36,6 +36,11 @@ async fn a_batch_whose_sender_is_killed_is_sent_again_as_it_was() {
     let subscription = acme.subscribe_with(&receiver.url("/"), batch).await;
     deployed.orders("acme", 3).await;
     receiver.wait_for(1).await;
+    let in_flight = acme.get("/deliveries?status=in_flight").await;
+    let in_flight = in_flight["data"].as_array().unwrap();
+    assert_eq!(in_flight.len(), 3);
+    let retry = format!("/deliveries/{}/retry", text(&in_flight[0]["id"]));
+    acme.post(&retry, json!({})).await.refused(409, "in_flight");
     victim.kill();
     // More come while nobody sends: they are another batch's.
     deployed.orders("acme", 2).await;
