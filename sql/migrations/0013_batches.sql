@@ -40,6 +40,11 @@ alter table delivery_schedule
 create index delivery_schedule_open
     on delivery_schedule (subscription_id, batch_lsn, batch_ordinal, batch_rule, delivery_id)
     where status = 'open';
+-- Without them: of an open one nobody asks when it is due, and a planner that has no
+-- statistics of a burst yet would read all of them by the wrong index.
+drop index delivery_schedule_waiting;
+create index delivery_schedule_waiting
+    on delivery_schedule (status, subscription_id, due_at, delivery_id) where status <> 'open';
 create index delivery_schedule_batch on delivery_schedule (batch_id) where batch_id is not null;
 
 -- The batch that it was sent in last.

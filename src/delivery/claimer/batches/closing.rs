@@ -64,6 +64,9 @@ pub(super) async fn lock_open(
     transaction: &Transaction<'_>,
     room: &Room,
 ) -> anyhow::Result<HashMap<Uuid, Waiting>> {
+    transaction
+        .batch_execute(include_str!("../../../../sql/queries/walk_in_order.sql"))
+        .await?;
     let sql = include_str!("../../../../sql/queries/lock_open.sql");
     let statement = transaction.prepare_cached(sql).await?;
     let rows = transaction
