@@ -15,19 +15,16 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Health, JwtVerifier};
 use crate::config::Config;
 use crate::db::Store;
-use crate::delivery::claimer::{self, Claimer};
-use crate::delivery::client::Client;
-use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
-use crate::delivery::recorder::{self, Recorder};
 use crate::mapping::Filter;
 use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod backfill;
 mod capture;
+mod delivering;
 mod descriptors;
 mod follow;
 mod generation;
@@ -42,6 +39,7 @@ mod tasks;
 mod watch;
 
 use capture::Capture;
+use delivering::{Delivering, RECORDER};
 use generation::Generation;
 use reload::Reloader;
 use shed::Brink;
@@ -122,9 +120,6 @@ const STOPPING: Duration = Duration::from_secs(20);
 /// How long the store may take to let this instance go.
 const PARTING: Duration = Duration::from_secs(5);
 
-/// Bytes of a receiver's answer that are read; the rest says nothing that is kept.
-const MAX_RESPONSE: usize = 64 * 1024;
-
 /// Runs until `shutdown`, then drains. An error says which task failed and why.
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (_, reloads) = mpsc::channel(1);
@@ -188,39 +183,16 @@ pub async fn run_reloading(
 
     let mut delivering = None;
     if roles.contains(Role::Deliver) {
-        let client = Client::new(&config.security, config.delivery.timeout.0, MAX_RESPONSE)?;
-        let (records, entries) = mpsc::channel(recorder::QUEUE);
-        let dispatcher = Dispatcher::new(&config.delivery, client, directory.clone(), records);
-        let recorder = Recorder {
-            store: store.clone(),
-            instance: instance.id,
-            outstanding: Arc::clone(&instance.outstanding),
-            directory: directory.clone(),
-            health: Arc::clone(&dispatcher.health),
-            disable_after: config.delivery.disable_after(),
-            schedule_changed: Arc::clone(&schedule_changed),
+        let parts = Delivering {
+            config: &config,
+            store: &store,
+            instance: &instance,
+            directory: &directory,
+            schedule_changed: &schedule_changed,
+            stop: &stop,
+            last: &last,
         };
-        keepers.spawn(RECORDER, recorder.run(entries, Arc::downgrade(&dispatcher)));
-        tasks.spawn("dispatcher", Arc::clone(&dispatcher).run(stop.clone()));
-        let claimer = Claimer {
-            store: store.clone(),
-            instance: instance.id,
-            config: config.delivery.clone(),
-            dispatcher: Arc::clone(&dispatcher),
-            directory: directory.clone(),
-            schedule_changed: Arc::clone(&schedule_changed),
-        };
-        tasks.spawn("claimer", claimer.run(stop.clone()));
-        tasks.spawn(
-            "listener",
-            claimer::listen(
-                store.clone(),
-                directory.clone(),
-                Arc::clone(&schedule_changed),
-                stop.clone(),
-            ),
-        );
-        delivering = Some(dispatcher);
+        delivering = Some(parts.start(&mut tasks, &mut keepers).await?);
     }
     let mut next_rules = None;
     if roles.contains(Role::Capture) {
@@ -329,9 +301,6 @@ pub async fn run_reloading(
         Err(error) => Err(error),
     }
 }
-
-/// The task whose end is waited for by its name.
-const RECORDER: &str = "recorder";
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = &config.api.listen;

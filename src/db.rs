@@ -109,6 +109,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),
         (
+            "V12__subscription_leases",
+            include_str!("../sql/migrations/0012_subscription_leases.sql"),
+        ),
+        (
             "V13__batches",
             include_str!("../sql/migrations/0013_batches.sql"),
         ),

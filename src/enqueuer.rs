@@ -207,13 +207,15 @@ impl Enqueuer {
         mut mapper: Mapper,
         old_values: OldValueTables,
     ) -> anyhow::Result<Session<'_>> {
-        let shadow = Shadow::begin(&client, &self.slot, leadership.epoch, old_values).await?;
+        let reader = Reader::open(&self.store).await?;
+        let (slot, epoch) = (&self.slot, leadership.epoch);
+        let shadow = Shadow::begin(&client, &reader.client, slot, epoch, old_values).await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
         let system = leadership.system_identifier;
         let backfills = Backfills::begin(&client, &self.slot, system).await?;
         let writer = Arc::new(Writer::prepare(self, client, leadership.epoch).await?);
         Ok(Session {
-            reader: Reader::open(&self.store).await?,
+            reader,
             enqueuer: self,
             window: Window::new(Arc::clone(&writer)),
             writer,

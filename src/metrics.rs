@@ -42,6 +42,8 @@ pub struct Metrics {
     pub queue_counted: Gauge,
     pub oldest_due_seconds: Gauge,
     pub breakers_open: IntGauge,
+    /// Active subscriptions that this process sends to.
+    pub subscriptions_held: IntGauge,
     /// `reason`: as GapKind names them. Found by this process.
     pub gaps: IntCounterVec,
     /// Gaps that nobody has accepted yet, in the store.
@@ -155,6 +157,10 @@ impl Metrics {
                 "How long the oldest due delivery has waited to be claimed.",
             ),
             breakers_open: int_gauge("walhook_breakers_open", "Endpoints whose breaker is open."),
+            subscriptions_held: int_gauge(
+                "walhook_subscriptions_held",
+                "Active subscriptions that this process alone sends to.",
+            ),
             gaps: counters(
                 "walhook_gaps_total",
                 "Gaps in the log that this process found, by reason.",

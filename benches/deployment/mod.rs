@@ -1,4 +1,4 @@
-//! What `isolation` and `backlog` measure: a PostgreSQL that is as durable as in
+//! What `isolation`, `backlog` and `nodes` measure: a PostgreSQL that is as durable as in
 //! production, walhook as a child process, many subscriptions, a cheap receiver.
 
 use std::fs::{self, File};
@@ -92,7 +92,7 @@ impl Deployment {
         self.admin
             .batch_execute(
                 "truncate orders; set search_path = walhook;
-                 truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances;
+                 truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances, subscription_leases;
                  update webhook_subscriptions set breaker = 'closed', breaker_instance = null
                  where breaker <> 'closed';
                  reset search_path",
@@ -117,7 +117,7 @@ impl Deployment {
             .env("RUST_LOG", "walhook=error")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
+            .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()?;
         let walhook = Walhook { child, log };
         self.until("select exists (select from walhook.instances)")

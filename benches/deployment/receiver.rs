@@ -23,14 +23,19 @@ pub(crate) enum Manner {
     /// Nobody listens at their port: see [`Receiver::url`].
     Refusing,
     Failing,
+    /// All of them answer after [`PAUSE`].
+    Slow,
 }
 
-const MANNERS: [Manner; 5] = [
+const PAUSE: Duration = Duration::from_millis(500);
+
+const MANNERS: [Manner; 6] = [
     Manner::Well,
     Manner::Hanging,
     Manner::Dripping,
     Manner::Refusing,
     Manner::Failing,
+    Manner::Slow,
 ];
 
 pub(crate) struct Receiver {
@@ -175,7 +180,10 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
                         )
                         .await?
                 }
-                _ => {
+                other => {
+                    if other == Manner::Slow {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                     stream
                         .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                         .await?;

@@ -1,1 +1,1 @@
-listen walhook_subscriptions; listen walhook_schedule
+listen walhook_subscriptions; listen walhook_schedule; listen walhook_leases

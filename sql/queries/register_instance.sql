@@ -1,2 +1,2 @@
-insert into instances (id, hostname, version, roles, low_water)
-values ($1, $2, $3, $4, $5)
+insert into instances (id, hostname, version, roles, low_water, process)
+values ($1, $2, $3, $4, $5, $6)

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,11 +15,12 @@ use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::unwritten::Unwritten;
-use super::{Delivery, DeliveryConfig, ParkedReason};
+use super::{Delivery, DeliveryConfig, Hold, ParkedReason};
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
 
+mod leases;
 mod place;
 mod tally;
 
@@ -37,6 +38,8 @@ pub struct Dispatcher {
     directory: Directory,
     config: DeliveryConfig,
     records: mpsc::Sender<Entry>,
+    /// When the store was last told, and answered, that this instance lives.
+    heard: watch::Receiver<Instant>,
     /// Deliveries that the enqueuer has handed over and not written yet.
     pub unwritten: Arc<Unwritten>,
     /// Which endpoints keep failing; shared with the recorder.
@@ -45,6 +48,8 @@ pub struct Dispatcher {
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
+    /// Told when a subscription that was let go can be given back.
+    pub let_gone: Arc<Notify>,
     tasks: TaskTracker,
     /// Ends attempts that are still running at the drain's deadline.
     abort: CancellationToken,
@@ -56,6 +61,7 @@ impl Dispatcher {
         client: Client,
         directory: Directory,
         records: mpsc::Sender<Entry>,
+        heard: watch::Receiver<Instant>,
     ) -> Arc<Self> {
         let limits = Limits {
             concurrency: config.concurrency,
@@ -68,10 +74,12 @@ impl Dispatcher {
             directory,
             config: config.clone(),
             records,
+            heard,
             unwritten: Arc::default(),
             health: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
+            let_gone: Arc::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
         })
@@ -81,15 +89,20 @@ impl Dispatcher {
     /// and body size; says for each whether there is any.
     pub fn reserve(&self, wanted: impl Iterator<Item = (SubscriptionId, usize)>) -> Vec<bool> {
         let now = Instant::now();
+        let may_send = self.may_send();
         let mut lanes = self.lanes();
         wanted
-            .map(|(lane, bytes)| lanes.reserve(lane, bytes, now))
+            .map(|(lane, bytes)| may_send && lanes.reserve(lane, bytes, now))
             .collect()
     }
 
     pub fn unreserve(&self, given_back: impl Iterator<Item = (SubscriptionId, usize)>) {
-        let mut lanes = self.lanes();
-        given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
+        let signals = {
+            let mut lanes = self.lanes();
+            given_back.for_each(|(lane, bytes)| lanes.unreserve(lane, bytes));
+            lanes.take_signals()
+        };
+        self.pass_on(signals);
     }
 
     /// Takes deliveries that have a reservation, and are in the store or [`Unwritten`].
@@ -119,6 +132,7 @@ impl Dispatcher {
     /// What to claim for those for whom something is due; see [`Lanes::claimable`].
     pub fn claimable(&self, due: impl Iterator<Item = SubscriptionId>, limit: usize) -> Claimable {
         let now = Instant::now();
+        let limit = if self.may_send() { limit } else { 0 };
         let mut lanes = self.lanes();
         lanes.follow(&self.directory.snapshot(), now);
         lanes.claimable(due, limit, now)
@@ -141,6 +155,7 @@ impl Dispatcher {
     /// Looks the lanes over until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(SWEEP);
+        let mut could_send = true;
         loop {
             // Interest is registered before the next time is read.
             let sooner = self.timer.notified();
@@ -175,6 +190,12 @@ impl Dispatcher {
                 lanes.load()
             };
             tally::set_gauges(load);
+            let may_send = self.may_send();
+            if may_send && !could_send {
+                // What is due waited for it.
+                self.room.notify_one();
+            }
+            could_send = may_send;
             self.pump();
         }
     }
@@ -210,6 +231,9 @@ impl Dispatcher {
     }
 
     fn pick(self: &Arc<Self>) -> Option<(Delivery, Place)> {
+        if !self.may_send() {
+            return None;
+        }
         let (Picked { next, refused }, signals) = {
             let mut lanes = self.lanes();
             (lanes.pick(Instant::now()), lanes.take_signals())
@@ -232,23 +256,9 @@ impl Dispatcher {
         if signals.timer {
             self.timer.notify_one();
         }
-    }
-
-    /// Puts deliveries back into the schedule, each due after its time.
-    fn release(self: &Arc<Self>, refused: Vec<(Delivery, Duration)>) {
-        if refused.is_empty() {
-            return;
+        if signals.let_gone {
+            self.let_gone.notify_one();
         }
-        let dispatcher = Arc::clone(self);
-        self.tasks.spawn(async move {
-            for (delivery, wait) in refused {
-                let due_at = state::after(Timestamp::now(), wait);
-                let transition = Transition::Released { due_at };
-                dispatcher
-                    .record(Record::unattempted(delivery, transition))
-                    .await;
-            }
-        });
     }
 
     /// Sends a delivery, and then whatever the lanes give out next. Its place is free when
@@ -279,7 +289,8 @@ impl Dispatcher {
         let Some(subscription) = snapshot.get(delivery.subscription_id) else {
             return Record::unattempted(delivery, Transition::Cancelled);
         };
-        if self.unwritten.is_disowned(delivery.id) {
+        // One that was claimed has its row: it is this instance's, whoever wrote it.
+        if delivery.hold == Hold::Owned && self.unwritten.is_disowned(delivery.id) {
             let due_at = Timestamp::now();
             return Record::unattempted(delivery, Transition::Released { due_at });
         }

@@ -8,18 +8,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::db::{Connection, Store};
+use crate::db::Store;
 use crate::event::{id_floor, milliseconds};
+
+mod adoption;
+mod process;
+
+use adoption::disown;
+use process::Process;
 
 /// How often an instance says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// An instance that is silent for this long is fenced: three heartbeats.
-const SILENCE: Duration = Duration::from_secs(6);
+/// An instance that is silent for this long is fenced: three heartbeats. Its leases of
+/// subscriptions hold as long, reckoned on its own side from when it began to speak.
+pub const SILENCE: Duration = Duration::from_secs(6);
+
+/// How soon a heartbeat that was not answered is tried again: nothing is sent under a
+/// lease that has run out.
+const BEAT_AGAIN: Duration = Duration::from_millis(500);
 
 /// The ids of the deliveries that this instance owns and has not recorded, and the
 /// low water that the store knows of them: at or below every one.
@@ -83,6 +93,8 @@ impl Outstanding {
 pub struct Instance {
     pub id: Uuid,
     pub outstanding: Arc<Outstanding>,
+    /// When it last began to say that it lives, and was heard.
+    heard: watch::Sender<Instant>,
     store: Store,
 }
 
@@ -95,6 +107,7 @@ impl Instance {
             .or_else(|| std::env::var("HOSTNAME").ok())
             .unwrap_or_default();
         let client = store.get().await.context("connect to the store")?;
+        let began = Instant::now();
         client
             .execute(
                 include_str!("../../sql/queries/register_instance.sql"),
@@ -104,6 +117,7 @@ impl Instance {
                     &env!("CARGO_PKG_VERSION"),
                     &roles,
                     &low_water,
+                    &Process::own().map(|own| own.to_string()),
                 ],
             )
             .await
@@ -112,8 +126,13 @@ impl Instance {
         Ok(Instance {
             id,
             outstanding,
+            heard: watch::Sender::new(began),
             store: store.clone(),
         })
+    }
+
+    pub fn heard(&self) -> watch::Receiver<Instant> {
+        self.heard.subscribe()
     }
 
     /// Heartbeats until `stop`, fences silent instances and adopts what they held.
@@ -139,6 +158,7 @@ impl Instance {
             }
             // Adoption goes on while the store is told that we live: it may take longer
             // than an instance may be silent.
+            let began = Instant::now();
             let beating = tokio::time::timeout(SILENCE / 2, self.beat());
             let beat = tokio::select! {
                 beat = beating => beat,
@@ -146,6 +166,7 @@ impl Instance {
             };
             match beat.context("the store did not answer in time").flatten() {
                 Ok(true) => {
+                    self.heard.send_replace(began);
                     heard.send_modify(|since| {
                         since.get_or_insert_with(Instant::now);
                     });
@@ -157,42 +178,12 @@ impl Instance {
                 ),
                 Err(error) => {
                     heard.send_replace(None);
+                    tick.reset_after(BEAT_AGAIN);
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot reach the store to say that this instance lives"
                     );
                 }
-            }
-        }
-    }
-
-    /// Adopts for as long as this instance has itself been heard for long enough.
-    async fn adopt_when_heard(
-        &self,
-        hearing: watch::Receiver<Option<Instant>>,
-        schedule_changed: Arc<Notify>,
-    ) {
-        let mut tick = tokio::time::interval(HEARTBEAT);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let since: Option<Instant> = *hearing.borrow();
-            if since.is_none_or(|since| since.elapsed() < SILENCE) {
-                continue;
-            }
-            match self.adopt().await {
-                Ok(0) => {}
-                Ok(moved) => {
-                    tracing::info!(
-                        deliveries = moved,
-                        "took over the deliveries of an instance that is gone"
-                    );
-                    schedule_changed.notify_one();
-                }
-                Err(error) => tracing::warn!(
-                    error = format!("{error:#}"),
-                    "cannot take over a silent instance's deliveries; trying again"
-                ),
             }
         }
     }
@@ -222,40 +213,6 @@ impl Instance {
         transaction.commit().await.context("commit the heartbeat")?;
         *low_water = rise;
         Ok(true)
-    }
-
-    /// Fences who is silent and moves what they owned into the schedule. Answers how
-    /// many deliveries were moved.
-    async fn adopt(&self) -> anyhow::Result<u64> {
-        let mut client = self.store.get().await?;
-        fence_silent(&mut client, self.id).await?;
-        let mut moved = 0;
-        loop {
-            // The lock keeps other instances from the same leftovers.
-            let transaction = client.transaction().await?;
-            let fenced = transaction
-                .query_opt(
-                    include_str!("../../sql/queries/lock_fenced_instance.sql"),
-                    &[],
-                )
-                .await?;
-            let Some(fenced) = fenced else {
-                return Ok(moved);
-            };
-            let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
-            moved += disown(transaction.client(), dead, low_water).await?;
-            transaction
-                .execute(include_str!("../../sql/queries/end_leases.sql"), &[&dead])
-                .await?;
-            transaction
-                .execute(
-                    include_str!("../../sql/queries/remove_instance.sql"),
-                    &[&dead],
-                )
-                .await?;
-            transaction.commit().await.context("commit the adoption")?;
-            tracing::info!(instance = %dead, "removed an instance that was silent");
-        }
     }
 
     /// Moves into the schedule those of `ids` that this instance owns: an enqueue whose
@@ -308,51 +265,4 @@ impl Instance {
             .await?;
         Ok(())
     }
-}
-
-/// Fences who is silent, then the capture that one of them leads.
-async fn fence_silent(client: &mut Connection, own: Uuid) -> anyhow::Result<()> {
-    let transaction = client.transaction().await?;
-    let silence = SILENCE.as_secs_f64();
-    let fenced = transaction
-        .query(
-            include_str!("../../sql/queries/fence_silent_instances.sql"),
-            &[&own, &silence],
-        )
-        .await
-        .context("fence silent instances")?;
-    let fenced: Vec<Uuid> = fenced.iter().map(|row| row.get(0)).collect();
-    if !fenced.is_empty() {
-        // A statement of its own: it sees the leader that took over while the first
-        // one waited for its row.
-        transaction
-            .execute(
-                include_str!("../../sql/queries/fence_leaders.sql"),
-                &[&fenced],
-            )
-            .await
-            .context("fence a silent leader")?;
-    }
-    transaction
-        .commit()
-        .await
-        .context("commit the fencing of silent instances")
-}
-
-/// Moves what an instance owns, from its low water on, into the schedule. Answers how
-/// many deliveries that were.
-async fn disown(client: &Client, instance: Uuid, low_water: Uuid) -> anyhow::Result<u64> {
-    let sql = include_str!("../../sql/queries/adopt_deliveries.sql");
-    let mut moved = 0;
-    // The range begins behind its bound, and the low water itself may be owned.
-    let mut after = Uuid::from_u128(low_water.as_u128().saturating_sub(1));
-    while let Some(row) = client
-        .query_opt(sql, &[&instance, &after])
-        .await
-        .context("move an instance's deliveries into the schedule")?
-    {
-        after = row.get(0);
-        moved += u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
-    }
-    Ok(moved)
 }

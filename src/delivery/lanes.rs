@@ -20,6 +20,7 @@ mod budget;
 mod claim;
 mod flight;
 mod lane;
+mod leases;
 mod memory;
 mod pacer;
 mod turns;
@@ -28,12 +29,14 @@ use budget::{Budgets, Class};
 pub use claim::{Claimable, Wanted};
 pub use flight::Ticket;
 use lane::{Lane, Place};
+use leases::Leases;
 use memory::{Holdings, admits};
 use turns::Turns;
 
 pub struct Lanes {
     limits: Limits,
     snapshot: Arc<Snapshot>,
+    leases: Leases,
     lanes: HashMap<SubscriptionId, Lane>,
     fast: Waiting,
     slow: Waiting,
@@ -73,13 +76,16 @@ pub struct Signals {
     pub room: bool,
     /// A lane is to be woken sooner than any before: see [`Lanes::next_wake`].
     pub timer: bool,
+    /// A subscription can be given back: see [`Lanes::let_gone`].
+    pub let_gone: bool,
 }
 
 /// What a look for work found.
 #[derive(Default)]
 pub struct Picked {
     pub next: Option<(Delivery, Ticket)>,
-    /// Turned away by an open breaker; back to the store for so long.
+    /// Turned away by an open breaker, or of a subscription that is another's; back to the
+    /// store for so long.
     pub refused: Vec<(Delivery, Duration)>,
 }
 
@@ -96,6 +102,7 @@ impl Lanes {
         Lanes {
             limits,
             snapshot: Arc::default(),
+            leases: Leases::default(),
             lanes: HashMap::new(),
             fast: Waiting::default(),
             slow: Waiting::default(),
@@ -126,8 +133,11 @@ impl Lanes {
     }
 
     /// Makes room for a delivery of `bytes` that will be pushed; false where memory,
-    /// or the endpoint's share of it, is full or its breaker is open.
+    /// or the endpoint's share of it, is full, its breaker is open or another sends to it.
     pub fn reserve(&mut self, id: SubscriptionId, bytes: usize, now: Instant) -> bool {
+        if !self.holds(id) {
+            return false;
+        }
         let pool = self.holdings.owned;
         let draining = self.draining;
         let lane = self.lane(id, now);
@@ -149,6 +159,7 @@ impl Lanes {
             lane.holdings.owned.remove(bytes);
         }
         self.holdings.owned.remove(bytes);
+        self.signal_let_gone(id);
     }
 
     /// Puts a delivery that has a reservation into its lane.
@@ -187,12 +198,25 @@ impl Lanes {
         now: Instant,
         refused: &mut Vec<(Delivery, Duration)>,
     ) -> Option<(Delivery, Ticket)> {
+        let serves = self.serves(id);
         let lane = self.lanes.get_mut(&id)?;
         // It may have changed its place since, and its class.
         if lane.place != Place::Ready(class) {
             return None;
         }
         lane.place = Place::Idle;
+        if !serves {
+            // Handed over or claimed while it was being let go.
+            let waiting: Vec<Delivery> = lane.drain().collect();
+            self.leave(waiting.iter());
+            self.signal_let_gone(id);
+            refused.extend(
+                waiting
+                    .into_iter()
+                    .map(|delivery| (delivery, Duration::ZERO)),
+            );
+            return None;
+        }
         if lane.class() != class {
             self.enlist(id, now);
             return None;
@@ -285,12 +309,12 @@ impl Lanes {
         waiting
     }
 
-    /// Forgets idle lanes of subscriptions that are gone.
+    /// Forgets idle lanes of subscriptions that are gone, or are another's.
     pub fn retain(&mut self) {
-        let snapshot = &self.snapshot;
+        let (snapshot, leases) = (&self.snapshot, &self.leases);
         self.lanes.retain(|id, lane| {
-            let held = lane.in_flight > 0 || lane.holdings != Holdings::default();
-            held || snapshot.get(*id).is_some()
+            let busy = lane.in_flight > 0 || lane.holdings != Holdings::default();
+            busy || (snapshot.get(*id).is_some() && leases.has(*id))
         });
     }
 

@@ -28,6 +28,7 @@ pub mod dispatcher;
 pub mod health;
 pub mod instance;
 pub mod lanes;
+pub mod leases;
 pub mod listing;
 pub mod manual;
 pub mod operational;

@@ -19,7 +19,7 @@ use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
 use super::state::Transition;
-use super::{Delivery, Hold, Letter, ParkedReason, partitions};
+use super::{Delivery, Hold, Letter, partitions};
 use crate::backoff::Backoff;
 use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
@@ -27,8 +27,10 @@ use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
 mod columns;
+mod others;
 mod results;
 
+use others::waits;
 use results::{Statements, write_results};
 
 /// A delivery's next state, and the attempt that led to it.
@@ -128,6 +130,7 @@ impl Recorder {
             }
             self.write_all(&mut session, &mut records, &news).await?;
             self.settle(&records, &dispatcher);
+            self.tell_others(&session, &records, &dispatcher).await;
         }
         Ok(())
     }
@@ -308,15 +311,6 @@ impl Recorder {
         if let Some(dispatcher) = dispatcher.upgrade() {
             dispatcher.forget_leased(&held(Hold::Leased).collect::<Vec<_>>());
         }
-        let waits = |record: &Record| {
-            matches!(
-                record.transition,
-                Transition::Retry { .. }
-                    | Transition::Released { .. }
-                    // Its subscription may have been enabled meanwhile.
-                    | Transition::Parked(ParkedReason::Disabled)
-            )
-        };
         if records.iter().any(waits) {
             self.schedule_changed.notify_one();
         }

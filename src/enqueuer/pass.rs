@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::batch::{Batch, DeliveryRows};
 use super::reservation::Reservation;
 use super::session::Session;
+use super::shadow::Changes;
 use super::writer::{Beside, Failed};
 use super::{Progress, matching};
 use crate::delivery::Delivery;
@@ -18,6 +19,8 @@ pub(super) struct Pass {
     pub(super) group: u64,
     pub(super) batch: Batch,
     pub(super) rows: DeliveryRows,
+    /// Of the shadow's rows.
+    pub(super) shadow: Changes,
     /// Where the stream stood behind it.
     pub(super) progress: Progress,
     pub(super) since: Instant,
@@ -25,7 +28,32 @@ pub(super) struct Pass {
     pub(super) rules: Arc<RuleSet>,
 }
 
+/// How far is durable what the passes brought.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    pub(super) progress: Progress,
+    /// The number of the shadow's [`Changes`].
+    pub(super) shadow: u64,
+}
+
 impl Pass {
+    /// What is durable when this is.
+    pub(super) fn written(&self) -> Written {
+        Written {
+            progress: self.progress,
+            shadow: self.shadow.number,
+        }
+    }
+
+    /// What it counts for among what is written at once: events and rows of the shadow.
+    pub(super) fn len(&self) -> usize {
+        self.batch.events.len() + self.shadow.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.batch.bytes + self.shadow.bytes()
+    }
+
     /// The deliveries that this instance has in memory.
     pub(super) fn owned(&self) -> impl Iterator<Item = DeliveryId> {
         let rows = self.rows.id.iter().zip(&self.rows.owner);
@@ -36,9 +64,9 @@ impl Pass {
 
 impl Session<'_> {
     /// Matches what the stream has brought and hands it over, to be written when its
-    /// results are in. What has changed the shadow is written first: the next look reads
-    /// it, and a rule that became active by it must not be forgotten once it was heard.
-    /// So is a chunk of a backfill, which may have been cancelled.
+    /// results are in. What has changed the state of the shadow is written first: a rule
+    /// that became active by it must not be forgotten once it was heard. So is a chunk of
+    /// a backfill, which may have been cancelled.
     pub(super) async fn pass(&mut self) -> anyhow::Result<()> {
         while !self.window.has_room() {
             self.window.due().await;
@@ -54,7 +82,7 @@ impl Session<'_> {
         );
         let known = self.adopt_orphans(&mut rows, &mut deliveries);
         let reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
-        let beside = self.shadow.is_changed() || self.backfills.is_changed();
+        let beside = self.shadow.is_state_changed() || self.backfills.is_changed();
         let through = beside || batch.chunk.is_some();
         let awaited = (!through).then(|| reservation.ids()).into_iter().flatten();
         let awaited = known.into_iter().chain(awaited);
@@ -62,6 +90,7 @@ impl Session<'_> {
             group: self.writer.unwritten.expect(awaited),
             batch,
             rows,
+            shadow: self.shadow.take_changes(),
             progress: self.reached,
             since: Instant::now(),
             rules: Arc::clone(self.mapper.rules()),
@@ -71,6 +100,7 @@ impl Session<'_> {
             reservation.hand_off(self.enqueuer);
             return Ok(());
         }
+        let passes = [pass];
         let written = match self.write_all().await {
             Err(error) => Err(error),
             Ok(()) => {
@@ -78,7 +108,6 @@ impl Session<'_> {
                     shadow: &self.shadow,
                     backfills: &mut self.backfills,
                 };
-                let passes = [pass];
                 let written = self.writer.write(&passes, &self.reached, Some(beside));
                 written.await.map_err(|failed| self.fail(failed))
             }
@@ -87,8 +116,9 @@ impl Session<'_> {
             reservation.abandon(self.enqueuer);
             return written.map(drop);
         }
-        self.durable(self.reached);
-        self.shadow.is_durable();
+        let [pass] = &passes;
+        self.durable(pass.written());
+        self.shadow.state_is_durable();
         self.backfills.is_durable();
         reservation.hand_off(self.enqueuer);
         Ok(())
@@ -131,15 +161,16 @@ impl Session<'_> {
     pub(super) fn advance(&mut self, hurry: bool) -> anyhow::Result<()> {
         match self.window.advance(hurry || self.asked.is_some()) {
             Ok(None) => Ok(()),
-            Ok(Some(durable)) => {
-                self.durable(durable);
+            Ok(Some(written)) => {
+                self.durable(written);
                 Ok(())
             }
             Err(failed) => Err(self.fail(failed)),
         }
     }
 
-    fn durable(&mut self, progress: Progress) {
+    fn durable(&mut self, Written { progress, shadow }: Written) {
+        self.shadow.rows_are_durable(shadow);
         self.durable = progress;
         self.persisted_at = Instant::now();
         self.asked = self.asked.filter(|lsn| progress.acknowledged_lsn < *lsn);

@@ -75,6 +75,9 @@ const MAX_EVENTS: usize = 250;
 /// Bytes of bodies that are handed over at once: bounds the memory.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// Rows of the shadow that are written at once.
+const MAX_SHADOWED: usize = 1_000;
+
 /// While nothing is enqueued progress is persisted at most this often …
 const IDLE_PERIOD: Duration = Duration::from_secs(5);
 
@@ -95,9 +98,7 @@ impl Session<'_> {
         let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
         if !self.shadow.is_empty() && !received.is_empty() {
-            // It reads over the connection that writes.
-            self.write_all().await?;
-            self.shadow.look_up(&self.writer.client, &received).await?;
+            self.shadow.look_up(&self.reader.client, &received).await?;
         }
         for event in received {
             if let StreamEvent::Message {
@@ -114,11 +115,14 @@ impl Session<'_> {
                 }
                 return Err(error);
             }
-            if self.batch.events.len() >= MAX_EVENTS || self.batch.bytes >= MAX_BYTES {
+            if self.batch.events.len() >= MAX_EVENTS
+                || self.batch.bytes >= MAX_BYTES
+                || self.shadow.changed_rows() >= MAX_SHADOWED
+            {
                 self.pass().await?;
             }
         }
-        if !self.batch.is_empty() || self.shadow.is_changed() || self.is_persisting_due() {
+        if !self.batch.is_empty() || self.is_shadow_changed() || self.is_persisting_due() {
             self.pass().await?;
         }
         self.advance(false)?;
@@ -192,11 +196,11 @@ impl Session<'_> {
         let Some(watermark) = Watermark::parse(content) else {
             return Ok(());
         };
-        // It reads over the connection that writes, and what was written.
+        // It reads what was written.
         self.write_all().await?;
         match watermark.subject {
             Subject::Shadow(_) => {
-                let (client, commit_lsn) = (&self.writer.client, header.commit_lsn);
+                let (client, commit_lsn) = (&self.reader.client, header.commit_lsn);
                 let active = self.shadow.message(client, commit_lsn, &watermark);
                 for rule in active.await? {
                     self.mapper.release(rule);
@@ -281,6 +285,10 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn is_shadow_changed(&self) -> bool {
+        self.shadow.changed_rows() > 0 || self.shadow.is_state_changed()
     }
 
     fn is_persisting_due(&self) -> bool {

@@ -16,6 +16,7 @@ use crate::lsn::Lsn;
 use crate::mapping::TableName;
 
 mod apply;
+mod changes;
 mod chunks;
 pub(super) mod layout;
 pub(super) mod reader;
@@ -25,6 +26,7 @@ pub mod seeding;
 mod statements;
 mod table;
 
+pub(super) use changes::{Changes, RowStatements};
 use rows::Rows;
 use seeding::{Chunk, SeedTable, Seeding, Taken};
 use statements::Statements;
@@ -72,11 +74,24 @@ impl Shadow {
         self.tables.is_empty()
     }
 
-    /// Whether the rows or the state differ from what is durable.
-    pub(super) fn is_changed(&self) -> bool {
-        self.rows.is_changed()
-            || !self.answers.is_empty()
-            || self.tables.iter().any(Table::is_dirty)
+    /// Rows that have changed and were not taken yet.
+    pub(super) fn changed_rows(&self) -> usize {
+        self.rows.changed()
+    }
+
+    /// Whether what is known of the tables differs from what is durable, their rows aside.
+    pub(super) fn is_state_changed(&self) -> bool {
+        !self.answers.is_empty() || self.tables.iter().any(Table::is_dirty)
+    }
+
+    /// The rows that have changed, for the pass at hand: they are in memory until
+    /// [they are durable](Self::rows_are_durable).
+    pub(super) fn take_changes(&mut self) -> Changes {
+        self.rows.take_changes(&self.tables)
+    }
+
+    pub(super) fn rows_are_durable(&mut self, number: u64) {
+        self.rows.are_durable(number);
     }
 
     /// The tables of which a seed is under way, and for which rules may wait.
@@ -114,8 +129,9 @@ impl Shadow {
         })
     }
 
-    /// Writes what has changed, in the transaction that is open on the client.
-    pub(super) async fn write(&self, client: &Client) -> anyhow::Result<()> {
+    /// Writes what has changed of the tables, in the transaction that is open on the
+    /// client and before their rows.
+    pub(super) async fn write_state(&self, client: &Client) -> anyhow::Result<()> {
         let writing = async {
             for table in &self.tables {
                 if table.retired {
@@ -126,9 +142,6 @@ impl Shadow {
                     client.execute(clear, &[&table.id]).await?;
                 }
             }
-            self.rows
-                .write(client, &self.statements, &self.tables)
-                .await?;
             let changed = |table: &&Table| table.changed && !table.retired;
             for table in self.tables.iter().filter(changed) {
                 table.write(client, &self.statements.update_table).await?;
@@ -147,9 +160,8 @@ impl Shadow {
         writing.await.context("write the shadow of old values")
     }
 
-    /// What was written has committed.
-    pub(super) fn is_durable(&mut self) {
-        self.rows.is_durable();
+    /// The state that was written has committed.
+    pub(super) fn state_is_durable(&mut self) {
         for table in &mut self.tables {
             table.changed = false;
             table.cleared = false;

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::Progress;
-use super::pass::Pass;
+use super::pass::{Pass, Written};
 use super::writer::{Failed, Writer};
 
 /// How long the oldest waits for others to share its transaction, and its commit.
@@ -24,8 +23,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// However its results trickle in, a pass is written after this long.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Events in one transaction of the store. Larger batches gain little (facts 44).
-const MAX_EVENTS: usize = 1_000;
+/// Events and rows of the shadow in one transaction of the store. Larger batches gain
+/// little (facts 44).
+const MAX_ROWS: usize = 1_000;
 
 /// Events and bytes of bodies that may be handed over and not be durable: bounds the
 /// memory, and what is sent twice after a crash.
@@ -40,13 +40,14 @@ pub(super) struct Window {
     under_way: Option<UnderWay>,
     /// How the write ended that was waited for.
     ended: Option<Result<(), Failed>>,
-    events: usize,
+    /// Events, and rows of the shadow.
+    rows: usize,
     bytes: usize,
 }
 
 struct UnderWay {
-    progress: Progress,
-    events: usize,
+    written: Written,
+    rows: usize,
     bytes: usize,
 }
 
@@ -58,7 +59,7 @@ impl Window {
             writing: None,
             under_way: None,
             ended: None,
-            events: 0,
+            rows: 0,
             bytes: 0,
         }
     }
@@ -69,12 +70,12 @@ impl Window {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.events < MAX_UNWRITTEN && self.bytes < MAX_UNWRITTEN_BYTES
+        self.rows < MAX_UNWRITTEN && self.bytes < MAX_UNWRITTEN_BYTES
     }
 
     pub(super) fn push(&mut self, pass: Pass) {
-        self.events += pass.batch.events.len();
-        self.bytes += pass.batch.bytes;
+        self.rows += pass.len();
+        self.bytes += pass.bytes();
         self.passes.push_back(pass);
     }
 
@@ -106,25 +107,25 @@ impl Window {
         }
     }
 
-    /// Takes the end of a write, of which it answers the progress, and begins the next
+    /// Takes the end of a write, of which it answers how far it brought us, and begins the next
     /// one where it is time, or at once in a `hurry`.
-    pub(super) fn advance(&mut self, hurry: bool) -> Result<Option<Progress>, Failed> {
+    pub(super) fn advance(&mut self, hurry: bool) -> Result<Option<Written>, Failed> {
         let durable = match self.ended.take() {
             None => None,
             Some(ended) => {
                 let UnderWay {
-                    progress,
-                    events,
+                    written,
+                    rows,
                     bytes,
                 } = self.under_way.take().expect("what ended was under way");
-                self.events -= events;
+                self.rows -= rows;
                 self.bytes -= bytes;
                 if let Err(failed) = ended {
                     // What is behind it must not be written without it.
                     self.abandon();
                     return Err(failed);
                 }
-                Some(progress)
+                Some(written)
             }
         };
         let is_due = self.next_write().is_some_and(|at| at <= Instant::now());
@@ -138,8 +139,8 @@ impl Window {
     fn abandon(&mut self) {
         let unwritten = &self.writer.unwritten;
         for pass in self.passes.drain(..) {
-            self.events -= pass.batch.events.len();
-            self.bytes -= pass.batch.bytes;
+            self.rows -= pass.len();
+            self.bytes -= pass.bytes();
             unwritten.orphan(pass.group, pass.owned(), std::iter::empty());
         }
     }
@@ -174,23 +175,21 @@ impl Window {
         let mut under_way: Option<UnderWay> = None;
         while let Some(pass) = self.passes.front()
             && (hurry || self.settled_at(pass) <= now)
-            && under_way
-                .as_ref()
-                .is_none_or(|taken| taken.events < MAX_EVENTS)
+            && under_way.as_ref().is_none_or(|taken| taken.rows < MAX_ROWS)
             && let Some(pass) = self.passes.pop_front()
         {
             let counted = under_way.get_or_insert(UnderWay {
-                progress: pass.progress,
-                events: 0,
+                written: pass.written(),
+                rows: 0,
                 bytes: 0,
             });
-            counted.progress = pass.progress;
-            counted.events += pass.batch.events.len();
-            counted.bytes += pass.batch.bytes;
+            counted.written = pass.written();
+            counted.rows += pass.len();
+            counted.bytes += pass.bytes();
             taken.push(pass);
         }
         let Some(counted) = under_way else { return };
-        let (writer, progress) = (Arc::clone(&self.writer), counted.progress);
+        let (writer, progress) = (Arc::clone(&self.writer), counted.written.progress);
         self.under_way = Some(counted);
         self.writing = Some(tokio::spawn(async move {
             writer.write(&taken, &progress, None).await.map(drop)

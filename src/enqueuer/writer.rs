@@ -14,7 +14,7 @@ use super::backfill::Backfills;
 use super::pass::Pass;
 use super::rows::Rows;
 use super::session::Interrupted;
-use super::shadow::Shadow;
+use super::shadow::{RowStatements, Shadow};
 use super::statements::Statements;
 use super::{Enqueuer, Progress};
 use crate::delivery::dispatcher::Dispatcher;
@@ -26,6 +26,7 @@ use crate::event::DeliveryId;
 pub(super) struct Writer {
     pub(super) client: Client,
     statements: Statements,
+    shadow_rows: RowStatements,
     slot: String,
     epoch: i64,
     schema: String,
@@ -61,6 +62,7 @@ impl Writer {
         );
         Ok(Writer {
             statements: Statements::prepare(&client).await?,
+            shadow_rows: RowStatements::prepare(&client).await?,
             client,
             slot: enqueuer.slot.clone(),
             epoch,
@@ -164,7 +166,7 @@ impl Writer {
     ) -> anyhow::Result<bool> {
         self.begin(progress).await?;
         if let Some(Beside { shadow, backfills }) = beside {
-            shadow.write(&self.client).await?;
+            shadow.write_state(&self.client).await?;
             backfills.write(&self.client).await?;
             for Pass { batch, rows, .. } in rows.passes {
                 let Some(chunk) = &batch.chunk else { continue };
@@ -176,6 +178,8 @@ impl Writer {
                 }
             }
         }
+        let shadow = rows.passes.iter().map(|pass| &pass.shadow);
+        self.shadow_rows.write(&self.client, shadow).await?;
         self.write_rows(rows, lowest, again).await?;
         Ok(true)
     }

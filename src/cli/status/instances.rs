@@ -13,6 +13,8 @@ pub(super) struct Instance {
     pub(super) version: String,
     pub(super) roles: Vec<String>,
     pub(super) leader: bool,
+    /// To how many subscriptions it alone sends.
+    pub(super) subscriptions: i64,
     /// Which rules it has, where it captures; the same text means the same rules.
     pub(super) rules: Option<String>,
     /// Since it read them.
@@ -36,6 +38,7 @@ pub(super) async fn read(
         version: row.get("version"),
         roles: row.get("roles"),
         leader: leader == Some(row.get("id")),
+        subscriptions: row.get("subscriptions"),
         rules: row.get("rules_hash"),
         rules_seconds: row.get("rules_seconds"),
         up_seconds: row.get("up_seconds"),

@@ -46,10 +46,15 @@ pub(super) fn text(status: &Status) -> String {
         } else {
             ""
         };
+        let sends = match instance.subscriptions {
+            0 => String::new(),
+            1 => ", sends to 1 subscription".to_owned(),
+            more => format!(", sends to {more} subscriptions"),
+        };
         line(
             "instance",
             format!(
-                "{} {} {} ({}){leader}, {}up {}, heard of {} ago",
+                "{} {} {} ({}){leader}{sends}, {}up {}, heard of {} ago",
                 instance.hostname,
                 instance.version,
                 instance.id,

@@ -17,11 +17,16 @@ pub async fn listen(
     store: Store,
     directory: Directory,
     schedule_changed: Arc<Notify>,
+    leases_changed: Arc<Notify>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut backoff = Backoff::reconnect();
+    let told = Told {
+        schedule_changed,
+        leases_changed,
+    };
     loop {
-        let session = listen_once(&store, &directory, &schedule_changed, &mut backoff);
+        let session = listen_once(&store, &directory, &told, &mut backoff);
         let ended = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             ended = session => ended,
@@ -39,10 +44,16 @@ pub async fn listen(
     }
 }
 
+/// Who is told of what is heard.
+struct Told {
+    schedule_changed: Arc<Notify>,
+    leases_changed: Arc<Notify>,
+}
+
 async fn listen_once(
     store: &Store,
     directory: &Directory,
-    schedule_changed: &Notify,
+    told: &Told,
     backoff: &mut Backoff,
 ) -> anyhow::Result<()> {
     let (mut config, tls) = store.conninfo().tokio_postgres()?;
@@ -64,7 +75,8 @@ async fn listen_once(
     backoff.reset();
     // What was announced while nobody listened.
     directory.refresh(&*store.get().await?).await?;
-    schedule_changed.notify_one();
+    told.schedule_changed.notify_one();
+    told.leases_changed.notify_one();
     while let Some(message) = received.recv().await {
         let AsyncMessage::Notification(notification) = message? else {
             continue;
@@ -76,9 +88,11 @@ async fn listen_once(
             "walhook_subscriptions" => {
                 let client = store.get().await?;
                 directory.refresh(&client).await?;
-                schedule_changed.notify_one();
+                told.schedule_changed.notify_one();
+                told.leases_changed.notify_one();
             }
-            _ => schedule_changed.notify_one(),
+            "walhook_leases" => told.leases_changed.notify_one(),
+            _ => told.schedule_changed.notify_one(),
         }
     }
     Ok(())

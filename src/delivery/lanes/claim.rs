@@ -28,7 +28,8 @@ pub struct Wanted {
 impl Lanes {
     /// How many to claim for each of `due`, the lanes for which something is due in the
     /// store, first come first served; at most `limit` in all. Of those that take none
-    /// now, [`take_signals`](Lanes::take_signals) will say when they do.
+    /// now, [`take_signals`](Lanes::take_signals) will say when they do. What is another's is
+    /// left to it.
     pub fn claimable(
         &mut self,
         due: impl Iterator<Item = SubscriptionId>,
@@ -49,6 +50,9 @@ impl Lanes {
         let mut on_trial = self.limits.slow_concurrency;
         on_trial = on_trial.saturating_sub(self.slow.turns.len());
         for id in due {
+            if !self.serves(id) {
+                continue;
+            }
             let lane = self.lane(id, now);
             lane.has_stored = true;
             let probe = lane.breaker.open_for(now);

@@ -74,6 +74,7 @@ impl Lanes {
         }
         self.enlist(id, now);
         self.signal_room(id, now);
+        self.signal_let_gone(id);
         change
     }
 

@@ -16,12 +16,15 @@ mod slow;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn lane(number: u128) -> SubscriptionId {
+/// More than any test has lanes.
+const HELD: u128 = 2_000;
+
+pub(super) fn lane(number: u128) -> SubscriptionId {
     SubscriptionId(Uuid::from_u128(number))
 }
 
 /// Of body's ten bytes.
-fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
+pub(super) fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
     let event_id = EventId::random();
     Delivery {
         id: DeliveryId::derive(event_id, lane.0, Uuid::nil()),
@@ -38,7 +41,7 @@ fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
     }
 }
 
-fn leased(lane: SubscriptionId, attempts: u32, now: Instant) -> Delivery {
+pub(super) fn leased(lane: SubscriptionId, attempts: u32, now: Instant) -> Delivery {
     Delivery {
         attempts,
         hold: Hold::Leased,
@@ -46,16 +49,26 @@ fn leased(lane: SubscriptionId, attempts: u32, now: Instant) -> Delivery {
     }
 }
 
-fn lanes(concurrency: usize, endpoint_concurrency: usize, slow_concurrency: usize) -> Lanes {
-    Lanes::new(Limits {
+pub(super) fn lanes(
+    concurrency: usize,
+    endpoint_concurrency: usize,
+    slow_concurrency: usize,
+) -> Lanes {
+    let mut lanes = Lanes::new(Limits {
         concurrency,
         endpoint_concurrency,
         slow_concurrency,
-    })
+    });
+    lanes.hold((0..HELD).map(lane));
+    lanes
 }
 
 /// The subscription of a lane, its tenant and its rate limit.
-fn subscription(lane: SubscriptionId, tenant: &str, rate_limit: Option<u32>) -> Subscription {
+pub(super) fn subscription(
+    lane: SubscriptionId,
+    tenant: &str,
+    rate_limit: Option<u32>,
+) -> Subscription {
     Subscription {
         id: lane,
         tenant_id: Arc::from(tenant),

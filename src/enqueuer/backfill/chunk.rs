@@ -43,7 +43,7 @@ impl Session<'_> {
                 let Some(chunk) = self.backfills.close(backfill, watermark.chunk) else {
                     return Ok(());
                 };
-                if !self.batch.is_empty() || self.shadow.is_changed() {
+                if !self.batch.is_empty() || self.is_shadow_changed() {
                     self.flush().await?;
                 }
                 let rules = Arc::clone(self.mapper.rules());

@@ -13,7 +13,7 @@ use crate::pgoutput::{
 };
 
 impl Shadow {
-    /// Reads the rows that these changes speak of, in one query. Nothing may be pending.
+    /// Reads the rows that these changes speak of, in one query.
     pub(in crate::enqueuer) async fn look_up(
         &mut self,
         client: &Client,

@@ -50,14 +50,15 @@ const CHUNKS: usize = 4;
 
 impl Shadow {
     /// Brings the store in line with what is wanted, under our epoch. Rules that wait
-    /// for a seed are [held](Shadow::held).
+    /// for a seed are [held](Shadow::held). What is looked up later is read by `reader`.
     pub(in crate::enqueuer) async fn begin(
         client: &Client,
+        reader: &Client,
         slot: &str,
         epoch: i64,
         wanted: OldValueTables,
     ) -> anyhow::Result<Self> {
-        let statements = Statements::prepare(client)
+        let statements = Statements::prepare(client, reader)
             .await
             .context("prepare the shadow's statements")?;
         let (sender, chunks) = mpsc::channel(CHUNKS);
@@ -88,7 +89,7 @@ impl Shadow {
                 return Err(error.context("arrange the shadow of old values"));
             }
         }
-        shadow.is_durable();
+        shadow.state_is_durable();
         shadow.rows = Rows::of_tables(shadow.tables.len());
         let by_oid = shadow.tables.iter().enumerate();
         shadow.by_oid = by_oid.map(|(index, table)| (table.oid, index)).collect();
@@ -147,7 +148,7 @@ impl Shadow {
         }
         let forget = include_str!("../../../sql/queries/shadow_forget_rules.sql");
         client.execute(forget, &[&self.slot, &users]).await?;
-        self.write(client).await
+        self.write_state(client).await
     }
 
     async fn arrange_table(

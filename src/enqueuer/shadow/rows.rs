@@ -1,5 +1,6 @@
 //! The rows of the shadow that are in memory: those that the changes at hand speak of,
-//! and, as far as there is room, those of the changes before.
+//! those that are on their way into the store, and, as far as there is room, those of the
+//! changes before. What is not in memory is in the store as it is.
 
 use std::collections::HashMap;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use tokio_postgres::Client;
 
+use super::changes::{ChangedRow, Changes};
 use super::row::{self, RowKey};
 use super::statements::Statements;
 use super::table::Table;
@@ -26,22 +28,32 @@ pub(super) struct Rows {
     earlier: Vec<HashMap<RowKey, Row>>,
     /// Of the recent ones.
     bytes: usize,
-    /// What differs from the store; each once.
+    /// What has changed and was not taken yet; each once.
     changed: Vec<(usize, RowKey)>,
+    /// How often changes were taken …
+    taken: u64,
+    /// … and up to which time they have committed.
+    durable: u64,
     /// Rows of a seed, which nobody is likely to want soon.
     passing: Vec<(usize, RowKey)>,
 }
 
 struct Row {
-    /// As the store has them; `None`: there is no such row.
+    /// `None`: there is no such row.
     values: Option<Bytes>,
     changed: bool,
-    /// The store has a row of this key, as far as is known.
+    /// With what was taken the store has a row of this key, as far as is known.
     stored: bool,
+    /// When its last change was taken.
+    taken: u64,
 }
 
-/// Rows to be written: the tables' ids, keys and values.
-type Columns<'a> = (Vec<i32>, Vec<&'a [u8]>, Vec<&'a [u8]>);
+impl Row {
+    /// The store may have it as it was.
+    fn is_pending(&self, durable: u64) -> bool {
+        self.changed || self.taken > durable
+    }
+}
 
 impl Rows {
     pub(super) fn of_tables(count: usize) -> Self {
@@ -53,8 +65,9 @@ impl Rows {
         }
     }
 
-    pub(super) fn is_changed(&self) -> bool {
-        !self.changed.is_empty()
+    /// How many have changed since changes were taken.
+    pub(super) fn changed(&self) -> usize {
+        self.changed.len()
     }
 
     /// The row's values; `None` where there is no such row, or it was not asked for.
@@ -79,6 +92,7 @@ impl Rows {
             values,
             changed: true,
             stored: false,
+            taken: 0,
         };
         rows.insert(key.clone(), row);
         self.changed.push((table, key));
@@ -99,15 +113,29 @@ impl Rows {
         self.changed.retain(|(of, _)| *of != table);
     }
 
-    /// Makes room for what comes next. Nothing may be pending.
+    /// Makes room for what comes next. What is on its way into the store stays.
     pub(super) fn begin(&mut self) {
-        for (table, key) in self.passing.drain(..) {
-            self.recent[table].remove(&key);
+        let durable = self.durable;
+        let recent = &mut self.recent;
+        self.passing.retain(|(table, key)| {
+            let row = recent[*table].get(key);
+            let pending = row.is_some_and(|row| row.is_pending(durable));
+            if !pending {
+                recent[*table].remove(key);
+            }
+            pending
+        });
+        if self.bytes <= KEPT {
+            return;
         }
-        if self.bytes > KEPT {
-            self.bytes = 0;
-            std::mem::swap(&mut self.recent, &mut self.earlier);
-            self.recent.iter_mut().for_each(HashMap::clear);
+        self.bytes = 0;
+        std::mem::swap(&mut self.recent, &mut self.earlier);
+        for (recent, earlier) in self.recent.iter_mut().zip(&self.earlier) {
+            recent.retain(|key, row| row.is_pending(durable) && !earlier.contains_key(key));
+            let kept = recent
+                .iter()
+                .map(|(key, row)| size(key, row.values.as_ref()));
+            self.bytes += kept.sum::<usize>();
         }
     }
 
@@ -136,6 +164,7 @@ impl Rows {
                 values: None,
                 changed: false,
                 stored: false,
+                taken: 0,
             });
             self.bytes += size(&key, row.values.as_ref());
             if is_asked {
@@ -177,89 +206,38 @@ impl Rows {
         Ok(())
     }
 
-    /// Writes what differs from the store, in the transaction that is open on the client.
-    pub(super) async fn write(
-        &self,
-        client: &Client,
-        statements: &Statements,
-        tables: &[Table],
-    ) -> Result<(), tokio_postgres::Error> {
-        let (mut inserts, mut updates, mut deletes): (Columns<'_>, Columns<'_>, Columns<'_>) =
-            Default::default();
-        for (index, key) in &self.changed {
-            let (table, row) = (&tables[*index], &self.recent[*index][key]);
-            let (ids, keys, values) = match &row.values {
-                Some(_) if row.stored => &mut updates,
-                Some(_) => &mut inserts,
-                // Where all rows are deleted, this one is.
-                None if table.cleared || table.retired => continue,
-                None => &mut deletes,
+    /// What has changed since this was asked before, to be written by the pass at hand.
+    pub(super) fn take_changes(&mut self, tables: &[Table]) -> Changes {
+        if self.changed.is_empty() {
+            return Changes {
+                number: self.taken,
+                rows: Vec::new(),
             };
-            ids.push(table.id);
-            keys.push(key);
-            values.extend(row.values.as_deref());
         }
-        let (deleted, updated, inserted) = tokio::join!(
-            delete(client, statements, &deletes),
-            update(client, statements, &updates),
-            insert(client, statements, &inserts),
-        );
-        deleted?;
-        inserted?;
-        if updated? < updates.0.len() as u64 {
-            // Somebody else has deleted them.
-            insert(client, statements, &updates).await?;
+        self.taken += 1;
+        let mut rows = Vec::with_capacity(self.changed.len());
+        for (index, key) in self.changed.drain(..) {
+            let Some(row) = self.recent[index].get_mut(&key) else {
+                continue;
+            };
+            row.changed = false;
+            row.taken = self.taken;
+            rows.push(ChangedRow {
+                shadow_id: tables[index].id,
+                key,
+                values: row.values.clone(),
+                stored: std::mem::replace(&mut row.stored, row.values.is_some()),
+            });
         }
-        Ok(())
-    }
-
-    /// What was written has committed.
-    pub(super) fn is_durable(&mut self) {
-        for (table, key) in self.changed.drain(..) {
-            if let Some(row) = self.recent[table].get_mut(&key) {
-                row.changed = false;
-                row.stored = row.values.is_some();
-            }
+        Changes {
+            number: self.taken,
+            rows,
         }
     }
-}
 
-async fn delete(
-    client: &Client,
-    statements: &Statements,
-    (ids, keys, _): &Columns<'_>,
-) -> Result<u64, tokio_postgres::Error> {
-    match ids.is_empty() {
-        true => Ok(0),
-        false => client.execute(&statements.delete, &[ids, keys]).await,
-    }
-}
-
-async fn update(
-    client: &Client,
-    statements: &Statements,
-    (ids, keys, values): &Columns<'_>,
-) -> Result<u64, tokio_postgres::Error> {
-    match ids.is_empty() {
-        true => Ok(0),
-        false => {
-            let values = [ids as _, keys as _, values as _];
-            client.execute(&statements.update, &values).await
-        }
-    }
-}
-
-async fn insert(
-    client: &Client,
-    statements: &Statements,
-    (ids, keys, values): &Columns<'_>,
-) -> Result<u64, tokio_postgres::Error> {
-    match ids.is_empty() {
-        true => Ok(0),
-        false => {
-            let values = [ids as _, keys as _, values as _];
-            client.execute(&statements.upsert, &values).await
-        }
+    /// What was taken up to this number has committed.
+    pub(super) fn are_durable(&mut self, number: u64) {
+        self.durable = number;
     }
 }
 

@@ -3,10 +3,8 @@
 use tokio_postgres::{Client, Statement};
 
 pub(super) struct Statements {
+    /// Prepared on the connection that reads.
     pub(super) look_up: Statement,
-    pub(super) update: Statement,
-    pub(super) upsert: Statement,
-    pub(super) delete: Statement,
     pub(super) clear: Statement,
     pub(super) drop_table: Statement,
     pub(super) update_table: Statement,
@@ -14,13 +12,15 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) async fn prepare(client: &Client) -> Result<Self, tokio_postgres::Error> {
+    pub(super) async fn prepare(
+        client: &Client,
+        reader: &Client,
+    ) -> Result<Self, tokio_postgres::Error> {
         let prepare = |sql: &'static str| client.prepare(sql);
         Ok(Statements {
-            look_up: prepare(include_str!("../../../sql/queries/shadow_look_up.sql")).await?,
-            update: prepare(include_str!("../../../sql/queries/shadow_update.sql")).await?,
-            upsert: prepare(include_str!("../../../sql/queries/shadow_upsert.sql")).await?,
-            delete: prepare(include_str!("../../../sql/queries/shadow_delete.sql")).await?,
+            look_up: reader
+                .prepare(include_str!("../../../sql/queries/shadow_look_up.sql"))
+                .await?,
             clear: prepare(include_str!("../../../sql/queries/shadow_clear.sql")).await?,
             drop_table: prepare(include_str!("../../../sql/queries/shadow_drop_table.sql")).await?,
             update_table: prepare(include_str!("../../../sql/queries/shadow_update_table.sql"))

@@ -27,7 +27,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it() {
     deployed.orders("acme", 2).await;
     deployed
         .walhook
-        .wait_for("select count(*) = 2 from delivery_schedule where status = 'pending' and due_at > now()")
+        .wait_for("select count(*) = 2 from delivery_schedule where status = 'pending' and lease_owner is null and due_at > now()")
         .await;
     acme.patch(&path, json!({"active": false})).await;
     let listed = acme.get("/deliveries?status=pending").await;

@@ -10,6 +10,7 @@ mod failures;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod nodes;
 mod overflow;
 mod rate_limit;
 mod roles;

@@ -53,6 +53,20 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    /// Waits until it has ended by itself; fails after a minute and a half.
+    pub async fn ends(&mut self) -> ExitStatus {
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(90), ended).await;
+        ended.unwrap_or_else(|_| panic!("it has not ended:\n{}", self.log()))
+    }
+
     /// What this process and those before it beside the same file have said.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()

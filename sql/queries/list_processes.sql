@@ -1,0 +1,1 @@
+select id, process from instances where fenced_at is null and process is not null and id <> $1

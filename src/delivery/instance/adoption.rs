@@ -1,0 +1,167 @@
+//! What instances that are gone held, and who moves it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::{Notify, watch};
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::process::Process;
+use super::{Instance, SILENCE};
+use crate::db::Connection;
+
+/// How often silent instances are looked for.
+const ADOPTION: Duration = Duration::from_secs(1);
+
+impl Instance {
+    /// Adopts for as long as this instance has itself been heard for long enough.
+    pub(super) async fn adopt_when_heard(
+        &self,
+        hearing: watch::Receiver<Option<Instant>>,
+        schedule_changed: Arc<Notify>,
+    ) {
+        let mut tick = tokio::time::interval(ADOPTION);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut succeeds = true;
+        loop {
+            tick.tick().await;
+            let since: Option<Instant> = *hearing.borrow();
+            let adopted = match since {
+                // That its predecessor is gone it need not hear from anybody.
+                Some(_) if std::mem::take(&mut succeeds) => self.succeed().await,
+                Some(since) if since.elapsed() >= SILENCE => self.adopt().await,
+                Some(_) | None => continue,
+            };
+            match adopted {
+                Ok(0) => {}
+                Ok(moved) => {
+                    tracing::info!(
+                        deliveries = moved,
+                        "took over the deliveries of an instance that is gone"
+                    );
+                    schedule_changed.notify_one();
+                }
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cannot take over a silent instance's deliveries; trying again"
+                ),
+            }
+        }
+    }
+
+    /// Fences who is silent and moves what they owned into the schedule. Answers how
+    /// many deliveries were moved.
+    async fn adopt(&self) -> anyhow::Result<u64> {
+        let mut client = self.store.get().await?;
+        let silence = SILENCE.as_secs_f64();
+        let sql = include_str!("../../../sql/queries/fence_silent_instances.sql");
+        fence(&mut client, sql, &[&self.id, &silence]).await?;
+        take_over(&mut client).await
+    }
+
+    /// The same of those that ran on this machine and run no more.
+    async fn succeed(&self) -> anyhow::Result<u64> {
+        let Some(own) = Process::own() else {
+            return Ok(0);
+        };
+        let mut client = self.store.get().await?;
+        let sql = include_str!("../../../sql/queries/list_processes.sql");
+        let others = client.query(sql, &[&self.id]).await?;
+        let gone = others.iter().filter(|row| {
+            let process = Process::parse(row.get("process"));
+            process.is_some_and(|process| own.outlives(&process))
+        });
+        let gone: Vec<Uuid> = gone.map(|row| row.get("id")).collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let sql = include_str!("../../../sql/queries/fence_instances.sql");
+        fence(&mut client, sql, &[&gone]).await?;
+        take_over(&mut client).await
+    }
+}
+
+/// Moves what fenced instances owned into the schedule. Answers how many deliveries.
+async fn take_over(client: &mut Connection) -> anyhow::Result<u64> {
+    let mut moved = 0;
+    loop {
+        // The lock keeps other instances from the same leftovers.
+        let transaction = client.transaction().await?;
+        let fenced = transaction
+            .query_opt(
+                include_str!("../../../sql/queries/lock_fenced_instance.sql"),
+                &[],
+            )
+            .await?;
+        let Some(fenced) = fenced else {
+            return Ok(moved);
+        };
+        let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
+        moved += disown(transaction.client(), dead, low_water).await?;
+        transaction
+            .execute(
+                include_str!("../../../sql/queries/end_leases.sql"),
+                &[&dead],
+            )
+            .await?;
+        transaction
+            .execute(
+                include_str!("../../../sql/queries/remove_instance.sql"),
+                &[&dead],
+            )
+            .await?;
+        transaction.commit().await.context("commit the adoption")?;
+        tracing::info!(instance = %dead, "removed an instance that is gone");
+    }
+}
+
+/// Fences instances by the given statement, then the capture that one of them leads.
+async fn fence(
+    client: &mut Connection,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> anyhow::Result<()> {
+    let transaction = client.transaction().await?;
+    let fenced = transaction
+        .query(sql, parameters)
+        .await
+        .context("fence instances that are gone")?;
+    let fenced: Vec<Uuid> = fenced.iter().map(|row| row.get(0)).collect();
+    if !fenced.is_empty() {
+        // A statement of its own: it sees the leader that took over while the first
+        // one waited for its row.
+        transaction
+            .execute(
+                include_str!("../../../sql/queries/fence_leaders.sql"),
+                &[&fenced],
+            )
+            .await
+            .context("fence a leader that is gone")?;
+    }
+    transaction.commit().await.context("commit the fencing")
+}
+
+/// Moves what an instance owns, from its low water on, into the schedule. Answers how
+/// many deliveries that were.
+pub(super) async fn disown(
+    client: &Client,
+    instance: Uuid,
+    low_water: Uuid,
+) -> anyhow::Result<u64> {
+    let sql = include_str!("../../../sql/queries/adopt_deliveries.sql");
+    let mut moved = 0;
+    // The range begins behind its bound, and the low water itself may be owned.
+    let mut after = Uuid::from_u128(low_water.as_u128().saturating_sub(1));
+    while let Some(row) = client
+        .query_opt(sql, &[&instance, &after])
+        .await
+        .context("move an instance's deliveries into the schedule")?
+    {
+        after = row.get(0);
+        moved += u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+    }
+    Ok(moved)
+}
