@@ -109,6 +109,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0010_failing_since.sql"),
         ),
         (
+            "V11__ordering",
+            include_str!("../sql/migrations/0011_ordering.sql"),
+        ),
+        (
             "V12__subscription_leases",
             include_str!("../sql/migrations/0012_subscription_leases.sql"),
         ),

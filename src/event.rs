@@ -189,7 +189,7 @@ pub struct Event {
     pub id: EventId,
     pub position: EventPosition,
     pub tenant_id: Arc<str>,
-    /// The row's key as canonical text; equal for two events of one row.
+    /// The table and the row's key as canonical text: equal for two events of one row.
     pub row_key: String,
     pub event_type: Arc<str>,
     /// When the transaction committed.

@@ -3,36 +3,94 @@
 -- more rows than the limit. While leased, due_at is the lease's end, so an expired lease
 -- is simply due again.
 with wanted as materialized (
-    select subscription_id, room, coalesce(after_due, '-infinity') as after_due,
-        coalesce(after_id, '00000000-0000-0000-0000-000000000000') as after_id
+    select w.subscription_id, w.room, coalesce(w.after_due, '-infinity') as after_due,
+        coalesce(w.after_id, '00000000-0000-0000-0000-000000000000') as after_id,
+        -- Of an ordered one more are looked at, as most may wait for others of their row.
+        case s.ordering when 'row' then greatest(w.room, 1000 / count(*) over ()) else w.room end
+            as examined,
+        coalesce(s.ordering_settled, true) as settled
     from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
+    left join webhook_subscriptions s on s.id = w.subscription_id
 ),
 due as materialized (
-    select w.subscription_id, found.*
+    select w.subscription_id, w.room, w.settled, found.*
     from wanted w
     cross join lateral (
-        select s.delivery_id, s.due_at, s.batch_id, s.body_bytes
+        select s.delivery_id, s.due_at, s.batch_id, s.body_bytes, s.order_key, s.commit_lsn,
+            s.ordinal, s.rule_index
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
             and s.due_at <= now()
             and (s.due_at, s.delivery_id) > (w.after_due, w.after_id)
         order by s.due_at, s.delivery_id
-        limit w.room
+        limit w.examined
         for update skip locked
     ) found
 ),
+judged as materialized (
+    select due.*, due.order_key is not null and (not settled or exists (
+            select from delivery_schedule e
+            where e.subscription_id = due.subscription_id and e.order_key = due.order_key
+                and e.status in ('pending', 'held')
+                and (e.commit_lsn, e.ordinal, e.rule_index, e.delivery_id)
+                    < (due.commit_lsn, due.ordinal, due.rule_index, due.delivery_id)
+        )) as waits
+    from due
+),
+-- Whoever ends what is waited for lets go of those that are held behind it. It is locked
+-- against ending while they come to be held; where it is ending already they are left to
+-- the next claim.
+unsettled as materialized (
+    select s.id
+    from webhook_subscriptions s
+    where s.id in (select subscription_id from judged where not settled and waits)
+        and not s.ordering_settled
+    for share skip locked
+),
+behind as materialized (
+    select j.delivery_id
+    from judged j
+    cross join lateral (
+        select e.delivery_id
+        from delivery_schedule e
+        where e.subscription_id = j.subscription_id and e.order_key = j.order_key
+            and e.status in ('pending', 'held')
+            and (e.commit_lsn, e.ordinal, e.rule_index, e.delivery_id)
+                < (j.commit_lsn, j.ordinal, j.rule_index, j.delivery_id)
+        order by e.commit_lsn, e.ordinal, e.rule_index, e.delivery_id
+        limit 1
+        for share skip locked
+    ) first
+    where j.waits and j.settled
+    union all
+    select j.delivery_id
+    from judged j
+    join unsettled u on u.id = j.subscription_id
+    where j.waits
+),
+held as (
+    update delivery_schedule s
+    set status = 'held', lease_owner = null
+    from behind b
+    where s.delivery_id = b.delivery_id
+    returning s.subscription_id, s.delivery_id, s.due_at
+),
+placed as materialized (
+    select j.*, row_number() over (partition by subscription_id order by due_at, delivery_id) as place
+    from judged j
+    where not waits
+),
 met as materialized (
-    select due.subscription_id, due.delivery_id, due.due_at, due.batch_id, d.event_id,
+    select p.subscription_id, p.delivery_id, p.due_at, p.place, p.batch_id, d.event_id,
         d.event_type, d.format, d.attempts, e.body, e.occurred_at,
         d.status = 'pending' and d.owner is null as ours,
-        case when due.batch_id is null then coalesce(octet_length(e.body), 0)
-            else due.body_bytes end as bytes,
-        row_number() over (partition by due.subscription_id order by due.due_at, due.delivery_id)
-            as place
-    from due
-    left join webhook_deliveries d on d.id = due.delivery_id
+        case when p.batch_id is null then coalesce(octet_length(e.body), 0)
+            else p.body_bytes end as bytes
+    from placed p
+    left join webhook_deliveries d on d.id = p.delivery_id
     left join webhook_events e on e.id = d.event_id
+    where p.place <= p.room
 ),
 -- Only what fits into memory is leased, a lane's large bodies not before another's small
 -- ones: the rest stays due. A row whose event is gone weighs nothing, and is leased, so
@@ -42,11 +100,18 @@ weighed as materialized (
         sum(bytes) over (order by place, subscription_id) - bytes as before,
         sum(bytes) over (partition by subscription_id order by place) - bytes as before_in_lane
     from met
+),
+leased as (
+    update delivery_schedule s
+    set lease_owner = $1, due_at = now() + make_interval(secs => $2)
+    from weighed w
+    where s.delivery_id = w.delivery_id and w.before < $7 and w.before_in_lane < $8
+    returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
+        w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
+        w.body is not null and w.ours as ours
 )
-update delivery_schedule s
-set lease_owner = $1, due_at = now() + make_interval(secs => $2)
-from weighed w
-where s.delivery_id = w.delivery_id and w.before < $7 and w.before_in_lane < $8
-returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
-    w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
-    w.body is not null and w.ours as ours
+select *, false as held from leased
+union all
+select subscription_id, 0, due_at, delivery_id, null, null, null, null, null, null, 0, null, false,
+    true
+from held

@@ -3,8 +3,8 @@ update delivery_schedule
 set status = 'parked', parked_reason = 'disabled', lease_owner = null
 where delivery_id in (
         select delivery_id from delivery_schedule
-        where subscription_id = $1 and status = 'pending'
+        where subscription_id = $1 and status in ('pending', 'held')
         union all
         select delivery_id from delivery_schedule where subscription_id = $1 and status = 'open'
     )
-    and status in ('pending', 'open') and (lease_owner is null or due_at <= now())
+    and status in ('pending', 'held', 'open') and (lease_owner is null or due_at <= now())

@@ -7,7 +7,7 @@ waiting as (
     select s.delivery_id
     from disabled d
     join delivery_schedule s on s.subscription_id = d.id
-    where s.status = 'pending'
+    where s.status in ('pending', 'held')
     union all
     select s.delivery_id
     from disabled d
@@ -17,4 +17,5 @@ waiting as (
 update delivery_schedule s
 set status = 'parked', parked_reason = 'disabled'
 from waiting w
-where s.delivery_id = w.delivery_id and s.status in ('pending', 'open') and s.lease_owner is null
+where s.delivery_id = w.delivery_id and s.status in ('pending', 'held', 'open')
+    and s.lease_owner is null

@@ -47,6 +47,7 @@ freed as (
     delete from delivery_schedule s
     using recorded x
     where x.leased and x.status in ('delivered', 'cancelled') and s.delivery_id = x.id
+    returning s.subscription_id, s.order_key
 ),
 waiting as materialized (
     -- Whoever found the subscription disabled may have been overtaken by its being
@@ -71,6 +72,7 @@ kept as (
     on conflict (delivery_id) do update
     set status = excluded.status, parked_reason = excluded.parked_reason,
         due_at = excluded.due_at, lease_owner = null
+    returning subscription_id, order_key, status
 ),
 attempted as (
     insert into webhook_attempts
@@ -82,4 +84,10 @@ attempted as (
     where started_at is not null and not is_first
     on conflict do nothing
 )
-select id from recorded
+-- What was recorded, and the rows of which an ordered delivery has ended.
+select id, null::uuid as subscription_id, null::int8 as order_key from recorded
+union all
+select null, subscription_id, order_key from freed where order_key is not null
+union all
+select null, subscription_id, order_key from kept
+where order_key is not null and status in ('parked', 'failed')

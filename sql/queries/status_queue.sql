@@ -1,7 +1,7 @@
 -- What waits, by state, and for how long the oldest of what is due has been due. A batch
 -- counts as those that are in it.
 select
-    count(*) filter (where status in ('pending', 'open') and lease_owner is null) as pending,
+    count(*) filter (where status in ('pending', 'held', 'open') and lease_owner is null) as pending,
     count(*) filter (where status = 'pending' and lease_owner is not null) as leased,
     count(*) filter (where status = 'parked') as parked,
     count(*) filter (where status = 'failed') as failed,

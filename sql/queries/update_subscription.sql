@@ -6,10 +6,14 @@ set url = coalesce($2, url),
     filter = case when $6 then $7 else filter end,
     headers = case when $8 then $9 else headers end,
     format = coalesce($10, format),
+    ordering = coalesce($13, ordering),
+    ordering_settled = ordering_settled and (ordering = 'row' or $13 is distinct from 'row'),
+    ordering_changed_at =
+        case when ordering = 'none' and $13 = 'row' then now() else ordering_changed_at end,
     rate_limit = case when $11 then $12 else rate_limit end,
-    batch_max_events = case when $13 then $14 else batch_max_events end,
-    batch_max_bytes = case when $13 then $15 else batch_max_bytes end,
-    batch_max_wait_ms = case when $13 then $16 else batch_max_wait_ms end,
+    batch_max_events = case when $14 then $15 else batch_max_events end,
+    batch_max_bytes = case when $14 then $16 else batch_max_bytes end,
+    batch_max_wait_ms = case when $14 then $17 else batch_max_wait_ms end,
     updated_at = now()
 where id = $1
 returning *

@@ -8,8 +8,8 @@ use super::State;
 use super::error::Problem;
 use crate::delivery::client::{check_headers, check_url};
 use crate::secret::SigningSecret;
-use crate::subscription::Format;
 use crate::subscription::directory::type_matches;
+use crate::subscription::{Format, Ordering};
 
 /// Characters: a line or two for people.
 const MAX_DESCRIPTION: usize = 1024;
@@ -152,19 +152,12 @@ pub fn rate_limit(per_second: Option<&serde_json::Value>) -> Result<Option<i32>,
     })
 }
 
-/// Refuses what is described but not there yet, rather than to ignore it.
-pub fn check_later_features(ordering: Option<&str>) -> Result<(), Problem> {
-    match ordering {
-        None | Some("none") => Ok(()),
-        Some("row") => Err(Problem::invalid(
-            "not_available_yet",
-            "`ordering` comes with a later release: use `none`, or leave it out",
-        )),
-        Some(_) => Err(Problem::invalid(
-            "invalid_ordering",
-            "`ordering` is `none` or `row`",
-        )),
-    }
+pub fn ordering(ordering: Option<&str>) -> Result<Option<Ordering>, Problem> {
+    let Some(name) = ordering else {
+        return Ok(None);
+    };
+    let refused = || Problem::invalid("invalid_ordering", "`ordering` is `none` or `row`");
+    Ordering::parse(name).map(Some).ok_or_else(refused)
 }
 
 /// What the names of headers with credentials in them hold.

@@ -47,7 +47,9 @@ pub struct CreateSubscription {
     filter: Option<String>,
     /// Headers to send along, such as an Authorization of your own.
     headers: Option<BTreeMap<String, String>>,
-    /// `none`. Ordered sending (`row`) comes with a later release.
+    /// `none` (default) or `row`: a row's event is then sent when the row's earlier ones
+    /// have succeeded or were given up.
+    #[schema(examples("row"))]
     ordering: Option<String>,
     /// Several events in one request; `{}` for the defaults. Absent: each by itself.
     #[schema(value_type = Option<Batch>)]
@@ -76,6 +78,8 @@ pub struct UpdateSubscription {
     filter: Option<Option<String>>,
     /// Replaces all of them.
     headers: Option<BTreeMap<String, String>>,
+    /// From none to row, new events wait some seconds until what is on its way has its
+    /// place among them.
     ordering: Option<String>,
     /// Replaces all of it. Batches that have closed keep what is in them.
     #[serde(default, deserialize_with = "given")]
@@ -113,6 +117,7 @@ pub struct Subscription {
     filter: Option<String>,
     /// The values of headers that carry credentials are masked.
     headers: BTreeMap<String, String>,
+    /// `none` or `row`.
     ordering: String,
     /// Null: each event is sent by itself.
     batch: Option<Batch>,
@@ -211,7 +216,6 @@ pub async fn create_subscription(
     Tenant(tenant): Tenant,
     Body(request): Body<CreateSubscription>,
 ) -> Result<(StatusCode, Json<Subscription>), Problem> {
-    rules::check_later_features(request.ordering.as_deref())?;
     let events = rules::events(&state, request.event, request.events)?.ok_or_else(|| {
         Problem::invalid("invalid_events", "say which events: `event` or `events`")
     })?;
@@ -228,6 +232,7 @@ pub async fn create_subscription(
         headers: SealedHeaders::seal(&headers, &state.key, id),
         format,
         rate_limit: rules::rate_limit(request.rate_limit.as_ref())?,
+        ordering: rules::ordering(request.ordering.as_deref())?.unwrap_or_default(),
         batching: batching::read(request.batch.as_ref())?,
         secret: SealedSecret::seal(&secret, &state.key, id),
         from_lsn: source_position(&state).await?,
@@ -300,7 +305,6 @@ pub async fn update_subscription(
     Body(request): Body<UpdateSubscription>,
 ) -> Result<Json<Subscription>, Problem> {
     let subscription = id.parse("subscription")?;
-    rules::check_later_features(request.ordering.as_deref())?;
     let changes = Changes {
         url: request
             .url
@@ -326,6 +330,7 @@ pub async fn update_subscription(
             .batch
             .map(|batch| batching::read(batch.as_ref()))
             .transpose()?,
+        ordering: rules::ordering(request.ordering.as_deref())?,
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;

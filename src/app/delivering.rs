@@ -52,6 +52,7 @@ impl Delivering<'_> {
             outstanding: Arc::clone(&self.instance.outstanding),
             directory: self.directory.clone(),
             health: Arc::clone(&dispatcher.health),
+            released: Arc::clone(&dispatcher.released),
             disable_after: config.delivery.disable_after(),
             schedule_changed: Arc::clone(self.schedule_changed),
         };

@@ -4,7 +4,7 @@
 //! It knows for which subscriptions something is due, and claims for those whose lanes
 //! have room: rows of the others, of which there may be millions, are never met.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::dispatcher::Dispatcher;
 use super::lanes::{Claimable, Wanted};
-use super::{Delivery, DeliveryConfig, Hold};
+use super::{Delivery, DeliveryConfig, Hold, ordering};
 use crate::backoff::Backoff;
 use crate::db::{Connection, Store};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
@@ -65,6 +65,7 @@ impl Claimer {
             // Interest is registered before the store is read, so that a change that
             // comes meanwhile is not slept through.
             let room = self.dispatcher.room.notified();
+            let released = self.dispatcher.released.told.notified();
             let changed = self.schedule_changed.notified();
             tokio::pin!(changed);
             if changed.as_mut().enable() {
@@ -95,6 +96,7 @@ impl Claimer {
                 () = tokio::time::sleep(sleep) => {}
                 () = changed, if !failed => known.look_wanted = true,
                 () = room, if !failed => {}
+                () = released, if !failed => {}
             }
         }
     }
@@ -105,6 +107,9 @@ impl Claimer {
         }
         let probe_of_open = self.close_batches(known).await?;
         let now = Instant::now();
+        for lane in self.dispatcher.released.take() {
+            known.due.bring_forward(lane, now);
+        }
         let claimable = self.dispatcher.claimable(known.due.due(now), BATCH);
         if claimable.wanted.is_empty() {
             let probes = [claimable.next_probe, probe_of_open];
@@ -135,8 +140,15 @@ impl Claimer {
 
     /// Looks for whom something waits in the whole schedule.
     async fn look(&self, known: &mut Knowledge) -> anyhow::Result<()> {
-        let client = self.store.get().await.context("connect to the store")?;
+        let mut client = self.store.get().await.context("connect to the store")?;
         let subscriptions = self.directory.refresh(&client).await?;
+        // Of no concern to the others that wait.
+        if let Err(error) = ordering::settle(&mut client, &subscriptions).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot settle an order; trying again"
+            );
+        }
         known.look_wanted = false;
         let began = Instant::now();
         self.look_at_open(&client, known, &subscriptions).await?;
@@ -262,6 +274,7 @@ impl Knowledge {
     fn settle(&mut self, claimable: &Claimable, rows: &[Row], now: Instant) -> Vec<SubscriptionId> {
         let mut bytes = 0;
         let mut last: HashMap<SubscriptionId, (usize, Behind)> = HashMap::new();
+        let mut holds = HashSet::new();
         for row in rows {
             let weight: i32 = row.get("bytes");
             bytes += usize::try_from(weight).unwrap_or(0);
@@ -270,6 +283,10 @@ impl Knowledge {
                 id: row.get("id"),
             };
             let lane = SubscriptionId(row.get("subscription_id"));
+            if row.get("held") {
+                holds.insert(lane);
+                continue;
+            }
             let (count, newest) = last.entry(lane).or_insert((0, behind));
             *count += 1;
             if (newest.due_at, newest.id) < (behind.due_at, behind.id) {
@@ -283,6 +300,8 @@ impl Knowledge {
                 Some((found, behind)) if found == count || !all_fitted => {
                     self.due.set(*lane, now, Some(*behind));
                 }
+                // Those that it has held were in the way of others.
+                _ if holds.contains(lane) => self.due.set(*lane, now, None),
                 // Perhaps not all that was before: another may have had it locked.
                 _ if self.due.behind(*lane).is_some() => self.due.set(*lane, now, None),
                 _ => exhausted.push(*lane),

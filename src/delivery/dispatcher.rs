@@ -12,6 +12,7 @@ use super::attempt::{self, Outcome};
 use super::client::Client;
 use super::health::Health;
 use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
+use super::ordering::Released;
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::unwritten::Unwritten;
@@ -44,6 +45,8 @@ pub struct Dispatcher {
     pub unwritten: Arc<Unwritten>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
+    /// For whom the recorder has let something go that was held.
+    pub released: Arc<Released>,
     /// Told when a lane can take more of what is due for it in the store.
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
@@ -77,6 +80,7 @@ impl Dispatcher {
             heard,
             unwritten: Arc::default(),
             health: Arc::default(),
+            released: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
             let_gone: Arc::default(),

@@ -144,7 +144,9 @@ pub async fn deliveries(
             .await
     };
     let rows = match filter.status {
-        Some(Status::Pending) => scheduled(&["pending", "parked", "open", "batched"]).await?,
+        Some(Status::Pending) => {
+            scheduled(&["pending", "held", "parked", "open", "batched"]).await?
+        }
         Some(Status::Failed) => scheduled(&["failed"]).await?,
         Some(Status::InFlight) => {
             transaction

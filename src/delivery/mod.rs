@@ -32,6 +32,7 @@ pub mod leases;
 pub mod listing;
 pub mod manual;
 pub mod operational;
+pub mod ordering;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;

@@ -2,14 +2,12 @@
 //! is lost would only be sent again: the store can crash and come back under a process
 //! that goes on, has forgotten the delivery with its result, and still owns its row.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -18,6 +16,7 @@ use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
+use super::ordering::Released;
 use super::state::Transition;
 use super::{Delivery, Hold, Letter, partitions};
 use crate::backoff::Backoff;
@@ -26,12 +25,13 @@ use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
+mod batches;
 mod columns;
 mod others;
-mod results;
+mod session;
 
 use others::waits;
-use results::{Statements, write_results};
+use session::{Session, Written, write_results};
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -96,6 +96,7 @@ pub struct Recorder {
     pub outstanding: Arc<Outstanding>,
     pub directory: Directory,
     pub health: Arc<Health>,
+    pub released: Arc<Released>,
     /// Endpoints that fail for so long are disabled; none: never.
     pub disable_after: Option<Duration>,
     /// Told when the schedule has got a new row.
@@ -215,7 +216,7 @@ impl Recorder {
         if !records.is_empty() {
             let judgement = self.health.judge(records, self.disable_after);
             let written = match judgement.is_grave() || records.iter().any(is_announced) {
-                false => session.write_results(self.instance, records).await?.len(),
+                false => self.write_plain(session, records).await?,
                 true => self.write_grave(session, records, &judgement).await?,
             };
             let letters = records
@@ -236,6 +237,27 @@ impl Recorder {
         self.write_breakers(session, &news.breakers).await
     }
 
+    async fn write_plain(
+        &self,
+        session: &mut Session,
+        records: &[Record],
+    ) -> anyhow::Result<usize> {
+        let Session { client, statements } = session;
+        let handed_over = |record: &Record| record.delivery.hold == Hold::Owned;
+        if records.iter().all(handed_over) {
+            let written = write_results(client, statements, self.instance, records).await?;
+            return Ok(written.deliveries.len());
+        }
+        // What is leased may be ordered: then the next of its row follows from its end.
+        let transaction = client.transaction().await;
+        let transaction = transaction.context("begin to record results")?;
+        let written = write_results(&transaction, statements, self.instance, records).await?;
+        let released = written.ended.release_next(&transaction).await?;
+        transaction.commit().await.context("commit results")?;
+        self.released.tell(released);
+        Ok(written.deliveries.len())
+    }
+
     /// Results that end a delivery or a subscription: what follows from them is in the
     /// same transaction, so that nothing ends without its tenant being told.
     async fn write_grave(
@@ -254,12 +276,12 @@ impl Recorder {
             .await
             .context("begin to record results")?;
         let written = write_results(&transaction, statements, self.instance, records).await?;
-        let written: HashSet<Uuid> = written.into_iter().collect();
+        let Written { deliveries, ended } = written;
         let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
         let failed = records
             .iter()
             .flat_map(|record| announced(record).map(move |letter| (record, letter)))
-            .filter(|(_, letter)| written.contains(&letter.id.0));
+            .filter(|(_, letter)| deliveries.contains(&letter.id.0));
         notices.extend(failed.filter_map(|(record, letter)| {
             let subscription = subscriptions.get(record.delivery.subscription_id)?;
             Some(Notice::failed(&subscription.tenant_id, record, &letter))
@@ -271,11 +293,13 @@ impl Recorder {
                 .await
                 .context("store operational events")?;
         }
+        let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
+        self.released.tell(released);
         if !announcement.is_empty() {
             self.schedule_changed.notify_one();
         }
-        Ok(written.len())
+        Ok(deliveries.len())
     }
 
     async fn write_breakers(
@@ -320,24 +344,6 @@ impl Recorder {
                 parked.inc_by(record.delivery.letters().count() as u64);
             }
         }
-    }
-}
-
-/// The recorder's own connection.
-struct Session {
-    client: Client,
-    statements: Statements,
-}
-
-impl Session {
-    async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook recorder").await?;
-        let statements = Statements::prepare(&client).await?;
-        Ok(Session { client, statements })
-    }
-
-    async fn write_results(&self, instance: Uuid, records: &[Record]) -> anyhow::Result<Vec<Uuid>> {
-        write_results(&self.client, &self.statements, instance, records).await
     }
 }
 

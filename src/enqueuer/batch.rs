@@ -101,8 +101,18 @@ pub(super) struct DeliveryRows {
     pub(super) format: Vec<Format>,
     pub(super) owner: Vec<Option<Uuid>>,
     pub(super) parked: Vec<Option<DeliveryParked>>,
-    /// To be sent in a batch with others.
-    pub(super) batched: Vec<bool>,
+    /// What it waits for in the schedule.
+    pub(super) waits_for: Vec<WaitsFor>,
+}
+
+/// What keeps a delivery in the schedule from being sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    Nothing,
+    /// For those of its row that are before it.
+    Row,
+    /// For others that it is sent together with.
+    Batch,
 }
 
 impl DeliveryRows {
@@ -113,7 +123,7 @@ impl DeliveryRows {
         subscription_id: Uuid,
         format: Format,
         parked: Option<DeliveryParked>,
-        batched: bool,
+        waits_for: WaitsFor,
     ) {
         self.id.push(id);
         self.event.push(event);
@@ -121,7 +131,11 @@ impl DeliveryRows {
         self.format.push(format);
         self.owner.push(None);
         self.parked.push(parked);
-        self.batched.push(batched && parked.is_none());
+        self.waits_for.push(match parked {
+            None => waits_for,
+            Some(_) if waits_for == WaitsFor::Batch => WaitsFor::Nothing,
+            Some(_) => waits_for,
+        });
     }
 
     /// Counts what has become durable and is kept without being sent.

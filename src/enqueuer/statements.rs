@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
+use super::batch::WaitsFor;
 use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
 use crate::delivery::attempt::Outcome;
-use crate::event::{Event, EventPosition};
+use crate::event::Event;
 use crate::lsn::Lsn;
 use crate::mapping::{ParkedChange, RuleSet};
 
@@ -131,17 +132,25 @@ impl Statements {
         let parked: Vec<Option<&str>> = parked
             .map(|reason| reason.map(|reason| reason.as_str()))
             .collect();
-        let batched = || waiting.iter().map(|row| row.batched.then_some(row.event));
-        let places = batched().map(|event| event.map(|event| event.position));
-        let places: Vec<Option<EventPosition>> = places.collect();
-        let place = || places.iter().copied();
-        let commit_lsn: Vec<Option<Lsn>> = place().map(|place| Some(place?.commit_lsn)).collect();
-        let ordinal: Vec<Option<i64>> = place().map(|place| Some(to_i64(place?.ordinal))).collect();
-        let rule_index: Vec<Option<i16>> = place()
+        let placed = || {
+            let placed = |row: &DeliveryRow<'_>| row.waits_for != WaitsFor::Nothing;
+            let position = move |row: &DeliveryRow<'_>| placed(row).then_some(row.event.position);
+            waiting.iter().map(position)
+        };
+        let row_key: Vec<Option<&str>> = waiting
+            .iter()
+            .map(|row| (row.waits_for == WaitsFor::Row).then_some(row.event.row_key.as_str()))
+            .collect();
+        let commit_lsn: Vec<Option<Lsn>> = placed().map(|place| Some(place?.commit_lsn)).collect();
+        let ordinal: Vec<Option<i64>> =
+            placed().map(|place| Some(to_i64(place?.ordinal))).collect();
+        let rule_index: Vec<Option<i16>> = placed()
             .map(|place| Some(to_i16(place?.rule_index)))
             .collect();
-        let bytes: Vec<Option<i32>> = batched()
-            .map(|event| event.map(|event| i32::try_from(event.body.len()).unwrap_or(i32::MAX)))
+        let bytes = |row: &DeliveryRow<'_>| i32::try_from(row.event.body.len()).unwrap_or(i32::MAX);
+        let bytes: Vec<Option<i32>> = waiting
+            .iter()
+            .map(|row| (row.waits_for == WaitsFor::Batch).then(|| bytes(row)))
             .collect();
         client
             .execute(
@@ -152,6 +161,7 @@ impl Statements {
                     &tenant,
                     &event_type,
                     &parked,
+                    &row_key,
                     &commit_lsn,
                     &ordinal,
                     &rule_index,

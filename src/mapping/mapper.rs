@@ -213,7 +213,7 @@ impl Context<'_> {
             }
         }
         let (tenant_id, row) = self.tenant(places)?;
-        let row_key = self.row_key(places)?;
+        let row_key = self.row_identity(places)?;
         let position = EventPosition {
             commit_lsn: self.header.commit_lsn,
             ordinal: self.ordinal,
@@ -280,8 +280,16 @@ impl Context<'_> {
         Ok((Arc::from(tenant_id), row))
     }
 
-    /// One column's value itself, or several as a JSON array of texts; equal for two
-    /// events of one row. A null key, which only a key that is not the primary key can
+    /// The table and the row's key; equal for two events of one row, and empty for a
+    /// truncate, which has no row.
+    fn row_identity(&self, places: &Places) -> Result<String, Refusal> {
+        match self.row.kind {
+            Kind::Truncate => Ok(String::new()),
+            _ => Ok(format!("{}:{}", self.rule.table, self.row_key(places)?)),
+        }
+    }
+
+    /// One column's value itself, or several as a JSON array of texts. A null key, which only a key that is not the primary key can
     /// have, is the empty text: such rows share one order. So do truncates, which have
     /// no row.
     fn row_key(&self, places: &Places) -> Result<String, Refusal> {

@@ -167,7 +167,7 @@ fn the_body_is_the_same_bytes_every_time() {
     );
     let body = std::str::from_utf8(&event.body).unwrap();
     assert_eq!(body, expected);
-    assert_eq!(event.row_key, "1");
+    assert_eq!(event.row_key, "public.payments:1");
     assert_eq!(&*event.tenant_id, "acme");
     assert_eq!(event.occurred_at, header().committed_at);
 }
@@ -250,7 +250,7 @@ fn keys_and_tenants_of_other_shapes() {
     let [Mapped::Event(event)] = mapped.as_slice() else {
         panic!("expected one event, not {mapped:?}");
     };
-    assert_eq!(event.row_key, r#"["a\"b",null]"#);
+    assert_eq!(event.row_key, r#"public.payments:["a\"b",null]"#);
     assert_eq!(&*event.tenant_id, "one");
     assert!(data_of(&mapped).contains("\"status\":\"x\""));
     // The delete of a table with DEFAULT identity has its key and nothing else.

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Row};
 
 use super::headers::SealedHeaders;
 use super::wish::refusal;
-use super::{ActiveSecret, Batching, Format, Subscription};
+use super::{ActiveSecret, Batching, Format, Ordering, Subscription};
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
@@ -123,6 +123,9 @@ impl Directory {
             format: Format::parse(format).with_context(|| format!("read the format of {id}"))?,
             rate_limit: rate_limit(row.get("rate_limit")),
             batching: Batching::of(row),
+            ordering: Ordering::parse(row.get("ordering"))
+                .with_context(|| format!("read the ordering of {id}"))?,
+            ordering_settled: row.get("ordering_settled"),
             active: row.get("active"),
             secrets,
             from_lsn: row.get::<_, Lsn>("from_lsn"),

@@ -38,20 +38,15 @@ pub struct Subscription {
     pub rate_limit: Option<NonZeroU32>,
     /// None where each event is sent by itself.
     pub batching: Option<Batching>,
+    pub ordering: Ordering,
+    /// It became ordered, and what was sent to it before has not all got its place yet.
+    pub ordering_settled: bool,
     pub active: bool,
     /// Newest first; a second one while a rotation overlaps.
     pub secrets: Vec<ActiveSecret>,
     /// Receives what committed at or after this position.
     pub from_lsn: Lsn,
     pub created_at: Timestamp,
-}
-
-impl Subscription {
-    /// Its deliveries are never handed over in memory: what is sent when is decided from
-    /// the schedule.
-    pub fn goes_through_the_schedule(&self) -> bool {
-        self.batching.is_some()
-    }
 }
 
 /// Of headers the names alone: their values are credentials.
@@ -67,11 +62,20 @@ impl fmt::Debug for Subscription {
             .field("format", &self.format)
             .field("rate_limit", &self.rate_limit)
             .field("batching", &self.batching)
+            .field("ordering", &self.ordering)
             .field("active", &self.active)
             .field("secrets", &self.secrets)
             .field("from_lsn", &self.from_lsn)
             .field("created_at", &self.created_at)
             .finish()
+    }
+}
+
+impl Subscription {
+    /// Whether its deliveries are never handed over in memory: which is to be sent next
+    /// is decided in the store.
+    pub fn goes_through_the_schedule(&self) -> bool {
+        self.ordering == Ordering::Row || self.batching.is_some()
     }
 }
 
@@ -102,6 +106,32 @@ impl Format {
         match text {
             "standard" => Some(Format::Standard),
             "cloudevents" => Some(Format::CloudEvents),
+            _ => None,
+        }
+    }
+}
+
+/// What waits for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordering {
+    #[default]
+    None,
+    /// A row's event for the row's earlier ones: until each has succeeded or was given up.
+    Row,
+}
+
+impl Ordering {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ordering::None => "none",
+            Ordering::Row => "row",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Ordering::None),
+            "row" => Some(Ordering::Row),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::headers::SealedHeaders;
 use super::pause::Pause;
-use super::{Batching, Format};
+use super::{Batching, Format, Ordering};
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 
@@ -64,6 +64,7 @@ pub struct NewSubscription {
     pub format: Format,
     /// Per second; the table says which numbers it may be.
     pub rate_limit: Option<i32>,
+    pub ordering: Ordering,
     pub batching: Option<Batching>,
     pub secret: SealedSecret,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
@@ -80,6 +81,7 @@ pub struct Changes {
     pub headers: Option<SealedHeaders>,
     pub format: Option<Format>,
     pub rate_limit: Option<Option<i32>>,
+    pub ordering: Option<Ordering>,
     pub batching: Option<Option<Batching>>,
 }
 
@@ -105,6 +107,7 @@ pub async fn create(
                 &new.secret.hint,
                 &new.from_lsn,
                 &new.rate_limit,
+                &new.ordering.as_str(),
                 &max_events,
                 &max_bytes,
                 &max_wait,
@@ -164,6 +167,7 @@ pub async fn update(
                 &changes.format.map(Format::as_str),
                 &changes.rate_limit.is_some(),
                 &changes.rate_limit.flatten(),
+                &changes.ordering.map(Ordering::as_str),
                 &changes.batching.is_some(),
                 &max_events,
                 &max_bytes,

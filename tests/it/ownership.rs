@@ -180,6 +180,7 @@ fn recorder(walhook: &Installation, instance: &Instance) -> Recorder {
         outstanding: Arc::clone(&instance.outstanding),
         directory: walhook.directory_of_subscriptions(),
         health: Arc::default(),
+        released: Arc::default(),
         disable_after: None,
         schedule_changed: Arc::new(Notify::new()),
     }

@@ -101,7 +101,7 @@ pub async fn caught_up(walhook: &Installation) {
         .unwrap();
     walhook
         .wait_for(&format!(
-            "select exists (select from webhook_events where event_type = 'order.deleted' and row_key = '{id}')"
+            "select exists (select from webhook_events where event_type = 'order.deleted' and row_key = 'public.orders:{id}')"
         ))
         .await;
 }

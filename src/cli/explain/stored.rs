@@ -136,9 +136,9 @@ fn event(
             one.answer = Answer::ChangedSince;
         }
     }
-    let row_key: String = row.get("row_key");
+    let row_key: &str = row.get("row_key");
     let mut key = serde_json::Map::new();
-    if !row_key.is_empty() {
+    if let Some((_table, row_key)) = row_key.split_once(':') {
         key.insert("key".to_owned(), row_key.into());
     }
     Report {

@@ -76,6 +76,8 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Timestamp>)]) -> S
         batching: None,
         active: true,
         secrets: secrets.collect(),
+        ordering: crate::subscription::Ordering::None,
+        ordering_settled: true,
         from_lsn: Lsn::ZERO,
         created_at: Timestamp::now(),
     }

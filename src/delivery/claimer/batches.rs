@@ -174,7 +174,7 @@ impl Claimer {
         tracing::debug!(batches = closing.ids.len(), "closed batches");
         let now = Instant::now();
         for lane in &closing.lanes {
-            known.due.hasten(SubscriptionId(*lane), now);
+            known.due.bring_forward(SubscriptionId(*lane), now);
         }
         known.look_wanted |= !closing.odd.is_empty();
         for (lane, left) in next {

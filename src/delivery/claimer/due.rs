@@ -37,6 +37,14 @@ impl DueTimes {
         self.order.insert((at, lane));
     }
 
+    /// Something has become due for it. Whoever is due already keeps his place among
+    /// those who wait.
+    pub(super) fn bring_forward(&mut self, lane: SubscriptionId, now: Instant) {
+        if self.lanes.get(&lane).is_none_or(|known| known.at > now) {
+            self.set(lane, now, None);
+        }
+    }
+
     pub(super) fn remove(&mut self, lane: SubscriptionId) {
         if let Some(known) = self.lanes.remove(&lane) {
             self.order.remove(&(known.at, lane));
@@ -45,13 +53,6 @@ impl DueTimes {
 
     pub(super) fn behind(&self, lane: SubscriptionId) -> Option<Behind> {
         self.lanes.get(&lane)?.behind
-    }
-
-    /// Something has become due, at the latest.
-    pub(super) fn hasten(&mut self, lane: SubscriptionId, at: Instant) {
-        if self.lanes.get(&lane).is_none_or(|known| known.at > at) {
-            self.set(lane, at, None);
-        }
     }
 
     pub(super) fn knows(&self, lane: SubscriptionId) -> bool {

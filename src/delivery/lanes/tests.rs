@@ -81,6 +81,8 @@ pub(super) fn subscription(
         batching: None,
         active: true,
         secrets: Vec::new(),
+        ordering: crate::subscription::Ordering::None,
+        ordering_settled: true,
         from_lsn: Lsn(0),
         created_at: jiff::Timestamp::UNIX_EPOCH,
     }

@@ -168,6 +168,13 @@ async fn a_subscription_has_the_documented_shape() {
     assert_eq!(unchanged.expect(200)["rate_limit"], 50);
     let unlimited = api.patch(&path, &token, json!({"rate_limit": null})).await;
     assert_eq!(unlimited.expect(200)["rate_limit"], json!(null));
+    let ordered = api.patch(&path, &token, json!({"ordering": "row"})).await;
+    assert_eq!(ordered.expect(200)["ordering"], "row");
+    let unchanged = api.patch(&path, &token, json!({"description": "c"})).await;
+    assert_eq!(unchanged.expect(200)["ordering"], "row");
+    let body = json!({"url": "https://example.com/hook", "event": "*", "ordering": "row"});
+    let ordered = api.post("/subscriptions", &token, body).await.expect(201);
+    assert_eq!(ordered["ordering"], "row");
     assert_eq!(api.delete(&path, &token).await.status, 204);
     api.get(&path, &token).await.refused(404, "not_found");
     api.delete(&path, &token).await.refused(404, "not_found");

@@ -220,6 +220,7 @@ async fn a_delivery_is_not_parked_behind_the_back_of_an_enabling() {
         outstanding: Arc::clone(&instance.outstanding),
         directory: walhook.directory_of_subscriptions(),
         health: Arc::default(),
+        released: Arc::default(),
         disable_after: None,
         schedule_changed: Arc::default(),
     };

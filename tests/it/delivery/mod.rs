@@ -11,6 +11,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod nodes;
+mod ordering;
 mod overflow;
 mod rate_limit;
 mod roles;

@@ -20,6 +20,8 @@ pub struct Request {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub at: Instant,
+    /// How many requests its path has had, this one included.
+    pub number: usize,
 }
 
 impl Request {
@@ -36,8 +38,8 @@ impl Request {
     }
 }
 
-/// What to answer, given the path and how many requests it has had, this one included.
-type Answer = dyn Fn(&str, usize) -> Reply + Send + Sync;
+/// What to answer.
+type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
 
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -133,7 +135,12 @@ impl Receiver {
         Self::answering(|_, _| status(200)).await
     }
 
+    /// Answers given the path and how many requests it has had, this one included.
     pub async fn answering(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::judging(move |request| answer(&request.path, request.number)).await
+    }
+
+    pub async fn judging(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
             counts: Mutex::default(),
@@ -167,6 +174,10 @@ impl Receiver {
     }
 
     pub fn answer(&self, answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) {
+        self.judge(move |request| answer(&request.path, request.number));
+    }
+
+    pub fn judge(&self, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         *self.shared.answer.lock().unwrap() = Arc::new(answer);
     }
 
@@ -241,12 +252,13 @@ async fn receive(
         headers,
         body,
         at: Instant::now(),
+        number: count,
     };
     let _in_hand = InHand::take(&shared, &path);
-    shared.requests.lock().unwrap().push(request);
+    shared.requests.lock().unwrap().push(request.clone());
     let answer = Arc::clone(&*shared.answer.lock().unwrap());
     shared.arrived.notify_waiters();
-    let reply = answer(&path, count);
+    let reply = answer(&request);
     if let Some(gate) = &reply.gate {
         gate.pass().await;
     }

@@ -148,7 +148,7 @@ data = ['order', 'line', 'status']
     let client = walhook.store.get().await.unwrap();
     let rows = client
         .query(
-            "select row_key, convert_from(body, 'UTF8') from webhook_events order by commit_lsn, ordinal",
+            "select split_part(row_key, ':', 2), convert_from(body, 'UTF8') from webhook_events order by commit_lsn, ordinal",
             &[],
         )
         .await

@@ -126,5 +126,11 @@ async fn rows_of_every_partition_are_told_under_the_root_as_partitions_come_and_
         .collect::<Vec<Value>>()
     );
     let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(keys[5..7], [r#"["1","north"]"#, r#"["1","south"]"#]);
+    assert_eq!(
+        keys[5..7],
+        [
+            r#"public.sales:["1","north"]"#,
+            r#"public.sales:["1","south"]"#
+        ]
+    );
 }

@@ -1,0 +1,17 @@
+-- Gives what has none its place in its row's order; answers how far it came.
+with unplaced as materialized (
+    select delivery_id
+    from delivery_schedule
+    where subscription_id = $1 and delivery_id > $2 and order_key is null
+    order by delivery_id
+    limit $3
+),
+placed as (
+    update delivery_schedule s
+    set order_key = hashtextextended(d.row_key, 0), commit_lsn = d.commit_lsn,
+        ordinal = d.ordinal, rule_index = d.rule_index
+    from unplaced u
+    join webhook_deliveries d on d.id = u.delivery_id
+    where s.delivery_id = u.delivery_id and d.row_key <> ''
+)
+select delivery_id from unplaced order by delivery_id desc limit 1

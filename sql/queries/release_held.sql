@@ -1,0 +1,23 @@
+-- Of each row of which a delivery has ended, the first that is left is claimable now.
+with ended as (
+    select distinct subscription_id, order_key
+    from unnest($1::uuid[], $2::int8[]) as e (subscription_id, order_key)
+),
+next as materialized (
+    select first.delivery_id
+    from ended
+    cross join lateral (
+        select s.delivery_id, s.status
+        from delivery_schedule s
+        where s.subscription_id = ended.subscription_id and s.order_key = ended.order_key
+            and s.status in ('pending', 'held')
+        order by s.commit_lsn, s.ordinal, s.rule_index, s.delivery_id
+        limit 1
+    ) first
+    where first.status = 'held'
+)
+update delivery_schedule s
+set status = 'pending', due_at = clock_timestamp()
+from next
+where s.delivery_id = next.delivery_id and s.status = 'held'
+returning s.subscription_id
