@@ -319,3 +319,42 @@ async fn a_batch_in_memory_is_parked_whole_when_its_subscription_is_disabled() {
     assert_eq!(receiver.requests().len(), 5);
     deployed.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_ordered_waits_for_its_closed_batches() {
+    let deployed = Deployed::start("[delivery]\nretry_schedule = ['1h', '1h']\n").await;
+    let receiver = Receiver::answering(|_, count| match count {
+        1 => status(500),
+        _ => status(200),
+    })
+    .await;
+    let acme = deployed.tenant("acme").await;
+    let batch = json!({"batch": {"max_events": 2, "max_wait": PAIRS}});
+    let subscription = acme.subscribe_with(&receiver.url("/"), batch).await;
+    let path = format!("/subscriptions/{}", text(&subscription["id"]));
+    deployed.orders("acme", 2).await;
+    deployed
+        .walhook
+        .wait_for("select count(*) = 2 from webhook_deliveries where attempts = 1")
+        .await;
+    let ordered = json!({"ordering": "row", "batch": null});
+    acme.patch(&path, ordered).await;
+    deployed
+        .execute("update orders set status = 'paid' where id = 1")
+        .await;
+    // Without the batch it would be settled by now.
+    deployed
+        .walhook
+        .wait_for(
+            "select ordering_changed_at < now() - interval '10 seconds' from webhook_subscriptions",
+        )
+        .await;
+    assert_eq!(receiver.requests().len(), 1);
+    let all = json!({"status": "pending", "event": "order.created"});
+    let all = acme.post("/deliveries/retry", all).await.expect(202);
+    assert_eq!(all["retried"], 2);
+    let requests = receiver.wait_for(3).await;
+    assert_eq!(requests[1].body, requests[0].body);
+    assert_eq!(requests[2].json()["type"], "order.paid");
+    deployed.stop();
+}
