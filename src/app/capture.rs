@@ -137,7 +137,7 @@ impl Capture {
             Ok(stream) => stream,
             Err(error) => return Err(self.judge(error).await),
         };
-        let ended = self.stream(&mut stream, old_values, stop, streamed).await;
+        let ended = Box::pin(self.stream(&mut stream, old_values, stop, streamed)).await;
         stream.shutdown().await;
         ended
     }

@@ -16,7 +16,8 @@ pub use crate::event::{DeliveryId, EventId};
 /// A delivery's state as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Waits for its first or next attempt, or for its subscription to be enabled.
+    /// Waits for its first or next attempt, for an earlier event of its row, or for its
+    /// subscription to be enabled.
     Pending,
     /// An instance holds it in memory or has leased it: it is sent now or next.
     InFlight,
