@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{self, Outcome};
 use super::client::Client;
 use super::health::Health;
-use super::lanes::{Claimable, Lanes, Limits, Load, Picked, Signals};
+use super::lanes::{Claimable, Lanes, Limits, Load, Signals};
 use super::ordering::Released;
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
@@ -23,9 +23,13 @@ use crate::subscription::{Subscription, directory::Directory};
 
 mod leases;
 mod place;
+mod pressure;
 mod tally;
+mod workers;
 
 use place::Place;
+use pressure::Pressure;
+use workers::Workers;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
 const SLOW: Duration = Duration::from_secs(1);
@@ -51,6 +55,8 @@ pub struct Dispatcher {
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
+    pressure: Pressure,
+    workers: Arc<Workers>,
     /// Told when a subscription that was let go can be given back.
     pub let_gone: Arc<Notify>,
     tasks: TaskTracker,
@@ -83,6 +89,8 @@ impl Dispatcher {
             released: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
+            pressure: Pressure::default(),
+            workers: Workers::new(),
             let_gone: Arc::default(),
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -158,6 +166,13 @@ impl Dispatcher {
 
     /// Looks the lanes over until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.look_over(stop) => Ok(()),
+            never = self.follow_pressure() => match never {},
+        }
+    }
+
+    async fn look_over(self: &Arc<Self>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(SWEEP);
         let mut could_send = true;
         loop {
@@ -165,7 +180,7 @@ impl Dispatcher {
             let sooner = self.timer.notified();
             let next = self.lanes().next_wake();
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 _ = tick.tick() => {}
                 () = sooner => continue,
                 () = sleep_until(next) => {
@@ -216,6 +231,7 @@ impl Dispatcher {
             ))
             .await;
         }
+        self.workers.close();
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait())
             .await
@@ -224,33 +240,6 @@ impl Dispatcher {
             self.abort.cancel();
             self.tasks.wait().await;
         }
-    }
-
-    /// Starts attempts until the lanes give out no more.
-    fn pump(self: &Arc<Self>) {
-        while let Some((delivery, place)) = self.pick() {
-            let dispatcher = Arc::clone(self);
-            self.tasks.spawn(dispatcher.work(delivery, place));
-        }
-    }
-
-    fn pick(self: &Arc<Self>) -> Option<(Delivery, Place)> {
-        if !self.may_send() {
-            return None;
-        }
-        let (Picked { next, refused }, signals) = {
-            let mut lanes = self.lanes();
-            (lanes.pick(Instant::now()), lanes.take_signals())
-        };
-        self.pass_on(signals);
-        self.release(refused);
-        let (delivery, ticket) = next?;
-        let place = Place {
-            dispatcher: Arc::clone(self),
-            ticket: Some(ticket),
-            success: None,
-        };
-        Some((delivery, place))
     }
 
     fn pass_on(&self, signals: Signals) {
@@ -262,29 +251,6 @@ impl Dispatcher {
         }
         if signals.let_gone {
             self.let_gone.notify_one();
-        }
-    }
-
-    /// Sends a delivery, and then whatever the lanes give out next. Its place is free when
-    /// its result is on its way to the store, not before: while the store is away nothing
-    /// is sent whose result has no place to go.
-    async fn work(self: Arc<Self>, delivery: Delivery, place: Place) {
-        let mut next = Some((delivery, place));
-        while let Some((delivery, mut place)) = next {
-            let record = self.send(delivery, &mut place).await;
-            let endpoint = record.delivery.subscription_id;
-            let recovered =
-                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
-            self.record(record).await;
-            if recovered {
-                self.record(Entry::Recovered(endpoint)).await;
-            }
-            drop(place);
-            next = self.pick();
-            if next.is_some() {
-                // A result can admit several: an endpoint that has proved itself gets more.
-                self.pump();
-            }
         }
     }
 
@@ -301,10 +267,8 @@ impl Dispatcher {
         if !subscription.active {
             return Record::unattempted(delivery, Transition::Parked(ParkedReason::Disabled));
         }
-        METRICS
-            .latency
-            .with_label_values(&["queue"])
-            .observe(delivery.queued_at.elapsed().as_secs_f64());
+        let queued = delivery.queued_at.elapsed();
+        METRICS.stages.queue.observe(queued.as_secs_f64());
         let outcome = tokio::select! {
             outcome = self.exchange(subscription, &delivery, place) => outcome,
             () = self.abort.cancelled() => {
@@ -313,6 +277,7 @@ impl Dispatcher {
             }
         };
         place.success = Some(outcome.is_success());
+        self.pressure.note(outcome.duration);
         self.judge(delivery, outcome)
     }
 
@@ -324,7 +289,7 @@ impl Dispatcher {
         delivery: &Delivery,
         place: &mut Place,
     ) -> Outcome {
-        let id = delivery.event_id.to_string();
+        let id = delivery.webhook_id();
         let attempt = attempt::attempt(
             &self.client,
             subscription,
@@ -332,6 +297,7 @@ impl Dispatcher {
             &delivery.event_type,
             delivery.format,
             &delivery.body,
+            delivery.batch.is_some(),
         );
         tokio::pin!(attempt);
         tokio::select! {
@@ -387,6 +353,12 @@ impl Dispatcher {
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.workers.close();
     }
 }
 

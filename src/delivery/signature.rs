@@ -1,7 +1,5 @@
 //! Signs what is sent, per Standard Webhooks 1.0 and in the simple form besides.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -46,13 +44,24 @@ pub fn sign(
     if let Some(newest) = secrets.first() {
         x_webhook_signature.reserve("sha256=".len() + 64);
         x_webhook_signature.push_str("sha256=");
-        for byte in hmac_sha256(newest.text().as_bytes(), &[body]) {
-            write!(x_webhook_signature, "{byte:02x}").expect("a String takes every write");
-        }
+        push_hex(
+            &mut x_webhook_signature,
+            &hmac_sha256(newest.text().as_bytes(), &[body]),
+        );
     }
     SignatureHeaders {
         webhook_signature,
         x_webhook_signature,
+    }
+}
+
+/// `write!` of each byte would cost half as much as signing.
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS[usize::from(digit)]));
+        }
     }
 }
 

@@ -221,7 +221,10 @@ impl Session<'_> {
             StreamEvent::Begin(header) => {
                 let resume = self.reached.resume(header.commit_lsn);
                 if resume.is_some() {
-                    observe("decode", header.committed_at, received_at);
+                    let seconds = received_at
+                        .duration_since(header.committed_at)
+                        .as_secs_f64();
+                    METRICS.stages.decode.observe(seconds.max(0.0));
                     self.batch.oldest_commit(header.committed_at);
                 }
                 self.backfills.recent.push(header.xid);
@@ -296,9 +299,4 @@ impl Session<'_> {
         let much = advance >= IDLE_ADVANCE && self.persisted_at.elapsed() >= IDLE_PERIOD;
         self.window.is_empty() && (much || (self.asked.is_some() && advance > 0))
     }
-}
-
-fn observe(stage: &str, since: Timestamp, until: Timestamp) {
-    let seconds = until.duration_since(since).as_secs_f64().max(0.0);
-    METRICS.latency.with_label_values(&[stage]).observe(seconds);
 }

@@ -21,7 +21,6 @@ fn exported() -> BTreeSet<String> {
         .deliveries
         .with_label_values(&["delivered", "payment.received"]);
     METRICS.http_status.with_label_values(&["200"]);
-    METRICS.latency.with_label_values(&["total"]);
     METRICS.events.with_label_values(&["payment.received"]);
     METRICS.parked.with_label_values(&["oversized"]);
     METRICS.queue_depth.with_label_values(&["retrying"]);

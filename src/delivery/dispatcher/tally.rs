@@ -33,28 +33,26 @@ pub(super) fn count(
         Transition::Parked(_) => "parked",
         Transition::Cancelled => "cancelled",
     };
-    METRICS
-        .deliveries
-        .with_label_values(&[status, &delivery.event_type])
-        .inc();
+    for letter in delivery.letters() {
+        METRICS
+            .deliveries
+            .with_label_values(&[status, letter.event_type])
+            .inc();
+    }
     let code = outcome
         .http_status
         .map_or_else(|| "none".to_owned(), |code| code.to_string());
     METRICS.http_status.with_label_values(&[&code]).inc();
     let seconds = outcome.duration.as_secs_f64();
     METRICS.delivery_duration.observe(seconds);
-    METRICS
-        .latency
-        .with_label_values(&["http"])
-        .observe(seconds);
+    METRICS.stages.http.observe(seconds);
     if delivery.attempts > 1 {
         METRICS.retries.inc();
     }
     if *transition == Transition::Delivered {
-        let total = now.duration_since(delivery.occurred_at).as_secs_f64();
-        METRICS
-            .latency
-            .with_label_values(&["total"])
-            .observe(total.max(0.0));
+        for letter in delivery.letters() {
+            let total = now.duration_since(letter.occurred_at).as_secs_f64();
+            METRICS.stages.total.observe(total.max(0.0));
+        }
     }
 }
