@@ -117,6 +117,10 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             include_str!("../sql/migrations/0012_subscription_leases.sql"),
         ),
         (
+            "V13__batches",
+            include_str!("../sql/migrations/0013_batches.sql"),
+        ),
+        (
             "V14__first_attempts",
             include_str!("../sql/migrations/0014_first_attempts.sql"),
         ),

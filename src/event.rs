@@ -160,6 +160,7 @@ prefixed!(EventId, "evt_");
 prefixed!(DeliveryId, "dlv_");
 prefixed!(SubscriptionId, "sub_");
 prefixed!(BackfillId, "bkf_");
+prefixed!(BatchId, "bat_");
 
 /// A subscription's identity, shown as `sub_` and the UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,6 +169,11 @@ pub struct SubscriptionId(pub Uuid);
 /// A backfill's identity, shown as `bkf_` and the UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackfillId(pub Uuid);
+
+/// A batch's identity, shown as `bat_` and the UUID; also the `webhook-id` that it is
+/// sent under.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub Uuid);
 
 /// The text was not the prefix and a UUID.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

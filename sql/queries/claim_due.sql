@@ -17,7 +17,8 @@ due as materialized (
     select w.subscription_id, w.room, w.settled, found.*
     from wanted w
     cross join lateral (
-        select s.delivery_id, s.due_at, s.order_key, s.commit_lsn, s.ordinal, s.rule_index
+        select s.delivery_id, s.due_at, s.batch_id, s.body_bytes, s.order_key, s.commit_lsn,
+            s.ordinal, s.rule_index
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
             and s.due_at <= now()
@@ -81,9 +82,11 @@ placed as materialized (
     where not waits
 ),
 met as materialized (
-    select p.subscription_id, p.delivery_id, p.due_at, p.place, d.event_id, d.event_type, d.format,
-        d.attempts, e.body, e.occurred_at, d.status = 'pending' and d.owner is null as ours,
-        coalesce(octet_length(e.body), 0) as bytes
+    select p.subscription_id, p.delivery_id, p.due_at, p.place, p.batch_id, d.event_id,
+        d.event_type, d.format, d.attempts, e.body, e.occurred_at,
+        d.status = 'pending' and d.owner is null as ours,
+        case when p.batch_id is null then coalesce(octet_length(e.body), 0)
+            else p.body_bytes end as bytes
     from placed p
     left join webhook_deliveries d on d.id = p.delivery_id
     left join webhook_events e on e.id = d.event_id
@@ -103,10 +106,12 @@ leased as (
     set lease_owner = $1, due_at = now() + make_interval(secs => $2)
     from weighed w
     where s.delivery_id = w.delivery_id and w.before < $7 and w.before_in_lane < $8
-    returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.event_id, w.event_type,
-        w.format, w.attempts, w.body, w.occurred_at, w.body is not null and w.ours as ours
+    returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
+        w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
+        w.body is not null and w.ours as ours
 )
 select *, false as held from leased
 union all
-select subscription_id, 0, due_at, delivery_id, null, null, null, null, null, null, false, true
+select subscription_id, 0, due_at, delivery_id, null, null, null, null, null, null, 0, null, false,
+    true
 from held

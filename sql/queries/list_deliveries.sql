@@ -1,6 +1,8 @@
--- The page first, then its few rows of the schedule.
-select d.*, s.status as waits, s.parked_reason, s.due_at,
-    coalesce(s.lease_owner is not null and s.due_at > now(), false) as leased
+-- The page first, then its few rows of the schedule. What is in a batch waits as that does.
+select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
+    coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
+    coalesce(coalesce(b.lease_owner, s.lease_owner) is not null
+        and coalesce(b.due_at, s.due_at) > now(), false) as leased
 from (
     select * from webhook_deliveries
     where id >= $1 and id < $2
@@ -12,4 +14,5 @@ from (
     limit $7
 ) d
 left join delivery_schedule s on s.delivery_id = d.id
+left join delivery_schedule b on b.delivery_id = s.batch_id
 order by d.id desc

@@ -1,6 +1,9 @@
--- What an instance holds in memory stands above its low water ($6); the rest is leased.
-select d.*, s.status as waits, s.parked_reason, s.due_at,
-    coalesce(s.lease_owner is not null and s.due_at > now(), false) as leased
+-- What an instance holds in memory stands above its low water ($6); the rest is leased,
+-- by itself or with its batch.
+select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
+    coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
+    coalesce(coalesce(b.lease_owner, s.lease_owner) is not null
+        and coalesce(b.due_at, s.due_at) > now(), false) as leased
 from (
     select id from (
         (select id from webhook_deliveries
@@ -13,10 +16,21 @@ from (
         union
         (select delivery_id from delivery_schedule
         where status = 'pending' and lease_owner is not null and due_at > now()
+            and batch_id is null
             and delivery_id >= $1 and delivery_id < $2
             and ($3::text is null or event_type = $3)
             and ($4::uuid is null or subscription_id = $4)
         order by delivery_id desc
+        limit $5)
+        union
+        (select m.delivery_id from delivery_schedule m
+        where m.status = 'batched'
+            and m.delivery_id >= $1 and m.delivery_id < $2
+            and ($3::text is null or m.event_type = $3)
+            and ($4::uuid is null or m.subscription_id = $4)
+            and exists (select from delivery_schedule l
+                where l.delivery_id = m.batch_id and l.lease_owner is not null and l.due_at > now())
+        order by m.delivery_id desc
         limit $5)
     ) found
     order by id desc
@@ -24,4 +38,5 @@ from (
 ) page
 join webhook_deliveries d on d.id = page.id
 left join delivery_schedule s on s.delivery_id = d.id
+left join delivery_schedule b on b.delivery_id = s.batch_id
 order by d.id desc

@@ -1,5 +1,6 @@
 -- $5 and $6: types, `prefix.*` or `*`. A ping answers a test and is not repeated.
-select id, event_type, commit_lsn, ordinal, rule_index, row_key, case when $7 then body end as body
+select id, event_type, commit_lsn, ordinal, rule_index, row_key, case when $7 then body end as body,
+    octet_length(body) as body_bytes
 from webhook_events
 where id > $1 and id < $2 and occurred_at >= $3 and occurred_at < $4 and event_type <> 'ping'
     and exists (select from unnest($5::text[]) wanted

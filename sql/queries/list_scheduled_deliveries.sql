@@ -1,20 +1,28 @@
 -- Each status by its own walk of the index, which ends at the page: successes are never met.
-select d.*, s.status as waits, s.parked_reason, s.due_at, false as leased
+-- What is in a batch waits as that does; a batch is no delivery.
+select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
+    coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
+    false as leased
 from (
     select found.*
     from unnest($1::text[]) as wanted (status)
     cross join lateral (
-        select * from delivery_schedule
-        where status = wanted.status
-            and delivery_id >= $2 and delivery_id < $3
-            and ($4::text is null or event_type = $4)
-            and ($5::uuid is null or subscription_id = $5)
-            and (lease_owner is null or due_at <= now())
-        order by delivery_id desc
+        select * from delivery_schedule w
+        where w.status = wanted.status
+            and w.delivery_id >= $2 and w.delivery_id < $3
+            and ($4::text is null or w.event_type = $4)
+            and ($5::uuid is null or w.subscription_id = $5)
+            and (w.lease_owner is null or w.due_at <= now())
+            and (w.batch_id is null or w.batch_id <> w.delivery_id and not exists (
+                select from delivery_schedule l
+                where l.delivery_id = w.batch_id and l.lease_owner is not null and l.due_at > now()
+            ))
+        order by w.delivery_id desc
         limit $6
     ) found
     order by delivery_id desc
     limit $6
 ) s
 join webhook_deliveries d on d.id = s.delivery_id
+left join delivery_schedule b on b.delivery_id = s.batch_id
 order by d.id desc

@@ -1,10 +1,14 @@
 -- Whether all that was handed over before the subscription became ordered has ended or is
--- in the schedule. What was being handed over then has its row after $2 seconds; and what
+-- in the schedule, and every closed batch has ended, in which nothing has a place. What was being handed over then has its row after $2 seconds; and what
 -- stands in memory, above the low water.
 select s.ordering_changed_at
 from webhook_subscriptions s
 where s.id = $1 and not s.ordering_settled
     and s.ordering_changed_at < now() - make_interval(secs => $2)
+    and not exists (
+        select from delivery_schedule b
+        where b.status = 'batched' and b.subscription_id = s.id
+    )
     and not exists (
         select from webhook_deliveries d
         where d.subscription_id = s.id and d.owner is not null

@@ -1,7 +1,13 @@
+-- Deliveries: a batch counts as those that are in it.
 select
-    count(*) filter (where status in ('pending', 'held'))::float8 as retrying,
+    count(*) filter (where status in ('pending', 'held', 'open'))::float8 as retrying,
     count(*) filter (where status = 'parked')::float8 as parked,
     count(*) filter (where status = 'failed')::float8 as failed,
     coalesce(greatest(extract(epoch from now() - min(due_at) filter (where status = 'pending')), 0), 0)::float8
         as oldest
-from delivery_schedule
+from (
+    select coalesce(b.status, s.status) as status, coalesce(b.due_at, s.due_at) as due_at
+    from delivery_schedule s
+    left join delivery_schedule b on b.delivery_id = s.batch_id
+    where s.batch_id is distinct from s.delivery_id
+) d

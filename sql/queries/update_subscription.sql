@@ -11,6 +11,9 @@ set url = coalesce($2, url),
     ordering_changed_at =
         case when ordering = 'none' and $13 = 'row' then now() else ordering_changed_at end,
     rate_limit = case when $11 then $12 else rate_limit end,
+    batch_max_events = case when $14 then $15 else batch_max_events end,
+    batch_max_bytes = case when $14 then $16 else batch_max_bytes end,
+    batch_max_wait_ms = case when $14 then $17 else batch_max_wait_ms end,
     updated_at = now()
 where id = $1
 returning *

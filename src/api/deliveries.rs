@@ -24,7 +24,7 @@ use crate::subscription::queries::SubscriptionId;
 pub struct Delivery {
     #[schema(examples("dlv_019aa8f1-7c00-7000-8000-000000000000"))]
     id: String,
-    /// Also the `webhook-id` that is sent.
+    /// Also the `webhook-id` that is sent, unless it is sent in a batch.
     #[schema(examples("evt_019aa8f1-7c00-7000-8000-000000000000"))]
     event_id: String,
     /// The event's type.
@@ -44,6 +44,9 @@ pub struct Delivery {
     /// The replay that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay_id: Option<String>,
+    /// The batch that it is sent in, or was last: also the `webhook-id` of that request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<String>,
     created_at: Timestamp,
     delivered_at: Option<Timestamp>,
 }
@@ -63,6 +66,7 @@ impl From<listing::Delivery> for Delivery {
             last_http_status: row.last_http_status,
             last_error: row.last_error,
             replay_id: row.replay_id.map(|id| id.to_string()),
+            batch_id: row.batch_id.map(|id| id.to_string()),
             created_at: row.created_at,
             delivered_at: row.delivered_at,
         }
@@ -88,8 +92,8 @@ pub struct DeliveryWithAttempts {
     #[serde(flatten)]
     delivery: Delivery,
     attempt_log: Vec<Attempt>,
-    /// Exactly what is signed and sent, in the delivery's format; null once the event's
-    /// retention has ended.
+    /// Exactly what is signed and sent, in the delivery's format, or its part of a batch;
+    /// null once the event's retention has ended.
     body: Option<String>,
 }
 
@@ -226,7 +230,8 @@ pub fn text(body: Vec<u8>) -> String {
 /// Retry a delivery
 ///
 /// It is due now, whatever became of it before: the same bytes under the same
-/// `webhook-id`.
+/// `webhook-id`. What is in a batch that is tried again is sent with the whole batch;
+/// anything else alone, under its event's id.
 #[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "Deliveries",
     params(("id" = String, Path, description = "`dlv_…`")),
     responses((status = 202, description = "The delivery as it is now", body = Delivery)))]

@@ -42,6 +42,7 @@ use crate::duration::HumanDuration;
 use crate::secret::EncryptionKey;
 
 pub mod auth;
+pub mod batching;
 pub mod deliveries;
 pub mod docs;
 pub mod error;
@@ -50,6 +51,7 @@ pub mod extract;
 pub mod idempotency;
 pub mod jwt;
 pub mod ops;
+pub mod source_position;
 pub mod subscription_actions;
 pub mod subscription_rules;
 pub mod subscriptions;

@@ -71,7 +71,8 @@ pub struct QueuedDelivery {
 
 /// Send a test
 ///
-/// A signed `ping` event, whatever types the subscription asks for.
+/// A signed `ping` event, whatever types the subscription asks for. Where it has a `batch`,
+/// the ping closes the one that is open.
 #[utoipa::path(post, path = "/subscriptions/{id}/test", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")),
     responses((status = 202, description = "The ping is due now", body = QueuedDelivery)))]

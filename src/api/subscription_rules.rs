@@ -160,17 +160,6 @@ pub fn ordering(ordering: Option<&str>) -> Result<Option<Ordering>, Problem> {
     Ordering::parse(name).map(Some).ok_or_else(refused)
 }
 
-/// Refuses what is described but not there yet, rather than to ignore it.
-pub fn check_later_features(batch: Option<&serde_json::Value>) -> Result<(), Problem> {
-    match batch {
-        Some(_) => Err(Problem::invalid(
-            "not_available_yet",
-            "`batch` comes with a later release: leave it out",
-        )),
-        None => Ok(()),
-    }
-}
-
 /// What the names of headers with credentials in them hold.
 const CREDENTIALS: [&str; 8] = [
     "auth",

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context;
 use axum::Json;
 use axum::extract::State as AxumState;
 use axum::http::StatusCode;
@@ -14,20 +12,18 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::State;
+use super::batching::{self, Batch};
 use super::error::Problem;
 use super::extract::{self, Body, PathId, Query, Tenant};
+use super::source_position::source_position;
 use super::subscription_rules as rules;
 use crate::db::tenant_transaction;
-use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 use crate::subscription::Format;
 use crate::subscription::headers::{HeadersError, SealedHeaders};
 use crate::subscription::queries::{
     self, Changes, NewSubscription, SealedSecret, StoredSubscription, SubscriptionId,
 };
-
-/// How long creation waits for the source: it must say from where the log is to be sent.
-const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,8 +51,8 @@ pub struct CreateSubscription {
     /// have succeeded or were given up.
     #[schema(examples("row"))]
     ordering: Option<String>,
-    /// Comes with a later release.
-    #[schema(value_type = Option<Object>)]
+    /// Several events in one request; `{}` for the defaults. Absent: each by itself.
+    #[schema(value_type = Option<Batch>)]
     batch: Option<serde_json::Value>,
     /// Deliveries per second at most, evenly spaced: 1 to 10000. The rest waits. Absent:
     /// as fast as the endpoint takes them.
@@ -66,7 +62,7 @@ pub struct CreateSubscription {
     format: Option<String>,
 }
 
-/// What is left out stays as it is; null clears `description`, `filter` and
+/// What is left out stays as it is; null clears `description`, `filter`, `batch` and
 /// `rate_limit`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -85,8 +81,10 @@ pub struct UpdateSubscription {
     /// From none to row, new events wait some seconds until what is on its way has its
     /// place among them.
     ordering: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    batch: Option<serde_json::Value>,
+    /// Replaces all of it. Batches that have closed keep what is in them.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Batch>)]
+    batch: Option<Option<serde_json::Value>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 10_000)]
     rate_limit: Option<Option<serde_json::Value>>,
@@ -121,8 +119,8 @@ pub struct Subscription {
     headers: BTreeMap<String, String>,
     /// `none` or `row`.
     ordering: String,
-    #[schema(value_type = Option<Object>)]
-    batch: Option<()>,
+    /// Null: each event is sent by itself.
+    batch: Option<Batch>,
     /// Deliveries per second at most.
     rate_limit: Option<i32>,
     format: String,
@@ -156,7 +154,7 @@ impl Subscription {
             filter: stored.filter,
             headers: rules::mask(headers),
             ordering: stored.ordering,
-            batch: None,
+            batch: stored.batching.map(Batch::from),
             rate_limit: stored.rate_limit,
             format: stored.format,
             secret: None,
@@ -218,7 +216,6 @@ pub async fn create_subscription(
     Tenant(tenant): Tenant,
     Body(request): Body<CreateSubscription>,
 ) -> Result<(StatusCode, Json<Subscription>), Problem> {
-    rules::check_later_features(request.batch.as_ref())?;
     let events = rules::events(&state, request.event, request.events)?.ok_or_else(|| {
         Problem::invalid("invalid_events", "say which events: `event` or `events`")
     })?;
@@ -236,43 +233,17 @@ pub async fn create_subscription(
         format,
         rate_limit: rules::rate_limit(request.rate_limit.as_ref())?,
         ordering: rules::ordering(request.ordering.as_deref())?.unwrap_or_default(),
+        batching: batching::read(request.batch.as_ref())?,
         secret: SealedSecret::seal(&secret, &state.key, id),
         from_lsn: source_position(&state).await?,
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let stored = queries::create(&transaction, &tenant, &new).await?;
+    batching::check_with_ordering(&stored.ordering, stored.batching)?;
     let created = Subscription::with_secret(stored, &secret, &state.key)?;
     transaction.commit().await?;
     Ok((StatusCode::CREATED, Json(created)))
-}
-
-/// Where the source's log ends at this moment.
-async fn source_position(state: &State) -> Result<Lsn, Problem> {
-    let read = async {
-        let client = state.source.connect_writable("walhook api").await?;
-        let row = client
-            .query_one(
-                include_str!("../../sql/queries/current_wal_insert_lsn.sql"),
-                &[],
-            )
-            .await
-            .context("read the position of the source's log")?;
-        anyhow::Ok(row.get(0))
-    };
-    let error = match tokio::time::timeout(SOURCE_TIMEOUT, read).await {
-        Ok(Ok(position)) => return Ok(position),
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(_) => format!("no answer within {} s", SOURCE_TIMEOUT.as_secs()),
-    };
-    tracing::warn!(
-        error,
-        "A subscription was refused as the source does not answer"
-    );
-    Err(Problem::unavailable(
-        "source_unavailable",
-        "the source database does not answer, and it must say from where on events are sent: try again",
-    ))
 }
 
 /// List the subscriptions, newest first
@@ -334,7 +305,6 @@ pub async fn update_subscription(
     Body(request): Body<UpdateSubscription>,
 ) -> Result<Json<Subscription>, Problem> {
     let subscription = id.parse("subscription")?;
-    rules::check_later_features(request.batch.as_ref())?;
     let changes = Changes {
         url: request
             .url
@@ -356,12 +326,17 @@ pub async fn update_subscription(
             .rate_limit
             .map(|limit| rules::rate_limit(limit.as_ref()))
             .transpose()?,
+        batching: request
+            .batch
+            .map(|batch| batching::read(batch.as_ref()))
+            .transpose()?,
         ordering: rules::ordering(request.ordering.as_deref())?,
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let stored = queries::update(&transaction, subscription, &changes).await?;
     let mut stored = stored.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    batching::check_with_ordering(&stored.ordering, stored.batching)?;
     match request.active {
         Some(true) => {
             let enabled = queries::enable(&transaction, state.store.schema(), subscription).await?;

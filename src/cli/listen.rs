@@ -146,6 +146,7 @@ fn json_line(request: &Received, print_body: bool) -> serde_json::Value {
         "webhook_id": request.webhook_id,
         "type": request.event_type,
         "tenant_id": request.tenant_id,
+        "events": request.events,
         "attempt": request.attempt,
         "verified": verified,
         "error": error,

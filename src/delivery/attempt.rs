@@ -75,7 +75,8 @@ impl fmt::Debug for Outcome {
 /// Sends `body`, the event's stored bytes, to the subscription's endpoint once.
 /// `webhook_id` is the event's id (`evt_…`) and stays the same over all attempts;
 /// timestamp and signature are fresh. `format` is the delivery's, whatever the
-/// subscription's is by now. Never takes much longer than the client's timeout.
+/// subscription's is by now; a batch comes in it already. Never takes much longer than the
+/// client's timeout.
 pub async fn attempt(
     client: &Client,
     subscription: &Subscription,
@@ -83,10 +84,11 @@ pub async fn attempt(
     event_type: &str,
     format: Format,
     body: &Bytes,
+    is_batch: bool,
 ) -> Outcome {
     let started_at = Timestamp::now();
     let clock = Instant::now();
-    let result = match request(subscription, webhook_id, started_at, format, body) {
+    let result = match request(subscription, webhook_id, started_at, format, body, is_batch) {
         Ok(request) => client.post(request).await,
         Err(error) => Err(error),
     };
@@ -136,11 +138,13 @@ fn request<'a>(
     at: Timestamp,
     format: Format,
     body: &Bytes,
+    is_batch: bool,
 ) -> Result<OutgoingRequest<'a>, SendError> {
     let refused = |message: &str| SendError::new(ErrorClass::Request, message);
-    let (body, content_type) = match format {
-        Format::Standard => (body.clone(), "application/json"),
-        Format::CloudEvents => {
+    let (body, content_type) = match (format, is_batch) {
+        (Format::Standard, _) => (body.clone(), "application/json"),
+        (Format::CloudEvents, true) => (body.clone(), "application/cloudevents-batch+json"),
+        (Format::CloudEvents, false) => {
             let body = cloud_event(body).map_err(|error| refused(&error.to_string()))?;
             (body, "application/cloudevents+json")
         }

@@ -22,6 +22,7 @@ use crate::db::{Connection, Store};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::{Format, directory::Directory};
 
+mod batches;
 mod due;
 mod listener;
 
@@ -104,15 +105,18 @@ impl Claimer {
         if known.next_look() <= Instant::now() {
             self.look(known).await?;
         }
+        let probe_of_open = self.close_batches(known).await?;
         let now = Instant::now();
         for lane in self.dispatcher.released.take() {
             known.due.bring_forward(lane, now);
         }
         let claimable = self.dispatcher.claimable(known.due.due(now), BATCH);
         if claimable.wanted.is_empty() {
-            let probe = claimable.next_probe.map(|wait| now + wait);
-            let times = [known.due.next(now), probe, Some(known.next_look())];
-            let first = times.into_iter().flatten().min();
+            let probes = [claimable.next_probe, probe_of_open];
+            let probe = probes.into_iter().flatten().min().map(|wait| now + wait);
+            let due = [known.due.next(now), known.open.next(now)];
+            let times = due.into_iter().chain([probe, Some(known.next_look())]);
+            let first = times.flatten().min();
             return Ok(Found::NothingUntil(first.unwrap_or(now + LOOK_INTERVAL)));
         }
         let client = self.store.get().await.context("connect to the store")?;
@@ -126,7 +130,7 @@ impl Claimer {
             // What was claimed may be of a subscription that was created or enabled since
             // the last look: judged by that, it would be cancelled or parked.
             self.directory.refresh(&client).await?;
-            let deliveries = rows.iter().filter_map(claimed).collect();
+            let deliveries = self.claimed(&client, &rows).await?;
             self.dispatcher.take_claimed(deliveries);
         }
         let exhausted = known.settle(&claimable, &rows, Instant::now());
@@ -147,6 +151,7 @@ impl Claimer {
         }
         known.look_wanted = false;
         let began = Instant::now();
+        self.look_at_open(&client, known, &subscriptions).await?;
         let sql = include_str!("../../sql/queries/list_due.sql");
         let statement = client.prepare_cached(sql).await?;
         let rows = client
@@ -156,7 +161,8 @@ impl Claimer {
         let now = Instant::now();
         let found: HashMap<_, _> = rows.iter().map(|row| due_time(row, now)).collect();
         let gone = known.due.replace(&found, now);
-        self.dispatcher.drained(gone.into_iter());
+        self.dispatcher
+            .drained(known.without_open(gone).into_iter());
         known.looked_at = Some(now);
         known.look_took = now - began;
         Ok(())
@@ -226,7 +232,8 @@ impl Claimer {
             let (lane, at) = due_time(row, now);
             known.due.set(lane, at.max(now + LOCKED), None);
         }
-        self.dispatcher.drained(exhausted.iter().copied());
+        let drained = known.without_open(exhausted.to_vec());
+        self.dispatcher.drained(drained.into_iter());
         Ok(())
     }
 }
@@ -235,6 +242,11 @@ impl Claimer {
 #[derive(Default)]
 struct Knowledge {
     due: DueTimes,
+    /// Of batches that are not closed.
+    open: DueTimes,
+    open_looked_at: Option<Instant>,
+    /// There is, or was, a subscription that wants batches.
+    has_batches: bool,
     looked_at: Option<Instant>,
     look_took: Duration,
     look_wanted: bool,
@@ -252,14 +264,20 @@ impl Knowledge {
             }
     }
 
+    /// Those for whom no batch is open either.
+    fn without_open(&self, mut lanes: Vec<SubscriptionId>) -> Vec<SubscriptionId> {
+        lanes.retain(|lane| !self.open.knows(*lane));
+        lanes
+    }
+
     /// Notes what a claim has found. Answers of whom all that is due is claimed.
     fn settle(&mut self, claimable: &Claimable, rows: &[Row], now: Instant) -> Vec<SubscriptionId> {
         let mut bytes = 0;
         let mut last: HashMap<SubscriptionId, (usize, Behind)> = HashMap::new();
         let mut holds = HashSet::new();
         for row in rows {
-            let body: Option<&[u8]> = row.get("body");
-            bytes += body.map_or(0, <[u8]>::len);
+            let weight: i32 = row.get("bytes");
+            bytes += usize::try_from(weight).unwrap_or(0);
             let behind = Behind {
                 due_at: row.get("due_at"),
                 id: row.get("id"),
@@ -323,5 +341,6 @@ fn claimed(row: &Row) -> Option<Delivery> {
         occurred_at: row.get("occurred_at"),
         queued_at: Instant::now(),
         hold: Hold::Leased,
+        batch: None,
     })
 }

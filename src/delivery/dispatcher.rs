@@ -289,7 +289,7 @@ impl Dispatcher {
         delivery: &Delivery,
         place: &mut Place,
     ) -> Outcome {
-        let id = delivery.event_id.to_string();
+        let id = delivery.webhook_id();
         let attempt = attempt::attempt(
             &self.client,
             subscription,
@@ -297,6 +297,7 @@ impl Dispatcher {
             &delivery.event_type,
             delivery.format,
             &delivery.body,
+            delivery.batch.is_some(),
         );
         tokio::pin!(attempt);
         tokio::select! {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Error, Row, Transaction};
 use uuid::Uuid;
 
-use crate::event::{EventPosition, SubscriptionId, id_floor, milliseconds};
+use crate::event::{BatchId, EventPosition, SubscriptionId, id_floor, milliseconds};
 use crate::lsn::Lsn;
 
 pub use crate::event::{DeliveryId, EventId};
@@ -84,6 +84,8 @@ pub struct Delivery {
     pub last_http_status: Option<i16>,
     pub last_error: Option<String>,
     pub replay_id: Option<Uuid>,
+    /// The batch that it is, or was last, sent in.
+    pub batch_id: Option<BatchId>,
     pub created_at: Timestamp,
     pub delivered_at: Option<Timestamp>,
 }
@@ -143,7 +145,9 @@ pub async fn deliveries(
             .await
     };
     let rows = match filter.status {
-        Some(Status::Pending) => scheduled(&["pending", "held", "parked"]).await?,
+        Some(Status::Pending) => {
+            scheduled(&["pending", "held", "parked", "open", "batched"]).await?
+        }
         Some(Status::Failed) => scheduled(&["failed"]).await?,
         Some(Status::InFlight) => {
             transaction
@@ -289,6 +293,7 @@ fn read(row: &Row) -> Delivery {
         last_http_status: row.get("last_http_status"),
         last_error: row.get("last_error"),
         replay_id: row.get("replay_id"),
+        batch_id: row.get::<_, Option<Uuid>>("shown_batch").map(BatchId),
         created_at: row.get("created_at"),
         delivered_at: row.get("delivered_at"),
     }

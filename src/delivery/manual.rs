@@ -1,9 +1,11 @@
 //! What users ask for by hand: retry a delivery, or all that match. They become due
 //! now, and the claimer sends them.
 
+use std::collections::BTreeSet;
+
 use deadpool_postgres::PoolError;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
 
 use super::listing::{DeliveryFilter, IdRange, Status};
@@ -39,7 +41,12 @@ pub enum Retry {
 pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry, ManualError> {
     let mut client = store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
-    // The schedule first, as the claimer does: whoever has the row decides.
+    // The schedule first, as the claimer does: whoever has the row decides. Of what is in a
+    // batch that is the batch's.
+    let batch = transaction
+        .query_opt(include_str!("../../sql/queries/lock_batch.sql"), &[&id.0])
+        .await?;
+    let batch_is_leased = batch.as_ref().is_some_and(|row| row.get("leased"));
     let leased = transaction
         .query_opt(
             include_str!("../../sql/queries/lock_schedule.sql"),
@@ -57,12 +64,17 @@ pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry,
         return Ok(Retry::NotFound);
     };
     match row.get::<_, Option<bool>>("active") {
-        _ if leased || row.get("owned") => return Ok(Retry::InFlight),
+        _ if leased || batch_is_leased || row.get("owned") => return Ok(Retry::InFlight),
         None => return Ok(Retry::SubscriptionDeleted),
         Some(false) => return Ok(Retry::SubscriptionDisabled),
         Some(true) => {}
     }
-    requeue(&transaction, store.schema(), &[id.0]).await?;
+    match batch {
+        Some(batch) => hasten(&transaction, store.schema(), &[batch.get(0)]).await?,
+        None => {
+            requeue(&transaction, store.schema(), &[id.0]).await?;
+        }
+    }
     transaction.commit().await?;
     Ok(Retry::Queued)
 }
@@ -94,15 +106,39 @@ pub async fn retry_matching(
                 ],
             )
             .await?;
-        let batch: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-        let Some(last) = batch.last() else {
+        let Some(last) = rows.last() else {
             return Ok(retried);
         };
-        retried += requeue(&transaction, store.schema(), &batch).await?;
-        transaction.commit().await?;
         // Downwards only: what fails again meanwhile is not met a second time.
-        ids.to = *last;
+        ids.to = last.get(0);
+        let batch_of = |row: &Row| row.get::<_, Option<Uuid>>("batch_id");
+        let batches: BTreeSet<Uuid> = rows.iter().filter_map(batch_of).collect();
+        if !batches.is_empty() {
+            let batches: Vec<Uuid> = batches.into_iter().collect();
+            hasten(&transaction, store.schema(), &batches).await?;
+            retried += rows.iter().filter_map(batch_of).count() as u64;
+        }
+        let alone = rows.iter().filter(|row| batch_of(row).is_none());
+        let alone: Vec<Uuid> = alone.map(|row| row.get(0)).collect();
+        retried += requeue(&transaction, store.schema(), &alone).await?;
+        transaction.commit().await?;
     }
+}
+
+/// Makes batches due now, each whole.
+async fn hasten(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    batches: &[Uuid],
+) -> Result<(), ManualError> {
+    transaction
+        .execute(
+            include_str!("../../sql/queries/hasten_batches.sql"),
+            &[&batches],
+        )
+        .await?;
+    notify(transaction, schema).await?;
+    Ok(())
 }
 
 async fn requeue(

@@ -12,11 +12,14 @@ use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use batch::Batch;
+
 use crate::duration::HumanDuration;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::Format;
 
 pub mod attempt;
+pub mod batch;
 pub mod breaker;
 pub mod claimer;
 pub mod client;
@@ -129,6 +132,45 @@ pub struct Delivery {
     pub occurred_at: Timestamp,
     pub queued_at: Instant,
     pub hold: Hold,
+    /// What is in it, where it is a batch: `id` is the batch's then, and `body` the whole.
+    pub batch: Option<Arc<Batch>>,
+}
+
+impl Delivery {
+    /// What it is sent under at every attempt.
+    pub fn webhook_id(&self) -> String {
+        match &self.batch {
+            Some(batch) => batch.id.to_string(),
+            None => self.event_id.to_string(),
+        }
+    }
+
+    /// The deliveries whose fate is decided by its: itself, or those that are in it.
+    pub fn letters(&self) -> impl Iterator<Item = Letter<'_>> {
+        let batch = self.batch.as_deref();
+        let alone = batch.is_none().then_some(Letter {
+            id: self.id,
+            event_id: self.event_id,
+            event_type: &self.event_type,
+            occurred_at: self.occurred_at,
+        });
+        let members = batch.map_or(&[][..], |batch| &batch.members);
+        alone.into_iter().chain(members.iter().map(|member| Letter {
+            id: member.id,
+            event_id: member.event_id,
+            event_type: &member.event_type,
+            occurred_at: member.occurred_at,
+        }))
+    }
+}
+
+/// One event on its way to one subscription, by itself or in a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    pub id: DeliveryId,
+    pub event_id: EventId,
+    pub event_type: &'a str,
+    pub occurred_at: Timestamp,
 }
 
 /// By what right a delivery is in memory; its result is refused once the right is lost.

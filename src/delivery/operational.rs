@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio_postgres::{Error, Transaction};
 use uuid::Uuid;
 
+use super::Letter;
 use super::manual::notify;
 use super::recorder::Record;
 use crate::event::{DeliveryId, EventId, EventPosition, SubscriptionId};
@@ -40,17 +41,17 @@ impl Notice {
         }
     }
 
-    /// Of a dead letter.
-    pub fn failed(tenant_id: &str, record: &Record) -> Self {
+    /// Of a dead letter, which may have been sent in a batch.
+    pub fn failed(tenant_id: &str, record: &Record, letter: &Letter<'_>) -> Self {
         let outcome = record.outcome.as_ref();
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
         Notice {
             tenant_id: tenant_id.to_owned(),
             event_type: DELIVERY_FAILED,
             data: json!({
-                "delivery_id": record.delivery.id.to_string(),
-                "event_id": record.delivery.event_id.to_string(),
-                "event": &*record.delivery.event_type,
+                "delivery_id": letter.id.to_string(),
+                "event_id": letter.event_id.to_string(),
+                "event": letter.event_type,
                 "subscription_id": record.delivery.subscription_id.to_string(),
                 "attempts": record.delivery.attempts,
                 "last_http_status": outcome.and_then(|outcome| outcome.http_status),
@@ -73,6 +74,7 @@ pub struct Announcement {
     delivered_events: Vec<Uuid>,
     subscriptions: Vec<Uuid>,
     formats: Vec<&'static str>,
+    batched: Vec<bool>,
 }
 
 impl Announcement {
@@ -112,6 +114,7 @@ impl Announcement {
         self.delivered_events.push(event.0);
         self.subscriptions.push(subscription.id.0);
         self.formats.push(subscription.format.as_str());
+        self.batched.push(subscription.batching.is_some());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -123,7 +126,8 @@ impl Announcement {
         self.ids.iter().copied()
     }
 
-    /// Stores the events with their deliveries, due now, and wakes the claimers.
+    /// Stores the events with their deliveries, due now or in the next batch, and wakes
+    /// the claimers.
     pub async fn insert(&self, transaction: &Transaction<'_>, schema: &str) -> Result<(), Error> {
         transaction
             .execute(
@@ -138,6 +142,7 @@ impl Announcement {
                     &self.delivered_events,
                     &self.subscriptions,
                     &self.formats,
+                    &self.batched,
                 ],
             )
             .await?;

@@ -18,13 +18,14 @@ use super::instance::Outstanding;
 use super::operational::{self, Announcement, Notice};
 use super::ordering::Released;
 use super::state::Transition;
-use super::{Delivery, Hold, partitions};
+use super::{Delivery, Hold, Letter, partitions};
 use crate::backoff::Backoff;
 use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
 
+mod batches;
 mod columns;
 mod others;
 mod session;
@@ -218,7 +219,10 @@ impl Recorder {
                 false => self.write_plain(session, records).await?,
                 true => self.write_grave(session, records, &judgement).await?,
             };
-            if written < records.len() {
+            let letters = records
+                .iter()
+                .map(|record| record.delivery.letters().count());
+            if written < letters.sum() {
                 tracing::debug!(
                     results = records.len(),
                     written,
@@ -238,19 +242,16 @@ impl Recorder {
         session: &mut Session,
         records: &[Record],
     ) -> anyhow::Result<usize> {
-        let Session {
-            client,
-            record_results,
-        } = session;
+        let Session { client, statements } = session;
         let handed_over = |record: &Record| record.delivery.hold == Hold::Owned;
         if records.iter().all(handed_over) {
-            let written = write_results(client, record_results, self.instance, records).await?;
+            let written = write_results(client, statements, self.instance, records).await?;
             return Ok(written.deliveries.len());
         }
         // What is leased may be ordered: then the next of its row follows from its end.
         let transaction = client.transaction().await;
         let transaction = transaction.context("begin to record results")?;
-        let written = write_results(&transaction, record_results, self.instance, records).await?;
+        let written = write_results(&transaction, statements, self.instance, records).await?;
         let released = written.ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
         self.released.tell(released);
@@ -267,25 +268,23 @@ impl Recorder {
     ) -> anyhow::Result<usize> {
         let now = Timestamp::now();
         let subscriptions = self.directory.refresh(&session.client).await?;
-        let Session {
-            client,
-            record_results,
-        } = session;
+        let Session { client, statements } = session;
         // One that begins tomorrow has tomorrow's partition made by the pruner long before.
         partitions::ensure(client, std::iter::once(EventId::random().0)).await?;
         let transaction = client
             .transaction()
             .await
             .context("begin to record results")?;
-        let written = write_results(&transaction, record_results, self.instance, records).await?;
+        let written = write_results(&transaction, statements, self.instance, records).await?;
         let Written { deliveries, ended } = written;
         let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
         let failed = records
             .iter()
-            .filter(|record| is_announced(record) && deliveries.contains(&record.delivery.id.0));
-        notices.extend(failed.filter_map(|record| {
+            .flat_map(|record| announced(record).map(move |letter| (record, letter)))
+            .filter(|(_, letter)| deliveries.contains(&letter.id.0));
+        notices.extend(failed.filter_map(|(record, letter)| {
             let subscription = subscriptions.get(record.delivery.subscription_id)?;
-            Some(Notice::failed(&subscription.tenant_id, record))
+            Some(Notice::failed(&subscription.tenant_id, record, &letter))
         }));
         let announcement = Announcement::of(&notices, &subscriptions, now);
         if !announcement.is_empty() {
@@ -341,17 +340,23 @@ impl Recorder {
         }
         for record in records {
             if let Transition::Parked(reason) = record.transition {
-                METRICS.parked.with_label_values(&[reason.as_str()]).inc();
+                let parked = METRICS.parked.with_label_values(&[reason.as_str()]);
+                parked.inc_by(record.delivery.letters().count() as u64);
             }
         }
     }
 }
 
-/// A dead letter of which its tenant is told. Those of operational events end silently,
-/// or each would beget the next.
-fn is_announced(record: &Record) -> bool {
+/// The dead letters of which their tenant is told. Those of operational events end
+/// silently, or each would beget the next.
+fn announced(record: &Record) -> impl Iterator<Item = Letter<'_>> {
     let dead = matches!(record.transition, Transition::Failed | Transition::Gone);
-    dead && !record.delivery.event_type.starts_with(operational::PREFIX)
+    let letters = record.delivery.letters();
+    letters.filter(move |letter| dead && !letter.event_type.starts_with(operational::PREFIX))
+}
+
+fn is_announced(record: &Record) -> bool {
+    announced(record).next().is_some()
 }
 
 /// What is recorded beside results.

@@ -1,5 +1,7 @@
 //! Sends stored events again, and pings: new deliveries, due now.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::json;
 use tokio_postgres::types::ToSql;
@@ -12,6 +14,7 @@ use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, milliseconds};
 use crate::lsn::Lsn;
 use crate::subscription::ReplayId;
+use crate::subscription::batching::LONGEST_WAIT;
 use crate::subscription::queries::StoredSubscription;
 
 /// Where a filter must see the bodies, which may have 256 KiB each.
@@ -114,6 +117,7 @@ pub async fn replay(
                 &position,
                 row.get("row_key"),
             );
+            batch.body_bytes.push(row.get("body_bytes"));
         }
         replayed.deliveries += batch.ids.len() as u64;
         if !batch.ids.is_empty() && !replay.dry_run {
@@ -159,6 +163,10 @@ pub async fn ping(
         &Position::default(),
         "",
     );
+    let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
+    batch.body_bytes.push(bytes);
+    // Whoever tests does not want to wait: the batch closes with it.
+    batch.age = LONGEST_WAIT;
     batch
         .insert(&transaction, tenant, subscription, None)
         .await?;
@@ -186,6 +194,10 @@ struct NewDeliveries {
     ordinals: Vec<i64>,
     rule_indexes: Vec<i16>,
     row_keys: Vec<String>,
+    /// Pushed apart.
+    body_bytes: Vec<i32>,
+    /// How long they count as having waited for their batch.
+    age: Duration,
 }
 
 impl NewDeliveries {
@@ -208,7 +220,7 @@ impl NewDeliveries {
         self.row_keys.push(row_key.to_owned());
     }
 
-    /// Inserts the deliveries and schedules them, due now.
+    /// Inserts the deliveries and schedules them, due now or in the next batch.
     async fn insert(
         &self,
         transaction: &Transaction<'_>,
@@ -234,6 +246,11 @@ impl NewDeliveries {
                 ],
             )
             .await?;
+        let batched = subscription.batching.is_some();
+        let body_bytes = self
+            .body_bytes
+            .iter()
+            .map(|bytes| batched.then_some(*bytes));
         transaction
             .execute(
                 include_str!("../../sql/queries/schedule_replayed_deliveries.sql"),
@@ -246,6 +263,8 @@ impl NewDeliveries {
                     &self.row_keys,
                     &subscription.id.0,
                     &tenant,
+                    &body_bytes.collect::<Vec<_>>(),
+                    &self.age.as_secs_f64(),
                 ],
             )
             .await?;

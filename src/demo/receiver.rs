@@ -15,11 +15,13 @@ use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::delivery::batch::BATCH_TYPE;
 use crate::delivery::verification::{SignedHeaders, VerificationError, verify};
 use crate::secret::SigningSecret;
 
@@ -55,6 +57,8 @@ pub struct Received {
     pub webhook_id: Option<String>,
     pub event_type: Option<String>,
     pub tenant_id: Option<String>,
+    /// How many are in it, where it is a batch.
+    pub events: Option<usize>,
     pub verdict: Verdict,
     /// From the event's timestamp, the commit, to the last byte of the request. Zero
     /// where the clocks of two machines disagree.
@@ -139,9 +143,47 @@ struct Served {
     attempts: Mutex<HashMap<String, u32>>,
 }
 
-/// What a standard body and a CloudEvent say of themselves.
-#[derive(Default, Deserialize)]
+/// What a standard body and a CloudEvent say of themselves, and a batch of either.
+#[derive(Default)]
 struct Envelope {
+    event_type: Option<String>,
+    tenant_id: Option<String>,
+    timestamp: Option<Timestamp>,
+    events: Option<usize>,
+}
+
+impl Envelope {
+    /// A body that is no event is received and shown all the same.
+    fn of(body: &[u8]) -> Self {
+        if let Ok(batch) = serde_json::from_slice::<Vec<OneEvent>>(body) {
+            let events = Some(batch.len());
+            let first = batch.into_iter().next().unwrap_or_default();
+            return Envelope {
+                event_type: Some(BATCH_TYPE.to_owned()),
+                tenant_id: first.tenant_id,
+                timestamp: first.timestamp,
+                events,
+            };
+        }
+        let one: OneEvent = serde_json::from_slice(body).unwrap_or_default();
+        let is_batch = one.event_type.as_deref() == Some(BATCH_TYPE);
+        let data = is_batch.then(|| serde_json::from_slice::<Members>(body).ok());
+        Envelope {
+            event_type: one.event_type,
+            tenant_id: one.tenant_id,
+            timestamp: one.timestamp,
+            events: data.flatten().map(|members| members.data.len()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Members {
+    data: Vec<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+struct OneEvent {
     #[serde(rename = "type")]
     event_type: Option<String>,
     #[serde(alias = "tenantid")]
@@ -177,8 +219,7 @@ async fn receive(
     let verdict = served.verify(&head.headers, &body, at);
     let webhook_id = text(&head.headers, "webhook-id").map(str::to_owned);
     let (attempt, status) = served.answer(webhook_id.as_deref(), &verdict);
-    // A body that is no event is received and shown all the same.
-    let envelope: Envelope = serde_json::from_slice(&body).unwrap_or_default();
+    let envelope = Envelope::of(&body);
     let latency = envelope
         .timestamp
         .map(|sent| Duration::try_from(at.duration_since(sent)).unwrap_or_default());
@@ -188,6 +229,7 @@ async fn receive(
         webhook_id,
         event_type: envelope.event_type,
         tenant_id: envelope.tenant_id,
+        events: envelope.events,
         verdict,
         latency,
         attempt,
@@ -304,10 +346,21 @@ mod tests {
             r#"{"id":"evt_1","type":"a.b","timestamp":"2026-11-23T12:00:00.123456Z","tenant_id":"acme","data":{}}"#,
             r#"{"specversion":"1.0","type":"a.b","time":"2026-11-23T12:00:00.123456Z","tenantid":"acme","data":{}}"#,
         ] {
-            let envelope: Envelope = serde_json::from_str(body).unwrap();
+            let envelope = Envelope::of(body.as_bytes());
             assert_eq!(envelope.event_type.as_deref(), Some("a.b"));
             assert_eq!(envelope.tenant_id.as_deref(), Some("acme"));
-            assert!(envelope.timestamp.is_some());
+            assert!(envelope.timestamp.is_some() && envelope.events.is_none());
+            for batch in [
+                format!("[{body},{body}]"),
+                format!(
+                    r#"{{"type":"webhook.batch","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","data":[{body},{body}]}}"#
+                ),
+            ] {
+                let envelope = Envelope::of(batch.as_bytes());
+                assert_eq!(envelope.event_type.as_deref(), Some("webhook.batch"));
+                assert_eq!(envelope.tenant_id.as_deref(), Some("acme"));
+                assert!(envelope.timestamp.is_some() && envelope.events == Some(2));
+            }
         }
     }
 }

@@ -110,8 +110,13 @@ pub fn request_line(style: Style, received: &Received) -> String {
         1 => String::new(),
         attempt => format!("  {}", style.yellow(format!("attempt {attempt}"))),
     };
+    let events = match received.events {
+        None => String::new(),
+        Some(1) => "  1 event".to_owned(),
+        Some(events) => format!("  {events} events"),
+    };
     format!(
-        "{}  {:<22} {:<8} {}  {verdict}  {latency:>8}  {status}{attempt}",
+        "{}  {:<22} {:<8} {}  {verdict}  {latency:>8}  {status}{events}{attempt}",
         style.dim(time_of_day(received.at)),
         style.bold(printable(received.event_type.as_deref())),
         printable(received.tenant_id.as_deref()),

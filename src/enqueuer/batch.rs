@@ -99,8 +99,18 @@ pub(super) struct DeliveryRows {
     pub(super) format: Vec<Format>,
     pub(super) owner: Vec<Option<Uuid>>,
     pub(super) parked: Vec<Option<DeliveryParked>>,
-    /// It waits for those of its row that are before it.
-    pub(super) ordered: Vec<bool>,
+    /// What it waits for in the schedule.
+    pub(super) waits_for: Vec<WaitsFor>,
+}
+
+/// What keeps a delivery in the schedule from being sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    Nothing,
+    /// For those of its row that are before it.
+    Row,
+    /// For others that it is sent together with.
+    Batch,
 }
 
 impl DeliveryRows {
@@ -111,7 +121,7 @@ impl DeliveryRows {
         subscription_id: Uuid,
         format: Format,
         parked: Option<DeliveryParked>,
-        ordered: bool,
+        waits_for: WaitsFor,
     ) {
         self.id.push(id);
         self.event.push(event);
@@ -119,7 +129,11 @@ impl DeliveryRows {
         self.format.push(format);
         self.owner.push(None);
         self.parked.push(parked);
-        self.ordered.push(ordered);
+        self.waits_for.push(match parked {
+            None => waits_for,
+            Some(_) if waits_for == WaitsFor::Batch => WaitsFor::Nothing,
+            Some(_) => waits_for,
+        });
     }
 
     /// Counts what has become durable and is kept without being sent.

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::batch::{Batch, DeliveryRows};
+use super::batch::{Batch, DeliveryRows, WaitsFor};
 use crate::delivery::{Delivery, Hold, ParkedReason};
 use crate::event::{DeliveryId, Event, SubscriptionId};
 use crate::mapping::filter::{Body, Filter, FilterError};
 use crate::metrics::METRICS;
-use crate::subscription::Ordering;
 use crate::subscription::directory::Snapshot;
+use crate::subscription::{Ordering, Subscription};
 use uuid::Uuid;
 
 /// Subscriptions' filters, compiled once and kept while their source stays the same.
@@ -115,7 +115,7 @@ pub(super) fn match_deliveries(
                 subscription.id.0,
                 subscription.format,
                 oversized,
-                subscription.ordering == Ordering::Row && !event.row_key.is_empty(),
+                waits_for(subscription, event),
             );
             let handed_over = oversized.is_none() && !subscription.goes_through_the_schedule();
             deliveries.push(handed_over.then(|| Delivery {
@@ -129,10 +129,20 @@ pub(super) fn match_deliveries(
                 occurred_at: event.occurred_at,
                 queued_at: now,
                 hold: Hold::Owned,
+                batch: None,
             }));
         }
     }
     (rows, deliveries)
+}
+
+/// What an event of a subscription waits for in the schedule.
+fn waits_for(subscription: &Subscription, event: &Event) -> WaitsFor {
+    match subscription.ordering {
+        _ if subscription.batching.is_some() => WaitsFor::Batch,
+        Ordering::Row if !event.row_key.is_empty() => WaitsFor::Row,
+        Ordering::Row | Ordering::None => WaitsFor::Nothing,
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::batch::DeliveryRows;
+use super::batch::{DeliveryRows, WaitsFor};
 use super::parked::ParkedKey;
 use super::pass::Pass;
 use crate::delivery::ParkedReason;
@@ -26,7 +26,7 @@ pub(super) struct DeliveryRow<'a> {
     /// Who has it in memory.
     pub(super) owner: Option<Uuid>,
     pub(super) parked: Option<ParkedReason>,
-    pub(super) ordered: bool,
+    pub(super) waits_for: WaitsFor,
     /// It was sent and has succeeded.
     pub(super) result: Option<&'a Outcome>,
 }
@@ -84,7 +84,7 @@ fn row<'a>(rows: &'a DeliveryRows, events: &'a [Event], index: usize) -> Deliver
         format: rows.format[index],
         owner: rows.owner[index],
         parked: rows.parked[index],
-        ordered: rows.ordered[index],
+        waits_for: rows.waits_for[index],
         result: None,
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
+use super::batch::WaitsFor;
 use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
 use crate::delivery::attempt::Outcome;
@@ -131,19 +132,25 @@ impl Statements {
         let parked: Vec<Option<&str>> = parked
             .map(|reason| reason.map(|reason| reason.as_str()))
             .collect();
-        let ordered = || waiting.iter().map(|row| row.ordered.then_some(row.event));
-        let row_key: Vec<Option<&str>> = ordered()
-            .map(|event| event.map(|event| event.row_key.as_str()))
+        let placed = || {
+            let placed = |row: &DeliveryRow<'_>| row.waits_for != WaitsFor::Nothing;
+            let position = move |row: &DeliveryRow<'_>| placed(row).then_some(row.event.position);
+            waiting.iter().map(position)
+        };
+        let row_key: Vec<Option<&str>> = waiting
+            .iter()
+            .map(|row| (row.waits_for == WaitsFor::Row).then_some(row.event.row_key.as_str()))
             .collect();
-        let position = || ordered().map(|event| event.map(|event| event.position));
-        let commit_lsn: Vec<Option<Lsn>> = position()
-            .map(|place| place.map(|place| place.commit_lsn))
+        let commit_lsn: Vec<Option<Lsn>> = placed().map(|place| Some(place?.commit_lsn)).collect();
+        let ordinal: Vec<Option<i64>> =
+            placed().map(|place| Some(to_i64(place?.ordinal))).collect();
+        let rule_index: Vec<Option<i16>> = placed()
+            .map(|place| Some(to_i16(place?.rule_index)))
             .collect();
-        let ordinal: Vec<Option<i64>> = position()
-            .map(|place| place.map(|place| to_i64(place.ordinal)))
-            .collect();
-        let rule_index: Vec<Option<i16>> = position()
-            .map(|place| place.map(|place| to_i16(place.rule_index)))
+        let bytes = |row: &DeliveryRow<'_>| i32::try_from(row.event.body.len()).unwrap_or(i32::MAX);
+        let bytes: Vec<Option<i32>> = waiting
+            .iter()
+            .map(|row| (row.waits_for == WaitsFor::Batch).then(|| bytes(row)))
             .collect();
         client
             .execute(
@@ -158,6 +165,7 @@ impl Statements {
                     &commit_lsn,
                     &ordinal,
                     &rule_index,
+                    &bytes,
                 ],
             )
             .await

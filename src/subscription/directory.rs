@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Row};
 
 use super::headers::SealedHeaders;
 use super::wish::refusal;
-use super::{ActiveSecret, Format, Ordering, Subscription};
+use super::{ActiveSecret, Batching, Format, Ordering, Subscription};
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
@@ -122,6 +122,7 @@ impl Directory {
             headers: headers.open(&self.key, id)?,
             format: Format::parse(format).with_context(|| format!("read the format of {id}"))?,
             rate_limit: rate_limit(row.get("rate_limit")),
+            batching: Batching::of(row),
             ordering: Ordering::parse(row.get("ordering"))
                 .with_context(|| format!("read the ordering of {id}"))?,
             ordering_settled: row.get("ordering_settled"),

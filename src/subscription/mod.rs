@@ -12,6 +12,9 @@ use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::secret::SigningSecret;
 
+pub use batching::Batching;
+
+pub mod batching;
 pub mod directory;
 pub mod headers;
 pub mod pause;
@@ -33,6 +36,8 @@ pub struct Subscription {
     pub format: Format,
     /// Attempts in a second, at most.
     pub rate_limit: Option<NonZeroU32>,
+    /// None where each event is sent by itself.
+    pub batching: Option<Batching>,
     pub ordering: Ordering,
     /// It became ordered, and what was sent to it before has not all got its place yet.
     pub ordering_settled: bool,
@@ -56,6 +61,7 @@ impl fmt::Debug for Subscription {
             .field("headers", &self.headers.keys())
             .field("format", &self.format)
             .field("rate_limit", &self.rate_limit)
+            .field("batching", &self.batching)
             .field("ordering", &self.ordering)
             .field("active", &self.active)
             .field("secrets", &self.secrets)
@@ -69,7 +75,7 @@ impl Subscription {
     /// Whether its deliveries are never handed over in memory: which is to be sent next
     /// is decided in the store.
     pub fn goes_through_the_schedule(&self) -> bool {
-        self.ordering == Ordering::Row
+        self.ordering == Ordering::Row || self.batching.is_some()
     }
 }
 

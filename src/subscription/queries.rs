@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::headers::SealedHeaders;
 use super::pause::Pause;
-use super::{Format, Ordering};
+use super::{Batching, Format, Ordering};
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 
@@ -25,6 +25,7 @@ pub struct StoredSubscription {
     pub headers: SealedHeaders,
     pub ordering: String,
     pub rate_limit: Option<i32>,
+    pub batching: Option<Batching>,
     pub format: String,
     pub active: bool,
     pub disabled_at: Option<Timestamp>,
@@ -64,6 +65,7 @@ pub struct NewSubscription {
     /// Per second; the table says which numbers it may be.
     pub rate_limit: Option<i32>,
     pub ordering: Ordering,
+    pub batching: Option<Batching>,
     pub secret: SealedSecret,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
     pub from_lsn: Lsn,
@@ -80,6 +82,7 @@ pub struct Changes {
     pub format: Option<Format>,
     pub rate_limit: Option<Option<i32>>,
     pub ordering: Option<Ordering>,
+    pub batching: Option<Option<Batching>>,
 }
 
 pub async fn create(
@@ -87,6 +90,7 @@ pub async fn create(
     tenant: &str,
     new: &NewSubscription,
 ) -> Result<StoredSubscription, Error> {
+    let (max_events, max_bytes, max_wait) = Batching::columns(new.batching);
     let row = transaction
         .query_one(
             include_str!("../../sql/queries/create_subscription.sql"),
@@ -104,6 +108,9 @@ pub async fn create(
                 &new.from_lsn,
                 &new.rate_limit,
                 &new.ordering.as_str(),
+                &max_events,
+                &max_bytes,
+                &max_wait,
             ],
         )
         .await?;
@@ -143,6 +150,7 @@ pub async fn update(
     id: SubscriptionId,
     changes: &Changes,
 ) -> Result<Option<StoredSubscription>, Error> {
+    let (max_events, max_bytes, max_wait) = Batching::columns(changes.batching.flatten());
     let row = transaction
         .query_opt(
             include_str!("../../sql/queries/update_subscription.sql"),
@@ -160,6 +168,10 @@ pub async fn update(
                 &changes.rate_limit.is_some(),
                 &changes.rate_limit.flatten(),
                 &changes.ordering.map(Ordering::as_str),
+                &changes.batching.is_some(),
+                &max_events,
+                &max_bytes,
+                &max_wait,
             ],
         )
         .await?;
@@ -293,6 +305,7 @@ fn read(row: &Row) -> StoredSubscription {
         headers: SealedHeaders::from_stored(row.get("headers")),
         ordering: row.get("ordering"),
         rate_limit: row.get("rate_limit"),
+        batching: Batching::of(row),
         format: row.get("format"),
         active: row.get("active"),
         disabled_at: row.get("disabled_at"),

@@ -47,10 +47,19 @@ impl Listening {
 
     /// Posts `body` under the signature of [`BODY`] and answers the status.
     async fn post(&self, body: &'static str) -> u16 {
+        self.post_under(BODY, body).await
+    }
+
+    /// Posts `body` under its own signature and answers the status.
+    async fn post_signed(&self, body: &'static str) -> u16 {
+        self.post_under(body, body).await
+    }
+
+    async fn post_under(&self, signed: &str, body: &'static str) -> u16 {
         let now = jiff::Timestamp::now().as_second();
         let signature = standardwebhooks::Webhook::new(SECRET)
             .unwrap()
-            .sign("evt_1", now, BODY.as_bytes())
+            .sign("evt_1", now, signed.as_bytes())
             .unwrap();
         let answer = reqwest::Client::builder()
             .no_proxy()
@@ -104,6 +113,27 @@ async fn what_verifies_and_what_does_not_is_said_and_answered() {
     let (code, last_words) = listening.interrupt().await;
     assert_eq!(code, Some(1));
     assert_eq!(last_words, "2 requests: 1 verified, 1 not verified\n");
+}
+
+#[tokio::test]
+async fn a_batch_verifies_and_says_how_many_are_in_it() {
+    let mut listening = Listening::start(&["--json"], Some(SECRET)).await;
+    let batch = r#"{"id":"evt_1","type":"webhook.batch","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","data":[{"id":"evt_2"},{"id":"evt_3"}]}"#;
+    assert_eq!(listening.post_signed(batch).await, 200);
+    let request: Value = serde_json::from_str(&listening.line().await).unwrap();
+    assert_eq!(request["verified"], true);
+    assert_eq!(request["type"], "webhook.batch");
+    assert_eq!(request["events"], 2);
+    assert_eq!(listening.interrupt().await.0, Some(0));
+
+    let mut listening = Listening::start(&[], Some(SECRET)).await;
+    assert_eq!(listening.post_signed(batch).await, 200);
+    let line = listening.line().await;
+    assert!(
+        line.contains("VERIFIED") && line.contains("2 events"),
+        "{line}"
+    );
+    assert_eq!(listening.interrupt().await.0, Some(0));
 }
 
 #[tokio::test]

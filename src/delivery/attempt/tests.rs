@@ -73,6 +73,7 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Timestamp>)]) -> S
         headers: BTreeMap::new(),
         format: Format::Standard,
         rate_limit: None,
+        batching: None,
         active: true,
         secrets: secrets.collect(),
         ordering: crate::subscription::Ordering::None,
@@ -91,6 +92,7 @@ async fn attempted(subscription: &Subscription, format: Format) -> Outcome {
         "payment.received",
         format,
         &body,
+        false,
     )
     .await
 }

@@ -55,6 +55,14 @@ impl DueTimes {
         self.lanes.get(&lane)?.behind
     }
 
+    pub(super) fn knows(&self, lane: SubscriptionId) -> bool {
+        self.lanes.contains_key(&lane)
+    }
+
+    pub(super) fn is_due(&self, lane: SubscriptionId, now: Instant) -> bool {
+        self.lanes.get(&lane).is_some_and(|known| known.at <= now)
+    }
+
     /// Those for whom something is due.
     pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = SubscriptionId> {
         let due = self.order.iter().take_while(move |(at, _)| *at <= now);

@@ -33,10 +33,12 @@ pub(super) fn count(
         Transition::Parked(_) => "parked",
         Transition::Cancelled => "cancelled",
     };
-    METRICS
-        .deliveries
-        .with_label_values(&[status, &delivery.event_type])
-        .inc();
+    for letter in delivery.letters() {
+        METRICS
+            .deliveries
+            .with_label_values(&[status, letter.event_type])
+            .inc();
+    }
     let code = outcome
         .http_status
         .map_or_else(|| "none".to_owned(), |code| code.to_string());
@@ -48,7 +50,9 @@ pub(super) fn count(
         METRICS.retries.inc();
     }
     if *transition == Transition::Delivered {
-        let total = now.duration_since(delivery.occurred_at).as_secs_f64();
-        METRICS.stages.total.observe(total.max(0.0));
+        for letter in delivery.letters() {
+            let total = now.duration_since(letter.occurred_at).as_secs_f64();
+            METRICS.stages.total.observe(total.max(0.0));
+        }
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
         occurred_at: jiff::Timestamp::UNIX_EPOCH,
         queued_at: now,
         hold: Hold::Owned,
+        batch: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub(super) fn subscription(
         headers: BTreeMap::new(),
         format: Format::Standard,
         rate_limit: rate_limit.and_then(NonZeroU32::new),
+        batching: None,
         active: true,
         secrets: Vec::new(),
         ordering: crate::subscription::Ordering::None,

@@ -27,7 +27,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn of(records: &'a [Record]) -> Self {
+    pub(super) fn of(records: impl Iterator<Item = &'a Record>) -> Self {
         let mut columns = Columns::default();
         let now = Timestamp::now();
         for record in records {

@@ -1,12 +1,14 @@
-//! The statement that writes results.
+//! The statements that write results: of deliveries that were sent by themselves, and of
+//! batches, each on all that is in it.
 
 use std::collections::HashSet;
 
 use anyhow::Context;
-use tokio_postgres::{Client, GenericClient, Statement};
+use tokio_postgres::{Client, Error, GenericClient, Statement};
 use uuid::Uuid;
 
 use super::Record;
+use super::batches::write_batches;
 use super::columns::Columns;
 use crate::db::Store;
 use crate::delivery::ordering::Ended;
@@ -14,21 +16,28 @@ use crate::delivery::ordering::Ended;
 /// The recorder's own connection.
 pub(super) struct Session {
     pub(super) client: Client,
-    pub(super) record_results: Statement,
+    pub(super) statements: Statements,
+}
+
+/// Prepared once a session.
+pub(super) struct Statements {
+    alone: Statement,
+    pub(super) batches: Statement,
 }
 
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect("walhook recorder").await?;
-        let sql = include_str!("../../../sql/queries/record_results.sql");
-        let record_results = client
-            .prepare(sql)
-            .await
-            .context("prepare the record of results")?;
-        Ok(Session {
-            client,
-            record_results,
-        })
+        let alone = include_str!("../../../sql/queries/record_results.sql");
+        let batches = include_str!("../../../sql/queries/record_batch_results.sql");
+        let prepared = async {
+            Ok::<_, Error>(Statements {
+                alone: client.prepare(alone).await?,
+                batches: client.prepare(batches).await?,
+            })
+        };
+        let statements = prepared.await.context("prepare the record of results")?;
+        Ok(Session { client, statements })
     }
 }
 
@@ -43,14 +52,23 @@ pub(super) struct Written {
 /// Writes the batch.
 pub(super) async fn write_results(
     client: &impl GenericClient,
-    statement: &Statement,
+    statements: &Statements,
     instance: Uuid,
     records: &[Record],
 ) -> anyhow::Result<Written> {
-    let column = Columns::of(records);
+    let mut written = Written::default();
+    let of_batches = write_batches(client, &statements.batches, instance, records).await?;
+    written.deliveries.extend(of_batches);
+    let alone = records
+        .iter()
+        .filter(|record| record.delivery.batch.is_none());
+    let column = Columns::of(alone);
+    if column.id.is_empty() {
+        return Ok(written);
+    }
     let rows = client
         .query(
-            statement,
+            &statements.alone,
             &[
                 &instance,
                 &column.id,
@@ -70,7 +88,6 @@ pub(super) async fn write_results(
         )
         .await
         .context("record results")?;
-    let mut written = Written::default();
     for row in &rows {
         let delivery = written.ended.take(row);
         written.deliveries.extend(delivery);

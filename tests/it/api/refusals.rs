@@ -40,7 +40,10 @@ async fn fields_that_cannot_be_are_refused_with_their_reason() {
         ("description", json!("a\u{0}b"), 400, "invalid_text"),
         ("format", json!("xml"), 400, "invalid_format"),
         ("ordering", json!("any"), 400, "invalid_ordering"),
-        ("batch", json!({"size": 10}), 400, "not_available_yet"),
+        ("batch", json!({"size": 10}), 400, "invalid_batch"),
+        ("batch", json!({"max_events": 1001}), 400, "invalid_batch"),
+        ("batch", json!({"max_wait": "61s"}), 400, "invalid_batch"),
+        ("batch", json!(true), 400, "invalid_batch"),
         ("rate_limit", json!(0), 400, "invalid_rate_limit"),
         ("rate_limit", json!(10_001), 400, "invalid_rate_limit"),
         ("rate_limit", json!(2.5), 400, "invalid_rate_limit"),
@@ -193,5 +196,33 @@ async fn queries_are_checked() {
         api.get(&format!("/deliveries?{query}"), &token)
             .await
             .refused(400, code);
+    }
+}
+
+#[tokio::test]
+async fn order_and_batches_exclude_each_other() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let both =
+        json!({"url": "https://example.com/hook", "event": "*", "ordering": "row", "batch": {}});
+    let refused = "ordering_with_batch";
+    api.post("/subscriptions", &token, both)
+        .await
+        .refused(400, refused);
+    for (first, second) in [
+        (json!({"ordering": "row"}), json!({"batch": {}})),
+        (json!({"batch": {}}), json!({"ordering": "row"})),
+    ] {
+        let subscription = api.subscribe(&token).await;
+        let path = format!("/subscriptions/{}", id(&subscription));
+        api.patch(&path, &token, first).await.expect(200);
+        api.patch(&path, &token, second.clone())
+            .await
+            .refused(400, refused);
+        // Unless the one goes as the other comes.
+        let mut exchanged = json!({"ordering": "none", "batch": null});
+        let (name, value) = second.as_object().unwrap().iter().next().unwrap();
+        exchanged[name] = value.clone();
+        api.patch(&path, &token, exchanged).await.expect(200);
     }
 }

@@ -2,6 +2,7 @@
 //! API, a real receiver.
 
 mod backlog;
+mod batches;
 mod breaker;
 mod disabling;
 mod endpoints;

@@ -79,9 +79,13 @@ async fn a_pause_keeps_what_waits_in_its_order() {
     assert_eq!(told, [0, 0, 1, 2, 3, 4]);
 
     // Deleted, nothing of it is left.
-    receiver.judge(|_| status(500));
-    write(&deployed, 1, 2).await;
-    let held = "select exists (select from delivery_schedule where status = 'held')";
+    receiver.judge(|_| status(503).with_header("retry-after", "3600"));
+    deployed.orders("acme", 1).await;
+    deployed
+        .execute("update orders set note = '9' where id = 2")
+        .await;
+    let held = "(select count(*) = 1 from delivery_schedule where status = 'held')
+        and exists (select from webhook_deliveries where attempts = 1 and status = 'pending')";
     deployed.walhook.wait_for(held).await;
     acme.delete(&path).await;
     deployed

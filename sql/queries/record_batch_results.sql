@@ -1,0 +1,87 @@
+-- One statement for the results of batches, each on all of its members. A result counts
+-- only where the batch is still leased to this instance.
+with result as materialized (
+    select *
+    from unnest(
+        $2::uuid[], $3::text[], $4::text[], $5::int2[], $6::text[], $7::timestamptz[],
+        $8::timestamptz[], $9::timestamptz[], $10::int4[], $11::text[], $12::text[]
+    ) as r (batch_id, status, parked_reason, http_status, error, due_at, delivered_at,
+        started_at, duration_ms, error_class, response_excerpt)
+),
+ours as materialized (
+    select r.*, s.subscription_id, r.status = 'delivered' as is_success
+    from result r
+    join delivery_schedule s on s.delivery_id = r.batch_id
+    where s.lease_owner = $1
+    for update of s
+),
+recorded as (
+    update webhook_deliveries d
+    set status = case when o.status = 'parked' then 'pending' else o.status end,
+        attempts = d.attempts + (o.started_at is not null)::integer,
+        last_http_status = coalesce(o.http_status, d.last_http_status),
+        last_error = case when o.status = 'delivered' then null else coalesce(o.error, d.last_error) end,
+        next_attempt_at = case when o.status = 'pending' then o.due_at end,
+        delivered_at = o.delivered_at,
+        batch_id = o.batch_id,
+        -- As in record_results: a first attempt that succeeds needs no row of its own.
+        first_attempt_at = case when o.is_success and d.attempts = 0 then o.started_at
+            else d.first_attempt_at end,
+        first_duration_ms = case when o.is_success and d.attempts = 0 then o.duration_ms
+            else d.first_duration_ms end,
+        first_http_status = case when o.is_success and d.attempts = 0 then o.http_status
+            else d.first_http_status end,
+        first_response_excerpt = case when o.is_success and d.attempts = 0 then o.response_excerpt
+            else d.first_response_excerpt end
+    from unnest($13::uuid[], $14::uuid[]) as m (id, batch_id)
+    join ours o on o.batch_id = m.batch_id
+    where d.id = m.id and d.status = 'pending'
+    returning d.id, d.tenant_id, d.attempts, o.status, o.http_status, o.error, o.started_at,
+        o.duration_ms, o.error_class, o.response_excerpt
+),
+freed as (
+    delete from delivery_schedule s
+    using recorded x
+    where x.status in ('delivered', 'cancelled') and s.delivery_id = x.id
+),
+-- Each a dead letter of its own, which by hand is sent alone.
+dead as (
+    update delivery_schedule s
+    set status = 'failed', due_at = now(), batch_id = null, body_bytes = null
+    from recorded x
+    where x.status = 'failed' and s.delivery_id = x.id
+),
+ended as (
+    delete from delivery_schedule s
+    using ours o
+    where o.status in ('delivered', 'cancelled', 'failed') and s.delivery_id = o.batch_id
+),
+waiting as materialized (
+    -- As in record_results: neither an enabling nor this overtakes the other.
+    select o.*, o.parked_reason is not distinct from 'disabled' and not exists (
+            select from webhook_subscriptions s
+            where s.id = o.subscription_id and not s.active
+            for share
+        ) as enabled
+    from ours o
+    where o.status in ('pending', 'parked')
+),
+kept as (
+    update delivery_schedule s
+    set status = case when w.enabled then 'pending' else w.status end,
+        parked_reason = case when not w.enabled then w.parked_reason end,
+        due_at = coalesce(w.due_at, now()), lease_owner = null
+    from waiting w
+    where s.delivery_id = w.batch_id
+),
+attempted as (
+    insert into webhook_attempts
+        (delivery_id, number, tenant_id, started_at, duration_ms, http_status, error_class,
+            error, response_excerpt)
+    select id, attempts, tenant_id, started_at, duration_ms, http_status, error_class, error,
+        response_excerpt
+    from recorded
+    where started_at is not null and (status <> 'delivered' or attempts > 1)
+    on conflict do nothing
+)
+select id from recorded
