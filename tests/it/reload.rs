@@ -150,6 +150,8 @@ async fn no_transaction_is_under_two_sets_of_rules() {
     daemon.sql(INSERT).await;
     let requests = daemon.receiver.wait_for(2).await;
     assert_eq!(types(&requests), ["order.created", "order.placed"]);
+    let all = format!("select count(*) = {ROWS} + 2 from webhook_events");
+    daemon.walhook.wait_for(&all).await;
     let of_types =
         "select count(*) from webhook_events group by commit_lsn, event_type order by 1 desc";
     let client = daemon.walhook.store.get().await.unwrap();
