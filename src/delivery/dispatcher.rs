@@ -23,12 +23,10 @@ use crate::subscription::{Subscription, directory::Directory};
 
 mod leases;
 mod place;
-mod pressure;
 mod tally;
 mod workers;
 
 use place::Place;
-use pressure::Pressure;
 use workers::Workers;
 
 /// An attempt that takes longer is slow: it leaves the common budget.
@@ -55,7 +53,6 @@ pub struct Dispatcher {
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
-    pressure: Pressure,
     workers: Arc<Workers>,
     /// Told when a subscription that was let go can be given back.
     pub let_gone: Arc<Notify>,
@@ -89,7 +86,6 @@ impl Dispatcher {
             released: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
-            pressure: Pressure::default(),
             workers: Workers::new(),
             let_gone: Arc::default(),
             tasks: TaskTracker::new(),
@@ -166,13 +162,6 @@ impl Dispatcher {
 
     /// Looks the lanes over until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        tokio::select! {
-            () = self.look_over(stop) => Ok(()),
-            never = self.follow_pressure() => match never {},
-        }
-    }
-
-    async fn look_over(self: &Arc<Self>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(SWEEP);
         let mut could_send = true;
         loop {
@@ -180,7 +169,7 @@ impl Dispatcher {
             let sooner = self.timer.notified();
             let next = self.lanes().next_wake();
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
                 () = sooner => continue,
                 () = sleep_until(next) => {
@@ -277,7 +266,6 @@ impl Dispatcher {
             }
         };
         place.success = Some(outcome.is_success());
-        self.pressure.note(outcome.duration);
         self.judge(delivery, outcome)
     }
 

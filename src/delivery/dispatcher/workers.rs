@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 
 use super::Dispatcher;
 use super::place::Place;
-use super::pressure::FEW;
 use crate::delivery::Delivery;
 use crate::delivery::lanes::Picked;
 use crate::delivery::recorder::Entry;
@@ -112,11 +111,7 @@ impl Dispatcher {
         }
         let (Picked { next, refused }, signals) = {
             let mut lanes = self.lanes();
-            let picked = lanes.pick(Instant::now());
-            if lanes.fast_in_flight() >= FEW {
-                self.pressure.crowded.notify_one();
-            }
-            (picked, lanes.take_signals())
+            (lanes.pick(Instant::now()), lanes.take_signals())
         };
         self.pass_on(signals);
         self.release(refused);

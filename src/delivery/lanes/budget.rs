@@ -24,8 +24,6 @@ struct Budget {
 pub(super) struct Budgets {
     fast: Budget,
     slow: Budget,
-    /// What the fast budget may be at most.
-    concurrency: usize,
     /// Attempts that turned slow while the slow budget was full: they stay in the fast
     /// one until a slow one ends.
     overstaying: usize,
@@ -41,19 +39,8 @@ impl Budgets {
         Budgets {
             fast: budget(limits.concurrency),
             slow: budget(limits.slow_concurrency),
-            concurrency: limits.concurrency,
             overstaying: 0,
         }
-    }
-
-    /// Makes the fast budget smaller than it may be, or as large.
-    pub(super) fn narrow(&mut self, concurrency: usize) {
-        self.fast.limit = concurrency.min(self.concurrency);
-    }
-
-    /// Attempts that the fast budget pays.
-    pub(super) fn fast_in_flight(&self) -> usize {
-        self.fast.used
     }
 
     /// How many more may start. A quarter of the slow budget is for attempts that turn

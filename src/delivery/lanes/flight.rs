@@ -78,27 +78,6 @@ impl Lanes {
         change
     }
 
-    /// How many attempts to endpoints that answer may be in flight from here on, within
-    /// what is configured.
-    pub fn narrow(&mut self, concurrency: usize, now: Instant) {
-        self.budgets.narrow(concurrency);
-        let fast = self.waiting(Class::Fast);
-        let (held, retries) = (fast.held.len(), fast.held_retries.len());
-        for _ in 0..held {
-            self.release(Class::Fast, now);
-        }
-        for _ in 0..retries {
-            if let Some(id) = self.fast.held_retries.pop_front() {
-                self.revive(id, Place::HeldRetries(Class::Fast), now);
-            }
-        }
-    }
-
-    /// Attempts in flight to endpoints that answer.
-    pub fn fast_in_flight(&self) -> usize {
-        self.budgets.fast_in_flight()
-    }
-
     fn settle_retry(&mut self, ticket: &mut Ticket, now: Instant) {
         let Some(class) = ticket.retry_of.take() else {
             return;
