@@ -45,9 +45,10 @@ impl Pass {
         }
     }
 
-    /// What it counts for among what is written at once: events and rows of the shadow.
+    /// What it counts for among what is written at once. A change may make both an event
+    /// and a row of the shadow.
     pub(super) fn len(&self) -> usize {
-        self.batch.events.len() + self.shadow.len()
+        self.batch.events.len().max(self.shadow.len())
     }
 
     pub(super) fn bytes(&self) -> usize {
