@@ -47,10 +47,14 @@ impl Statements {
                         .await?,
                 },
                 insert_again: Insert {
-                    events: prepare(include_str!("../../sql/queries/insert_events_again.sql"))
-                        .await?,
-                    deliveries: prepare(include_str!(
-                        "../../sql/queries/insert_deliveries_again.sql"
+                    events: prepare(concat!(
+                        include_str!("../../sql/queries/insert_events.sql"),
+                        "on conflict (id) do nothing"
+                    ))
+                    .await?,
+                    deliveries: prepare(concat!(
+                        include_str!("../../sql/queries/insert_deliveries.sql"),
+                        "on conflict (id) do nothing"
                     ))
                     .await?,
                 },

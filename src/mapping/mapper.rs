@@ -9,10 +9,9 @@ use crate::event::{Event, EventPosition};
 use crate::pgoutput::value::write_string;
 use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader, kept};
 
-use super::check::misfit;
 use super::condition::holds;
 use super::expression::Row;
-use super::payload::{Data, whole_row, write_head, write_rest};
+use super::payload::{Data, write_head, write_rest};
 use super::row::{Kind, RowChange};
 use super::rules::{Rule, RuleSet, Tenant};
 use super::scope::RowScope;
@@ -20,9 +19,11 @@ use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
 mod again;
+mod bind;
 mod existing;
 pub(super) mod explain;
 
+use bind::{BoundRelation, Places, bound};
 use existing::Existing;
 pub use existing::ExistingRow;
 
@@ -39,27 +40,6 @@ pub struct Mapper {
     transaction: Option<TransactionHeader>,
     timestamp: String,
     body: Vec<u8>,
-}
-
-struct BoundRelation {
-    relation: Arc<Relation>,
-    name: Arc<str>,
-    rules: Vec<BoundRule>,
-}
-
-/// A rule of a relation; the places are `Err` with the reason where the relation has
-/// changed so that the rule no longer fits it.
-struct BoundRule {
-    rule: usize,
-    places: Result<Places, String>,
-}
-
-struct Places {
-    /// By the number of the name in the rule.
-    columns: Vec<usize>,
-    key: Vec<usize>,
-    /// Where the rule's data is the whole row.
-    whole_row: Vec<(Vec<u8>, usize)>,
 }
 
 impl Mapper {
@@ -320,86 +300,4 @@ impl Context<'_> {
         key.push(b']');
         String::from_utf8(key).map_err(|_| unmappable("`key` is not valid UTF-8"))
     }
-}
-
-/// The relation with its rules, bound anew when the stream has described it anew.
-fn bound<'a>(
-    relations: &'a mut HashMap<u32, BoundRelation>,
-    rules: &RuleSet,
-    relation: &Arc<Relation>,
-) -> &'a BoundRelation {
-    let bound = relations
-        .entry(relation.oid)
-        .or_insert_with(|| bind(rules, relation));
-    if !Arc::ptr_eq(&bound.relation, relation) {
-        *bound = bind(rules, relation);
-    }
-    bound
-}
-
-fn bind(rules: &RuleSet, relation: &Arc<Relation>) -> BoundRelation {
-    let table = TableName {
-        schema: relation.namespace.clone(),
-        name: relation.name.clone(),
-    };
-    let bind_rule = |rule: &Rule| BoundRule {
-        rule: rule.index,
-        places: places(rules, rule, relation),
-    };
-    BoundRelation {
-        relation: Arc::clone(relation),
-        name: Arc::from(table.to_string()),
-        rules: rules.of_table(&table).map(bind_rule).collect(),
-    }
-}
-
-fn places(rules: &RuleSet, rule: &Rule, relation: &Relation) -> Result<Places, String> {
-    if let Some(misfit) = misfit(rule, relation) {
-        return Err(format!(
-            "the rule does not fit the table as it was at this change, {misfit}"
-        ));
-    }
-    let columns: Vec<usize> = rule
-        .names
-        .names
-        .iter()
-        // All are there, or the rule would not fit.
-        .filter_map(|name| relation.column_index(name))
-        .collect();
-    let is_key = |names: &[String]| -> Option<Vec<usize>> {
-        let places = names.iter().map(|name| relation.column_index(name));
-        places.collect()
-    };
-    let key = if !rule.key.is_empty() {
-        let of_name = |name: &usize| columns.get(*name).copied().unwrap_or(usize::MAX);
-        rule.key.iter().map(of_name).collect()
-    } else if let Some(primary_key) = rules
-        .primary_key(&rule.table)
-        .and_then(|names| is_key(&names))
-        .filter(|key| !key.is_empty())
-    {
-        primary_key
-    } else if relation.replica_identity != ReplicaIdentity::Full {
-        let identity = relation.columns.iter().enumerate();
-        identity
-            .filter(|(_, column)| column.identity)
-            .map(|(place, _)| place)
-            .collect()
-    } else {
-        Vec::new()
-    };
-    if key.is_empty() && rule.on.has_rows() {
-        return Err(format!(
-            "table `{}` has no known primary key: name the rule's `key`",
-            rule.table
-        ));
-    }
-    Ok(Places {
-        columns,
-        key,
-        whole_row: match rule.data {
-            Some(_) => Vec::new(),
-            None => whole_row(relation),
-        },
-    })
 }

@@ -11,7 +11,8 @@ use crate::mapping::trace::{Trace, trace};
 use crate::pgoutput::value::write_json;
 use crate::pgoutput::{Operation, TransactionHeader};
 
-use super::{Change, Context, Kind, Mapper, Places, Rule, RuleSet, bound, places};
+use super::bind::places;
+use super::{Change, Context, Kind, Mapper, Places, Rule, RuleSet, bound};
 use crate::mapping::expression::Row;
 use crate::mapping::row::RowChange;
 use crate::mapping::scope::RowScope;
