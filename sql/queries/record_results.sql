@@ -11,15 +11,22 @@ with result as materialized (
     ) as r (id, leased, status, parked_reason, attempts, http_status, error, due_at,
         delivered_at, started_at, duration_ms, error_class, response_excerpt)
 ),
+-- The schedule's rows are locked before the deliveries, as everybody does.
+leased as materialized (
+    select r.*
+    from result r
+    join delivery_schedule s on s.delivery_id = r.id
+    where r.leased and s.lease_owner = $1
+    order by r.id
+    for update of s
+),
 ours as (
     select r.*
     from result r
     where not r.leased
     union all
-    select r.*
-    from result r
-    join delivery_schedule s on s.delivery_id = r.id
-    where r.leased and s.lease_owner = $1
+    select *
+    from leased
 ),
 recorded as (
     update webhook_deliveries d

@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
+use super::deadlock::Deadlocked;
 use crate::delivery::manual::ManualError;
 
 /// What went wrong and what to do about it (RFC 9457).
@@ -33,6 +34,8 @@ pub struct Problem {
     detail: String,
     #[serde(skip)]
     header: Option<Box<(HeaderName, HeaderValue)>>,
+    #[serde(skip)]
+    deadlocked: bool,
 }
 
 /// Seconds after which a caller may ask an overloaded or restarting server again.
@@ -47,6 +50,7 @@ impl Problem {
             code,
             detail: detail.into(),
             header: None,
+            deadlocked: false,
         }
     }
 
@@ -101,6 +105,9 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        if self.deadlocked {
+            response.extensions_mut().insert(Deadlocked);
+        }
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -141,6 +148,13 @@ impl From<tokio_postgres::Error> for Problem {
         if passing.contains(database.code()) || code.starts_with("08") {
             warn!(code, message, "The store refused a request of the API");
             return Self::store_unreachable();
+        }
+        if *database.code() == SqlState::T_R_DEADLOCK_DETECTED {
+            warn!(code, message, "A call of the API ran into a deadlock");
+            return Problem {
+                deadlocked: true,
+                ..Self::unavailable("deadlock", "others were changing the same: try again")
+            };
         }
         // A NUL in a text, which JSON and query strings may hold and PostgreSQL may not.
         let text = [

@@ -43,6 +43,7 @@ use crate::secret::EncryptionKey;
 
 pub mod auth;
 pub mod batching;
+mod deadlock;
 pub mod deliveries;
 pub mod docs;
 pub mod error;
@@ -178,6 +179,7 @@ pub async fn serve(
 /// Every route, as [`serve`] serves them.
 pub fn router(state: Arc<State>) -> Router {
     let tenant = tenant_routes()
+        .route_layer(middleware::from_fn(deadlock::again))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&state),
             idempotency::once,

@@ -46,7 +46,10 @@ enum Phase {
 struct Closed {
     /// When the first result came in; the calm time counts from here.
     since: Option<Instant>,
+    /// Of attempts that began after the last success: of many at a time the failures come
+    /// last where they are timeouts, and say nothing newer than the successes before them.
     consecutive_failures: u32,
+    last_success: Option<Instant>,
     window: Window,
     /// Until the next success one attempt at a time, whatever was earned.
     on_trial: bool,
@@ -59,6 +62,7 @@ impl Closed {
         Closed {
             since,
             consecutive_failures: 0,
+            last_success: None,
             window: Window::default(),
             on_trial,
             slow_start: Some(SlowStart {
@@ -183,15 +187,15 @@ impl Breaker {
         }
     }
 
-    /// Takes the result of an admitted attempt.
-    pub fn record(&mut self, now: Instant, success: bool) -> Option<StateChange> {
+    /// Takes the result of an admitted attempt that began at `began`.
+    pub fn record(&mut self, now: Instant, began: Instant, success: bool) -> Option<StateChange> {
         match &mut self.phase {
             Phase::Closed(closed) => {
                 let since = *closed.since.get_or_insert(now);
                 if success && now.saturating_duration_since(since) >= LONGEST_OPEN {
                     self.openings = 0;
                 }
-                closed.trips(now, success).then(|| self.open(now))
+                closed.trips(now, began, success).then(|| self.open(now))
             }
             // Of an attempt from before the opening: it says nothing new.
             Phase::Open { .. } => None,
@@ -234,12 +238,13 @@ impl Breaker {
 
 impl Closed {
     /// Counts a result and says whether it opens the breaker.
-    fn trips(&mut self, now: Instant, success: bool) -> bool {
+    fn trips(&mut self, now: Instant, began: Instant, success: bool) -> bool {
         self.window.count(now, success);
         self.on_trial = !success;
         if success {
             self.consecutive_failures = 0;
-        } else {
+            self.last_success = Some(now);
+        } else if self.last_success.is_none_or(|at| began >= at) {
             self.consecutive_failures += 1;
         }
         let earned = self.slow_start.take().unwrap_or(SlowStart {

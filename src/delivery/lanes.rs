@@ -256,7 +256,7 @@ impl Lanes {
         self.leave(std::iter::once(&delivery));
         self.enlist(id, now);
         self.signal_room(id, now);
-        Some((delivery, Ticket::new(id, class, retry)))
+        Some((delivery, Ticket::new(id, class, retry, now)))
     }
 
     /// Brings back the lanes whose rate limit admits an attempt by now.

@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Fails the breaker until it opens; for how long it then is.
 fn fail_until_open(breaker: &mut Breaker, now: Instant) -> Duration {
     for _ in 0..100 {
-        if let Some(StateChange::Opened(length)) = breaker.record(now, false) {
+        if let Some(StateChange::Opened(length)) = breaker.record(now, now, false) {
             return length;
         }
     }
@@ -22,19 +22,37 @@ fn five_failures_in_a_row_open_it_four_do_not() {
     let mut breaker = Breaker::new();
     for _ in 0..3 {
         for _ in 0..4 {
-            assert_eq!(breaker.record(now, false), None);
+            assert_eq!(breaker.record(now, now, false), None);
         }
         // Enough successes to keep the share of failures below half.
         for _ in 0..8 {
-            assert_eq!(breaker.record(now, true), None);
+            assert_eq!(breaker.record(now, now, true), None);
         }
     }
     for _ in 0..4 {
-        assert_eq!(breaker.record(now, false), None);
+        assert_eq!(breaker.record(now, now, false), None);
     }
     let opened = StateChange::Opened(FIRST_OPEN);
-    assert_eq!(breaker.record(now, false), Some(opened));
+    assert_eq!(breaker.record(now, now, false), Some(opened));
     assert_eq!(breaker.state(), BreakerState::Open);
+}
+
+#[test]
+fn timeouts_of_attempts_that_began_before_a_success_are_no_row() {
+    let began = Instant::now();
+    let mut breaker = Breaker::new();
+    for _ in 0..20 {
+        assert_eq!(breaker.record(began + SECOND, began, true), None);
+    }
+    for _ in 0..10 {
+        assert_eq!(breaker.record(began + 2 * SECOND, began, false), None);
+    }
+    let later = began + 2 * SECOND;
+    for _ in 0..4 {
+        assert_eq!(breaker.record(later, later, false), None);
+    }
+    let opened = Some(StateChange::Opened(FIRST_OPEN));
+    assert_eq!(breaker.record(later, later, false), opened);
 }
 
 #[test]
@@ -43,7 +61,7 @@ fn more_than_half_of_twenty_opens_it_but_not_what_is_old() {
     // Fail, fail, succeed: two thirds fail and never five in a row.
     let results = |number: u32| number % 3 == 2;
     let mut breaker = Breaker::new();
-    let opened_at = (0..100).find(|&n| breaker.record(start, results(n)).is_some());
+    let opened_at = (0..100).find(|&n| breaker.record(start, start, results(n)).is_some());
     assert_eq!(
         opened_at,
         Some(WINDOW_RESULTS - 1),
@@ -53,12 +71,16 @@ fn more_than_half_of_twenty_opens_it_but_not_what_is_old() {
     let mut breaker = Breaker::new();
     for number in 0..100 {
         let at = start + number * 5 * SECOND;
-        assert_eq!(breaker.record(at, results(number)), None, "12 a minute");
+        assert_eq!(breaker.record(at, at, results(number)), None, "12 a minute");
     }
 
     let mut breaker = Breaker::new();
     for number in 0..100 {
-        assert_eq!(breaker.record(start, number % 2 == 0), None, "exactly half");
+        assert_eq!(
+            breaker.record(start, start, number % 2 == 0),
+            None,
+            "exactly half"
+        );
     }
 }
 
@@ -91,7 +113,7 @@ fn after_a_probe_it_starts_slowly() {
     now += fail_until_open(&mut breaker, now);
     assert_eq!(breaker.admit(now, 0), Admission::Yes);
     assert_eq!(breaker.admit(now, 1), Admission::Wait(RECHECK));
-    assert_eq!(breaker.record(now, true), Some(StateChange::Closed));
+    assert_eq!(breaker.record(now, now, true), Some(StateChange::Closed));
 
     let admitted = |breaker: &mut Breaker| {
         (0..1000)
@@ -101,19 +123,19 @@ fn after_a_probe_it_starts_slowly() {
     for limit in [1, 2, 4, 8] {
         assert_eq!(admitted(&mut breaker), limit);
         for _ in 0..limit {
-            assert_eq!(breaker.record(now, true), None);
+            assert_eq!(breaker.record(now, now, true), None);
         }
     }
-    assert_eq!(breaker.record(now, false), None);
+    assert_eq!(breaker.record(now, now, false), None);
     assert_eq!(admitted(&mut breaker), 1, "on trial");
-    assert_eq!(breaker.record(now, true), None);
+    assert_eq!(breaker.record(now, now, true), None);
     assert_eq!(
         admitted(&mut breaker),
         8,
         "a failure halves what was earned"
     );
     for _ in 0..SLOW_START_END {
-        assert_eq!(breaker.record(now, true), None);
+        assert_eq!(breaker.record(now, now, true), None);
     }
     assert_eq!(admitted(&mut breaker), 1000, "no limit of its own any more");
 }
@@ -125,16 +147,16 @@ fn one_at_a_time_until_a_success_where_it_is_new_failed_or_hangs() {
     let state = |breaker: &Breaker| (breaker.on_trial(), breaker.limit());
     assert_eq!(state(&breaker), (true, 1));
     for limit in [2, 2, 4] {
-        breaker.record(now, true);
+        breaker.record(now, now, true);
         assert_eq!(state(&breaker), (false, limit));
     }
     breaker.suspect();
     assert_eq!(state(&breaker), (true, 1));
-    breaker.record(now, true);
+    breaker.record(now, now, true);
     assert_eq!(state(&breaker), (false, 4), "nothing is lost by being slow");
-    breaker.record(now, false);
+    breaker.record(now, now, false);
     assert_eq!(state(&breaker), (true, 1));
-    breaker.record(now, true);
+    breaker.record(now, now, true);
     assert_eq!(state(&breaker), (false, 2));
 }
 
@@ -147,10 +169,10 @@ fn a_calm_time_forgets_earlier_openings() {
         assert_eq!(length.as_secs(), expected);
         now += length;
         assert_eq!(breaker.admit(now, 0), Admission::Yes);
-        assert_eq!(breaker.record(now, true), Some(StateChange::Closed));
+        assert_eq!(breaker.record(now, now, true), Some(StateChange::Closed));
     }
     now += LONGEST_OPEN;
-    assert_eq!(breaker.record(now, true), None);
+    assert_eq!(breaker.record(now, now, true), None);
     assert_eq!(fail_until_open(&mut breaker, now), FIRST_OPEN);
 }
 
@@ -160,7 +182,7 @@ fn attempts_from_before_the_opening_are_no_probe() {
     let mut breaker = Breaker::new();
     now += fail_until_open(&mut breaker, now);
     assert_eq!(breaker.admit(now, 2), Admission::Wait(RECHECK));
-    assert_eq!(breaker.record(now, true), None);
+    assert_eq!(breaker.record(now, now, true), None);
     assert_eq!(breaker.state(), BreakerState::Open);
     assert_eq!(breaker.admit(now, 0), Admission::Yes);
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
@@ -173,7 +195,7 @@ fn a_probe_that_vanished_is_replaced() {
     now += fail_until_open(&mut breaker, now);
     assert_eq!(breaker.admit(now, 0), Admission::Yes);
     assert_eq!(breaker.admit(now, 0), Admission::Yes);
-    assert_eq!(breaker.record(now, true), Some(StateChange::Closed));
+    assert_eq!(breaker.record(now, now, true), Some(StateChange::Closed));
 }
 
 #[derive(Clone, Debug)]
@@ -214,7 +236,7 @@ proptest! {
                     }
                 },
                 Step::Finish { success } if in_flight > 0 => {
-                    if let Some(StateChange::Opened(length)) = breaker.record(now, success) {
+                    if let Some(StateChange::Opened(length)) = breaker.record(now, now, success) {
                         prop_assert!(!success, "opened by a success");
                         prop_assert!(length >= FIRST_OPEN && length <= LONGEST_OPEN);
                         open_until = now + length;
@@ -233,7 +255,7 @@ proptest! {
         now += LONGEST_OPEN;
         for _ in 0..2 * SLOW_START_END {
             prop_assert_eq!(breaker.admit(now, 0), Admission::Yes);
-            breaker.record(now, true);
+            breaker.record(now, now, true);
         }
         prop_assert_eq!(breaker.state(), BreakerState::Closed);
         prop_assert_eq!(breaker.admit(now, 10_000), Admission::Yes);

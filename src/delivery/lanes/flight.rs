@@ -13,16 +13,18 @@ use crate::event::SubscriptionId;
 pub struct Ticket {
     pub lane: SubscriptionId,
     class: Class,
+    began: Instant,
     /// The budget among whose retries it counts.
     retry_of: Option<Class>,
     pub(super) turned_slow: bool,
 }
 
 impl Ticket {
-    pub(super) fn new(lane: SubscriptionId, class: Class, retry: bool) -> Self {
+    pub(super) fn new(lane: SubscriptionId, class: Class, retry: bool, now: Instant) -> Self {
         Ticket {
             lane,
             class,
+            began: now,
             retry_of: retry.then_some(class),
             turned_slow: false,
         }
@@ -59,7 +61,7 @@ impl Lanes {
         let lane = self.lanes.get_mut(&id)?;
         // The breaker takes a probe that left without a result for one that vanished,
         // so the result comes first.
-        let change = success.and_then(|success| lane.breaker.record(now, success));
+        let change = success.and_then(|success| lane.breaker.record(now, ticket.began, success));
         if success == Some(true) {
             lane.succeeded(ticket.turned_slow);
         }

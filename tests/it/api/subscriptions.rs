@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Mutex, Once};
+use std::time::Duration;
 
 use serde_json::json;
 use walhook::conninfo::ConnInfo;
@@ -278,6 +279,46 @@ async fn deleting_cancels_what_waits_and_keeps_what_failed() {
         retry.refused(409, "subscription_deleted");
     }
     assert_eq!(api.count("select count(*) from delivery_schedule").await, 1);
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_broken_off_by_a_deadlock_is_carried_out_again() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let event = api
+        .event("acme", "payment.received", jiff::Timestamp::now())
+        .await;
+    let delivery = api
+        .delivery("acme", event, id(&subscription), "pending")
+        .await;
+    // It takes the two rows in the other order, and leaves it to others to give way.
+    let other = api.store.get().await.unwrap();
+    let lock = |table: &str, column: &str| {
+        format!(
+            "select from {table} where {column} = '{}' for update",
+            delivery.0
+        )
+    };
+    let first = lock("webhook_deliveries", "id");
+    let begin = format!("begin; set local deadlock_timeout = '60s'; {first}");
+    other.batch_execute(&begin).await.unwrap();
+    let path = format!("/subscriptions/{}", id(&subscription));
+    let delete = async { api.delete(&path, &token).await };
+    let hold = async {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        while api.count(waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let second = lock("delivery_schedule", "delivery_id");
+        other.batch_execute(&second).await.unwrap();
+        other.batch_execute("commit").await.unwrap();
+    };
+    let (deleted, ()) = tokio::join!(delete, hold);
+    assert_eq!(deleted.status, 204, "{}", deleted.text);
+    let read = api.get(&format!("/deliveries/{delivery}"), &token).await;
+    assert_eq!(read.expect(200)["status"], "cancelled");
 }
 
 #[tokio::test]
