@@ -228,7 +228,7 @@ pub async fn run_reloading(
                 unanswered: Vec::new(),
             },
         };
-        tasks.spawn("capture", capture.run(stop.clone()));
+        tasks.spawn_apart("capture", capture.run(stop.clone()));
         tasks.spawn("slot watch", watch.run(stop.clone()));
         let publication = config.source.publication.clone();
         tasks.spawn(

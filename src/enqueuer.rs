@@ -23,6 +23,7 @@ use crate::subscription::directory::Directory;
 
 pub mod backfill;
 mod batch;
+mod copies;
 mod matching;
 mod parked;
 mod pass;

@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement};
@@ -46,37 +50,75 @@ pub(crate) async fn ceiling(
         .no_proxy()
         .tcp_nodelay(true)
         .build()?;
+    let post = move |endpoint| {
+        let request = client.post(format!("http://{endpoint}/ceiling"));
+        let request = request.header("content-type", "application/json");
+        async move {
+            request.body(SAMPLE_BODY).send().await?.bytes().await?;
+            anyhow::Ok(())
+        }
+    };
     let mut results = Vec::new();
     for in_flight in [16, 64, 256] {
-        let before = log.requests();
-        let start = Instant::now();
-        let mut tasks = JoinSet::new();
-        for worker in 0..in_flight {
-            let client = client.clone();
-            let endpoints = endpoints.to_vec();
-            tasks.spawn(async move {
-                for turn in 0.. {
-                    if start.elapsed() >= duration {
-                        break;
-                    }
-                    let endpoint = endpoints[(worker + turn * in_flight) % endpoints.len()];
-                    let request = client.post(format!("http://{endpoint}/ceiling"));
-                    let request = request.header("content-type", "application/json");
-                    request.body(SAMPLE_BODY).send().await?.bytes().await?;
-                }
-                Ok::<(), reqwest::Error>(())
-            });
-        }
-        while let Some(ended) = tasks.join_next().await {
-            ended?.context("POST without walhook")?;
-        }
-        let requests = log.requests() - before;
-        results.push(Ceiling {
-            in_flight,
-            requests_per_second: requests as f64 / start.elapsed().as_secs_f64(),
-        });
+        let posted = post_in_turn(endpoints, log, duration, in_flight, post.clone());
+        results.push(posted.await.context("POST without walhook")?);
     }
     Ok(results)
+}
+
+/// The same by what is beneath reqwest alone: what reqwest itself costs.
+pub(crate) async fn ceiling_of_hyper(
+    endpoints: &[SocketAddr],
+    log: &Log,
+    duration: Duration,
+) -> anyhow::Result<Ceiling> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let post = move |endpoint| {
+        let client = client.clone();
+        async move {
+            let request = http::Request::post(format!("http://{endpoint}/ceiling"))
+                .header("content-type", "application/json")
+                .body(Full::new(Bytes::from_static(SAMPLE_BODY.as_bytes())))?;
+            client.request(request).await?.into_body().collect().await?;
+            anyhow::Ok(())
+        }
+    };
+    let posted = post_in_turn(endpoints, log, duration, 64, post);
+    posted.await.context("POST without walhook and reqwest")
+}
+
+async fn post_in_turn<F: Future<Output = anyhow::Result<()>> + Send>(
+    endpoints: &[SocketAddr],
+    log: &Log,
+    duration: Duration,
+    in_flight: usize,
+    post: impl Fn(SocketAddr) -> F + Clone + Send + 'static,
+) -> anyhow::Result<Ceiling> {
+    let before = log.requests();
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for worker in 0..in_flight {
+        let (endpoints, post) = (endpoints.to_vec(), post.clone());
+        tasks.spawn(async move {
+            for turn in 0.. {
+                if start.elapsed() >= duration {
+                    break;
+                }
+                post(endpoints[(worker + turn * in_flight) % endpoints.len()]).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    let requests = log.requests() - before;
+    Ok(Ceiling {
+        in_flight,
+        requests_per_second: requests as f64 / start.elapsed().as_secs_f64(),
+    })
 }
 
 /// Rows committed so far and the next row's number, shared by the writers.

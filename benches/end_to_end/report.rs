@@ -12,6 +12,7 @@ use crate::stages::Stage;
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) ceiling: Vec<Ceiling>,
+    pub(crate) hyper: Ceiling,
     pub(crate) steady: Vec<Steady>,
     pub(crate) throughput: Throughput,
     pub(crate) peak_rss_mib: f64,
@@ -158,6 +159,11 @@ impl Report {
         {
             println!("  {in_flight:>4} in flight    {requests_per_second:>9.0} requests/s");
         }
+        let hyper = self.hyper.requests_per_second;
+        println!(
+            "  {:>4} in flight    {hyper:>9.0} requests/s by hyper-util, without reqwest",
+            self.hyper.in_flight
+        );
         let best = self
             .ceiling
             .iter()

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,35 @@ impl Tasks {
     ) {
         let spawned = self.set.spawn(task);
         self.names.insert(spawned.id(), name);
+    }
+
+    /// On a thread and a runtime of its own, so that its steps do not wait behind all that
+    /// the others have to do. What it spawns and the connections that it opens run there.
+    pub(super) fn spawn_apart(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let given_up = CancellationToken::new();
+        let running = given_up.clone();
+        let apart = move || {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("start a runtime")?;
+            let ended = running.run_until_cancelled_owned(task);
+            runtime.block_on(ended).unwrap_or(Ok(()))
+        };
+        self.spawn(name, async move {
+            let _give_up = given_up.drop_guard();
+            let (end, ended) = oneshot::channel();
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || end.send(apart()))
+                .context("start a thread")?;
+            let panicked = || anyhow!("the task {name} panicked");
+            ended.await.unwrap_or_else(|_| Err(panicked()))
+        });
     }
 
     /// The next task that ends, and how.

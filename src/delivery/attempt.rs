@@ -53,6 +53,11 @@ impl Outcome {
         i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX)
     }
 
+    pub fn ended_at(&self) -> Timestamp {
+        let ended = self.started_at.checked_add(self.duration);
+        ended.unwrap_or(self.started_at)
+    }
+
     /// As the store keeps it.
     pub fn stored_status(&self) -> Option<i16> {
         self.http_status.and_then(|code| i16::try_from(code).ok())

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,11 +58,14 @@ pub struct Dispatcher {
     /// Told when a subscription that was let go can be given back.
     pub let_gone: Arc<Notify>,
     tasks: TaskTracker,
+    /// Where attempts run, whoever hands a delivery over.
+    runtime: Handle,
     /// Ends attempts that are still running at the drain's deadline.
     abort: CancellationToken,
 }
 
 impl Dispatcher {
+    /// To be called within the runtime in which attempts are to run.
     pub fn new(
         config: &DeliveryConfig,
         client: Client,
@@ -89,6 +93,7 @@ impl Dispatcher {
             workers: Workers::new(),
             let_gone: Arc::default(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             abort: CancellationToken::new(),
         })
     }

@@ -87,6 +87,8 @@ pub struct Picked {
     /// Turned away by an open breaker, or of a subscription that is another's; back to the
     /// store for so long.
     pub refused: Vec<(Delivery, Duration)>,
+    /// Something waits that could be sent, but as much as may be is in flight.
+    pub is_busy: bool,
 }
 
 /// How loaded the lanes are, for metrics.
@@ -187,6 +189,7 @@ impl Lanes {
                 }
             }
         }
+        picked.is_busy = self.budgets.free(Class::Fast) == 0 && !self.fast.turns.is_empty();
         picked
     }
 

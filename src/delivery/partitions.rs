@@ -45,7 +45,7 @@ impl Day {
     }
 
     /// As partitions are named: `20261123`.
-    fn suffix(self) -> String {
+    pub fn suffix(self) -> String {
         let date = Date::constant(1970, 1, 1);
         let days = i64::try_from(self.0).unwrap_or(i64::MAX);
         match date.checked_add(days.min(2_900_000).days()) {

@@ -40,6 +40,8 @@ struct State {
     groups_made: u64,
     /// No fewer than the orphans among `awaited`.
     orphans: usize,
+    /// When last deliveries waited for nothing but those in flight.
+    busy_at: Option<Instant>,
 }
 
 struct Awaited {
@@ -56,7 +58,8 @@ struct Awaited {
 pub struct Group {
     /// How many have no result yet.
     pub remaining: usize,
-    /// When the last result came; at first, when they were handed over.
+    /// When the last result came; at first, when they were handed over. Or when last as
+    /// much as may be was in flight: one for which nothing came may not have been sent.
     pub last_result: Instant,
 }
 
@@ -151,7 +154,19 @@ impl Unwritten {
 
     /// None where nothing of the group is awaited.
     pub fn group(&self, number: u64) -> Option<Group> {
-        self.lock().groups.get(&number).copied()
+        let state = self.lock();
+        let group = state.groups.get(&number)?;
+        Some(Group {
+            last_result: state
+                .busy_at
+                .map_or(group.last_result, |busy| busy.max(group.last_result)),
+            ..*group
+        })
+    }
+
+    /// As much as may be is in flight, and more waits.
+    pub fn say_busy(&self, now: Instant) {
+        self.lock().busy_at = Some(now);
     }
 
     /// The first attempts among these that have succeeded, each in its place: they are

@@ -55,6 +55,8 @@ pub enum Interrupted {
     Deposed { slot: String },
     #[error("the store has closed the enqueuer's connection")]
     StoreClosed,
+    #[error("retention dropped a day that rows were still written to; it is made again")]
+    DayDropped,
 }
 
 /// The transaction that the stream is in.

@@ -2,34 +2,24 @@
 //! each other's answers.
 
 use anyhow::Context;
-use jiff::Timestamp;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::batch::WaitsFor;
+use super::copies::{Copies, Stored};
 use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
-use crate::delivery::attempt::Outcome;
-use crate::event::Event;
 use crate::lsn::Lsn;
-use crate::mapping::{ParkedChange, RuleSet};
+use crate::mapping::ParkedChange;
 
 pub(super) struct Statements {
     pub(super) advance_progress: Statement,
     pub(super) notify_schedule: Statement,
-    insert: Insert,
-    /// For rows that may be there already. To look for each row's twin costs a fifth of
-    /// the insert, and a replay seldom brings what the progress does not swallow.
-    insert_again: Insert,
+    pub(super) copies: Copies,
     insert_schedule: Statement,
     insert_parked: Statement,
     delete_parked: Statement,
     lower_low_water: Statement,
-}
-
-struct Insert {
-    events: Statement,
-    deliveries: Statement,
 }
 
 impl Statements {
@@ -41,23 +31,7 @@ impl Statements {
                     .await?,
                 notify_schedule: prepare(include_str!("../../sql/queries/notify_schedule.sql"))
                     .await?,
-                insert: Insert {
-                    events: prepare(include_str!("../../sql/queries/insert_events.sql")).await?,
-                    deliveries: prepare(include_str!("../../sql/queries/insert_deliveries.sql"))
-                        .await?,
-                },
-                insert_again: Insert {
-                    events: prepare(concat!(
-                        include_str!("../../sql/queries/insert_events.sql"),
-                        "on conflict (id) do nothing"
-                    ))
-                    .await?,
-                    deliveries: prepare(concat!(
-                        include_str!("../../sql/queries/insert_deliveries.sql"),
-                        "on conflict (id) do nothing"
-                    ))
-                    .await?,
-                },
+                copies: Copies::default(),
                 insert_schedule: prepare(include_str!("../../sql/queries/insert_schedule.sql"))
                     .await?,
                 insert_parked: prepare(include_str!("../../sql/queries/insert_parked_changes.sql"))
@@ -76,8 +50,8 @@ impl Statements {
             )
     }
 
-    /// Writes the rows and commits, all in one round trip. `again`: some may be there
-    /// already.
+    /// Writes the rows and commits. `again`: some may be there already. Where a COPY fails
+    /// the transaction is left open: see [`Copies::write`].
     pub(super) async fn write(
         &self,
         client: &Client,
@@ -86,15 +60,14 @@ impl Statements {
         lower: Option<Uuid>,
         again: bool,
     ) -> anyhow::Result<()> {
-        let insert = match again {
-            true => &self.insert_again,
-            false => &self.insert,
+        let stored = match again {
+            true => Stored::find(client, rows).await?,
+            false => Stored::default(),
         };
+        self.copies.write(client, rows, &stored).await?;
         // COMMIT answers success even where the transaction had failed before it: every
         // answer counts.
-        let (events, deliveries, schedule, parked, mended, lowered, committed) = tokio::join!(
-            insert.events(client, rows),
-            insert.deliveries(client, rows),
+        let (schedule, parked, mended, lowered, committed) = tokio::join!(
             self.schedule(client, rows),
             self.parked(client, rows),
             self.mended(client, rows),
@@ -110,8 +83,6 @@ impl Statements {
             },
             client.batch_execute("commit"),
         );
-        events.context("insert events")?;
-        deliveries.context("insert deliveries")?;
         schedule.context("insert into the schedule")?;
         parked.context("insert parked changes")?;
         mended.context("delete mended changes")?;
@@ -241,153 +212,12 @@ impl Statements {
     }
 }
 
-impl Insert {
-    async fn events(&self, client: &Client, rows: &Rows<'_>) -> Result<u64, tokio_postgres::Error> {
-        let mut column = EventColumns::default();
-        for (event, rules) in rows.events() {
-            column.push(event, rules);
-        }
-        if column.id.is_empty() {
-            return Ok(0);
-        }
-        client
-            .execute(
-                &self.events,
-                &[
-                    &column.id,
-                    &column.tenant,
-                    &column.event_type,
-                    &column.rule,
-                    &column.commit_lsn,
-                    &column.ordinal,
-                    &column.rule_index,
-                    &column.row_key,
-                    &column.occurred_at,
-                    &column.body,
-                ],
-            )
-            .await
-    }
-
-    async fn deliveries(
-        &self,
-        client: &Client,
-        rows: &Rows<'_>,
-    ) -> Result<u64, tokio_postgres::Error> {
-        let mut column = DeliveryColumns::default();
-        for row in rows.deliveries() {
-            column.push(&row);
-        }
-        if column.id.is_empty() {
-            return Ok(0);
-        }
-        client
-            .execute(
-                &self.deliveries,
-                &[
-                    &column.id,
-                    &column.event_id,
-                    &column.subscription_id,
-                    &column.tenant,
-                    &column.event_type,
-                    &column.format,
-                    &column.commit_lsn,
-                    &column.ordinal,
-                    &column.rule_index,
-                    &column.row_key,
-                    &column.owner,
-                    &column.attempted_at,
-                    &column.duration_ms,
-                    &column.http_status,
-                    &column.excerpt,
-                ],
-            )
-            .await
-    }
-}
-
-/// Events as the columns that unnest takes.
-#[derive(Default)]
-struct EventColumns<'a> {
-    id: Vec<Uuid>,
-    tenant: Vec<&'a str>,
-    event_type: Vec<&'a str>,
-    rule: Vec<&'a str>,
-    commit_lsn: Vec<Lsn>,
-    ordinal: Vec<i64>,
-    rule_index: Vec<i16>,
-    row_key: Vec<&'a str>,
-    occurred_at: Vec<Timestamp>,
-    body: Vec<&'a [u8]>,
-}
-
-impl<'a> EventColumns<'a> {
-    fn push(&mut self, event: &'a Event, rules: &'a RuleSet) {
-        let position = event.position;
-        self.id.push(event.id.0);
-        self.tenant.push(&event.tenant_id);
-        self.event_type.push(&event.event_type);
-        self.rule
-            .push(rules.rule_name(position.rule_index).unwrap_or_default());
-        self.commit_lsn.push(position.commit_lsn);
-        self.ordinal.push(to_i64(position.ordinal));
-        self.rule_index.push(to_i16(position.rule_index));
-        self.row_key.push(&event.row_key);
-        self.occurred_at.push(event.occurred_at);
-        self.body.push(&event.body);
-    }
-}
-
-/// Deliveries as the columns that unnest takes.
-#[derive(Default)]
-struct DeliveryColumns<'a> {
-    id: Vec<Uuid>,
-    event_id: Vec<Uuid>,
-    subscription_id: Vec<Uuid>,
-    tenant: Vec<&'a str>,
-    event_type: Vec<&'a str>,
-    format: Vec<&'a str>,
-    commit_lsn: Vec<Lsn>,
-    ordinal: Vec<i64>,
-    rule_index: Vec<i16>,
-    row_key: Vec<&'a str>,
-    owner: Vec<Option<Uuid>>,
-    attempted_at: Vec<Option<Timestamp>>,
-    duration_ms: Vec<Option<i32>>,
-    http_status: Vec<Option<i16>>,
-    excerpt: Vec<Option<&'a str>>,
-}
-
-impl<'a> DeliveryColumns<'a> {
-    fn push(&mut self, row: &DeliveryRow<'a>) {
-        let (event, result) = (row.event, row.result);
-        self.id.push(row.id);
-        self.event_id.push(event.id.0);
-        self.subscription_id.push(row.subscription_id);
-        self.tenant.push(&event.tenant_id);
-        self.event_type.push(&event.event_type);
-        self.format.push(row.format.as_str());
-        self.commit_lsn.push(event.position.commit_lsn);
-        self.ordinal.push(to_i64(event.position.ordinal));
-        self.rule_index.push(to_i16(event.position.rule_index));
-        self.row_key.push(&event.row_key);
-        self.owner.push(row.owner);
-        self.attempted_at
-            .push(result.map(|result| result.started_at));
-        self.duration_ms.push(result.map(Outcome::duration_ms));
-        self.http_status
-            .push(result.and_then(Outcome::stored_status));
-        self.excerpt
-            .push(result.and_then(|result| result.excerpt.as_deref()));
-    }
-}
-
 /// Ordinals count changes of one transaction: they never reach 2^63.
-fn to_i64(number: u64) -> i64 {
+pub(super) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// `RuleSet` has at most `i16::MAX` rules.
-fn to_i16(number: u16) -> i16 {
+pub(super) fn to_i16(number: u16) -> i16 {
     i16::try_from(number).unwrap_or(i16::MAX)
 }

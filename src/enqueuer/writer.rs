@@ -125,8 +125,8 @@ impl Writer {
         Ok(true)
     }
 
-    /// The transaction, again where rows were there already, or a day was dropped that
-    /// this process remembers.
+    /// The transaction, again where rows were there already. After any other error the
+    /// session is not to be used any more.
     async fn write_somehow(
         &self,
         rows: &Rows<'_>,
@@ -134,10 +134,11 @@ impl Writer {
         mut beside: Option<Beside<'_>>,
         lowest: Option<Uuid>,
     ) -> anyhow::Result<bool> {
-        let (mut again, mut recreated) = (false, false);
+        let ids = rows.events().map(|(event, _)| event.id.0);
+        self.partitions.ensure(&self.client, ids).await?;
+        self.statements.copies.prepare(&self.client, rows).await?;
+        let mut again = false;
         loop {
-            let ids = rows.events().map(|(event, _)| event.id.0);
-            self.partitions.ensure(&self.client, ids).await?;
             let written = self.transaction(rows, progress, beside.as_mut(), lowest, again);
             let error = match written.await {
                 Ok(written) => return Ok(written),
@@ -145,11 +146,15 @@ impl Writer {
             };
             let cause = error.downcast_ref::<tokio_postgres::Error>();
             match cause.and_then(tokio_postgres::Error::code) {
-                Some(&SqlState::UNIQUE_VIOLATION) if !again => again = true,
-                // What there is no partition for.
-                Some(&SqlState::CHECK_VIOLATION) if !recreated => {
-                    recreated = true;
+                Some(&SqlState::UNIQUE_VIOLATION) if !again => {
+                    again = true;
+                    let left = self.client.batch_execute("rollback").await;
+                    left.context("roll the enqueue back")?;
+                }
+                // The next session makes it.
+                Some(&SqlState::UNDEFINED_TABLE) => {
                     self.partitions.forget();
+                    return Err(Interrupted::DayDropped.into());
                 }
                 _ => return Err(error),
             }

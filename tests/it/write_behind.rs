@@ -338,9 +338,14 @@ async fn what_waits_unwritten_is_left_to_the_next_leader() {
     let end = format!(
         "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'"
     );
+    // Frozen, or it might be the first to take the slot again.
+    first.signal("STOP");
     client.batch_execute(&end).await.unwrap();
-    first.says("standing by", 2).await;
+    second.says("holding the slot", 2).await;
+    first.signal("CONT");
+    // The first waits until no enqueue is under way, which may be its own: the second's too.
     blocker.batch_execute("commit").await.unwrap();
+    first.says("standing by", 2).await;
     gate.open();
     walhook
         .wait_for(&format!("select count(*) = {ROWS} {DELIVERED}"))

@@ -47,7 +47,7 @@ impl Dispatcher {
             return;
         }
         let dispatcher = Arc::clone(self);
-        self.tasks.spawn(async move {
+        let released = async move {
             for (delivery, wait) in refused {
                 let due_at = state::after(Timestamp::now(), wait);
                 let transition = Transition::Released { due_at };
@@ -55,7 +55,8 @@ impl Dispatcher {
                     .record(Record::unattempted(delivery, transition))
                     .await;
             }
-        });
+        };
+        self.tasks.spawn_on(released, &self.runtime);
     }
 
     /// Subscriptions that may be given back: nothing of theirs is in memory.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -45,7 +46,7 @@ impl Workers {
     }
 
     /// Gives the job to a task that waits, or else to a new one.
-    pub(super) fn start(self: &Arc<Self>, job: Job, tasks: &TaskTracker) {
+    pub(super) fn start(self: &Arc<Self>, job: Job, tasks: &TaskTracker, runtime: &Handle) {
         let mut state = self.lock();
         if !state.closed && state.idle > state.handed_over.len() {
             state.handed_over.push_back(job);
@@ -54,7 +55,7 @@ impl Workers {
             return;
         }
         drop(state);
-        tasks.spawn(Arc::clone(self).run(job));
+        tasks.spawn_on(Arc::clone(self).run(job), runtime);
     }
 
     /// Ends the tasks that wait; no more are kept.
@@ -101,7 +102,7 @@ impl Dispatcher {
     /// Starts attempts until the lanes give out no more.
     pub(super) fn pump(self: &Arc<Self>) {
         while let Some(job) = self.pick() {
-            self.workers.start(job, &self.tasks);
+            self.workers.start(job, &self.tasks, &self.runtime);
         }
     }
 
@@ -109,10 +110,19 @@ impl Dispatcher {
         if !self.may_send() {
             return None;
         }
-        let (Picked { next, refused }, signals) = {
+        let now = Instant::now();
+        let (picked, signals) = {
             let mut lanes = self.lanes();
-            (lanes.pick(Instant::now()), lanes.take_signals())
+            (lanes.pick(now), lanes.take_signals())
         };
+        let Picked {
+            next,
+            refused,
+            is_busy,
+        } = picked;
+        if is_busy {
+            self.unwritten.say_busy(now);
+        }
         self.pass_on(signals);
         self.release(refused);
         let (delivery, ticket) = next?;

@@ -28,6 +28,10 @@ impl Turns {
         self.len += 1;
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn pop(&mut self) -> Option<SubscriptionId> {
         let tenant = self.tenants.pop_front()?;
         let lanes = self.lanes.get_mut(&tenant)?;

@@ -1,0 +1,1 @@
+select id from webhook_deliveries where id = any($1)

@@ -1,0 +1,1 @@
+select id from webhook_events where id = any($1)
