@@ -131,9 +131,17 @@ async fn steadily(
     duration: Duration,
 ) -> anyhow::Result<Steady> {
     let first = rows.next();
+    let admin = connect(url, "bench").await?;
+    let (walhook, postmaster) = (environment.walhook.pid(), environment.server.pid()?);
     let stages = Histograms::parse(&environment.metrics().await?);
+    let machine_before = process::machine_busy()?;
+    let cpu_before = Cpu::measure(walhook, postmaster, &admin).await?;
+    let start = Instant::now();
     let written = load::write_steadily(url, rows, per_second, duration).await?;
     load::drained(rows, log).await?;
+    let cpu_after = Cpu::measure(walhook, postmaster, &admin).await?;
+    let machine_busy = process::machine_busy()?.saturating_sub(machine_before);
+    let cores_busy = machine_busy as f64 / start.elapsed().as_micros() as f64;
     let received = check(log, first, rows.next())?;
     let from_commit = received
         .iter()
@@ -149,7 +157,9 @@ async fn steadily(
         from_commit: Latency::of(from_commit),
         from_due: Latency::of(from_due),
         duplicates: duplicates(&received),
-        peak_rss_mib: peak_rss_kib(environment.walhook.pid())? as f64 / 1024.0,
+        peak_rss_mib: peak_rss_kib(walhook)? as f64 / 1024.0,
+        cores_busy,
+        cpu_microseconds: cpu_after.per_delivery(&cpu_before, received.len() as u64),
     })
 }
 

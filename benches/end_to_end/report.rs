@@ -40,6 +40,9 @@ pub(crate) struct Steady {
     pub(crate) stages: BTreeMap<String, Stage>,
     pub(crate) duplicates: u64,
     pub(crate) peak_rss_mib: f64,
+    pub(crate) cores_busy: f64,
+    /// Of each delivery.
+    pub(crate) cpu_microseconds: BTreeMap<String, f64>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +66,25 @@ pub(crate) struct Latency {
     pub(crate) p95: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
+}
+
+impl Steady {
+    /// Who used the machine: at a high rate the application's own commits may leave
+    /// nothing of it.
+    fn cpu(&self) -> String {
+        let used = |name: &str| self.cpu_microseconds.get(name).copied();
+        let of = |name: &str| used(name).unwrap_or_default();
+        let backends = self.cpu_microseconds.iter();
+        let backends = backends.filter(|(name, _)| name.starts_with("postgres: walhook"));
+        let backends: f64 = backends.map(|(_, used)| used).sum();
+        format!(
+            "{:.2} cores busy; a delivery: the application's commits {:.0} µs, walhook {:.0}, its backends and walsender {backends:.0}, receiver {:.0}",
+            self.cores_busy,
+            of("postgres") - backends,
+            of("walhook"),
+            of("receiver")
+        )
+    }
 }
 
 impl Throughput {
@@ -180,6 +202,7 @@ impl Report {
             print_stages(&steady.stages);
             println!("  duplicates         {}", steady.duplicates);
             println!("  walhook's peak RSS {:.1} MiB", steady.peak_rss_mib);
+            println!("  {}", steady.cpu());
         }
 
         let throughput = &self.throughput;

@@ -41,8 +41,11 @@ const LOOK_REST: Duration = Duration::from_millis(50);
 
 /// A look may take this share of the time, those that changes ask for included, and
 /// this one without any.
-const LOOK_SHARE: u32 = 20;
+const LOOK_SHARE: u32 = 50;
 const IDLE_LOOK_SHARE: u32 = 100;
+
+/// After a claim what becomes due waits so long for others to be claimed with it.
+const CLAIM_REST: Duration = Duration::from_millis(50);
 
 /// What is due and was not claimed is locked by another: it is asked for again so soon.
 const LOCKED: Duration = Duration::from_millis(20);
@@ -114,11 +117,14 @@ impl Claimer {
         if claimable.wanted.is_empty() {
             let probes = [claimable.next_probe, probe_of_open];
             let probe = probes.into_iter().flatten().min().map(|wait| now + wait);
-            let due = [known.due.next(now), known.open.next(now)];
+            let rested = known.claimed_at.map_or(now, |at| at + CLAIM_REST);
+            let due = known.due.next(now).map(|at| at.max(rested));
+            let due = [due, known.open.next(now)];
             let times = due.into_iter().chain([probe, Some(known.next_look())]);
             let first = times.flatten().min();
             return Ok(Found::NothingUntil(first.unwrap_or(now + LOOK_INTERVAL)));
         }
+        known.claimed_at = Some(now);
         let client = self.store.get().await.context("connect to the store")?;
         let rows = self.lease(&client, known, &claimable).await?;
         tracing::debug!(
@@ -247,6 +253,7 @@ struct Knowledge {
     open_looked_at: Option<Instant>,
     /// There is, or was, a subscription that wants batches.
     has_batches: bool,
+    claimed_at: Option<Instant>,
     looked_at: Option<Instant>,
     look_took: Duration,
     look_wanted: bool,

@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The walsender sends each row by itself. While rows come this densely it pays
 /// to let some gather: 1.3 µs of CPU a row instead of 5.7, on the server too.
-const COALESCE: Duration = Duration::from_micros(200);
+const COALESCE: Duration = Duration::from_micros(500);
 const HOT_BYTES: usize = 1024;
 const HOT_WINDOW: Duration = Duration::from_millis(1);
 
