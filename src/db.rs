@@ -7,7 +7,9 @@ use anyhow::Context;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio_postgres::Client;
+use tokio_util::context::TokioContext;
 
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::duration::HumanDuration;
@@ -41,6 +43,9 @@ impl Default for StoreConfig {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
+    /// In which it was opened: its connections are shared, and must not stand and fall with
+    /// whoever asked for them first.
+    runtime: Option<Handle>,
     schema: String,
     conninfo: ConnInfo,
 }
@@ -162,13 +167,18 @@ impl Store {
             .context("build the store's pool")?;
         Ok(Store {
             pool,
+            runtime: Handle::try_current().ok(),
             schema: config.schema.clone(),
             conninfo,
         })
     }
 
     pub async fn get(&self) -> Result<Connection, deadpool_postgres::PoolError> {
-        self.pool.get().await
+        let got = self.pool.get();
+        match &self.runtime {
+            Some(runtime) => TokioContext::new(got, runtime.clone()).await,
+            None => got.await,
+        }
     }
 
     /// A connection of its own, outside the pool, with the pool's session settings.

@@ -11,7 +11,7 @@ with result as materialized (
     ) as r (id, leased, status, parked_reason, attempts, http_status, error, due_at,
         delivered_at, started_at, duration_ms, error_class, response_excerpt)
 ),
--- The schedule's rows are locked before the deliveries, as everybody does.
+-- The schedule's rows are locked before the deliveries, as by those who retry by hand.
 leased as materialized (
     select r.*
     from result r

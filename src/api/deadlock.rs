@@ -1,7 +1,8 @@
-//! Calls that PostgreSQL broke off to end a deadlock: nothing of their transaction was
-//! done, so they are carried out again. A subscription with many deliveries is deleted or
+//! Changes that PostgreSQL broke off to end a deadlock: nothing of their transaction was
+//! done, so they are made again. A subscription with many deliveries is deleted or
 //! disabled in the midst of those that record what became of them, and no order of the
-//! locks is kept through all of that.
+//! locks is kept through all of that. A POST is not called again: some are made of several
+//! transactions, and its caller is told to try again.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -19,9 +20,9 @@ pub(super) struct Deadlocked;
 /// A call that meets so many in a row meets them for another reason.
 const CALLS: usize = 5;
 
-/// Middleware, inside of that for idempotency: a key stands for the call that ended well.
+/// Middleware.
 pub(super) async fn again(request: Request, next: Next) -> Result<Response, Problem> {
-    if request.method() == Method::GET {
+    if ![Method::DELETE, Method::PATCH].contains(request.method()) {
         return Ok(next.run(request).await);
     }
     let (parts, body) = request.into_parts();

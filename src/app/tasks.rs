@@ -39,8 +39,10 @@ impl Tasks {
                 .enable_all()
                 .build()
                 .context("start a runtime")?;
-            let ended = running.run_until_cancelled_owned(task);
-            runtime.block_on(ended).unwrap_or(Ok(()))
+            let ended = runtime.block_on(running.run_until_cancelled_owned(task));
+            // It would wait for look-ups of names that nobody waits for any more.
+            runtime.shutdown_background();
+            ended.unwrap_or(Ok(()))
         };
         self.spawn(name, async move {
             let _give_up = given_up.drop_guard();

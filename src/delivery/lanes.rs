@@ -189,7 +189,7 @@ impl Lanes {
                 }
             }
         }
-        picked.is_busy = self.budgets.free(Class::Fast) == 0 && !self.fast.turns.is_empty();
+        picked.is_busy = self.budgets.is_used_up() && !self.fast.turns.is_empty();
         picked
     }
 

@@ -252,3 +252,22 @@ impl State {
         self.orphans = orphans.filter(|one| one.orphaned.is_some()).count();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventId;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_group_is_not_quiet_while_nothing_more_can_be_sent() {
+        let unwritten = Unwritten::default();
+        let id = DeliveryId::derive(EventId::random(), Uuid::nil(), Uuid::nil());
+        let group = unwritten.expect(std::iter::once(id));
+        let last_result = || unwritten.group(group).unwrap().last_result;
+        let handed_over = last_result();
+        let busy = handed_over + Duration::from_secs(1);
+        unwritten.say_busy(busy);
+        assert_eq!(last_result(), busy);
+    }
+}

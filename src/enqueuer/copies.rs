@@ -93,17 +93,24 @@ impl Copies {
         for day in days(rows) {
             let copy = self.lock().get(&day).cloned();
             let copy = copy.context("the copy into a day was not prepared")?;
-            let events = rows
-                .events()
-                .filter(|(event, _)| Day::of_id(event.id.0) == day)
-                .filter(|(event, _)| !stored.events.contains(&event.id.0));
-            let copied = copy_events(client, &copy.events, events).await;
-            copied.context("insert events")?;
-            let deliveries = rows
-                .deliveries()
-                .filter(|row| Day::of_id(row.id) == day && !stored.deliveries.contains(&row.id));
-            let copied = copy_deliveries(client, &copy.deliveries, deliveries).await;
-            copied.context("insert deliveries")?;
+            let events = || {
+                rows.events()
+                    .filter(|(event, _)| Day::of_id(event.id.0) == day)
+                    .filter(|(event, _)| !stored.events.contains(&event.id.0))
+            };
+            if events().next().is_some() {
+                let copied = copy_events(client, &copy.events, events()).await;
+                copied.context("insert events")?;
+            }
+            let deliveries = || {
+                rows.deliveries()
+                    .filter(|row| Day::of_id(row.id) == day)
+                    .filter(|row| !stored.deliveries.contains(&row.id))
+            };
+            if deliveries().next().is_some() {
+                let copied = copy_deliveries(client, &copy.deliveries, deliveries()).await;
+                copied.context("insert deliveries")?;
+            }
         }
         Ok(())
     }

@@ -136,7 +136,8 @@ impl Writer {
     ) -> anyhow::Result<bool> {
         let ids = rows.events().map(|(event, _)| event.id.0);
         self.partitions.ensure(&self.client, ids).await?;
-        self.statements.copies.prepare(&self.client, rows).await?;
+        let prepared = self.statements.copies.prepare(&self.client, rows).await;
+        prepared.map_err(|error| self.judge(error))?;
         let mut again = false;
         loop {
             let written = self.transaction(rows, progress, beside.as_mut(), lowest, again);
@@ -144,21 +145,22 @@ impl Writer {
                 Ok(written) => return Ok(written),
                 Err(error) => error,
             };
-            let cause = error.downcast_ref::<tokio_postgres::Error>();
-            match cause.and_then(tokio_postgres::Error::code) {
-                Some(&SqlState::UNIQUE_VIOLATION) if !again => {
-                    again = true;
-                    let left = self.client.batch_execute("rollback").await;
-                    left.context("roll the enqueue back")?;
-                }
-                // The next session makes it.
-                Some(&SqlState::UNDEFINED_TABLE) => {
-                    self.partitions.forget();
-                    return Err(Interrupted::DayDropped.into());
-                }
-                _ => return Err(error),
+            if again || code(&error) != Some(&SqlState::UNIQUE_VIOLATION) {
+                return Err(self.judge(error));
             }
+            again = true;
+            let left = self.client.batch_execute("rollback").await;
+            left.context("roll the enqueue back")?;
         }
+    }
+
+    /// Where a day's partition is gone the next session makes it.
+    fn judge(&self, error: anyhow::Error) -> anyhow::Error {
+        if code(&error) != Some(&SqlState::UNDEFINED_TABLE) {
+            return error;
+        }
+        self.partitions.forget();
+        Interrupted::DayDropped.into()
     }
 
     async fn transaction(
@@ -260,4 +262,8 @@ impl Writer {
             tracing::debug!(%error, "cannot announce new rows of the schedule; the claimers will find them");
         }
     }
+}
+
+fn code(error: &anyhow::Error) -> Option<&SqlState> {
+    error.downcast_ref::<tokio_postgres::Error>()?.code()
 }

@@ -202,23 +202,41 @@ async fn a_day_that_retention_dropped_is_made_again() {
     walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
     let running = walhook.start();
     insert(&walhook).await;
-    walhook
-        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
-        .await;
-    {
-        let client = walhook.store.get().await.unwrap();
-        let today = Day::of(jiff::Timestamp::now());
-        for day in [today, today.next()] {
-            assert!(partitions::drop_day(&client, day).await.unwrap());
-        }
-    }
+    let delivered = format!("select count(*) = 1 {DELIVERED}");
+    walhook.wait_for(&delivered).await;
+    drop_days(&walhook).await;
     insert(&walhook).await;
     receiver.wait_for(2).await;
+    walhook.wait_for(&delivered).await;
+
+    // And under a session that has not written to it yet.
+    drop_days(&walhook).await;
+    let client = &walhook.database.client;
+    let slot = walhook.database.slot();
+    let of_slot = format!("from pg_replication_slots where slot_name = '{slot}'");
+    let before = client
+        .query_one(&format!("select active_pid {of_slot}"), &[])
+        .await
+        .unwrap()
+        .get::<_, i32>(0);
+    let end = format!("select pg_terminate_backend({before})");
+    client.batch_execute(&end).await.unwrap();
     walhook
-        .wait_for(&format!("select count(*) = 1 {DELIVERED}"))
+        .wait_for(&format!("select active_pid <> {before} {of_slot}"))
         .await;
+    insert(&walhook).await;
+    receiver.wait_for(3).await;
+    walhook.wait_for(&delivered).await;
     running.stop().await;
-    assert_eq!(receiver.requests().len(), 2);
+    assert_eq!(receiver.requests().len(), 3);
+}
+
+async fn drop_days(walhook: &Installation) {
+    let client = walhook.store.get().await.unwrap();
+    let today = Day::of(jiff::Timestamp::now());
+    for day in [today, today.next()] {
+        assert!(partitions::drop_day(&client, day).await.unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,6 +55,11 @@ impl Budgets {
         }
     }
 
+    /// The fast budget is full, and of endpoints that answer.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.free(Class::Fast) == 0 && self.overstaying == 0
+    }
+
     /// Whether an attempt after the first may start: a quarter is for first attempts.
     pub(super) fn admits_retry(&self, class: Class) -> bool {
         let budget = self.of(class);

@@ -129,6 +129,25 @@ fn lanes_take_turns_within_their_limits() {
 }
 
 #[test]
+fn it_is_busy_where_something_waits_for_the_budget_alone() {
+    let now = Instant::now();
+    let mut lanes = lanes(3, 1, 8);
+    (1..=4).for_each(|number| prove(&mut lanes, lane(number), now));
+    push(&mut lanes, lane(1), 2, now);
+    let flying = pick_all(&mut lanes, now);
+    assert_eq!(flying.len(), 1);
+    assert!(!lanes.pick(now).is_busy, "it waits for its endpoint");
+    (2..=4).for_each(|number| push(&mut lanes, lane(number), 1, now));
+    pick_all(&mut lanes, now);
+    assert!(lanes.pick(now).is_busy);
+    for ticket in flying {
+        lanes.finish(ticket, Some(true), now);
+    }
+    pick_all(&mut lanes, now);
+    assert!(lanes.pick(now).is_busy, "the first's second is left");
+}
+
+#[test]
 fn tenants_take_turns_before_their_endpoints_do() {
     let now = Instant::now();
     let mut lanes = lanes(100, 8, 100);
