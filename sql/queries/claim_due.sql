@@ -9,10 +9,7 @@ with wanted as materialized (
         case s.ordering when 'row' then greatest(w.room, 1000 / count(*) over ()) else w.room end
             as examined,
         coalesce(s.ordering_settled, true) as settled
-    -- In selects, so that the planner does not see how many they are: it would plan anew
-    -- for each claim, which takes longer than the claim.
-    from unnest((select $3::uuid[]), (select $4::int4[]), (select $5::timestamptz[]),
-            (select $6::uuid[]))
+    from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
     left join webhook_subscriptions s on s.id = w.subscription_id
 ),

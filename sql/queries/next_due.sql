@@ -1,7 +1,6 @@
 -- Milliseconds until something is due for each of these; no row where nothing waits.
 select w.subscription_id, (extract(epoch from first.due_at - now()) * 1000)::bigint as milliseconds
--- In a select for the same reason as in claim_due.
-from unnest((select $1::uuid[])) as w (subscription_id)
+from unnest($1::uuid[]) as w (subscription_id)
 cross join lateral (
     select due_at
     from delivery_schedule s

@@ -44,8 +44,11 @@ const LOOK_REST: Duration = Duration::from_millis(50);
 const LOOK_SHARE: u32 = 50;
 const IDLE_LOOK_SHARE: u32 = 100;
 
-/// After a claim what becomes due waits so long for others to be claimed with it.
+/// After a claim of few what is due waits so long for others to be claimed with it: for so
+/// few the statement takes longer to be planned than to be carried out. (A plan for any
+/// number of them was once kept, and read the whole table for a large one.)
 const CLAIM_REST: Duration = Duration::from_millis(50);
+const FEW: usize = 20;
 
 /// What is due and was not claimed is locked by another: it is asked for again so soon.
 const LOCKED: Duration = Duration::from_millis(20);
@@ -110,23 +113,29 @@ impl Claimer {
         }
         let probe_of_open = self.close_batches(known).await?;
         let now = Instant::now();
-        for lane in self.dispatcher.released.take() {
+        let released = self.dispatcher.released.take();
+        match known.rests_until {
+            // Whoever waits for others of its row has waited long enough.
+            Some(until) if released.is_empty() && until > now => {
+                return Ok(Found::NothingUntil(until));
+            }
+            _ => {}
+        }
+        for lane in released {
             known.due.bring_forward(lane, now);
         }
         let claimable = self.dispatcher.claimable(known.due.due(now), BATCH);
         if claimable.wanted.is_empty() {
             let probes = [claimable.next_probe, probe_of_open];
             let probe = probes.into_iter().flatten().min().map(|wait| now + wait);
-            let rested = known.claimed_at.map_or(now, |at| at + CLAIM_REST);
-            let due = known.due.next(now).map(|at| at.max(rested));
-            let due = [due, known.open.next(now)];
+            let due = [known.due.next(now), known.open.next(now)];
             let times = due.into_iter().chain([probe, Some(known.next_look())]);
             let first = times.flatten().min();
             return Ok(Found::NothingUntil(first.unwrap_or(now + LOOK_INTERVAL)));
         }
-        known.claimed_at = Some(now);
         let client = self.store.get().await.context("connect to the store")?;
         let rows = self.lease(&client, known, &claimable).await?;
+        known.rests_until = (rows.len() < FEW).then(|| now + CLAIM_REST);
         tracing::debug!(
             lanes = claimable.wanted.len(),
             deliveries = rows.len(),
@@ -253,7 +262,7 @@ struct Knowledge {
     open_looked_at: Option<Instant>,
     /// There is, or was, a subscription that wants batches.
     has_batches: bool,
-    claimed_at: Option<Instant>,
+    rests_until: Option<Instant>,
     looked_at: Option<Instant>,
     look_took: Duration,
     look_wanted: bool,

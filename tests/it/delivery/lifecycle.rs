@@ -67,7 +67,7 @@ async fn deleting_cancels_what_waits_and_it_is_never_sent() {
     deployed.orders("acme", 3).await;
     deployed
         .walhook
-        .wait_for("select count(*) = 3 from delivery_schedule where status = 'pending' and lease_owner is null and due_at > now()")
+        .wait_for("(select count(*) = 3 and bool_and(status = 'pending' and lease_owner is null and due_at > now()) from delivery_schedule)")
         .await;
     acme.delete(&format!("/subscriptions/{}", text(&deleted["id"])))
         .await;
