@@ -225,15 +225,26 @@ async fn shed_holds_while_the_store_is_away() {
         .subscribe("acme", &receiver.url("/"), &["*"])
         .await;
     walhook.wait_ready(200, &["ready"]).await;
-    order(&walhook.installation, "before").await;
-    receiver.wait_for(1).await;
+    let application = &walhook.installation.database.client;
     let confirmed = format!(
         "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = '{}'",
         walhook.installation.database.slot()
     );
+    let at_first: String = application.query_one(&confirmed, &[]).await.unwrap().get(0);
+    order(&walhook.installation, "before").await;
+    receiver.wait_for(1).await;
+    // It was sent before it was written: the slot moves when it is.
+    while application
+        .query_one(&confirmed, &[])
+        .await
+        .unwrap()
+        .get::<_, String>(0)
+        == at_first
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     store.stop().unwrap();
     order(&walhook.installation, "given up").await;
-    let application = &walhook.installation.database.client;
     let stood: String = application.query_one(&confirmed, &[]).await.unwrap().get(0);
     write_unrelated(application, 64).await;
     walhook
