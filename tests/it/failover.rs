@@ -61,7 +61,7 @@ impl Frozen {
                     and wait_event_type = 'Lock' and query like '%update replication_progress%'",
             )
             .await;
-        first.signal("STOP");
+        first.freeze().await;
         lock.rollback().await.unwrap();
         // The first may have sent it; only the second can write it.
         let written = walhook.wait_for("select count(*) = 2 from webhook_events");
@@ -97,18 +97,11 @@ impl Frozen {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_wakes_up_from_a_freeze_writes_nothing_and_stands_by() {
     let frozen = Frozen::until_taken_over().await;
-    frozen.first.signal("CONT");
-    let standing_by = |log: &str| log.matches("standing by").count() == 2;
-    while !standing_by(&frozen.first.log()) {
+    frozen.first.thaw();
+    tokio::select! {
+        () = frozen.first.says("standing by", 2) => {}
         // Slow machines: taken for dead before it woke up.
-        if frozen
-            .first
-            .log()
-            .contains("another instance took this one for dead")
-        {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        () = frozen.first.says("another instance took this one for dead", 1) => {}
     }
     frozen.goes_on_well().await;
 }
@@ -120,10 +113,8 @@ async fn a_leader_that_was_taken_for_dead_writes_nothing_and_says_why_it_ends() 
         .walhook
         .wait_for("select count(*) = 1 from instances")
         .await;
-    frozen.first.signal("CONT");
-    while !frozen.first.has_ended() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    frozen.first.thaw();
+    frozen.first.ends().await;
     let log = frozen.first.log();
     let said = "walhook: another instance took this one for dead";
     assert!(log.contains(said), "{log}");

@@ -306,12 +306,10 @@ async fn a_write_that_fails_sends_nothing_twice() {
     }
     receiver.wait_for(4).await;
     // While it waits for the lock.
-    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+    let end = "select count(pg_terminate_backend(pid)) > 0 from pg_stat_activity
                where datname = current_database() and application_name = 'walhook enqueuer'
                    and wait_event_type = 'Lock'";
-    while walhook.count(end).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    walhook.wait_for(end).await;
     blocker.batch_execute("commit").await.unwrap();
     walhook
         .wait_for(&format!("select count(*) = 4 {DELIVERED}"))
@@ -357,10 +355,10 @@ async fn what_waits_unwritten_is_left_to_the_next_leader() {
         "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'"
     );
     // Frozen, or it might be the first to take the slot again.
-    first.signal("STOP");
+    first.freeze().await;
     client.batch_execute(&end).await.unwrap();
     second.says("holding the slot", 2).await;
-    first.signal("CONT");
+    first.thaw();
     // The first waits until no enqueue is under way, which may be its own: the second's too.
     blocker.batch_execute("commit").await.unwrap();
     first.says("standing by", 2).await;
@@ -390,15 +388,13 @@ async fn a_write_that_fails_takes_with_it_what_is_behind_it() {
     let blocker = block_events(&walhook).await;
     insert(&walhook).await;
     receiver.wait_for(2).await;
-    let waits = "select count(*) from pg_stat_activity
+    let waits = "select count(*) > 0 from pg_stat_activity
                where datname = current_database() and application_name = 'walhook enqueuer'
                    and wait_event_type = 'Lock'";
-    while walhook.count(waits).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    walhook.wait_for(waits).await;
     insert(&walhook).await;
     receiver.wait_for(3).await;
-    let cancel = waits.replace("count(*)", "count(pg_cancel_backend(pid))");
+    let cancel = waits.replace("count(*) > 0", "count(pg_cancel_backend(pid))");
     assert_eq!(walhook.count(&cancel).await, 1);
     blocker.batch_execute("commit").await.unwrap();
     walhook

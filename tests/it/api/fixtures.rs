@@ -183,6 +183,13 @@ impl Api {
         id
     }
 
+    /// A delivery of acme's in `status`, of an event of now.
+    pub async fn delivery_of_now(&self, subscription: &Value, status: &str) -> DeliveryId {
+        let now = Timestamp::now();
+        let event = self.event("acme", "payment.received", now).await;
+        self.delivery("acme", event, id(subscription), status).await
+    }
+
     /// A delivery in `status` (with the schedule's row, where that status waits).
     pub async fn delivery(
         &self,

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use walhook::api::{CaptureState, Health, RulesState};
 
-use super::fixtures::{Api, id, send, with_json};
+use super::fixtures::{Api, send, with_json};
 
 #[tokio::test]
 async fn ready_is_what_the_tasks_say() {
@@ -53,10 +53,7 @@ async fn metrics_show_the_queue_of_the_store() {
     let token = api.token("acme").await;
     let subscription = api.subscribe(&token).await;
     for status in ["failed", "failed", "pending"] {
-        let event = api
-            .event("acme", "payment.received", jiff::Timestamp::now())
-            .await;
-        api.delivery("acme", event, id(&subscription), status).await;
+        api.delivery_of_now(&subscription, status).await;
     }
     api.execute("update delivery_schedule set due_at = now() - interval '90 seconds' where status = 'pending'")
         .await;

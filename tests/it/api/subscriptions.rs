@@ -200,12 +200,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it_and_offers_the_rest() 
     let token = api.token("acme").await;
     let subscription = api.subscribe(&token).await;
     let path = format!("/subscriptions/{}", id(&subscription));
-    let event = api
-        .event("acme", "payment.received", jiff::Timestamp::now())
-        .await;
-    let delivery = api
-        .delivery("acme", event, id(&subscription), "pending")
-        .await;
+    let delivery = api.delivery_of_now(&subscription, "pending").await;
 
     let disabled = api
         .patch(&path, &token, json!({"active": false}))
@@ -286,12 +281,7 @@ async fn a_deletion_that_is_broken_off_by_a_deadlock_is_carried_out_again() {
     let api = Api::start().await;
     let token = api.token("acme").await;
     let subscription = api.subscribe(&token).await;
-    let event = api
-        .event("acme", "payment.received", jiff::Timestamp::now())
-        .await;
-    let delivery = api
-        .delivery("acme", event, id(&subscription), "pending")
-        .await;
+    let delivery = api.delivery_of_now(&subscription, "pending").await;
     // It takes the two rows in the other order, and leaves it to others to give way.
     let other = api.store.get().await.unwrap();
     let lock = |table: &str, column: &str| {

@@ -207,12 +207,7 @@ async fn a_login_role_without_any_privilege_but_its_schema_serves_the_api() {
     let token = api.token("acme").await;
     let subscription = api.subscribe(&token).await;
     let path = format!("/subscriptions/{}", id(&subscription));
-    let event = api
-        .event("acme", "payment.received", jiff::Timestamp::now())
-        .await;
-    let delivery = api
-        .delivery("acme", event, id(&subscription), "failed")
-        .await;
+    let delivery = api.delivery_of_now(&subscription, "failed").await;
     for (path, status) in [
         (format!("{path}/test"), 202),
         (format!("{path}/rotate-secret"), 200),

@@ -222,7 +222,7 @@ async fn a_frozen_node_that_wakes_up_sends_nothing_more() {
     nodes.deployed.walhook.wait_for(&leased).await;
     let mut frozen = nodes.nodes.remove(0);
     let instance = frozen.instance().await;
-    frozen.0.signal("STOP");
+    frozen.0.freeze().await;
     gate.open();
     let gone = format!("select not exists (select from instances where id = '{instance}')");
     nodes.deployed.walhook.wait_for(&gone).await;
@@ -230,7 +230,7 @@ async fn a_frozen_node_that_wakes_up_sends_nothing_more() {
     nodes.delivered(250).await;
 
     let sent = nodes.receiver.requests().len();
-    frozen.0.signal("CONT");
+    frozen.0.thaw();
     assert!(!frozen.0.ends().await.success());
     assert!(frozen.0.log().contains("took this one for dead"));
     assert_eq!(nodes.receiver.requests().len(), sent);

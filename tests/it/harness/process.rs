@@ -1,6 +1,6 @@
 //! The real binary as a child process, to be killed.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -39,6 +39,24 @@ impl Process {
             .status()
             .unwrap();
         assert!(sent.success());
+    }
+
+    /// SIGSTOP, and waits until it has effect: the signal only wakes one thread, and until
+    /// that one runs the others go on.
+    pub async fn freeze(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_running = |task: std::io::Result<DirEntry>| {
+            let status = std::fs::read_to_string(task.unwrap().path().join("status"));
+            !status.unwrap().contains("State:\tT")
+        };
+        while std::fs::read_dir(&tasks).unwrap().any(is_running) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
     }
 
     /// kill -9, as a power cut or the kernel's out-of-memory killer would.
