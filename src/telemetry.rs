@@ -17,12 +17,7 @@ pub enum LogFormat {
 
 /// Below these levels the libraries log statements' parameters, requests' headers and
 /// bodies: rows and secrets, whatever `RUST_LOG` asks for.
-const QUIET: [&str; 4] = [
-    "tokio_postgres=info",
-    "hyper=info",
-    "h2=info",
-    "reqwest=info",
-];
+const QUIET: [&str; 3] = ["tokio_postgres=info", "hyper=info", "h2=info"];
 
 /// Installs the log for the whole process. `RUST_LOG` chooses what is shown, as in
 /// `RUST_LOG=walhook=debug`; without it, walhook's own messages from `info` up.

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement};
@@ -41,11 +41,42 @@ pub(crate) struct Ceiling {
     pub(crate) requests_per_second: f64,
 }
 
+/// By the client that walhook sends with.
 pub(crate) async fn ceiling(
     endpoints: &[SocketAddr],
     log: &Log,
     duration: Duration,
 ) -> anyhow::Result<Vec<Ceiling>> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .build(connector);
+    let post = move |endpoint| {
+        let client = client.clone();
+        async move {
+            let request = http::Request::post(format!("http://{endpoint}/ceiling"))
+                .header("content-type", "application/json")
+                .body(Full::new(Bytes::from_static(SAMPLE_BODY.as_bytes())))?;
+            client.request(request).await?.into_body().collect().await?;
+            anyhow::Ok(())
+        }
+    };
+    let mut results = Vec::new();
+    for in_flight in [16, 64, 256] {
+        let posted = post_in_turn(endpoints, log, duration, in_flight, post.clone());
+        results.push(posted.await.context("POST without walhook")?);
+    }
+    Ok(results)
+}
+
+/// The same by reqwest, which stands on that client: what it would cost.
+pub(crate) async fn ceiling_of_reqwest(
+    endpoints: &[SocketAddr],
+    log: &Log,
+    duration: Duration,
+) -> anyhow::Result<Ceiling> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tcp_nodelay(true)
@@ -58,35 +89,8 @@ pub(crate) async fn ceiling(
             anyhow::Ok(())
         }
     };
-    let mut results = Vec::new();
-    for in_flight in [16, 64, 256] {
-        let posted = post_in_turn(endpoints, log, duration, in_flight, post.clone());
-        results.push(posted.await.context("POST without walhook")?);
-    }
-    Ok(results)
-}
-
-/// The same by what is beneath reqwest alone: what reqwest itself costs.
-pub(crate) async fn ceiling_of_hyper(
-    endpoints: &[SocketAddr],
-    log: &Log,
-    duration: Duration,
-) -> anyhow::Result<Ceiling> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-    let post = move |endpoint| {
-        let client = client.clone();
-        async move {
-            let request = http::Request::post(format!("http://{endpoint}/ceiling"))
-                .header("content-type", "application/json")
-                .body(Full::new(Bytes::from_static(SAMPLE_BODY.as_bytes())))?;
-            client.request(request).await?.into_body().collect().await?;
-            anyhow::Ok(())
-        }
-    };
     let posted = post_in_turn(endpoints, log, duration, 64, post);
-    posted.await.context("POST without walhook and reqwest")
+    posted.await.context("POST by reqwest without walhook")
 }
 
 async fn post_in_turn<F: Future<Output = anyhow::Result<()>> + Send>(

@@ -84,7 +84,7 @@ async fn run(
     let short = Duration::from_secs(if args.quick { 1 } else { 3 });
     eprintln!("ceiling: a bare POST loop …");
     let ceiling = load::ceiling(endpoints, log, short).await?;
-    let hyper = load::ceiling_of_hyper(endpoints, log, short).await?;
+    let reqwest = load::ceiling_of_reqwest(endpoints, log, short).await?;
 
     eprintln!("starting PostgreSQL and walhook …");
     let environment = Environment::start(endpoints).await?;
@@ -96,7 +96,7 @@ async fn run(
     Ok(Report {
         machine,
         ceiling,
-        hyper,
+        reqwest,
         steady,
         throughput,
         peak_rss_mib: peak_rss_kib(environment.walhook.pid())? as f64 / 1024.0,

@@ -12,7 +12,7 @@ use crate::stages::Stage;
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) ceiling: Vec<Ceiling>,
-    pub(crate) hyper: Ceiling,
+    pub(crate) reqwest: Ceiling,
     pub(crate) steady: Vec<Steady>,
     pub(crate) throughput: Throughput,
     pub(crate) peak_rss_mib: f64,
@@ -173,7 +173,7 @@ impl Report {
         } = &self.machine;
         println!("{cores} cores, load {load_before} before, {file_system}, fsync on");
 
-        println!("\nceiling: bare POST loop, same body and receiver");
+        println!("\nceiling: bare POST loop, same client, body and receiver");
         for Ceiling {
             in_flight,
             requests_per_second,
@@ -181,10 +181,9 @@ impl Report {
         {
             println!("  {in_flight:>4} in flight    {requests_per_second:>9.0} requests/s");
         }
-        let hyper = self.hyper.requests_per_second;
         println!(
-            "  {:>4} in flight    {hyper:>9.0} requests/s by hyper-util, without reqwest",
-            self.hyper.in_flight
+            "  {:>4} in flight    {:>9.0} requests/s by reqwest instead of hyper-util",
+            self.reqwest.in_flight, self.reqwest.requests_per_second
         );
         let best = self
             .ceiling

@@ -1,4 +1,4 @@
-//! The HTTP client that sends webhooks. The only home of reqwest.
+//! The HTTP client that sends webhooks. The only home of hyper.
 //!
 //! Receivers are strangers, and their addresses are chosen by tenants: one deadline
 //! covers the whole exchange, the body included; the answer is read up to a cap;
@@ -10,12 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{ACCEPT, RETRY_AFTER};
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
-use reqwest::Method;
-use reqwest::header::RETRY_AFTER;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
 mod address;
+mod connector;
 mod destination;
 mod excerpt;
 mod header;
@@ -28,12 +33,12 @@ mod tests;
 
 pub use destination::{UrlError, check_url};
 pub use header::{HeaderError, check_headers};
-pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub use send_error::{ErrorClass, SendError};
 
+use connector::Connector;
 use excerpt::Excerpt;
-use known_urls::KnownUrls;
-use resolver::GuardedResolver;
+use known_urls::{Known, KnownUrls};
 
 /// Idle connections kept for each endpoint: above the default
 /// `delivery.endpoint_concurrency` (32), so that a burst reconnects nothing.
@@ -47,6 +52,7 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTP/2 lets a receiver send so much unread; hyper's default is 2 MiB a stream.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
 /// `[security]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -74,7 +80,7 @@ impl Default for SecurityConfig {
 /// Sends requests over one pool of connections. Cloning shares the pool.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: legacy::Client<Connector, Full<Bytes>>,
     security: Arc<SecurityConfig>,
     urls: Arc<KnownUrls>,
     timeout: Duration,
@@ -101,9 +107,9 @@ pub struct Response {
 /// The client could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot set up the HTTP client: if no root certificates were found, install the package `ca-certificates` or set SSL_CERT_FILE"
+    "cannot set up the HTTP client: no root certificates were found; install the package `ca-certificates` or set SSL_CERT_FILE"
 )]
-pub struct ClientError(#[source] reqwest::Error);
+pub struct ClientError;
 
 impl Client {
     /// `timeout` is for the whole exchange, from the look-up of the name to the last
@@ -121,29 +127,21 @@ impl Client {
         security: &SecurityConfig,
         timeout: Duration,
         max_response: usize,
-        roots: &[reqwest::Certificate],
+        roots: &[CertificateDer<'static>],
     ) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            // The environment's HTTP_PROXY would connect where the guard cannot see.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            // An attempt is ours to count and to repeat.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .dns_resolver(GuardedResolver::new(&security.allow_networks))
-            .tls_certs_merge(roots.iter().cloned())
-            // The deadline of an exchange is in `post`; this one is for a connection
-            // that the pool still opens after its request has found another.
-            .connect_timeout(timeout)
-            .tcp_nodelay(true)
+        // The deadline of an exchange is in `post`; this one is for a connection that the
+        // pool still opens after its request has found another.
+        let connector = connector::connect(&security.allow_networks, timeout, roots)?;
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http2_initial_stream_window_size(H2_STREAM_WINDOW)
             .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
             .http2_keep_alive_interval(H2_PING_INTERVAL)
             .http2_keep_alive_timeout(H2_PING_TIMEOUT)
-            .build()
-            .map_err(ClientError)?;
+            .build(connector);
         Ok(Client {
             http,
             security: Arc::new(security.clone()),
@@ -173,20 +171,23 @@ impl Client {
     ) -> Result<Response, SendError> {
         // Not only when it was saved: the configuration may have become stricter since, and
         // the connector never asks the resolver about a host that is an address.
-        let url = self.urls.parse(request.url, &self.security)?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let mut outgoing = reqwest::Request::new(Method::POST, url);
-        // Whole: a builder would enter each of them anew.
+        let Known { uri, host } = self.urls.parse(request.url, &self.security)?;
+        let mut outgoing = Request::new(Full::new(request.body));
+        *outgoing.method_mut() = Method::POST;
+        *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = request.headers;
-        *outgoing.body_mut() = Some(request.body.into());
-        let mut response = self
-            .http
-            .execute(outgoing)
-            .await
-            .map_err(|error| SendError::classify(&error, &host))?;
-        *status = Some(response.status().as_u16());
-        let retry_after = response
-            .headers()
+        outgoing.headers_mut().insert(ACCEPT, ANYTHING);
+        // Without redirects, proxies or decompression, and never sent again but where a
+        // kept connection had been closed before the request was written to it.
+        let response = self.http.request(outgoing).await;
+        let response = response.map_err(|error| {
+            let is_connect = error.is_connect();
+            SendError::classify(&error, is_connect, &host)
+        })?;
+        let (head, mut body) = response.into_parts();
+        *status = Some(head.status.as_u16());
+        let retry_after = head
+            .headers
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| retry_after::parse(value, jiff::Timestamp::now()));
@@ -196,14 +197,18 @@ impl Client {
         let mut excerpt = Excerpt::default();
         let mut unread = self.max_response;
         while unread > 0 {
-            let chunk = response.chunk().await;
-            let chunk = chunk.map_err(|error| SendError::classify(&error, &host))?;
-            let Some(chunk) = chunk else { break };
+            let Some(frame) = body.frame().await else {
+                break;
+            };
+            let frame = frame.map_err(|error| SendError::classify(&error, false, &host))?;
+            let Ok(chunk) = frame.into_data() else {
+                continue;
+            };
             excerpt.push(&chunk);
             unread = unread.saturating_sub(chunk.len());
         }
         Ok(Response {
-            status: response.status().as_u16(),
+            status: head.status.as_u16(),
             retry_after,
             excerpt: excerpt.into_text(),
         })

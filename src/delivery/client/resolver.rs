@@ -7,15 +7,19 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::vec::IntoIter;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::Service;
 
 use super::address::refusal;
 
 /// Looks names up and hands out only answers that are public as a whole.
+#[derive(Clone)]
 pub(super) struct GuardedResolver {
     allowed: Arc<[IpNet]>,
     under_way: Arc<Mutex<HashMap<String, LookUp>>>,
@@ -77,8 +81,16 @@ impl GuardedResolver {
     }
 }
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for GuardedResolver {
+    type Response = IntoIter<SocketAddr>;
+    type Error = ResolveError;
+    type Future = BoxFuture<'static, Result<Self::Response, ResolveError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let look_up = self.look_up(name.as_str());
         let allowed = Arc::clone(&self.allowed);
         Box::pin(async move {
@@ -86,14 +98,11 @@ impl Resolve for GuardedResolver {
             // One inside is enough to refuse all: the connector might fall back to it.
             let refused = addresses.iter().find_map(|&ip| refusal(ip, &allowed));
             if let Some(reason) = refused {
-                return Err(ResolveError::NotPublic(reason).into());
+                return Err(ResolveError::NotPublic(reason));
             }
-            let sockets: Vec<_> = addresses
-                .iter()
-                // Port 0 stands for the URL's.
-                .map(|&ip| SocketAddr::new(ip, 0))
-                .collect();
-            Ok(Box::new(sockets.into_iter()) as Addrs)
+            // Port 0 stands for the URL's.
+            let sockets = addresses.iter().map(|&ip| SocketAddr::new(ip, 0));
+            Ok(sockets.collect::<Vec<_>>().into_iter())
         })
     }
 }
@@ -114,7 +123,7 @@ mod tests {
     use super::*;
 
     async fn resolve(resolver: &GuardedResolver, name: &str) -> Result<Vec<SocketAddr>, String> {
-        let result = resolver.resolve(name.parse().unwrap()).await;
+        let result = resolver.clone().call(name.parse().unwrap()).await;
         result.map(Iterator::collect).map_err(|e| e.to_string())
     }
 

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use tower::timeout::error::Elapsed;
+
 use super::resolver::ResolveError;
 use super::{HeaderError, UrlError};
 use crate::duration::HumanDuration;
@@ -74,8 +76,9 @@ impl SendError {
         SendError::new(ErrorClass::Timeout, message)
     }
 
-    /// Judges by the types in the chain of causes, never by their texts.
-    pub(super) fn classify(error: &reqwest::Error, host: &str) -> Self {
+    /// Judges by the types in the chain of causes, never by their texts. `is_connect`:
+    /// there was no connection yet.
+    pub(super) fn classify(error: &(dyn Error + 'static), is_connect: bool, host: &str) -> Self {
         if let Some(cause) = find::<ResolveError>(error) {
             let class = match cause {
                 ResolveError::NotPublic(_) => ErrorClass::Blocked,
@@ -92,15 +95,12 @@ impl SendError {
         // The kind and not the text, which may name the address.
         let kind = find::<io::Error>(error).map(io::Error::kind);
         let reason = kind.map_or(String::new(), |kind| format!(": {kind}"));
-        if error.is_timeout() {
+        if find::<Elapsed>(error).is_some() {
             let message = format!("no connection to `{host}` in time");
             SendError::new(ErrorClass::Timeout, message)
-        } else if error.is_connect() {
+        } else if is_connect {
             let message = format!("no connection to `{host}`{reason}");
             SendError::new(ErrorClass::Connect, message)
-        } else if error.is_builder() {
-            let message = "the request cannot be made of this URL and these headers";
-            SendError::new(ErrorClass::Request, message)
         } else {
             let message = format!("`{host}` broke off the exchange or did not speak HTTP{reason}");
             SendError::new(ErrorClass::Response, message)

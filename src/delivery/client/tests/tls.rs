@@ -35,7 +35,7 @@ async fn a_server_without_tls_is_no_success() {
 
 /// A TLS server with a self-signed certificate for its address. Its thread serves two
 /// connections, of which the first need not come to a handshake.
-fn tls_server() -> (SocketAddr, reqwest::Certificate) {
+fn tls_server() -> (SocketAddr, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -61,6 +61,5 @@ fn tls_server() -> (SocketAddr, reqwest::Certificate) {
             let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntls");
         }
     });
-    let root = reqwest::Certificate::from_der(made.cert.der()).unwrap();
-    (address, root)
+    (address, made.cert.der().clone())
 }
