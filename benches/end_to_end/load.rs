@@ -2,8 +2,8 @@
 //! late each event is at a steady rate.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement};
 use tokio_util::sync::CancellationToken;
@@ -28,11 +29,16 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// What walhook sends for a row of the bench, the row's number aside.
 const SAMPLE_BODY: &str = r#"{"id":"evt_019ab0c2-1f7b-7c3e-9d57-b7d6f3a1c0de","type":"payment.received","timestamp":"2026-11-23T12:00:00.123456Z","tenant_id":"tenant-042","sequence":"00000000016B3748-0000000003","data":{"number":1234567,"tenant_id":"tenant-042","invoice_id":"inv-001234567","customer_id":"cus-00004567","amount":1234.56,"currency":"EUR","status":"succeeded","method":"card","reference":"order 001234567","created_at":"2026-11-23T12:00:00.123456Z"}}"#;
 
-const INSERT: &str = "
+const INSERT_MANY: &str = "
 insert into payments (id, tenant_id, invoice_id, customer_id, amount, currency, status, method, reference)
 select id, tenant, 'inv-' || lpad(id::text, 9, '0'), 'cus-' || lpad((id % 10000)::text, 8, '0'),
     (id % 1000000)::numeric / 100, 'EUR', 'succeeded', 'card', 'order ' || lpad(id::text, 9, '0')
 from unnest($1::bigint[], $2::text[]) as row (id, tenant)";
+
+const INSERT_ONE: &str = "
+insert into payments (id, tenant_id, invoice_id, customer_id, amount, currency, status, method, reference)
+values ($1, $2, 'inv-' || lpad($1::bigint::text, 9, '0'), 'cus-' || lpad(($1 % 10000)::text, 8, '0'),
+    ($1 % 1000000)::numeric / 100, 'EUR', 'succeeded', 'card', 'order ' || lpad($1::text, 9, '0'))";
 
 /// Requests a second of a bare POST loop on the same body and receiver.
 #[derive(serde::Serialize)]
@@ -146,17 +152,20 @@ impl Rows {
 /// A connection of the application.
 struct Writer {
     client: Client,
-    insert: Statement,
+    insert_many: Statement,
+    insert_one: Statement,
     rows: Arc<Rows>,
 }
 
 impl Writer {
     async fn connect(url: &str, rows: &Arc<Rows>) -> anyhow::Result<Self> {
         let client = connect(url, "load").await?;
-        let insert = client.prepare(INSERT).await?;
+        let insert_many = client.prepare(INSERT_MANY).await?;
+        let insert_one = client.prepare(INSERT_ONE).await?;
         Ok(Writer {
             client,
-            insert,
+            insert_many,
+            insert_one,
             rows: Arc::clone(rows),
         })
     }
@@ -166,8 +175,18 @@ impl Writer {
         let numbers = first..first + count;
         let ids: Vec<i64> = numbers.clone().map(|id| id as i64).collect();
         let tenants: Vec<String> = numbers.map(|id| tenant(id as usize % TENANTS)).collect();
-        self.client.execute(&self.insert, &[&ids, &tenants]).await?;
+        let insert = &self.insert_many;
+        self.client.execute(insert, &[&ids, &tenants]).await?;
         self.rows.committed.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn commit_one(&self, id: u64) -> anyhow::Result<()> {
+        let (insert, tenant) = (&self.insert_one, tenant(id as usize % TENANTS));
+        self.client
+            .execute(insert, &[&(id as i64), &tenant])
+            .await?;
+        self.rows.committed.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -212,7 +231,8 @@ pub(crate) struct Written {
 }
 
 /// Commits of one row each at `per_second`, by the clock: a commit that is late delays
-/// no other, and every one is made.
+/// no other, and every one is made. As in an application's pool, the connection that came
+/// back last is taken first.
 pub(crate) async fn write_steadily(
     url: &str,
     rows: &Arc<Rows>,
@@ -223,23 +243,32 @@ pub(crate) async fn write_steadily(
     let connections = (per_second * 30 / 1000).clamp(16, 150);
     let count = per_second * duration.as_secs();
     let first = rows.next.fetch_add(count, Ordering::Relaxed);
-    let mut writers = Vec::new();
+    let mut idle = Vec::new();
     for _ in 0..connections {
-        writers.push(Writer::connect(url, rows).await?);
+        idle.push(Writer::connect(url, rows).await?);
     }
+    let free = Arc::new(Semaphore::new(idle.len()));
+    let idle = Arc::new(Mutex::new(idle));
     let period = Duration::from_secs(1) / u32::try_from(per_second)?;
     // A moment ahead, so that the first commits are not late.
     let start = tokio::time::Instant::now() + Duration::from_millis(100);
     let start_wall = Timestamp::now().as_microsecond() + 100_000;
     let mut tasks = JoinSet::new();
-    for (number, writer) in (0..).zip(writers) {
+    for index in 0..count {
+        tokio::time::sleep_until(start + period * index as u32).await;
+        let permit = Arc::clone(&free).acquire_owned().await?;
+        let idle = Arc::clone(&idle);
         tasks.spawn(async move {
-            for index in (number..count).step_by(connections as usize) {
-                tokio::time::sleep_until(start + period * index as u32).await;
-                writer.commit(first + index, 1).await?;
-            }
-            anyhow::Ok(())
+            let lock = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let writer = lock().pop().context("take a connection")?;
+            let committed = writer.commit_one(first + index).await;
+            lock().push(writer);
+            drop(permit);
+            committed
         });
+        while let Some(ended) = tasks.try_join_next() {
+            ended??;
+        }
     }
     while let Some(ended) = tasks.join_next().await {
         ended??;

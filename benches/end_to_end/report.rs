@@ -12,6 +12,8 @@ use crate::stages::Stage;
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) ceiling: Vec<Ceiling>,
+    /// The same behind the other phases.
+    pub(crate) ceiling_after: Vec<Ceiling>,
     pub(crate) reqwest: Ceiling,
     pub(crate) steady: Vec<Steady>,
     pub(crate) throughput: Throughput,
@@ -164,6 +166,11 @@ pub(crate) fn machine() -> Machine {
     }
 }
 
+fn best(ceilings: &[Ceiling]) -> f64 {
+    let rates = ceilings.iter().map(|one| one.requests_per_second);
+    rates.fold(0.0, f64::max)
+}
+
 impl Report {
     pub(crate) fn print(&self) -> anyhow::Result<()> {
         let Machine {
@@ -174,23 +181,16 @@ impl Report {
         println!("{cores} cores, load {load_before} before, {file_system}, fsync on");
 
         println!("\nceiling: bare POST loop, same client, body and receiver");
-        for Ceiling {
-            in_flight,
-            requests_per_second,
-        } in &self.ceiling
-        {
-            println!("  {in_flight:>4} in flight    {requests_per_second:>9.0} requests/s");
+        for (before, after) in self.ceiling.iter().zip(&self.ceiling_after) {
+            println!(
+                "  {:>4} in flight    {:>9.0} requests/s, {:.0} after the other phases",
+                before.in_flight, before.requests_per_second, after.requests_per_second
+            );
         }
         println!(
             "  {:>4} in flight    {:>9.0} requests/s by reqwest instead of hyper-util",
             self.reqwest.in_flight, self.reqwest.requests_per_second
         );
-        let best = self
-            .ceiling
-            .iter()
-            .map(|ceiling| ceiling.requests_per_second)
-            .fold(0.0, f64::max);
-
         for steady in &self.steady {
             println!(
                 "\nlatency at {} single-row commits/s ({:.0} achieved)",
@@ -209,10 +209,11 @@ impl Report {
             "\nthroughput over {:.0} s, {ROWS_PER_COMMIT} rows a commit",
             throughput.seconds
         );
+        let rate = throughput.deliveries_per_second;
         println!(
-            "  deliveries         {:.0}/s, {:.2} of the ceiling",
-            throughput.deliveries_per_second,
-            throughput.deliveries_per_second / best
+            "  deliveries         {rate:.0}/s, {:.2} of the ceiling before, {:.2} of that after",
+            rate / best(&self.ceiling),
+            rate / best(&self.ceiling_after)
         );
         println!("  commit → received  {}", throughput.from_commit.text());
         print_stages(&throughput.stages);
