@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::Hold;
 use super::recorder::Record;
 use super::state::Transition;
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, IdMap};
 
 /// How long the log may take to bring an orphan again: after that another leads, or its
 /// row has been met elsewhere.
@@ -35,7 +35,7 @@ pub struct Unwritten {
 
 #[derive(Default)]
 struct State {
-    awaited: HashMap<DeliveryId, Awaited>,
+    awaited: IdMap<DeliveryId, Awaited>,
     groups: HashMap<u64, Group>,
     groups_made: u64,
     /// No fewer than the orphans among `awaited`.
@@ -46,7 +46,8 @@ struct State {
 
 struct Awaited {
     group: u64,
-    result: Option<Record>,
+    /// Boxed, or the map would be as large as if all had their results.
+    result: Option<Box<Record>>,
     /// Since when nobody is going to write its row.
     orphaned: Option<Instant>,
     /// Another is going to send it.
@@ -139,7 +140,7 @@ impl Unwritten {
         // A replay after a fault of the store sends again what was being sent: of two
         // results a success counts.
         if is_first || record.transition == Transition::Delivered {
-            awaited.result = Some(record);
+            awaited.result = Some(Box::new(record));
         }
         if is_first && let Some(group) = groups.get_mut(&awaited.group) {
             group.remaining = group.remaining.saturating_sub(1);
@@ -171,7 +172,10 @@ impl Unwritten {
 
     /// The first attempts among these that have succeeded, each in its place: they are
     /// written with their row, and are awaited no more.
-    pub fn take_delivered(&self, ids: impl Iterator<Item = DeliveryId>) -> Vec<Option<Record>> {
+    pub fn take_delivered(
+        &self,
+        ids: impl Iterator<Item = DeliveryId>,
+    ) -> Vec<Option<Box<Record>>> {
         let mut state = self.lock();
         let delivered = |id| {
             let result = state.awaited.get(&id)?.result.as_ref()?;
@@ -185,7 +189,7 @@ impl Unwritten {
 
     /// These have their rows: nothing of them is awaited any more. Answers the results
     /// that were kept.
-    pub fn release(&self, group: u64, ids: impl Iterator<Item = DeliveryId>) -> Vec<Record> {
+    pub fn release(&self, group: u64, ids: impl Iterator<Item = DeliveryId>) -> Vec<Box<Record>> {
         let mut state = self.lock();
         state.groups.remove(&group);
         ids.filter_map(|id| {
@@ -204,7 +208,7 @@ impl Unwritten {
         &self,
         group: u64,
         ids: impl Iterator<Item = DeliveryId>,
-        results: impl Iterator<Item = Record>,
+        results: impl Iterator<Item = Box<Record>>,
     ) {
         let mut state = self.lock();
         state.groups.remove(&group);

@@ -15,7 +15,7 @@ use crate::subscription::Format;
 pub(super) struct Rows<'a> {
     pub(super) passes: &'a [Pass],
     /// Of first attempts that have succeeded, in the order of the deliveries.
-    pub(super) results: &'a [Option<Record>],
+    pub(super) results: &'a [Option<Box<Record>>],
 }
 
 pub(super) struct DeliveryRow<'a> {
@@ -49,7 +49,7 @@ impl<'a> Rows<'a> {
             let row = |index: usize| row(&pass.rows, &pass.batch.events, index);
             (0..pass.rows.len()).map(row)
         };
-        let results = self.results.iter().map(Option::as_ref);
+        let results = self.results.iter().map(Option::as_deref);
         let rows = self.passes.iter().flat_map(of_pass);
         rows.zip(results).map(|(row, result)| {
             let result = result.and_then(|record| record.outcome.as_ref());

@@ -246,7 +246,7 @@ impl Writer {
             let results = self.unwritten.release(pass.group, pass.owned());
             if let Some(dispatcher) = &self.dispatcher {
                 for record in results {
-                    dispatcher.record_written(record).await;
+                    dispatcher.record_written(*record).await;
                 }
             }
         }

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row};
 use super::headers::SealedHeaders;
 use super::wish::refusal;
 use super::{ActiveSecret, Batching, Format, Ordering, Subscription};
-use crate::event::SubscriptionId;
+use crate::event::{IdMap, SubscriptionId};
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 
@@ -26,7 +26,7 @@ pub struct Directory {
 #[derive(Default)]
 pub struct Snapshot {
     pub generation: i64,
-    by_id: HashMap<SubscriptionId, Arc<Subscription>>,
+    by_id: IdMap<SubscriptionId, Arc<Subscription>>,
     by_tenant: HashMap<Arc<str>, Vec<Arc<Subscription>>>,
 }
 

@@ -1,26 +1,50 @@
 //! Connections to endpoints: the guarded look-up, TCP, and TLS with the system's roots.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::Uri;
-use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tower::BoxError;
 use tower::timeout::Timeout;
-use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceExt};
 
 use super::ClientError;
 use super::resolver::GuardedResolver;
 
-/// Over HTTP/1.1 or HTTP/2, as the endpoint chooses.
-pub(super) type Connector =
-    BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+type Https = HttpsConnector<HttpConnector<GuardedResolver>>;
+
+/// Over HTTP/1.1 or HTTP/2, as the endpoint chooses. Shared: the client makes a copy for
+/// each request, in case it finds no idle connection, and mostly drops it unused.
+#[derive(Clone)]
+pub(super) struct Connector {
+    https: Arc<Https>,
+    /// For the look-up, TCP and TLS together.
+    limit: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let https = Https::clone(&self.https);
+        Timeout::new(https, self.limit).oneshot(uri).boxed()
+    }
+}
 
 /// A peer that is gone without a word is noticed after a minute at most, also while it
 /// owes an answer to a request that it has acknowledged.
@@ -49,7 +73,10 @@ pub(super) fn connect(
         .enable_http1()
         .enable_http2()
         .wrap_connector(tcp);
-    Ok(BoxCloneSyncService::new(Timeout::new(https, limit)))
+    Ok(Connector {
+        https: Arc::new(https),
+        limit,
+    })
 }
 
 fn tls(roots: &[CertificateDer<'static>]) -> Result<ClientConfig, ClientError> {

@@ -1,19 +1,17 @@
 //! Which subscriptions this instance sends to. The others are another's, or nobody's yet:
 //! what comes of theirs goes to the store.
 
-use std::collections::HashSet;
-
 use super::Lanes;
 use super::memory::Holdings;
 use crate::delivery::Delivery;
 use crate::delivery::breaker::BreakerState;
-use crate::event::SubscriptionId;
+use crate::event::{IdSet, SubscriptionId};
 
 #[derive(Default)]
 pub(super) struct Leases {
-    held: HashSet<SubscriptionId>,
+    held: IdSet<SubscriptionId>,
     /// To be given back once nothing of theirs is in memory.
-    leaving: HashSet<SubscriptionId>,
+    leaving: IdSet<SubscriptionId>,
 }
 
 impl Leases {
@@ -28,7 +26,7 @@ impl Lanes {
     /// are new ones among them. Those that are to be given back are not taken up again.
     pub fn hold(&mut self, leased: impl Iterator<Item = SubscriptionId>) -> bool {
         let Leases { held, leaving } = &mut self.leases;
-        let leased: HashSet<SubscriptionId> = leased.filter(|id| !leaving.contains(id)).collect();
+        let leased: IdSet<SubscriptionId> = leased.filter(|id| !leaving.contains(id)).collect();
         let gained = leased.iter().any(|id| !held.contains(id));
         *held = leased;
         gained
