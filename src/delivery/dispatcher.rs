@@ -1,5 +1,6 @@
 //! Sends what the lanes give out, as many at once as the limits allow.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
 
 mod leases;
+mod pace;
 mod place;
 mod tally;
 mod workers;
@@ -54,6 +56,10 @@ pub struct Dispatcher {
     pub room: Notify,
     /// Told when a lane is to be woken sooner than was known.
     timer: Notify,
+    /// Told when so much is in flight that it may be too much for the machine.
+    crowded: Notify,
+    /// Attempts that have ended.
+    ended: AtomicU64,
     workers: Arc<Workers>,
     /// Told when a subscription that was let go can be given back.
     pub let_gone: Arc<Notify>,
@@ -77,6 +83,7 @@ impl Dispatcher {
             concurrency: config.concurrency,
             endpoint_concurrency: config.endpoint_concurrency,
             slow_concurrency: config.slow_concurrency,
+            at_hand: pace::at_hand(),
         };
         Arc::new(Dispatcher {
             lanes: Mutex::new(Lanes::new(limits)),
@@ -90,6 +97,8 @@ impl Dispatcher {
             released: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
+            crowded: Notify::new(),
+            ended: AtomicU64::new(0),
             workers: Workers::new(),
             let_gone: Arc::default(),
             tasks: TaskTracker::new(),
@@ -167,6 +176,13 @@ impl Dispatcher {
 
     /// Looks the lanes over until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            ended = self.look_after(stop) => ended,
+            never = self.keep_pace() => never,
+        }
+    }
+
+    async fn look_after(self: &Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(SWEEP);
         let mut could_send = true;
         loop {
@@ -243,6 +259,9 @@ impl Dispatcher {
         if signals.timer {
             self.timer.notify_one();
         }
+        if signals.crowded {
+            self.crowded.notify_one();
+        }
         if signals.let_gone {
             self.let_gone.notify_one();
         }
@@ -305,6 +324,7 @@ impl Dispatcher {
     }
 
     fn judge(&self, mut delivery: Delivery, outcome: Outcome) -> Record {
+        self.ended.fetch_add(1, Ordering::Relaxed);
         delivery.attempts += 1;
         let now = Timestamp::now();
         let transition = state::after_attempt(

@@ -7,13 +7,13 @@
 //! budget tenants take turns, then their endpoints, and none gets more than twice what
 //! it leaves free.
 
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::breaker::{Admission, BreakerState};
 use super::{Delivery, Hold};
-use crate::event::{DeliveryId, SubscriptionId};
+use crate::event::{DeliveryId, IdMap, IdSet, SubscriptionId};
 use crate::subscription::directory::Snapshot;
 
 mod budget;
@@ -37,7 +37,7 @@ pub struct Lanes {
     limits: Limits,
     snapshot: Arc<Snapshot>,
     leases: Leases,
-    lanes: HashMap<SubscriptionId, Lane>,
+    lanes: IdMap<SubscriptionId, Lane>,
     fast: Waiting,
     slow: Waiting,
     /// Lanes whose rate limit holds them back, by when.
@@ -45,7 +45,7 @@ pub struct Lanes {
     budgets: Budgets,
     holdings: Holdings,
     /// Claimed deliveries in memory, so that none is taken twice when its lease ends.
-    leased: HashSet<DeliveryId>,
+    leased: IdSet<DeliveryId>,
     /// A claim was cut short for want of memory.
     starved: bool,
     signals: Signals,
@@ -57,6 +57,9 @@ pub struct Limits {
     pub concurrency: usize,
     pub endpoint_concurrency: usize,
     pub slow_concurrency: usize,
+    /// Attempts that may wait for this machine's time, rather than for an endpoint: see
+    /// [`Lanes::bear`].
+    pub at_hand: usize,
 }
 
 /// Lanes that wait for one budget.
@@ -78,6 +81,9 @@ pub struct Signals {
     pub timer: bool,
     /// A subscription can be given back: see [`Lanes::let_gone`].
     pub let_gone: bool,
+    /// So much is in flight that it may be more than the machine has time for, which is to
+    /// be measured: see [`Lanes::bear`].
+    pub crowded: bool,
 }
 
 /// What a look for work found.
@@ -105,13 +111,13 @@ impl Lanes {
             limits,
             snapshot: Arc::default(),
             leases: Leases::default(),
-            lanes: HashMap::new(),
+            lanes: IdMap::default(),
             fast: Waiting::default(),
             slow: Waiting::default(),
             paced: BinaryHeap::new(),
             budgets: Budgets::new(&limits),
             holdings: Holdings::default(),
-            leased: HashSet::new(),
+            leased: IdSet::default(),
             starved: false,
             signals: Signals::default(),
             draining: false,
@@ -193,6 +199,21 @@ impl Lanes {
         picked
     }
 
+    /// So many of the attempts in flight wait for this machine, by measure; the others
+    /// wait for their endpoints, and as many of them as there are may be. Answers whether
+    /// to measure again: not where all that could be sent is in flight, and is little.
+    pub fn bear(&mut self, waiting_here: f64) -> bool {
+        let (in_flight, at_hand) = (self.budgets.fast_in_flight(), self.limits.at_hand);
+        if in_flight < at_hand && self.fast.turns.is_empty() {
+            self.budgets.bear(at_hand);
+            return false;
+        }
+        let spare = at_hand as f64 - waiting_here;
+        let bearable = (in_flight as f64 + spare).max(at_hand as f64);
+        self.budgets.bear(bearable as usize);
+        true
+    }
+
     /// Starts the next attempt of a lane whose turn it is, if it may.
     fn start(
         &mut self,
@@ -228,7 +249,7 @@ impl Lanes {
             return None;
         }
         // Twice what it leaves free: however many lanes hang at once, something is left.
-        if lane.in_flight >= self.budgets.free(class).saturating_mul(2) {
+        if lane.in_flight >= self.budgets.left(class).saturating_mul(2) {
             lane.place = Place::Held(class);
             self.waiting(class).held.push_back(id);
             return None;
@@ -256,6 +277,7 @@ impl Lanes {
         lane.take_turn(now);
         let retry = delivery.attempts > 0;
         self.budgets.start(class, retry);
+        self.signals.crowded |= self.budgets.fast_in_flight() >= self.limits.at_hand;
         self.leave(std::iter::once(&delivery));
         self.enlist(id, now);
         self.signal_room(id, now);

@@ -24,6 +24,8 @@ struct Budget {
 pub(super) struct Budgets {
     fast: Budget,
     slow: Budget,
+    /// Of the fast budget, as much as the machine has time for at the moment.
+    bearable: usize,
     /// Attempts that turned slow while the slow budget was full: they stay in the fast
     /// one until a slow one ends.
     overstaying: usize,
@@ -39,13 +41,23 @@ impl Budgets {
         Budgets {
             fast: budget(limits.concurrency),
             slow: budget(limits.slow_concurrency),
+            bearable: limits.concurrency.min(limits.at_hand),
             overstaying: 0,
         }
     }
 
-    /// How many more may start. A quarter of the slow budget is for attempts that turn
-    /// slow: endpoints on trial must not keep these in the fast one.
+    /// How many more may start.
     pub(super) fn free(&self, class: Class) -> usize {
+        let bearable = match class {
+            Class::Fast => self.bearable.saturating_sub(self.fast.used),
+            Class::Slow => usize::MAX,
+        };
+        self.left(class).min(bearable)
+    }
+
+    /// What is left of the budget. A quarter of the slow one is for attempts that turn
+    /// slow: endpoints on trial must not keep these in the fast one.
+    pub(super) fn left(&self, class: Class) -> usize {
         match class {
             Class::Fast => self.fast.limit.saturating_sub(self.fast.used),
             Class::Slow => {
@@ -102,6 +114,16 @@ impl Budgets {
         let budget = self.of_mut(freed);
         budget.used = budget.used.saturating_sub(1);
         freed
+    }
+
+    /// Of the fast budget.
+    pub(super) fn fast_in_flight(&self) -> usize {
+        self.fast.used
+    }
+
+    /// So many attempts of the fast budget and no more.
+    pub(super) fn bear(&mut self, attempts: usize) {
+        self.bearable = attempts.min(self.fast.limit);
     }
 
     pub(super) fn in_flight(&self) -> usize {

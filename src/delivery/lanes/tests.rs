@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use uuid::Uuid;
 
+mod bearable;
 mod claims;
 mod counts;
 mod memory;
@@ -54,11 +55,16 @@ pub(super) fn lanes(
     endpoint_concurrency: usize,
     slow_concurrency: usize,
 ) -> Lanes {
-    let mut lanes = Lanes::new(Limits {
+    lanes_within(Limits {
         concurrency,
         endpoint_concurrency,
         slow_concurrency,
-    });
+        at_hand: usize::MAX,
+    })
+}
+
+fn lanes_within(limits: Limits) -> Lanes {
+    let mut lanes = Lanes::new(limits);
     lanes.hold((0..HELD).map(lane));
     lanes
 }
