@@ -49,7 +49,7 @@ impl Environment {
             ("max_wal_size", "4GB"),
             ("max_connections", "200"),
         ])?;
-        let url = server.url("postgres");
+        let url = url(&server);
         let client = connect(&url, "bench").await?;
         client.batch_execute(SCHEMA).await?;
 
@@ -75,7 +75,19 @@ impl Environment {
     }
 }
 
+/// By the Unix socket, as on one machine it is done.
+fn url(server: &Postgres) -> String {
+    let directory = server.socket_directory().display();
+    let port = server.port();
+    format!("postgres://postgres@/postgres?host={directory}&port={port}")
+}
+
 impl Environment {
+    /// What the application and walhook connect by.
+    pub(crate) fn url(&self) -> String {
+        url(&self.server)
+    }
+
     /// What walhook says of itself at this moment.
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
         let client = reqwest::Client::builder().no_proxy().build()?;

@@ -113,7 +113,7 @@ async fn measure(
     log: &Arc<Log>,
     warm_up: Duration,
 ) -> anyhow::Result<(Vec<Steady>, Throughput)> {
-    let url = environment.server.url("postgres");
+    let url = environment.url();
     let rows = Arc::new(Rows::default());
     let mut steady = Vec::new();
     for per_second in &args.rates {
