@@ -121,8 +121,10 @@ impl Hasher for IdHasher {
         }
     }
 
+    /// The first of these bytes begins with a UUID's variant, which is always the same, and
+    /// a map tells entries apart by the first bits.
     fn finish(&self) -> u64 {
-        self.0
+        self.0 ^ (self.0 << 8)
     }
 }
 

@@ -27,6 +27,10 @@ pub(crate) enum Manner {
     Slow,
 }
 
+/// Connections that may wait to be accepted: one that finds no room comes again a second
+/// later, which would count as walhook's.
+const BACKLOG: u32 = 4096;
+
 const PAUSE: Duration = Duration::from_millis(500);
 
 const MANNERS: [Manner; 6] = [
@@ -60,9 +64,9 @@ impl Receiver {
     /// On a thread of its own, so that its work can be told from the bench's.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let listener = std::net::TcpListener::bind("0.0.0.0:0")?;
-        listener.set_nonblocking(true)?;
-        let port = listener.local_addr()?.port();
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([0, 0, 0, 0], 0)))?;
+        let port = socket.local_addr()?.port();
         let refusing = TcpSocket::new_v4()?;
         refusing.bind(SocketAddr::from(([0, 0, 0, 0], 0)))?;
         let refusing_port = refusing.local_addr()?.port();
@@ -74,7 +78,7 @@ impl Receiver {
                     .enable_all()
                     .build()?;
                 runtime.block_on(async {
-                    accept(TcpListener::from_std(listener)?, serving).await;
+                    accept(socket.listen(BACKLOG)?, serving).await;
                     std::io::Result::Ok(())
                 })
             })?;

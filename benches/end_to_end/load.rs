@@ -29,6 +29,23 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// What walhook sends for a row of the bench, the row's number aside.
 const SAMPLE_BODY: &str = r#"{"id":"evt_019ab0c2-1f7b-7c3e-9d57-b7d6f3a1c0de","type":"payment.received","timestamp":"2026-11-23T12:00:00.123456Z","tenant_id":"tenant-042","sequence":"00000000016B3748-0000000003","data":{"number":1234567,"tenant_id":"tenant-042","invoice_id":"inv-001234567","customer_id":"cus-00004567","amount":1234.56,"currency":"EUR","status":"succeeded","method":"card","reference":"order 001234567","created_at":"2026-11-23T12:00:00.123456Z"}}"#;
 
+/// … and beside it: the receiver reads them too.
+const SAMPLE_HEADERS: [(&str, &str); 7] = [
+    ("webhook-id", "evt_019ab0c2-1f7b-7c3e-9d57-b7d6f3a1c0de"),
+    ("webhook-timestamp", "1763899200"),
+    (
+        "webhook-signature",
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    ),
+    (
+        "x-webhook-signature",
+        "sha256=80ec8a89ce3cd22133a1066caecb4d04fea7467657c8514d717ec42c38a5c94c",
+    ),
+    ("content-type", "application/json"),
+    ("user-agent", "walhook/0.1.0"),
+    ("accept", "*/*"),
+];
+
 const INSERT_MANY: &str = "
 insert into payments (id, tenant_id, invoice_id, customer_id, amount, currency, status, method, reference)
 select id, tenant, 'inv-' || lpad(id::text, 9, '0'), 'cus-' || lpad((id % 10000)::text, 8, '0'),
@@ -62,9 +79,11 @@ pub(crate) async fn ceiling(
     let post = move |endpoint| {
         let client = client.clone();
         async move {
-            let request = http::Request::post(format!("http://{endpoint}/ceiling"))
-                .header("content-type", "application/json")
-                .body(Full::new(Bytes::from_static(SAMPLE_BODY.as_bytes())))?;
+            let mut request = http::Request::post(format!("http://{endpoint}/ceiling"));
+            for (name, value) in SAMPLE_HEADERS {
+                request = request.header(name, value);
+            }
+            let request = request.body(Full::new(Bytes::from_static(SAMPLE_BODY.as_bytes())))?;
             client.request(request).await?.into_body().collect().await?;
             anyhow::Ok(())
         }
@@ -88,8 +107,10 @@ pub(crate) async fn ceiling_of_reqwest(
         .tcp_nodelay(true)
         .build()?;
     let post = move |endpoint| {
-        let request = client.post(format!("http://{endpoint}/ceiling"));
-        let request = request.header("content-type", "application/json");
+        let mut request = client.post(format!("http://{endpoint}/ceiling"));
+        for (name, value) in SAMPLE_HEADERS {
+            request = request.header(name, value);
+        }
         async move {
             request.body(SAMPLE_BODY).send().await?.bytes().await?;
             anyhow::Ok(())

@@ -180,7 +180,7 @@ impl Report {
         } = &self.machine;
         println!("{cores} cores, load {load_before} before, {file_system}, fsync on");
 
-        println!("\nceiling: bare POST loop, same client, body and receiver");
+        println!("\nceiling: bare POST loop, same client, headers, body and receiver");
         for (before, after) in self.ceiling.iter().zip(&self.ceiling_after) {
             println!(
                 "  {:>4} in flight    {:>9.0} requests/s, {:.0} after the other phases",

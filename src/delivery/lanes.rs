@@ -199,21 +199,6 @@ impl Lanes {
         picked
     }
 
-    /// So many of the attempts in flight wait for this machine, by measure; the others
-    /// wait for their endpoints, and as many of them as there are may be. Answers whether
-    /// to measure again: not where all that could be sent is in flight, and is little.
-    pub fn bear(&mut self, waiting_here: f64) -> bool {
-        let (in_flight, at_hand) = (self.budgets.fast_in_flight(), self.limits.at_hand);
-        if in_flight < at_hand && self.fast.turns.is_empty() {
-            self.budgets.bear(at_hand);
-            return false;
-        }
-        let spare = at_hand as f64 - waiting_here;
-        let bearable = (in_flight as f64 + spare).max(at_hand as f64);
-        self.budgets.bear(bearable as usize);
-        true
-    }
-
     /// Starts the next attempt of a lane whose turn it is, if it may.
     fn start(
         &mut self,

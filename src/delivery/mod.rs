@@ -46,7 +46,8 @@ pub mod verification;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeliveryConfig {
-    /// Requests in flight, all endpoints together.
+    /// Requests in flight, all endpoints together; fewer where they wait for this machine
+    /// rather than for their endpoints.
     #[serde(deserialize_with = "at_least_one")]
     pub concurrency: usize,
     /// Requests in flight to one endpoint.

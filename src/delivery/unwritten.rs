@@ -59,9 +59,10 @@ struct Awaited {
 pub struct Group {
     /// How many have no result yet.
     pub remaining: usize,
-    /// When the last result came; at first, when they were handed over. Or when last as
+    /// When the last result came; at first, when they were handed over, or when last as
     /// much as may be was in flight: one for which nothing came may not have been sent.
     pub last_result: Instant,
+    has_result: bool,
 }
 
 impl Unwritten {
@@ -117,6 +118,7 @@ impl Unwritten {
             let announced = Group {
                 remaining,
                 last_result,
+                has_result: false,
             };
             state.groups.insert(group, announced);
         }
@@ -145,6 +147,7 @@ impl Unwritten {
         if is_first && let Some(group) = groups.get_mut(&awaited.group) {
             group.remaining = group.remaining.saturating_sub(1);
             group.last_result = Instant::now();
+            group.has_result = true;
             if group.remaining == 0 {
                 drop(state);
                 self.settled.notify_one();
@@ -157,10 +160,9 @@ impl Unwritten {
     pub fn group(&self, number: u64) -> Option<Group> {
         let state = self.lock();
         let group = state.groups.get(&number)?;
+        let busy_at = state.busy_at.filter(|_| !group.has_result);
         Some(Group {
-            last_result: state
-                .busy_at
-                .map_or(group.last_result, |busy| busy.max(group.last_result)),
+            last_result: busy_at.map_or(group.last_result, |busy| busy.max(group.last_result)),
             ..*group
         })
     }
@@ -260,8 +262,48 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventId;
+    use crate::delivery::Delivery;
+    use crate::event::{EventId, SubscriptionId};
+    use crate::subscription::Format;
+    use jiff::Timestamp;
     use uuid::Uuid;
+
+    fn delivered(id: DeliveryId) -> Record {
+        let delivery = Delivery {
+            id,
+            event_id: EventId::random(),
+            subscription_id: SubscriptionId(Uuid::nil()),
+            event_type: "t".into(),
+            format: Format::Standard,
+            body: bytes::Bytes::new(),
+            attempts: 1,
+            occurred_at: Timestamp::UNIX_EPOCH,
+            queued_at: Instant::now(),
+            hold: Hold::Owned,
+            batch: None,
+        };
+        Record::unattempted(delivery, Transition::Delivered)
+    }
+
+    /// Others have as much in flight as may be, but its own have their turns: one that is
+    /// slow is not waited for on their account.
+    #[test]
+    fn a_group_that_is_being_sent_is_judged_by_its_own_results() {
+        let unwritten = Unwritten::default();
+        let ids = [1, 2].map(|number| DeliveryId(Uuid::from_u128(number)));
+        let group = unwritten.expect(ids.into_iter());
+        let busy = Instant::now() + Duration::from_secs(1);
+        unwritten.say_busy(busy);
+        let last_result = || unwritten.group(group).unwrap().last_result;
+        assert_eq!(last_result(), busy);
+        assert!(unwritten.keep(delivered(ids[0])).is_none());
+        assert!(last_result() < busy);
+        let taken = unwritten.take_delivered(ids.into_iter());
+        assert_eq!(
+            taken.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [true, false]
+        );
+    }
 
     #[test]
     fn a_group_is_not_quiet_while_nothing_more_can_be_sent() {

@@ -21,6 +21,10 @@ const TICK: Duration = Duration::from_millis(5);
 /// met another process on its core.
 const WEIGHT: f64 = 0.2;
 
+/// What was measured before a rest of this length says nothing of what comes behind it. Two
+/// batches of one busy stream are less apart.
+const MEMORY: Duration = Duration::from_millis(100);
+
 /// An attempt has two turns: one for its request, one for the answer.
 const TURNS: f64 = 2.0;
 
@@ -65,10 +69,15 @@ impl Dispatcher {
         let mut waiting = Waiting::new(Instant::now(), 0);
         loop {
             self.crowded.notified().await;
+            if waiting.measured_at.elapsed() > MEMORY {
+                let ended = self.ended.load(Ordering::Relaxed);
+                waiting = Waiting::new(Instant::now(), ended);
+            }
             loop {
                 tokio::time::sleep(TICK).await;
                 let asked = Instant::now();
-                // Behind all that is to be done by now.
+                // Behind what is to be done by now, or most of it: where that is more than the
+                // runtime does between two looks at its sockets, it is not all waited for.
                 tokio::task::yield_now().await;
                 let now = Instant::now();
                 let ended = self.ended.load(Ordering::Relaxed);
