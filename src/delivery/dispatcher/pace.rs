@@ -2,7 +2,7 @@
 //! endpoint, which costs nothing, or for its turn here, to write its request or to take in
 //! the answer. The more of these there are the longer each waits, and the less of what
 //! belongs to it is still in a cache: with 512 in flight to endpoints that answer at once
-//! a delivery costs a third more of the CPU than with 64, and twice the memory.
+//! walhook uses a third more CPU a delivery than with 64, and two thirds more memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
