@@ -14,7 +14,7 @@ use super::Dispatcher;
 const AT_HAND_PER_CORE: usize = 16;
 
 /// How often what waits is measured while much is in flight: a burst to slow endpoints
-/// has all that it may have within some tens of milliseconds.
+/// has all that it may have within a tenth of a second on two cores, on one within two.
 const TICK: Duration = Duration::from_millis(5);
 
 /// What the last measure counts for: about ten of them make the mean, as one may have
