@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, RETRY_AFTER};
@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 mod address;
 mod connector;
@@ -52,6 +53,12 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTP/2 lets a receiver send so much unread; hyper's default is 2 MiB a stream.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// A body that takes longer than this is read in bursts, with a rest between: one that
+/// drips, perhaps on hundreds of connections, must not wake anybody for each of its bytes.
+const BODY_AT_ONCE: Duration = Duration::from_millis(500);
+const BODY_REST: Duration = Duration::from_secs(1);
+/// A burst is over when nothing has come for so long.
+const BODY_GAP: Duration = Duration::from_millis(10);
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
 /// `[security]` of the configuration.
@@ -157,7 +164,7 @@ impl Client {
     pub async fn post(&self, request: OutgoingRequest<'_>) -> Result<Response, SendError> {
         let mut status = None;
         let exchange = self.exchange(request, &mut status);
-        let result = match tokio::time::timeout(self.timeout, exchange).await {
+        let result = match timeout(self.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(SendError::timeout(self.timeout, status.is_some())),
         };
@@ -196,8 +203,17 @@ impl Client {
         // cap: dropping the rest unread closes it.
         let mut excerpt = Excerpt::default();
         let mut unread = self.max_response;
+        let answered = Instant::now();
         while unread > 0 {
-            let Some(frame) = body.frame().await else {
+            let frame = if answered.elapsed() < BODY_AT_ONCE {
+                body.frame().await
+            } else if let Ok(frame) = timeout(BODY_GAP, body.frame()).await {
+                frame
+            } else {
+                tokio::time::sleep(BODY_REST).await;
+                continue;
+            };
+            let Some(frame) = frame else {
                 break;
             };
             let frame = frame.map_err(|error| SendError::classify(&error, false, &host))?;

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -191,6 +190,24 @@ async fn the_deadline_covers_a_dripping_head_and_a_dripping_body() {
         dripping(length, "x", Some(200)),
         dripping(chunked, "1\r\nx\r\n", Some(200)),
     );
+}
+
+#[tokio::test]
+async fn a_body_that_takes_its_time_is_read_whole() {
+    let url = server(|mut stream| async move {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n0\r\n";
+        let _ = stream.write_all(head.as_bytes()).await;
+        for part in ["1", "2"] {
+            tokio::time::sleep(super::BODY_AT_ONCE).await;
+            let chunks = format!("1\r\n{part}\r\n").repeat(100);
+            let _ = stream.write_all(chunks.as_bytes()).await;
+        }
+        let _ = stream.write_all(b"0\r\n\r\n").await;
+    })
+    .await;
+    let answer = post(&client(LONG), &url).await.unwrap();
+    let whole = format!("0{}{}", "1".repeat(100), "2".repeat(100));
+    assert_eq!(answer.excerpt, whole);
 }
 
 #[tokio::test]
