@@ -1,5 +1,7 @@
 -- Deliveries that are due and not begun, counted up to a bound.
 select count(*)
 from (
-    select from delivery_schedule where status = 'pending' and due_at <= now() limit $1
+    select from delivery_schedule
+    where status = 'pending' and due_at <= now() and lease_owner is null
+    limit $1
 ) as due

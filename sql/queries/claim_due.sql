@@ -1,7 +1,6 @@
 -- So many of each given subscription, behind what was claimed of it last. The limit
 -- stands in a CTE with FOR UPDATE SKIP LOCKED inside: otherwise the planner may update
--- more rows than the limit. While leased, due_at is the lease's end, so an expired lease
--- is simply due again.
+-- more rows than the limit. An expired lease counts as none.
 with wanted as materialized (
     select w.subscription_id, w.room, coalesce(w.after_due, '-infinity') as after_due,
         coalesce(w.after_id, '00000000-0000-0000-0000-000000000000') as after_id,
@@ -13,7 +12,7 @@ with wanted as materialized (
         as w (subscription_id, room, after_due, after_id)
     left join webhook_subscriptions s on s.id = w.subscription_id
 ),
-due as materialized (
+due as (
     select w.subscription_id, w.room, w.settled, found.*
     from wanted w
     cross join lateral (
@@ -21,7 +20,7 @@ due as materialized (
             s.ordinal, s.rule_index
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
-            and s.due_at <= now()
+            and s.due_at <= now() and (s.lease_owner is null or s.leased_until <= now())
             and (s.due_at, s.delivery_id) > (w.after_due, w.after_id)
         order by s.due_at, s.delivery_id
         limit w.examined
@@ -76,12 +75,12 @@ held as (
     where s.delivery_id = b.delivery_id
     returning s.subscription_id, s.delivery_id, s.due_at
 ),
-placed as materialized (
+placed as (
     select j.*, row_number() over (partition by subscription_id order by due_at, delivery_id) as place
     from judged j
     where not waits
 ),
-met as materialized (
+met as (
     select p.subscription_id, p.delivery_id, p.due_at, p.place, p.batch_id, d.event_id,
         d.event_type, d.format, d.attempts, e.body, e.occurred_at,
         d.status = 'pending' and d.owner is null as ours,
@@ -103,7 +102,7 @@ weighed as materialized (
 ),
 leased as (
     update delivery_schedule s
-    set lease_owner = $1, due_at = now() + make_interval(secs => $2)
+    set lease_owner = $1, leased_until = now() + make_interval(secs => $2)
     from weighed w
     where s.delivery_id = w.delivery_id and w.before < $7 and w.before_in_lane < $8
     returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,

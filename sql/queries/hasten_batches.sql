@@ -2,4 +2,4 @@
 update delivery_schedule
 set due_at = now()
 where delivery_id = any($1) and status = 'pending'
-    and (lease_owner is null or due_at <= now())
+    and (lease_owner is null or leased_until <= now())

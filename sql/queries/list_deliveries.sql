@@ -1,16 +1,29 @@
 -- The page first, then its few rows of the schedule. What is in a batch waits as that does.
+-- A tenant's newest are the newest of its subscriptions', each by its own walk of the index.
 select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
     coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
     coalesce(coalesce(b.lease_owner, s.lease_owner) is not null
-        and coalesce(b.due_at, s.due_at) > now(), false) as leased
+        and coalesce(b.leased_until, s.leased_until) > now(), false) as leased
 from (
-    select * from webhook_deliveries
-    where id >= $1 and id < $2
-        and ($3::text is null or status = $3)
-        and ($4::text is null or event_type = $4)
-        and ($5::uuid is null or subscription_id = $5)
-        and ($6::uuid is null or event_id = $6)
-    order by id desc
+    select newest.*
+    from (
+        select id from webhook_subscriptions
+        union all
+        select subscription_id from deleted_subscriptions
+    ) own
+    cross join lateral (
+        select *
+        from webhook_deliveries w
+        where w.subscription_id = own.id
+            and w.id >= $1 and w.id < $2
+            and ($3::text is null or w.status = $3)
+            and ($4::text is null or w.event_type = $4)
+            and ($6::uuid is null or w.event_id = $6)
+        order by w.id desc
+        limit $7
+    ) newest
+    where $5::uuid is null or own.id = $5
+    order by newest.id desc
     limit $7
 ) d
 left join delivery_schedule s on s.delivery_id = d.id

@@ -3,19 +3,24 @@
 select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
     coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
     coalesce(coalesce(b.lease_owner, s.lease_owner) is not null
-        and coalesce(b.due_at, s.due_at) > now(), false) as leased
+        and coalesce(b.leased_until, s.leased_until) > now(), false) as leased
 from (
     select id from (
-        (select id from webhook_deliveries
-        where id >= greatest($1::uuid, $6::uuid) and id < $2
-            and status = 'pending' and owner is not null
-            and ($3::text is null or event_type = $3)
-            and ($4::uuid is null or subscription_id = $4)
-        order by id desc
+        (select w.id from (
+            select id from webhook_subscriptions
+            union all
+            select subscription_id from deleted_subscriptions
+        ) own
+        join webhook_deliveries w on w.subscription_id = own.id
+        where ($4::uuid is null or own.id = $4)
+            and w.id >= greatest($1::uuid, $6::uuid) and w.id < $2
+            and w.status = 'pending' and w.owner is not null
+            and ($3::text is null or w.event_type = $3)
+        order by w.id desc
         limit $5)
         union
         (select delivery_id from delivery_schedule
-        where status = 'pending' and lease_owner is not null and due_at > now()
+        where status = 'pending' and lease_owner is not null and leased_until > now()
             and batch_id is null
             and delivery_id >= $1 and delivery_id < $2
             and ($3::text is null or event_type = $3)
@@ -29,7 +34,7 @@ from (
             and ($3::text is null or m.event_type = $3)
             and ($4::uuid is null or m.subscription_id = $4)
             and exists (select from delivery_schedule l
-                where l.delivery_id = m.batch_id and l.lease_owner is not null and l.due_at > now())
+                where l.delivery_id = m.batch_id and l.lease_owner is not null and l.leased_until > now())
         order by m.delivery_id desc
         limit $5)
     ) found

@@ -12,10 +12,10 @@ from (
             and w.delivery_id >= $2 and w.delivery_id < $3
             and ($4::text is null or w.event_type = $4)
             and ($5::uuid is null or w.subscription_id = $5)
-            and (w.lease_owner is null or w.due_at <= now())
+            and (w.lease_owner is null or w.leased_until <= now())
             and (w.batch_id is null or w.batch_id <> w.delivery_id and not exists (
                 select from delivery_schedule l
-                where l.delivery_id = w.batch_id and l.lease_owner is not null and l.due_at > now()
+                where l.delivery_id = w.batch_id and l.lease_owner is not null and l.leased_until > now()
             ))
         order by w.delivery_id desc
         limit $6

@@ -11,10 +11,10 @@ cross join lateral (
         and s.delivery_id >= $2 and s.delivery_id < $3
         and ($4::text is null or s.event_type = $4)
         and ($5::uuid is null or s.subscription_id = $5)
-        and (s.lease_owner is null or s.due_at <= now())
+        and (s.lease_owner is null or s.leased_until <= now())
         and s.batch_id is distinct from s.delivery_id
         and (s.batch_id is null
-            or b.status = 'pending' and (b.lease_owner is null or b.due_at <= now()))
+            or b.status = 'pending' and (b.lease_owner is null or b.leased_until <= now()))
         and exists (select from webhook_subscriptions w where w.id = s.subscription_id and w.active)
     order by s.delivery_id desc
     limit $6

@@ -1,4 +1,4 @@
-select lease_owner is not null and due_at > now() as leased
+select lease_owner is not null and leased_until > now() as leased
 from delivery_schedule
 where delivery_id = $1
 for update

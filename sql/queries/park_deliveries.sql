@@ -7,4 +7,4 @@ where delivery_id in (
         union all
         select delivery_id from delivery_schedule where subscription_id = $1 and status = 'open'
     )
-    and status in ('pending', 'held', 'open') and (lease_owner is null or due_at <= now())
+    and status in ('pending', 'held', 'open') and (lease_owner is null or leased_until <= now())

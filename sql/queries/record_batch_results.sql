@@ -12,7 +12,7 @@ ours as materialized (
     select r.*, s.subscription_id, r.status = 'delivered' as is_success
     from result r
     join delivery_schedule s on s.delivery_id = r.batch_id
-    where s.lease_owner = $1
+    where coalesce(s.lease_owner = $1, false)
     for update of s
 ),
 recorded as (
@@ -35,7 +35,7 @@ recorded as (
             else d.first_response_excerpt end
     from unnest($13::uuid[], $14::uuid[]) as m (id, batch_id)
     join ours o on o.batch_id = m.batch_id
-    where d.id = m.id and d.status = 'pending'
+    where d.id = m.id and coalesce(d.status = 'pending', false)
     returning d.id, d.tenant_id, d.attempts, o.status, o.http_status, o.error, o.started_at,
         o.duration_ms, o.error_class, o.response_excerpt
 ),

@@ -16,7 +16,7 @@ leased as materialized (
     select r.*
     from result r
     join delivery_schedule s on s.delivery_id = r.id
-    where r.leased and s.lease_owner = $1
+    where r.leased and coalesce(s.lease_owner = $1, false)
     order by r.id
     for update of s
 ),
@@ -44,7 +44,7 @@ recorded as (
             case when r.is_first then r.response_excerpt else d.first_response_excerpt end
     from ours r
     where d.id = r.id
-        and d.status = 'pending'
+        and coalesce(d.status = 'pending', false)
         and (r.leased or d.owner = $1)
     returning d.id, d.subscription_id, d.tenant_id, d.event_type, r.leased, r.status,
         r.parked_reason, r.attempts, r.http_status, r.error, r.due_at, r.started_at,

@@ -5,7 +5,7 @@ select
     count(*) filter (where status = 'pending' and lease_owner is not null) as leased,
     count(*) filter (where status = 'parked') as parked,
     count(*) filter (where status = 'failed') as failed,
-    extract(epoch from now() - min(due_at) filter (where status = 'pending' and due_at < now()))::float8
+    extract(epoch from now() - min(due_at) filter (where status = 'pending' and due_at < now() and lease_owner is null))::float8
         as oldest_due_seconds
 from (
     select coalesce(b.status, s.status) as status, coalesce(b.due_at, s.due_at) as due_at,

@@ -18,7 +18,7 @@ use super::dispatcher::Dispatcher;
 use super::lanes::{Claimable, Wanted};
 use super::{Delivery, DeliveryConfig, Hold, ordering};
 use crate::backoff::Backoff;
-use crate::db::{Connection, Store};
+use crate::db::{OwnConnection, Store};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::{Format, directory::Directory};
 
@@ -67,6 +67,7 @@ impl Claimer {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
         let mut known = Knowledge::default();
+        let mut connection = None;
         loop {
             // Interest is registered before the store is read, so that a change that
             // comes meanwhile is not slept through.
@@ -78,7 +79,7 @@ impl Claimer {
                 known.look_wanted = true;
                 changed.set(self.schedule_changed.notified());
             }
-            let (sleep, failed) = match self.claim(&mut known).await {
+            let (sleep, failed) = match self.claim(&mut connection, &mut known).await {
                 Ok(Found::More) if stop.is_cancelled() => return Ok(()),
                 Ok(Found::More) => {
                     backoff.reset();
@@ -94,6 +95,7 @@ impl Claimer {
                         "cannot claim deliveries; trying again"
                     );
                     known.look_wanted = true;
+                    connection = None;
                     (backoff.next_delay(), true)
                 }
             };
@@ -107,7 +109,12 @@ impl Claimer {
         }
     }
 
-    async fn claim(&self, known: &mut Knowledge) -> anyhow::Result<Found> {
+    /// `connection` is the claims' own, opened when it is needed.
+    async fn claim(
+        &self,
+        connection: &mut Option<OwnConnection>,
+        known: &mut Knowledge,
+    ) -> anyhow::Result<Found> {
         if known.next_look() <= Instant::now() {
             self.look(known).await?;
         }
@@ -133,8 +140,11 @@ impl Claimer {
             let first = times.flatten().min();
             return Ok(Found::NothingUntil(first.unwrap_or(now + LOOK_INTERVAL)));
         }
-        let client = self.store.get().await.context("connect to the store")?;
-        let rows = self.lease(&client, known, &claimable).await?;
+        let client = self
+            .open(connection)
+            .await
+            .context("connect to the store")?;
+        let rows = self.lease(client, known, &claimable).await?;
         known.rests_until = (rows.len() < FEW).then(|| now + CLAIM_REST);
         tracing::debug!(
             lanes = claimable.wanted.len(),
@@ -144,13 +154,32 @@ impl Claimer {
         if !rows.is_empty() {
             // What was claimed may be of a subscription that was created or enabled since
             // the last look: judged by that, it would be cancelled or parked.
-            self.directory.refresh(&client).await?;
-            let deliveries = self.claimed(&client, &rows).await?;
+            self.directory.refresh(client).await?;
+            let deliveries = self.claimed(client, &rows).await?;
             self.dispatcher.take_claimed(deliveries);
         }
         let exhausted = known.settle(&claimable, &rows, Instant::now());
-        self.ask_when(&client, known, &exhausted).await?;
+        self.ask_when(client, known, &exhausted).await?;
         Ok(Found::More)
+    }
+
+    async fn open<'a>(
+        &self,
+        connection: &'a mut Option<OwnConnection>,
+    ) -> anyhow::Result<&'a OwnConnection> {
+        if connection.as_ref().is_some_and(|open| open.is_closed()) {
+            *connection = None;
+        }
+        Ok(match connection {
+            Some(open) => open,
+            None => {
+                let opened = self.store.own("walhook claimer").await?;
+                opened
+                    .batch_execute(include_str!("../../sql/queries/walk_indexes.sql"))
+                    .await?;
+                connection.insert(opened)
+            }
+        })
     }
 
     /// Looks for whom something waits in the whole schedule.
@@ -185,7 +214,7 @@ impl Claimer {
 
     async fn lease(
         &self,
-        client: &Connection,
+        client: &OwnConnection,
         known: &Knowledge,
         claimable: &Claimable,
     ) -> anyhow::Result<Vec<Row>> {
@@ -225,7 +254,7 @@ impl Claimer {
     /// Asks when something is due for those of whom all that is due is claimed.
     async fn ask_when(
         &self,
-        client: &Connection,
+        client: &OwnConnection,
         known: &mut Knowledge,
         exhausted: &[SubscriptionId],
     ) -> anyhow::Result<()> {

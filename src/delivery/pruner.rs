@@ -1,5 +1,5 @@
 //! Makes the coming days' partitions and drops those past retention, never one with
-//! work that is still to be done.
+//! work that is still to be done; and forgets what is of no more use.
 
 use std::time::Duration;
 
@@ -65,5 +65,18 @@ pub async fn prune(
         .execute(query, &[&before])
         .await
         .context("prune the parked changes")?;
+    for (query, what) in [
+        (
+            include_str!("../../sql/queries/forget_deleted_subscriptions.sql"),
+            "deleted subscriptions",
+        ),
+        (
+            include_str!("../../sql/queries/forget_idempotency_keys.sql"),
+            "idempotency keys",
+        ),
+    ] {
+        let forgotten = client.execute(query, &[&now]).await;
+        forgotten.with_context(|| format!("forget {what}"))?;
+    }
     Ok(dropped)
 }

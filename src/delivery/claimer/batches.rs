@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Claimer, Knowledge};
-use crate::db::Connection;
+use crate::db::{Connection, OwnConnection};
 use crate::delivery::batch::{self, BATCH_TYPE, Batch, Member};
 use crate::delivery::{Delivery, Hold};
 use crate::event::{BatchId, DeliveryId, EventId, SubscriptionId};
@@ -189,7 +189,7 @@ impl Claimer {
     /// What was claimed, batches among it, ready to be sent.
     pub(super) async fn claimed(
         &self,
-        client: &Connection,
+        client: &OwnConnection,
         rows: &[Row],
     ) -> anyhow::Result<Vec<Delivery>> {
         let batches = rows

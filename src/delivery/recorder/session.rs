@@ -4,14 +4,17 @@
 use std::collections::HashSet;
 
 use anyhow::Context;
-use tokio_postgres::{Client, Error, GenericClient, Statement};
+use jiff::Timestamp;
+use tokio_postgres::{Client, Error, GenericClient, Row, Statement};
 use uuid::Uuid;
 
 use super::Record;
 use super::batches::write_batches;
 use super::columns::Columns;
 use crate::db::Store;
+use crate::delivery::Hold;
 use crate::delivery::ordering::Ended;
+use crate::delivery::state::Transition;
 
 /// The recorder's own connection.
 pub(super) struct Session {
@@ -22,17 +25,23 @@ pub(super) struct Session {
 /// Prepared once a session.
 pub(super) struct Statements {
     alone: Statement,
+    successes: Statement,
     pub(super) batches: Statement,
 }
 
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect("walhook recorder").await?;
+        client
+            .batch_execute(include_str!("../../../sql/queries/walk_indexes.sql"))
+            .await?;
         let alone = include_str!("../../../sql/queries/record_results.sql");
+        let successes = include_str!("../../../sql/queries/record_leased_successes.sql");
         let batches = include_str!("../../../sql/queries/record_batch_results.sql");
         let prepared = async {
             Ok::<_, Error>(Statements {
                 alone: client.prepare(alone).await?,
+                successes: client.prepare(successes).await?,
                 batches: client.prepare(batches).await?,
             })
         };
@@ -62,13 +71,62 @@ pub(super) async fn write_results(
     let alone = records
         .iter()
         .filter(|record| record.delivery.batch.is_none());
-    let column = Columns::of(alone);
-    if column.id.is_empty() {
-        return Ok(written);
+    let (successes, others): (Vec<&Record>, Vec<&Record>) = alone.partition(|record| {
+        let is_leased = record.delivery.hold == Hold::Leased;
+        is_leased && record.transition == Transition::Delivered
+    });
+    let mut rows = Vec::new();
+    if !successes.is_empty() {
+        rows = write_successes(client, &statements.successes, instance, successes).await?;
     }
+    if !others.is_empty() {
+        rows.extend(write_others(client, &statements.alone, instance, others).await?);
+    }
+    for row in &rows {
+        let delivery = written.ended.take(row);
+        written.deliveries.extend(delivery);
+    }
+    Ok(written)
+}
+
+/// What was claimed and is delivered.
+async fn write_successes(
+    client: &impl GenericClient,
+    statement: &Statement,
+    instance: Uuid,
+    mut records: Vec<&Record>,
+) -> anyhow::Result<Vec<Row>> {
+    records.sort_unstable_by_key(|record| record.delivery.id);
+    let column = Columns::of(records.into_iter());
     let rows = client
         .query(
-            &statements.alone,
+            statement,
+            &[
+                &instance,
+                &column.id,
+                &column.attempts,
+                &column.http_status,
+                &column.started_at,
+                &column.duration_ms,
+                &column.response_excerpt,
+                &Timestamp::now(),
+            ],
+        )
+        .await;
+    rows.context("record successes")
+}
+
+/// Any other result, and those of what the instance owns.
+async fn write_others(
+    client: &impl GenericClient,
+    statement: &Statement,
+    instance: Uuid,
+    records: Vec<&Record>,
+) -> anyhow::Result<Vec<Row>> {
+    let column = Columns::of(records.into_iter());
+    let rows = client
+        .query(
+            statement,
             &[
                 &instance,
                 &column.id,
@@ -86,11 +144,6 @@ pub(super) async fn write_results(
                 &column.response_excerpt,
             ],
         )
-        .await
-        .context("record results")?;
-    for row in &rows {
-        let delivery = written.ended.take(row);
-        written.deliveries.extend(delivery);
-    }
-    Ok(written)
+        .await;
+    rows.context("record results")
 }

@@ -82,9 +82,9 @@ async fn what_an_instance_holds_is_in_flight_and_cannot_be_retried() {
          values ('00000000-0000-0000-0000-000000000001', 'h', '1', '{{deliver}}', '{0}');
          update webhook_deliveries set owner = '00000000-0000-0000-0000-000000000001' where id = '{0}';
          delete from delivery_schedule where delivery_id = '{0}';
-         update delivery_schedule set lease_owner = gen_random_uuid(), due_at = now() + interval '1 minute'
+         update delivery_schedule set lease_owner = gen_random_uuid(), leased_until = now() + interval '1 minute'
          where delivery_id = '{1}';
-         update delivery_schedule set lease_owner = gen_random_uuid(), due_at = now() - interval '1 minute'
+         update delivery_schedule set lease_owner = gen_random_uuid(), leased_until = now() - interval '1 minute'
          where delivery_id = '{2}'",
         ids[0].0, ids[1].0, ids[2].0
     ))

@@ -1,7 +1,10 @@
 //! `Idempotency-Key`: carried out once, answered alike.
 
+use jiff::{Timestamp, ToSpan};
 use reqwest::Method;
 use serde_json::{Value, json};
+use walhook::db::StoreConfig;
+use walhook::delivery::pruner::prune;
 
 use super::fixtures::{Answer, Api, id, send, with_json};
 
@@ -118,4 +121,23 @@ async fn a_call_that_was_cut_short_is_not_carried_out_twice_until_its_key_expire
     post(&api, "/subscriptions", &token, "k", &body)
         .await
         .expect(201);
+}
+
+#[tokio::test]
+async fn keys_are_forgotten_after_a_day() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let body = json!({"url": "https://example.com/hook", "event": "*"});
+    post(&api, "/subscriptions", &token, "k1", &body)
+        .await
+        .expect(201);
+    let now = Timestamp::now();
+    for (hours, left) in [(23, 1), (25, 0)] {
+        let later = now + i64::from(hours).hours();
+        prune(&api.store, &StoreConfig::default(), later)
+            .await
+            .unwrap();
+        let keys = "select count(*) from idempotency_keys";
+        assert_eq!(api.count(keys).await, left, "after {hours} hours");
+    }
 }

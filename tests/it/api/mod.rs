@@ -9,5 +9,6 @@ mod openapi;
 mod operation;
 mod refusals;
 mod replays;
+mod retention;
 mod subscriptions;
 mod tenants;

@@ -1,0 +1,44 @@
+-- The common result of what was claimed, by itself: delivered, so that its row leaves the
+-- schedule. It counts only where the delivery is still leased to this instance. The
+-- schedule's rows are locked before the deliveries, in the order that is given, as by
+-- those who retry by hand.
+--
+-- How few are leased, or pending, is hidden from the planner (coalesce): for as few as its
+-- older statistics know it would begin with these, and walk all that there are.
+with ended as (
+    delete from delivery_schedule s
+    using unnest(
+        $2::uuid[], $3::int4[], $4::int2[], $5::timestamptz[], $6::int4[], $7::text[]
+    ) as r (id, attempts, http_status, started_at, duration_ms, response_excerpt)
+    where s.delivery_id = r.id and coalesce(s.lease_owner = $1, false)
+    returning r.*, s.subscription_id, s.order_key
+),
+recorded as (
+    update webhook_deliveries d
+    set status = 'delivered',
+        attempts = e.attempts,
+        last_http_status = e.http_status,
+        last_error = null,
+        next_attempt_at = null,
+        delivered_at = $8,
+        -- A first attempt that succeeds needs no row of its own.
+        first_attempt_at = case when e.attempts = 1 then e.started_at else d.first_attempt_at end,
+        first_duration_ms = case when e.attempts = 1 then e.duration_ms else d.first_duration_ms end,
+        first_http_status = case when e.attempts = 1 then e.http_status else d.first_http_status end,
+        first_response_excerpt =
+            case when e.attempts = 1 then e.response_excerpt else d.first_response_excerpt end
+    from ended e
+    where d.id = e.id and coalesce(d.status = 'pending', false)
+    returning d.id, d.tenant_id, e.subscription_id, e.order_key, e.attempts, e.http_status,
+        e.started_at, e.duration_ms, e.response_excerpt
+),
+attempted as (
+    insert into webhook_attempts
+        (delivery_id, number, tenant_id, started_at, duration_ms, http_status, response_excerpt)
+    select id, attempts, tenant_id, started_at, duration_ms, http_status, response_excerpt
+    from recorded
+    where attempts > 1
+    on conflict do nothing
+)
+-- The subscription's row of which an ordered one has ended, if it has one.
+select id, subscription_id, order_key from recorded
