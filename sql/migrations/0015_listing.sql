@@ -58,8 +58,19 @@ where not exists (select from webhook_subscriptions s where s.id = known.subscri
 drop index webhook_deliveries_tenant;
 
 -- A planner that knows how few rows are a tenant's takes the subscription's for as few again,
--- and sorts all of them where it should walk the index: of this form it knows nothing.
-drop policy tenant_sees_own on webhook_deliveries;
-create policy tenant_sees_own on webhook_deliveries to walhook_tenant
-    using (coalesce(tenant_id = current_tenant(), false))
-    with check (tenant_id = current_tenant());
+-- and sorts all of them where it should walk the index; and where the tenant is newer than
+-- its statistics it reads all of the tenant's for each row that it should find by its key. Of
+-- this form it knows nothing. A query that wants a tenant's rows by the index says so itself.
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['webhook_deliveries', 'delivery_schedule']
+    loop
+        execute format('drop policy tenant_sees_own on %I', name);
+        execute format('create policy tenant_sees_own on %I to walhook_tenant '
+            'using (coalesce(tenant_id = current_tenant(), false)) '
+            'with check (tenant_id = current_tenant())', name);
+    end loop;
+end
+$$;

@@ -20,7 +20,8 @@ from (
         limit $5)
         union
         (select delivery_id from delivery_schedule
-        where status = 'pending' and lease_owner is not null and leased_until > now()
+        where tenant_id = current_tenant()
+            and status = 'pending' and lease_owner is not null and leased_until > now()
             and batch_id is null
             and delivery_id >= $1 and delivery_id < $2
             and ($3::text is null or event_type = $3)
@@ -29,7 +30,7 @@ from (
         limit $5)
         union
         (select m.delivery_id from delivery_schedule m
-        where m.status = 'batched'
+        where m.tenant_id = current_tenant() and m.status = 'batched'
             and m.delivery_id >= $1 and m.delivery_id < $2
             and ($3::text is null or m.event_type = $3)
             and ($4::uuid is null or m.subscription_id = $4)

@@ -8,7 +8,7 @@ from (
     from unnest($1::text[]) as wanted (status)
     cross join lateral (
         select * from delivery_schedule w
-        where w.status = wanted.status
+        where w.tenant_id = current_tenant() and w.status = wanted.status
             and w.delivery_id >= $2 and w.delivery_id < $3
             and ($4::text is null or w.event_type = $4)
             and ($5::uuid is null or w.subscription_id = $5)

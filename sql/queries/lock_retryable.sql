@@ -7,7 +7,7 @@ cross join lateral (
     select s.delivery_id, b.delivery_id as batch_id
     from delivery_schedule s
     left join delivery_schedule b on b.delivery_id = s.batch_id
-    where s.status = wanted.status
+    where s.tenant_id = current_tenant() and s.status = wanted.status
         and s.delivery_id >= $2 and s.delivery_id < $3
         and ($4::text is null or s.event_type = $4)
         and ($5::uuid is null or s.subscription_id = $5)

@@ -29,8 +29,8 @@ recorded as (
             case when e.attempts = 1 then e.response_excerpt else d.first_response_excerpt end
     from ended e
     where d.id = e.id and coalesce(d.status = 'pending', false)
-    returning d.id, d.tenant_id, e.subscription_id, e.order_key, e.attempts, e.http_status,
-        e.started_at, e.duration_ms, e.response_excerpt
+    returning d.id, d.tenant_id, e.attempts, e.http_status, e.started_at, e.duration_ms,
+        e.response_excerpt
 ),
 attempted as (
     insert into webhook_attempts
@@ -40,5 +40,7 @@ attempted as (
     where attempts > 1
     on conflict do nothing
 )
--- The subscription's row of which an ordered one has ended, if it has one.
-select id, subscription_id, order_key from recorded
+-- What was recorded, and the rows of which an ordered delivery has ended.
+select id, null::uuid as subscription_id, null::int8 as order_key from recorded
+union all
+select null, subscription_id, order_key from ended where order_key is not null

@@ -95,6 +95,8 @@ impl Claimer {
                         "cannot claim deliveries; trying again"
                     );
                     known.look_wanted = true;
+                    // What was leased by a claim whose answer is lost is nobody's.
+                    known.due.begin_at_the_front();
                     connection = None;
                     (backoff.next_delay(), true)
                 }
@@ -140,6 +142,14 @@ impl Claimer {
             let first = times.flatten().min();
             return Ok(Found::NothingUntil(first.unwrap_or(now + LOOK_INTERVAL)));
         }
+        // A lease that ends stands where it was claimed: before what is claimed next.
+        if known
+            .began_at
+            .is_none_or(|at| at.elapsed() >= self.config.lease())
+        {
+            known.began_at = Some(now);
+            known.due.begin_at_the_front();
+        }
         let client = self
             .open(connection)
             .await
@@ -174,9 +184,6 @@ impl Claimer {
             Some(open) => open,
             None => {
                 let opened = self.store.own("walhook claimer").await?;
-                opened
-                    .batch_execute(include_str!("../../sql/queries/walk_indexes.sql"))
-                    .await?;
                 connection.insert(opened)
             }
         })
@@ -292,6 +299,8 @@ struct Knowledge {
     /// There is, or was, a subscription that wants batches.
     has_batches: bool,
     rests_until: Option<Instant>,
+    /// When all lanes were last claimed of from their front.
+    began_at: Option<Instant>,
     looked_at: Option<Instant>,
     look_took: Duration,
     look_wanted: bool,

@@ -55,6 +55,13 @@ impl DueTimes {
         self.lanes.get(&lane)?.behind
     }
 
+    /// What was passed is met again: a lease among it may have ended.
+    pub(super) fn begin_at_the_front(&mut self) {
+        for known in self.lanes.values_mut() {
+            known.behind = None;
+        }
+    }
+
     pub(super) fn knows(&self, lane: SubscriptionId) -> bool {
         self.lanes.contains_key(&lane)
     }
@@ -143,5 +150,7 @@ mod tests {
         let due: Vec<_> = times.due(now).collect();
         assert_eq!(due, [lane(2), lane(1), lane(4)]);
         assert_eq!(times.behind(lane(1)), Some(behind));
+        times.begin_at_the_front();
+        assert_eq!(times.behind(lane(1)), None);
     }
 }

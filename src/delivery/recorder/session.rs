@@ -32,9 +32,6 @@ pub(super) struct Statements {
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect("walhook recorder").await?;
-        client
-            .batch_execute(include_str!("../../../sql/queries/walk_indexes.sql"))
-            .await?;
         let alone = include_str!("../../../sql/queries/record_results.sql");
         let successes = include_str!("../../../sql/queries/record_leased_successes.sql");
         let batches = include_str!("../../../sql/queries/record_batch_results.sql");
