@@ -52,9 +52,6 @@ pub struct Store {
 
 pub type Connection = deadpool_postgres::Object;
 
-/// A connection that has left the pool.
-pub type OwnConnection = deadpool_postgres::ClientWrapper;
-
 pub use deadpool_postgres::PoolError;
 
 /// A transaction of ours never waits for anything but the database: a session that
@@ -190,20 +187,6 @@ impl Store {
             Some(runtime) => TokioContext::new(got, runtime.clone()).await,
             None => got.await,
         }
-    }
-
-    /// One of the pool's that leaves it, for a task that is always at it: of the pool's it
-    /// would use each in turn, and each backend would have its plans and its tables' state
-    /// for itself, which no cache of the processor holds together.
-    pub async fn own(&self, application_name: &str) -> anyhow::Result<OwnConnection> {
-        let client = deadpool_postgres::Object::take(self.get().await?);
-        client
-            .execute(
-                include_str!("../sql/queries/name_session.sql"),
-                &[&application_name],
-            )
-            .await?;
-        Ok(client)
     }
 
     /// A connection of its own, outside the pool, with the pool's session settings.

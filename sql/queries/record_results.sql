@@ -1,4 +1,5 @@
--- One statement for a batch of results. A result counts only where its delivery is
+-- One statement for a batch of results, but for what was claimed and is delivered
+-- (record_leased_successes). A result counts only where its delivery is
 -- still ours: owned by this instance, or leased to it in the schedule. Everything that
 -- follows is carried through `recorded`, so that no two batches are joined by scanning.
 with result as materialized (
@@ -53,7 +54,7 @@ recorded as (
 freed as (
     delete from delivery_schedule s
     using recorded x
-    where x.leased and x.status in ('delivered', 'cancelled') and s.delivery_id = x.id
+    where x.leased and x.status = 'cancelled' and s.delivery_id = x.id
     returning s.subscription_id, s.order_key
 ),
 waiting as materialized (

@@ -18,16 +18,18 @@ use super::dispatcher::Dispatcher;
 use super::lanes::{Claimable, Wanted};
 use super::{Delivery, DeliveryConfig, Hold, ordering};
 use crate::backoff::Backoff;
-use crate::db::{OwnConnection, Store};
+use crate::db::Store;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::{Format, directory::Directory};
 
 mod batches;
 mod due;
 mod listener;
+mod session;
 
 use due::{Behind, DueTimes};
 pub use listener::listen;
+use session::Session;
 
 /// Rows claimed by one statement.
 const BATCH: usize = 500;
@@ -67,7 +69,7 @@ impl Claimer {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
         let mut known = Knowledge::default();
-        let mut connection = None;
+        let mut session = None;
         loop {
             // Interest is registered before the store is read, so that a change that
             // comes meanwhile is not slept through.
@@ -79,7 +81,7 @@ impl Claimer {
                 known.look_wanted = true;
                 changed.set(self.schedule_changed.notified());
             }
-            let (sleep, failed) = match self.claim(&mut connection, &mut known).await {
+            let (sleep, failed) = match self.claim(&mut session, &mut known).await {
                 Ok(Found::More) if stop.is_cancelled() => return Ok(()),
                 Ok(Found::More) => {
                     backoff.reset();
@@ -95,9 +97,7 @@ impl Claimer {
                         "cannot claim deliveries; trying again"
                     );
                     known.look_wanted = true;
-                    // What was leased by a claim whose answer is lost is nobody's.
-                    known.due.begin_at_the_front();
-                    connection = None;
+                    session = None;
                     (backoff.next_delay(), true)
                 }
             };
@@ -111,10 +111,10 @@ impl Claimer {
         }
     }
 
-    /// `connection` is the claims' own, opened when it is needed.
+    /// The session is opened when it is needed.
     async fn claim(
         &self,
-        connection: &mut Option<OwnConnection>,
+        session: &mut Option<Session>,
         known: &mut Knowledge,
     ) -> anyhow::Result<Found> {
         if known.next_look() <= Instant::now() {
@@ -150,11 +150,14 @@ impl Claimer {
             known.began_at = Some(now);
             known.due.begin_at_the_front();
         }
-        let client = self
-            .open(connection)
-            .await
-            .context("connect to the store")?;
-        let rows = self.lease(client, known, &claimable).await?;
+        if session.as_ref().is_some_and(|open| open.client.is_closed()) {
+            *session = None;
+        }
+        let session = match session {
+            Some(session) => session,
+            None => session.insert(Session::open(&self.store).await?),
+        };
+        let rows = self.lease(session, known, &claimable).await?;
         known.rests_until = (rows.len() < FEW).then(|| now + CLAIM_REST);
         tracing::debug!(
             lanes = claimable.wanted.len(),
@@ -164,29 +167,13 @@ impl Claimer {
         if !rows.is_empty() {
             // What was claimed may be of a subscription that was created or enabled since
             // the last look: judged by that, it would be cancelled or parked.
-            self.directory.refresh(client).await?;
-            let deliveries = self.claimed(client, &rows).await?;
+            self.directory.refresh(&session.client).await?;
+            let deliveries = self.claimed(session, &rows).await?;
             self.dispatcher.take_claimed(deliveries);
         }
         let exhausted = known.settle(&claimable, &rows, Instant::now());
-        self.ask_when(client, known, &exhausted).await?;
+        self.ask_when(session, known, &exhausted).await?;
         Ok(Found::More)
-    }
-
-    async fn open<'a>(
-        &self,
-        connection: &'a mut Option<OwnConnection>,
-    ) -> anyhow::Result<&'a OwnConnection> {
-        if connection.as_ref().is_some_and(|open| open.is_closed()) {
-            *connection = None;
-        }
-        Ok(match connection {
-            Some(open) => open,
-            None => {
-                let opened = self.store.own("walhook claimer").await?;
-                connection.insert(opened)
-            }
-        })
     }
 
     /// Looks for whom something waits in the whole schedule.
@@ -221,13 +208,10 @@ impl Claimer {
 
     async fn lease(
         &self,
-        client: &OwnConnection,
+        session: &Session,
         known: &Knowledge,
         claimable: &Claimable,
     ) -> anyhow::Result<Vec<Row>> {
-        let sql = include_str!("../../sql/queries/claim_due.sql");
-        let prepared = client.prepare_cached(sql).await;
-        let statement = prepared.context("prepare the claim")?;
         let wanted = || claimable.wanted.iter();
         let lanes: Vec<Uuid> = wanted().map(|one| one.lane.0).collect();
         let counts: Vec<i32> = wanted()
@@ -238,9 +222,10 @@ impl Claimer {
         let ids: Vec<_> = behind.iter().map(|row| row.map(|row| row.id)).collect();
         let bytes = i64::try_from(claimable.bytes).unwrap_or(i64::MAX);
         let lane_bytes = i64::try_from(claimable.lane_bytes).unwrap_or(i64::MAX);
-        let mut rows = client
+        let mut rows = session
+            .client
             .query(
-                &statement,
+                &session.claim,
                 &[
                     &self.instance,
                     &self.config.lease().as_secs_f64(),
@@ -261,7 +246,7 @@ impl Claimer {
     /// Asks when something is due for those of whom all that is due is claimed.
     async fn ask_when(
         &self,
-        client: &OwnConnection,
+        session: &Session,
         known: &mut Knowledge,
         exhausted: &[SubscriptionId],
     ) -> anyhow::Result<()> {
@@ -269,10 +254,9 @@ impl Claimer {
             return Ok(());
         }
         let ids: Vec<Uuid> = exhausted.iter().map(|lane| lane.0).collect();
-        let sql = include_str!("../../sql/queries/next_due.sql");
-        let statement = client.prepare_cached(sql).await?;
-        let rows = client
-            .query(&statement, &[&ids])
+        let rows = session
+            .client
+            .query(&session.next_due, &[&ids])
             .await
             .context("ask for the next due time")?;
         let now = Instant::now();

@@ -9,8 +9,8 @@ use anyhow::Context;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Claimer, Knowledge};
-use crate::db::{Connection, OwnConnection};
+use super::{Claimer, Knowledge, Session};
+use crate::db::Connection;
 use crate::delivery::batch::{self, BATCH_TYPE, Batch, Member};
 use crate::delivery::{Delivery, Hold};
 use crate::event::{BatchId, DeliveryId, EventId, SubscriptionId};
@@ -189,7 +189,7 @@ impl Claimer {
     /// What was claimed, batches among it, ready to be sent.
     pub(super) async fn claimed(
         &self,
-        client: &OwnConnection,
+        session: &Session,
         rows: &[Row],
     ) -> anyhow::Result<Vec<Delivery>> {
         let batches = rows
@@ -198,9 +198,7 @@ impl Claimer {
         let batches: Vec<Uuid> = batches.collect();
         let mut members: HashMap<Uuid, Vec<Row>> = HashMap::new();
         if !batches.is_empty() {
-            let sql = include_str!("../../../sql/queries/list_batch_members.sql");
-            let statement = client.prepare_cached(sql).await?;
-            let read = client.query(&statement, &[&batches]).await;
+            let read = session.client.query(&session.members, &[&batches]).await;
             for row in read.context("read what is in batches")? {
                 members.entry(row.get("batch_id")).or_default().push(row);
             }

@@ -1,1 +1,0 @@
-select set_config('application_name', $1, false)
