@@ -1,6 +1,7 @@
 -- For whom something waits, and the milliseconds until it is due. The index is entered
 -- once for each such subscription, however many rows it has, and once more where what is
--- leased stands before what waits. A lease's end makes it due again.
+-- leased stands before what waits. A lease's end makes it due again. When that is, next_due
+-- says alike of some of them.
 with recursive waiting as (
     (select subscription_id, due_at, lease_owner, leased_until
     from delivery_schedule
