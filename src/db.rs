@@ -137,6 +137,14 @@ fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
             "V16__leases_in_place",
             include_str!("../sql/migrations/0016_leases_in_place.sql"),
         ),
+        (
+            "V17__events_by_deliveries",
+            include_str!("../sql/migrations/0017_events_by_deliveries.sql"),
+        ),
+        (
+            "V18__places_of_events",
+            include_str!("../sql/migrations/0018_places_of_events.sql"),
+        ),
     ]
     .iter()
     .map(|(name, sql)| refinery::Migration::unapplied(name, sql))

@@ -106,8 +106,8 @@ async fn seed(deployment: &Deployment, lanes: &[Uuid], count: usize) -> anyhow::
                  from made
              ), deliveries as (
                  insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
-                     event_type, format, commit_lsn, ordinal, rule_index, row_key)
-                 select id, id, lane, 't', 'order.created', 'standard', '0/1', n, 0, '' from made
+                     event_type, format)
+                 select id, id, lane, 't', 'order.created', 'standard' from made
              )
              insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,
                  status, due_at)

@@ -3,8 +3,8 @@
 with event as (
     insert into webhook_events
         (id, tenant_id, event_type, rule, commit_lsn, ordinal, rule_index, row_key, occurred_at,
-            body)
-    select id, tenant_id, event_type, event_type, '0/0', 0, 0, '', $1, body
+            body, has_deliveries)
+    select id, tenant_id, event_type, event_type, '0/0', 0, 0, '', $1, body, true
     from unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[])
         as e (id, tenant_id, event_type, body)
     returning id, tenant_id, event_type, octet_length(body) as body_bytes
@@ -17,9 +17,8 @@ wanted as (
 ),
 delivery as (
     insert into webhook_deliveries
-        (id, event_id, event_type, commit_lsn, ordinal, rule_index, row_key, subscription_id,
-            tenant_id, format, next_attempt_at)
-    select id, event_id, event_type, '0/0', 0, 0, '', subscription_id, tenant_id, format, now()
+        (id, event_id, event_type, subscription_id, tenant_id, format, next_attempt_at)
+    select id, event_id, event_type, subscription_id, tenant_id, format, now()
     from wanted
 )
 insert into delivery_schedule

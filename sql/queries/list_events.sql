@@ -1,5 +1,36 @@
-select id, event_type, occurred_at, commit_lsn, ordinal, rule_index, null::bytea as body
-from webhook_events
-where id >= $1 and id < $2 and ($3::text is null or event_type = $3)
-order by id desc
-limit $4
+-- A tenant's newest: of each of its subscriptions those that are delivered to it, and those
+-- that nobody had subscribed to, each by its own walk of an index. $5 and $6 bound the ids of
+-- the deliveries, which carry their events' milliseconds, and so say which days to look into.
+select e.id, e.event_type, e.occurred_at, e.commit_lsn, e.ordinal, e.rule_index, null::bytea as body
+from (
+    select id
+    from (
+        (select id
+        from webhook_events
+        where not has_deliveries and tenant_id = current_tenant()
+            and id >= $1 and id < $2
+            and ($3::text is null or event_type = $3)
+        order by id desc
+        limit $4)
+        union
+        (select newest.event_id
+        from (
+            select id from webhook_subscriptions
+            union all
+            select subscription_id from deleted_subscriptions
+        ) own
+        cross join lateral (
+            select d.event_id
+            from webhook_deliveries d
+            where d.subscription_id = own.id and d.replay_id is null
+                and d.event_id >= $1 and d.event_id < $2 and d.id >= $5 and d.id < $6
+                and ($3::text is null or d.event_type = $3)
+            order by d.event_id desc
+            limit $4
+        ) newest)
+    ) found
+    order by id desc
+    limit $4
+) page
+join webhook_events e on e.id = page.id
+order by e.id desc

@@ -1,5 +1,5 @@
--- What an instance holds in memory stands above its low water ($6); the rest is leased,
--- by itself or with its batch.
+-- What an instance holds in memory stands above its low water ($6), and its event at or
+-- above that one's millisecond ($7); the rest is leased, by itself or with its batch.
 select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
     coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
     coalesce(coalesce(b.lease_owner, s.lease_owner) is not null
@@ -13,7 +13,7 @@ from (
         ) own
         join webhook_deliveries w on w.subscription_id = own.id
         where ($4::uuid is null or own.id = $4)
-            and w.id >= greatest($1::uuid, $6::uuid) and w.id < $2
+            and w.id >= $6 and w.id < $2 and w.event_id >= $7
             and w.status = 'pending' and w.owner is not null
             and ($3::text is null or w.event_type = $3)
         order by w.id desc

@@ -3,6 +3,12 @@
 -- stands in memory, above the low water.
 select s.ordering_changed_at
 from webhook_subscriptions s
+cross join (
+    select coalesce(
+        (select low_water from instances order by low_water limit 1),
+        '00000000-0000-0000-0000-000000000000'
+    ) as low_water
+) w
 where s.id = $1 and not s.ordering_settled
     and s.ordering_changed_at < now() - make_interval(secs => $2)
     and not exists (
@@ -12,8 +18,7 @@ where s.id = $1 and not s.ordering_settled
     and not exists (
         select from webhook_deliveries d
         where d.subscription_id = s.id and d.owner is not null
-            and d.id >= coalesce(
-                (select low_water from instances order by low_water limit 1),
-                '00000000-0000-0000-0000-000000000000'
-            )
+            and d.id >= w.low_water
+            -- Of the same millisecond: so the index knows them.
+            and d.event_id >= (left(w.low_water::text, 13) || '-0000-0000-000000000000')::uuid
     )

@@ -8,10 +8,11 @@ with unplaced as materialized (
 ),
 placed as (
     update delivery_schedule s
-    set order_key = hashtextextended(d.row_key, 0), commit_lsn = d.commit_lsn,
-        ordinal = d.ordinal, rule_index = d.rule_index
+    set order_key = hashtextextended(e.row_key, 0), commit_lsn = e.commit_lsn,
+        ordinal = e.ordinal, rule_index = e.rule_index
     from unplaced u
     join webhook_deliveries d on d.id = u.delivery_id
-    where s.delivery_id = u.delivery_id and d.row_key <> ''
+    join webhook_events e on e.id = d.event_id
+    where s.delivery_id = u.delivery_id and e.row_key <> ''
 )
 select delivery_id from unplaced order by delivery_id desc limit 1

@@ -15,7 +15,7 @@ use super::error::Problem;
 use super::extract::{self, OptionalBody, PathId, Query, Tenant};
 use crate::db::tenant_transaction;
 use crate::delivery::cloud_event::cloud_event;
-use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Status};
+use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Place, Status};
 use crate::delivery::manual::{self, Retry};
 use crate::subscription::Format;
 use crate::subscription::queries::SubscriptionId;
@@ -160,12 +160,12 @@ pub async fn list_deliveries(
 ) -> Result<Json<DeliveryPage>, Problem> {
     let limit = extract::limit(query.limit)?;
     let before = extract::cursor(query.cursor.as_deref())?;
-    let ids = IdRange::new(query.since, query.until, before);
+    let before = before.map(|[event, delivery]| Place { event, delivery });
+    let ids = IdRange::new(query.since, query.until, None);
     let filter = DeliveryFilter {
         status: query.status.as_deref().map(status).transpose()?,
         event_type: query.event,
         subscription: subscription(query.subscription_id.as_deref())?,
-        event: None,
     };
     let mut client = state.store.get().await?;
     let low_water = match filter.status {
@@ -173,8 +173,9 @@ pub async fn list_deliveries(
         _ => Uuid::max(),
     };
     let transaction = tenant_transaction(&mut client, &tenant).await?;
-    let rows = listing::deliveries(&transaction, &filter, ids, low_water, limit + 1).await?;
-    let (rows, next_cursor) = extract::page(rows, limit, |row| row.id.0);
+    let rows =
+        listing::deliveries(&transaction, &filter, ids, before, low_water, limit + 1).await?;
+    let (rows, next_cursor) = extract::page(rows, limit, |row| [row.event_id.0, row.id.0]);
     Ok(Json(DeliveryPage {
         data: rows.into_iter().map(Delivery::from).collect(),
         next_cursor,
@@ -317,7 +318,6 @@ pub async fn retry_deliveries(
         status: Some(status),
         event_type: request.event,
         subscription: subscription(request.subscription_id.as_deref())?,
-        event: None,
     };
     let ids = IdRange::new(request.since, request.until, None);
     let retried = manual::retry_matching(&state.store, &tenant, &filter, ids).await?;

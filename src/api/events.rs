@@ -91,11 +91,11 @@ pub async fn list_events(
 ) -> Result<Json<EventPage>, Problem> {
     let limit = extract::limit(query.limit)?;
     let before = extract::cursor(query.cursor.as_deref())?;
-    let ids = IdRange::new(query.since, query.until, before);
+    let ids = IdRange::new(query.since, query.until, before.map(|[id]| id));
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rows = listing::events(&transaction, query.event_type.as_deref(), ids, limit + 1).await?;
-    let (rows, next_cursor) = extract::page(rows, limit, |row| row.id.0);
+    let (rows, next_cursor) = extract::page(rows, limit, |row| [row.id.0]);
     Ok(Json(EventPage {
         data: rows.iter().map(Event::from).collect(),
         next_cursor,

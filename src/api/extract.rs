@@ -155,14 +155,16 @@ pub fn limit(limit: Option<u16>) -> Result<i64, Problem> {
     }
 }
 
-/// Reads a cursor: the id of the last row of the page before.
-pub fn cursor(cursor: Option<&str>) -> Result<Option<Uuid>, Problem> {
+/// Reads a cursor: the ids by which the last row of the page before has its place.
+pub fn cursor<const N: usize>(cursor: Option<&str>) -> Result<Option<[Uuid; N]>, Problem> {
     let Some(cursor) = cursor else {
         return Ok(None);
     };
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-    id.map(Some).ok_or_else(|| {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap_or_default();
+    let ids = bytes.chunks(16).map(Uuid::from_slice);
+    let ids: Result<Vec<Uuid>, _> = ids.collect();
+    let ids = ids.ok().and_then(|ids| ids.try_into().ok());
+    ids.map(Some).ok_or_else(|| {
         Problem::invalid(
             "invalid_cursor",
             "`cursor` is not one of ours: pass the `next_cursor` of the page before, or leave it out",
@@ -171,12 +173,17 @@ pub fn cursor(cursor: Option<&str>) -> Result<Option<Uuid>, Problem> {
 }
 
 /// Cuts a page to `limit` rows and, where one more was found, says where the next begins.
-pub fn page<T>(mut rows: Vec<T>, limit: i64, id: fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
+pub fn page<T, const N: usize>(
+    mut rows: Vec<T>,
+    limit: i64,
+    place: fn(&T) -> [Uuid; N],
+) -> (Vec<T>, Option<String>) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let last = rows.last().filter(|_| more).map(id);
-    (rows, last.map(|id| URL_SAFE_NO_PAD.encode(id)))
+    let last = rows.last().filter(|_| more).map(place);
+    let encode = |place: [Uuid; N]| URL_SAFE_NO_PAD.encode(place.map(Uuid::into_bytes).concat());
+    (rows, last.map(encode))
 }
 
 /// A path or query value that names something of ours, as in `sub_…`.
@@ -195,12 +202,18 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_and_anything_else_is_refused() {
         let ids: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
-        let (rows, next) = page(ids.clone(), 2, |id| *id);
+        let (rows, next) = page(ids.clone(), 2, |id| [*id]);
         assert_eq!(rows, ids[..2]);
-        assert_eq!(cursor(next.as_deref()).unwrap(), Some(ids[1]));
-        assert_eq!(page(ids, 3, |id| *id).1, None);
+        assert_eq!(cursor(next.as_deref()).unwrap(), Some([ids[1]]));
+        assert!(cursor::<2>(next.as_deref()).is_err(), "of another list");
+        let (_, next) = page(ids.clone(), 1, |id| [*id, Uuid::max()]);
+        assert_eq!(
+            cursor(next.as_deref()).unwrap(),
+            Some([ids[0], Uuid::max()])
+        );
+        assert_eq!(page(ids, 3, |id| [*id]).1, None);
         for text in ["", "x", "AAAA", "😀", "'; drop table"] {
-            assert!(cursor(Some(text)).is_err(), "{text}");
+            assert!(cursor::<1>(Some(text)).is_err(), "{text}");
         }
     }
 

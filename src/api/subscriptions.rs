@@ -255,11 +255,11 @@ pub async fn list_subscriptions(
     Query(query): Query<ListSubscriptions>,
 ) -> Result<Json<SubscriptionPage>, Problem> {
     let limit = extract::limit(query.limit)?;
-    let before = extract::cursor(query.cursor.as_deref())?.unwrap_or(Uuid::max());
+    let before = extract::cursor(query.cursor.as_deref())?.map_or(Uuid::max(), |[id]| id);
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rows = queries::list(&transaction, before, limit + 1).await?;
-    let (rows, next_cursor) = extract::page(rows, limit, |row| row.id.0);
+    let (rows, next_cursor) = extract::page(rows, limit, |row| [row.id.0]);
     let masked = rows
         .into_iter()
         .map(|row| Subscription::masked(row, &state.key));

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Error, Row, Transaction};
 use uuid::Uuid;
 
-use crate::event::{BatchId, EventPosition, SubscriptionId, id_floor, milliseconds};
+use crate::event::{
+    BatchId, EventPosition, SubscriptionId, id_floor, id_milliseconds, milliseconds,
+};
 use crate::lsn::Lsn;
 
 pub use crate::event::{DeliveryId, EventId};
@@ -59,6 +61,35 @@ impl IdRange {
                 .min(before.unwrap_or(Uuid::max())),
         }
     }
+
+    /// The same to whole milliseconds, which an event and its deliveries share: ids of the
+    /// one bound those of the other.
+    fn whole_milliseconds(self) -> Self {
+        let to = id_milliseconds(self.to);
+        IdRange {
+            from: id_floor(id_milliseconds(self.from)),
+            to: match self.to == id_floor(to) {
+                true => self.to,
+                false => id_floor_behind(to),
+            },
+        }
+    }
+}
+
+/// The smallest id behind a millisecond.
+fn id_floor_behind(milliseconds: u64) -> Uuid {
+    match milliseconds {
+        0xFFFF_FFFF_FFFF.. => Uuid::max(),
+        _ => id_floor(milliseconds + 1),
+    }
+}
+
+/// Where a page of deliveries ends, which stand in the order of their events: the next one
+/// begins behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub event: Uuid,
+    pub delivery: Uuid,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,7 +97,6 @@ pub struct DeliveryFilter {
     pub status: Option<Status>,
     pub event_type: Option<String>,
     pub subscription: Option<Uuid>,
-    pub event: Option<Uuid>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,15 +150,21 @@ pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
     Ok(row.map_or(Uuid::max(), |row| row.get(0)))
 }
 
-/// Newest first. Pending, failed and in flight are read from the schedule and from the
-/// few ids above `low_water`: the successes are never walked for them.
+/// Newest events first, behind `before`. Pending, failed and in flight are read from the
+/// schedule and from the few ids above `low_water`: the successes are never walked for them.
 pub async fn deliveries(
     transaction: &Transaction<'_>,
     filter: &DeliveryFilter,
-    ids: IdRange,
+    mut ids: IdRange,
+    before: Option<Place>,
     low_water: Uuid,
     limit: i64,
 ) -> Result<Vec<Delivery>, Error> {
+    let place = before.unwrap_or(Place {
+        event: ids.to,
+        delivery: Uuid::nil(),
+    });
+    let by_id = before.map_or(ids.to, |place| place.delivery.min(ids.to));
     let scheduled = |statuses: &'static [&'static str]| async move {
         transaction
             .query(
@@ -136,7 +172,7 @@ pub async fn deliveries(
                 &[
                     &statuses,
                     &ids.from,
-                    &ids.to,
+                    &by_id,
                     &filter.event_type,
                     &filter.subscription,
                     &limit,
@@ -150,57 +186,75 @@ pub async fn deliveries(
         }
         Some(Status::Failed) => scheduled(&["failed"]).await?,
         Some(Status::InFlight) => {
+            let from = ids.from.max(low_water);
             transaction
                 .query(
                     include_str!("../../sql/queries/list_in_flight_deliveries.sql"),
                     &[
                         &ids.from,
-                        &ids.to,
+                        &by_id,
                         &filter.event_type,
                         &filter.subscription,
                         &limit,
-                        &low_water,
+                        &from,
+                        &id_floor(id_milliseconds(from)),
                     ],
                 )
                 .await?
         }
         None | Some(Status::Delivered | Status::Cancelled) => {
-            transaction
-                .query(
-                    include_str!("../../sql/queries/list_deliveries.sql"),
-                    &[
-                        &ids.from,
-                        &ids.to,
-                        &filter.status.map(Status::as_str),
-                        &filter.event_type,
-                        &filter.subscription,
-                        &filter.event,
-                        &limit,
-                    ],
-                )
-                .await?
+            ids.to = ids.to.min(place.event);
+            by_event(transaction, filter, ids, ids.from, place, limit).await?
         }
     };
     Ok(rows.iter().map(read).collect())
 }
 
-/// The deliveries of one event. They carry its milliseconds in their ids, so that no
-/// index by event is needed.
+/// The deliveries of one event, at most so many of them.
 pub async fn of_event(
     transaction: &Transaction<'_>,
     event: EventId,
     limit: i64,
 ) -> Result<Vec<Delivery>, Error> {
-    let at = crate::event::id_milliseconds(event.0);
-    let ids = IdRange {
-        from: id_floor(at),
-        to: id_floor(at + 1),
+    let alone = IdRange {
+        from: event.0,
+        to: event.0,
     };
-    let filter = DeliveryFilter {
-        event: Some(event.0),
-        ..DeliveryFilter::default()
+    let place = Place {
+        event: event.0,
+        delivery: Uuid::max(),
     };
-    deliveries(transaction, &filter, ids, Uuid::max(), limit).await
+    let filter = DeliveryFilter::default();
+    let rows = by_event(transaction, &filter, alone, event.0, place, limit).await?;
+    Ok(rows.iter().map(read).collect())
+}
+
+/// In the order of their events, those of events from `first` on and behind `place`.
+async fn by_event(
+    transaction: &Transaction<'_>,
+    filter: &DeliveryFilter,
+    ids: IdRange,
+    first: Uuid,
+    place: Place,
+    limit: i64,
+) -> Result<Vec<Row>, Error> {
+    let days = ids.whole_milliseconds();
+    transaction
+        .query(
+            include_str!("../../sql/queries/list_deliveries.sql"),
+            &[
+                &days.from,
+                &days.to,
+                &filter.status.map(Status::as_str),
+                &filter.event_type,
+                &filter.subscription,
+                &limit,
+                &first,
+                &place.event,
+                &place.delivery,
+            ],
+        )
+        .await
 }
 
 pub async fn delivery(
@@ -243,10 +297,18 @@ pub async fn events(
     ids: IdRange,
     limit: i64,
 ) -> Result<Vec<StoredEvent>, Error> {
+    let days = ids.whole_milliseconds();
     let rows = transaction
         .query(
             include_str!("../../sql/queries/list_events.sql"),
-            &[&ids.from, &ids.to, &event_type, &limit],
+            &[
+                &ids.from,
+                &ids.to,
+                &event_type,
+                &limit,
+                &days.from,
+                &days.to,
+            ],
         )
         .await?;
     Ok(rows.iter().map(read_event).collect())

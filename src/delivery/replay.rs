@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::manual::{BATCH, ManualError, notify};
 use super::{operational, partitions};
 use crate::db::{Store, tenant_transaction};
-use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, milliseconds};
+use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
 use crate::lsn::Lsn;
 use crate::subscription::ReplayId;
 use crate::subscription::batching::LONGEST_WAIT;
@@ -84,6 +84,8 @@ pub async fn replay(
                     &limit,
                     &replay.from_lsn,
                     &replay.to_lsn,
+                    &id_floor(id_milliseconds(after)),
+                    &to,
                 ],
             )
             .await?;
@@ -92,7 +94,7 @@ pub async fn replay(
         };
         after = last.get("id");
         let mut batch = NewDeliveries::default();
-        for row in &rows {
+        for row in rows.iter().filter(|row| row.get("wanted")) {
             if let (Some(filter), Some(body)) = (filter, row.get::<_, Option<&[u8]>>("body")) {
                 match (replay.matches)(filter, body) {
                     Ok(true) => {}
@@ -235,10 +237,6 @@ impl NewDeliveries {
                     &self.ids,
                     &self.events,
                     &self.types,
-                    &self.commit_lsns,
-                    &self.ordinals,
-                    &self.rule_indexes,
-                    &self.row_keys,
                     &subscription.id.0,
                     &tenant,
                     &subscription.format,

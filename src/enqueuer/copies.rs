@@ -97,13 +97,16 @@ impl Copies {
         rows: &Rows<'_>,
         stored: &Stored,
     ) -> anyhow::Result<()> {
+        let have_deliveries = rows.have_deliveries();
         for day in days(rows) {
             let copy = self.lock().get(&day).cloned();
             let copy = copy.context("the copy into a day was not prepared")?;
             let events: Vec<_> = rows
                 .events()
-                .filter(|(event, _)| Day::of_id(event.id.0) == day)
-                .filter(|(event, _)| !stored.events.contains(&event.id.0))
+                .zip(&have_deliveries)
+                .filter(|((event, _), _)| Day::of_id(event.id.0) == day)
+                .filter(|((event, _), _)| !stored.events.contains(&event.id.0))
+                .map(|((event, rules), has_deliveries)| (event, rules, *has_deliveries))
                 .collect();
             for some in events.chunks(ROWS) {
                 let copied = copy_events(client, &copy.events, some).await;
@@ -142,9 +145,9 @@ fn system_time(at: Timestamp) -> SystemTime {
 async fn copy_events(
     client: &Client,
     statement: &Statement,
-    events: &[(&Event, &RuleSet)],
+    events: &[(&Event, &RuleSet, bool)],
 ) -> Result<(), Error> {
-    const TYPES: [Type; 10] = [
+    const TYPES: [Type; 11] = [
         Type::UUID,
         Type::TEXT,
         Type::TEXT,
@@ -155,10 +158,11 @@ async fn copy_events(
         Type::TEXT,
         Type::TIMESTAMPTZ,
         Type::BYTEA,
+        Type::BOOL,
     ];
     let sink = client.copy_in(statement).await?;
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
-    for (event, rules) in events {
+    for (event, rules, has_deliveries) in events {
         let position = event.position;
         let row: [&(dyn ToSql + Sync); TYPES.len()] = [
             &event.id.0,
@@ -171,6 +175,7 @@ async fn copy_events(
             &event.row_key,
             &system_time(event.occurred_at),
             &&*event.body,
+            has_deliveries,
         ];
         writer.as_mut().write(&row).await?;
     }
@@ -182,16 +187,12 @@ async fn copy_deliveries(
     statement: &Statement,
     deliveries: &[DeliveryRow<'_>],
 ) -> Result<(), Error> {
-    const TYPES: [Type; 19] = [
+    const TYPES: [Type; 15] = [
         Type::UUID,
         Type::UUID,
         Type::UUID,
         Type::TEXT,
         Type::TEXT,
-        Type::TEXT,
-        Type::PG_LSN,
-        Type::INT8,
-        Type::INT2,
         Type::TEXT,
         Type::UUID,
         Type::TEXT,
@@ -207,7 +208,6 @@ async fn copy_deliveries(
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
     for delivery in deliveries {
         let (event, result) = (delivery.event, delivery.result);
-        let position = event.position;
         let status = result.and_then(Outcome::stored_status);
         let row: [&(dyn ToSql + Sync); TYPES.len()] = [
             &delivery.id,
@@ -216,10 +216,6 @@ async fn copy_deliveries(
             &&*event.tenant_id,
             &&*event.event_type,
             &delivery.format.as_str(),
-            &position.commit_lsn,
-            &to_i64(position.ordinal),
-            &to_i16(position.rule_index),
-            &event.row_key,
             &delivery.owner,
             // A first attempt that succeeded before its row was written: nobody has it
             // any more, and its end is written at once.

@@ -44,6 +44,19 @@ impl<'a> Rows<'a> {
         self.passes.iter().flat_map(of_pass)
     }
 
+    /// Whether an event has deliveries among these, in the order of the events.
+    pub(super) fn have_deliveries(&self) -> Vec<bool> {
+        let mut have = Vec::new();
+        for pass in self.passes {
+            let first = have.len();
+            have.resize(first + pass.batch.events.len(), false);
+            for event in &pass.rows.event {
+                have[first + event] = true;
+            }
+        }
+        have
+    }
+
     pub(super) fn deliveries(&self) -> impl Iterator<Item = DeliveryRow<'a>> {
         let of_pass = |pass: &'a Pass| {
             let row = |index: usize| row(&pass.rows, &pass.batch.events, index);

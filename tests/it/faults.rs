@@ -176,8 +176,8 @@ async fn a_claim_takes_no_more_bodies_than_memory_holds() {
                  from made
              ), deliveries as (
                  insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
-                     event_type, format, commit_lsn, ordinal, rule_index, row_key)
-                 select id, id, $2, 'acme', 'order.created', 'standard', '0/1', n, 0, ''
+                     event_type, format)
+                 select id, id, $2, 'acme', 'order.created', 'standard'
                  from made
              )
              insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,

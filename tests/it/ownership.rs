@@ -165,8 +165,8 @@ async fn insert_delivery(client: &Client, id: Uuid, owner: Uuid, subscription: U
     client
         .execute(
             "insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type,
-                 format, commit_lsn, ordinal, rule_index, row_key, owner)
-             values ($1, $1, $2, 'acme', 'order.created', 'standard', '0/1', 0, 0, '', $3)",
+                 format, owner)
+             values ($1, $1, $2, 'acme', 'order.created', 'standard', $3)",
             &[&id, &subscription, &owner],
         )
         .await

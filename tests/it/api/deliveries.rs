@@ -270,9 +270,9 @@ async fn a_bulk_retry_goes_on_past_one_batch() {
         "create temporary table more as
              select (substr('{0}', 1, 24) || lpad(to_hex(n), 12, '0'))::uuid as id from generate_series(1, 2500) n;
          insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type, format,
-             status, commit_lsn, ordinal, rule_index, row_key)
-         select m.id, event_id, subscription_id, tenant_id, event_type, format, status, commit_lsn, ordinal,
-             rule_index, row_key from webhook_deliveries d, more m where d.id = '{0}';
+             status)
+         select m.id, event_id, subscription_id, tenant_id, event_type, format, status
+         from webhook_deliveries d, more m where d.id = '{0}';
          insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
          select m.id, subscription_id, tenant_id, event_type, status, due_at
          from delivery_schedule s, more m where s.delivery_id = '{0}';
@@ -326,4 +326,70 @@ async fn events_are_listed_with_or_without_subscribers() {
         types["data"],
         json!(["customer.created", "payment.failed", "payment.received"])
     );
+}
+
+#[tokio::test]
+async fn what_one_millisecond_brought_is_listed_once_and_in_one_order() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let (kept, deleted) = (api.subscribe(&token).await, api.subscribe(&token).await);
+    let at = Timestamp::now();
+    let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+    for number in 0..40 {
+        let event = api.event("acme", "payment.received", at).await;
+        events.push(event.to_string());
+        for (nth, subscription) in [&kept, &deleted].into_iter().enumerate() {
+            // To nobody, the one, the other, or both.
+            if number & (1 << nth) != 0 {
+                let delivery = api.delivery("acme", event, id(subscription), "delivered");
+                deliveries.push((event.to_string(), delivery.await.to_string()));
+            }
+        }
+    }
+    api.event("globex", "payment.received", at).await;
+    // More deliveries of one event than a page has.
+    let (event, replayed) = deliveries[7].clone();
+    let replayed = &replayed["dlv_".len()..];
+    for number in 0..10 {
+        let replay = format!("{}{number:012}", &replayed[..24]);
+        api.execute(&format!(
+            "insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type,
+                 format, replay_id)
+             select '{replay}', event_id, subscription_id, tenant_id, event_type, format, id
+             from webhook_deliveries d
+             where d.id = '{replayed}'"
+        ))
+        .await;
+        deliveries.push((event.clone(), format!("dlv_{replay}")));
+    }
+    let path = format!("/subscriptions/{}", id(&deleted));
+    api.delete(&path, &token).await.expect(204);
+
+    events.sort();
+    events.reverse();
+    for limit in [3, 7, 40] {
+        let path = format!("/events?limit={limit}");
+        let listed = all_pages(&api, &path, &token).await.concat();
+        assert_eq!(listed, events, "pages of {limit}");
+    }
+    for limit in [3, 7, 50] {
+        let path = format!("/deliveries?limit={limit}");
+        let listed = all_pages(&api, &path, &token).await.concat();
+        deliveries.sort();
+        deliveries.reverse();
+        let expected: Vec<&String> = deliveries.iter().map(|(_, delivery)| delivery).collect();
+        assert_eq!(
+            listed.iter().collect::<Vec<_>>(),
+            expected,
+            "pages of {limit}"
+        );
+    }
+    let (event, delivery) = &deliveries[0];
+    let shown = api
+        .get(&format!("/events/{event}"), &token)
+        .await
+        .expect(200);
+    assert_eq!(id(&shown["deliveries"][0]), delivery);
+    let of_event = deliveries.iter().filter(|(one, _)| one == event).count();
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), of_event);
 }

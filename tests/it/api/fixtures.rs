@@ -203,11 +203,12 @@ impl Api {
         let client = self.store.get().await.unwrap();
         client
             .execute(
-                "insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type,
-                     format, status, attempts, delivered_at, commit_lsn, ordinal, rule_index, row_key)
+                "with e as (update webhook_events set has_deliveries = true where id = $2 returning *)
+                 insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type,
+                     format, status, attempts, delivered_at)
                  select $1, e.id, $3, e.tenant_id, e.event_type, 'standard', $4::text, 1,
-                     case when $4 = 'delivered' then now() end, e.commit_lsn, e.ordinal, e.rule_index, e.row_key
-                 from webhook_events e where e.id = $2",
+                     case when $4 = 'delivered' then now() end
+                 from e",
                 &[&id.0, &event.0, &subscription, &status],
             )
             .await

@@ -31,8 +31,8 @@ async fn seed(deployed: &Deployed, tenant: &str, subscription: &Value, count: i3
                  select id, $3, 'order.created', 'r', '0/1', n, 0, '', now(), '{}' from made
              ), deliveries as (
                  insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
-                     event_type, format, commit_lsn, ordinal, rule_index, row_key)
-                 select id, id, $2, $3, 'order.created', 'standard', '0/1', n, 0, '' from made
+                     event_type, format)
+                 select id, id, $2, $3, 'order.created', 'standard' from made
              )
              insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,
                  status, due_at)
