@@ -311,6 +311,12 @@ pub async fn tenant_transaction<'a>(
 /// The statements that every session of the store starts with. Every statement of
 /// ours reads few rows by their keys, from tables that have just been filled and not
 /// yet analysed: an estimate must never turn one into a scan of a day's partition.
+///
+/// Nor into a walk of a whole index, which no setting turns off: where a partition was
+/// analysed before its first rows were committed, the planner takes it for empty, and
+/// walks it rather than looking up each of the keys that another table gives. So rows are
+/// joined by `id = any (array[other.id])`, of which it knows no order and no equality: it
+/// can only look them up.
 /// What is acknowledged to the slot must be on the disk, whatever the server's default
 /// is; a stricter one, which waits for standbys too, stays.
 fn session_settings(schema: &str) -> String {

@@ -12,7 +12,7 @@ disowned as (
     update webhook_deliveries d
     set owner = null, next_attempt_at = now()
     from orphan o
-    where d.id = o.id and d.owner = $1
+    where d.id = any (array[o.id]) and d.owner = $1
     returning d.id, d.subscription_id, d.tenant_id, d.event_type
 ),
 scheduled as (

@@ -72,7 +72,7 @@ held as (
     update delivery_schedule s
     set status = 'held', lease_owner = null
     from behind b
-    where s.delivery_id = b.delivery_id
+    where s.delivery_id = any (array[b.delivery_id])
     returning s.subscription_id, s.delivery_id, s.due_at
 ),
 placed as (
@@ -87,8 +87,8 @@ met as (
         case when p.batch_id is null then coalesce(octet_length(e.body), 0)
             else p.body_bytes end as bytes
     from placed p
-    left join webhook_deliveries d on d.id = p.delivery_id
-    left join webhook_events e on e.id = d.event_id
+    left join webhook_deliveries d on d.id = any (array[p.delivery_id])
+    left join webhook_events e on e.id = any (array[d.event_id])
     where p.place <= p.room
 ),
 -- Only what fits into memory is leased, a lane's large bodies not before another's small
@@ -104,7 +104,7 @@ leased as (
     update delivery_schedule s
     set lease_owner = $1, leased_until = now() + make_interval(secs => $2)
     from weighed w
-    where s.delivery_id = w.delivery_id and w.before < $7 and w.before_in_lane < $8
+    where s.delivery_id = any (array[w.delivery_id]) and w.before < $7 and w.before_in_lane < $8
     returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
         w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
         w.body is not null and w.ours as ours

@@ -3,7 +3,7 @@ with closed as (
     update delivery_schedule s
     set status = 'batched', batch_id = m.batch_id
     from unnest($1::uuid[], $2::uuid[]) as m (delivery_id, batch_id)
-    where s.delivery_id = m.delivery_id
+    where s.delivery_id = any (array[m.delivery_id])
 )
 insert into delivery_schedule
     (delivery_id, batch_id, subscription_id, tenant_id, event_type, status, due_at, body_bytes)

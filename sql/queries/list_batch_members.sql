@@ -10,6 +10,6 @@ cross join lateral (
     order by s.batch_lsn, s.batch_ordinal, s.batch_rule, s.delivery_id
     limit 1000
 ) m
-join webhook_deliveries d on d.id = m.delivery_id
-join webhook_events e on e.id = d.event_id
+join webhook_deliveries d on d.id = any (array[m.delivery_id])
+join webhook_events e on e.id = any (array[d.event_id])
 order by m.batch_id, m.batch_lsn, m.batch_ordinal, m.batch_rule, m.delivery_id

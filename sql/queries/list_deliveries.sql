@@ -27,6 +27,6 @@ from (
     order by newest.event_id desc, newest.id desc
     limit $6
 ) d
-left join delivery_schedule s on s.delivery_id = d.id
-left join delivery_schedule b on b.delivery_id = s.batch_id
+left join delivery_schedule s on s.delivery_id = any (array[d.id])
+left join delivery_schedule b on b.delivery_id = any (array[s.batch_id])
 order by d.event_id desc, d.id desc

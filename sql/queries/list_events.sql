@@ -32,5 +32,5 @@ from (
     order by id desc
     limit $4
 ) page
-join webhook_events e on e.id = page.id
+join webhook_events e on e.id = any (array[page.id])
 order by e.id desc

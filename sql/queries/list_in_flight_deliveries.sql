@@ -35,14 +35,14 @@ from (
             and ($3::text is null or m.event_type = $3)
             and ($4::uuid is null or m.subscription_id = $4)
             and exists (select from delivery_schedule l
-                where l.delivery_id = m.batch_id and l.lease_owner is not null and l.leased_until > now())
+                where l.delivery_id = any (array[m.batch_id]) and l.lease_owner is not null and l.leased_until > now())
         order by m.delivery_id desc
         limit $5)
     ) found
     order by id desc
     limit $5
 ) page
-join webhook_deliveries d on d.id = page.id
-left join delivery_schedule s on s.delivery_id = d.id
-left join delivery_schedule b on b.delivery_id = s.batch_id
+join webhook_deliveries d on d.id = any (array[page.id])
+left join delivery_schedule s on s.delivery_id = any (array[d.id])
+left join delivery_schedule b on b.delivery_id = any (array[s.batch_id])
 order by d.id desc

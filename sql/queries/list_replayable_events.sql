@@ -29,7 +29,7 @@ from (
     order by id
     limit $8
 ) page
-join webhook_events e on e.id = page.id
+join webhook_events e on e.id = any (array[page.id])
 cross join lateral (
     select e.occurred_at >= $3 and e.occurred_at < $4 and e.event_type <> 'ping'
         and exists (select from unnest($5::text[]) wanted

@@ -15,7 +15,7 @@ from (
             and (w.lease_owner is null or w.leased_until <= now())
             and (w.batch_id is null or w.batch_id <> w.delivery_id and not exists (
                 select from delivery_schedule l
-                where l.delivery_id = w.batch_id and l.lease_owner is not null and l.leased_until > now()
+                where l.delivery_id = any (array[w.batch_id]) and l.lease_owner is not null and l.leased_until > now()
             ))
         order by w.delivery_id desc
         limit $6
@@ -23,6 +23,6 @@ from (
     order by delivery_id desc
     limit $6
 ) s
-join webhook_deliveries d on d.id = s.delivery_id
-left join delivery_schedule b on b.delivery_id = s.batch_id
+join webhook_deliveries d on d.id = any (array[s.delivery_id])
+left join delivery_schedule b on b.delivery_id = any (array[s.batch_id])
 order by d.id desc

@@ -35,6 +35,6 @@ select w.subscription_id, w.delivery_id, w.body_bytes, d.format,
     ) end as body,
     w.met = w.room_for or w.too_many as more
 from cut w
-left join webhook_deliveries d on d.id = w.delivery_id and d.status = 'pending'
+left join webhook_deliveries d on d.id = any (array[w.delivery_id]) and d.status = 'pending'
 where w.before < w.room
 order by w.subscription_id, w.batch_lsn, w.batch_ordinal, w.batch_rule, w.delivery_id

@@ -6,7 +6,7 @@ from unnest(case $1 when 'pending' then '{pending,open,batched}' else array[$1] 
 cross join lateral (
     select s.delivery_id, b.delivery_id as batch_id
     from delivery_schedule s
-    left join delivery_schedule b on b.delivery_id = s.batch_id
+    left join delivery_schedule b on b.delivery_id = any (array[s.batch_id])
     where s.tenant_id = current_tenant() and s.status = wanted.status
         and s.delivery_id >= $2 and s.delivery_id < $3
         and ($4::text is null or s.event_type = $4)

@@ -17,5 +17,5 @@ waiting as (
 update delivery_schedule s
 set status = 'parked', parked_reason = 'disabled'
 from waiting w
-where s.delivery_id = w.delivery_id and s.status in ('pending', 'held', 'open')
+where s.delivery_id = any (array[w.delivery_id]) and s.status in ('pending', 'held', 'open')
     and s.lease_owner is null

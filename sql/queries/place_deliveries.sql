@@ -11,8 +11,8 @@ placed as (
     set order_key = hashtextextended(e.row_key, 0), commit_lsn = e.commit_lsn,
         ordinal = e.ordinal, rule_index = e.rule_index
     from unplaced u
-    join webhook_deliveries d on d.id = u.delivery_id
-    join webhook_events e on e.id = d.event_id
-    where s.delivery_id = u.delivery_id and e.row_key <> ''
+    join webhook_deliveries d on d.id = any (array[u.delivery_id])
+    join webhook_events e on e.id = any (array[d.event_id])
+    where s.delivery_id = any (array[u.delivery_id]) and e.row_key <> ''
 )
 select delivery_id from unplaced order by delivery_id desc limit 1

@@ -11,7 +11,7 @@ with result as materialized (
 ours as materialized (
     select r.*, s.subscription_id, r.status = 'delivered' as is_success
     from result r
-    join delivery_schedule s on s.delivery_id = r.batch_id
+    join delivery_schedule s on s.delivery_id = any (array[r.batch_id])
     where coalesce(s.lease_owner = $1, false)
     for update of s
 ),
@@ -35,26 +35,26 @@ recorded as (
             else d.first_response_excerpt end
     from unnest($13::uuid[], $14::uuid[]) as m (id, batch_id)
     join ours o on o.batch_id = m.batch_id
-    where d.id = m.id and coalesce(d.status = 'pending', false)
+    where d.id = any (array[m.id]) and coalesce(d.status = 'pending', false)
     returning d.id, d.tenant_id, d.attempts, o.status, o.http_status, o.error, o.started_at,
         o.duration_ms, o.error_class, o.response_excerpt
 ),
 freed as (
     delete from delivery_schedule s
     using recorded x
-    where x.status in ('delivered', 'cancelled') and s.delivery_id = x.id
+    where x.status in ('delivered', 'cancelled') and s.delivery_id = any (array[x.id])
 ),
 -- Each a dead letter of its own, which by hand is sent alone.
 dead as (
     update delivery_schedule s
     set status = 'failed', due_at = now(), batch_id = null, body_bytes = null
     from recorded x
-    where x.status = 'failed' and s.delivery_id = x.id
+    where x.status = 'failed' and s.delivery_id = any (array[x.id])
 ),
 ended as (
     delete from delivery_schedule s
     using ours o
-    where o.status in ('delivered', 'cancelled', 'failed') and s.delivery_id = o.batch_id
+    where o.status in ('delivered', 'cancelled', 'failed') and s.delivery_id = any (array[o.batch_id])
 ),
 waiting as materialized (
     -- As in record_results: neither an enabling nor this overtakes the other.
@@ -72,7 +72,7 @@ kept as (
         parked_reason = case when not w.enabled then w.parked_reason end,
         due_at = coalesce(w.due_at, now()), lease_owner = null
     from waiting w
-    where s.delivery_id = w.batch_id
+    where s.delivery_id = any (array[w.batch_id])
 ),
 attempted as (
     insert into webhook_attempts

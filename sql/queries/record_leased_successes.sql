@@ -4,13 +4,14 @@
 -- those who retry by hand.
 --
 -- How few are leased, or pending, is hidden from the planner (coalesce): for as few as its
--- older statistics know it would begin with these, and walk all that there are.
+-- older statistics know it would begin with these, and walk all that there are. For the
+-- joins by arrays see the sessions' settings.
 with ended as (
     delete from delivery_schedule s
     using unnest(
         $2::uuid[], $3::int4[], $4::int2[], $5::timestamptz[], $6::int4[], $7::text[]
     ) as r (id, attempts, http_status, started_at, duration_ms, response_excerpt)
-    where s.delivery_id = r.id and coalesce(s.lease_owner = $1, false)
+    where s.delivery_id = any (array[r.id]) and coalesce(s.lease_owner = $1, false)
     returning r.*, s.subscription_id, s.order_key
 ),
 recorded as (
@@ -28,7 +29,7 @@ recorded as (
         first_response_excerpt =
             case when e.attempts = 1 then e.response_excerpt else d.first_response_excerpt end
     from ended e
-    where d.id = e.id and coalesce(d.status = 'pending', false)
+    where d.id = any (array[e.id]) and coalesce(d.status = 'pending', false)
     returning d.id, d.tenant_id, e.attempts, e.http_status, e.started_at, e.duration_ms,
         e.response_excerpt
 ),

@@ -16,7 +16,7 @@ with result as materialized (
 leased as materialized (
     select r.*
     from result r
-    join delivery_schedule s on s.delivery_id = r.id
+    join delivery_schedule s on s.delivery_id = any (array[r.id])
     where r.leased and coalesce(s.lease_owner = $1, false)
     order by r.id
     for update of s
@@ -44,7 +44,7 @@ recorded as (
         first_response_excerpt =
             case when r.is_first then r.response_excerpt else d.first_response_excerpt end
     from ours r
-    where d.id = r.id
+    where d.id = any (array[r.id])
         and coalesce(d.status = 'pending', false)
         and (r.leased or d.owner = $1)
     returning d.id, d.subscription_id, d.tenant_id, d.event_type, r.leased, r.status,
@@ -54,7 +54,7 @@ recorded as (
 freed as (
     delete from delivery_schedule s
     using recorded x
-    where x.leased and x.status = 'cancelled' and s.delivery_id = x.id
+    where x.leased and x.status = 'cancelled' and s.delivery_id = any (array[x.id])
     returning s.subscription_id, s.order_key
 ),
 waiting as materialized (

@@ -19,5 +19,5 @@ next as materialized (
 update delivery_schedule s
 set status = 'pending', due_at = clock_timestamp()
 from next
-where s.delivery_id = next.delivery_id and s.status = 'held'
+where s.delivery_id = any (array[next.delivery_id]) and s.status = 'held'
 returning s.subscription_id
