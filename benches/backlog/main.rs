@@ -51,7 +51,7 @@ async fn run() -> anyhow::Result<()> {
 
     deployment.clear().await?;
     receiver.measure(true);
-    let fresh = fresh(&deployment, &receiver, seconds).await?;
+    let fresh = sustained(&deployment, &receiver, seconds).await?;
     receiver.measure(false);
     let latencies = receiver.take_latencies().into_iter();
     let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
@@ -66,6 +66,7 @@ async fn run() -> anyhow::Result<()> {
         }
     }
     println!();
+    let mut drains = Vec::new();
     for (name, lanes) in [("100 endpoints", ENDPOINTS), ("one endpoint", 1)] {
         deployment.clear().await?;
         seed(&deployment, &subscriptions[..lanes], rows).await?;
@@ -73,15 +74,26 @@ async fn run() -> anyhow::Result<()> {
         tokio::time::sleep(WARM_UP).await;
         let rate = rate(&receiver, seconds).await;
         println!(
-            "drain, {name:<14} {rate:>8.0}/s  {:>5.2} of the fresh rate  peak RSS {:.1} MiB",
-            rate / fresh,
+            "drain, {name:<14} {rate:>8.0}/s  peak RSS {:.1} MiB",
             walhook.peak_rss()?
         );
+        drains.push((name, rate));
         if lanes > 1 {
             drain_to_the_end(&deployment, &receiver, &walhook).await?;
             idle(&deployment, &walhook, seconds).await?;
         }
         deployment.kill(walhook).await?;
+    }
+    // The machine's speed drifts: what is compared with is measured on both sides.
+    deployment.clear().await?;
+    let after = sustained(&deployment, &receiver, seconds).await?;
+    println!("fresh deliveries      {after:>8.0}/s  after the other phases");
+    for (name, rate) in drains {
+        println!(
+            "drain, {name:<14} {:.2} of the fresh rate before, {:.2} of that after",
+            rate / fresh,
+            rate / after
+        );
     }
     Ok(())
 }
@@ -174,12 +186,17 @@ async fn rate(receiver: &Receiver, duration: Duration) -> f64 {
 }
 
 /// What walhook sustains from the commit on, with two writers that keep it busy.
-async fn fresh(
+async fn sustained(
     deployment: &Deployment,
     receiver: &Arc<Receiver>,
     duration: Duration,
 ) -> anyhow::Result<f64> {
     let walhook = deployment.walhook("capture,deliver").await?;
+    // What the other phases wrote is decoded before.
+    let marker = "insert into orders values (-1, 't0', 'x')";
+    connect(&deployment.url).await?.execute(marker, &[]).await?;
+    let arrived = "select exists (select from walhook.webhook_events where row_key like '%:-1')";
+    deployment.until(arrived).await?;
     let start = receiver.healthy();
     let next = Arc::new(AtomicU64::new(0));
     let mut writers: tokio::task::JoinSet<anyhow::Result<()>> = tokio::task::JoinSet::new();
@@ -199,10 +216,6 @@ async fn fresh(
                 client.execute(&insert, &[&first]).await?;
             }
         });
-    }
-    // What the set-up wrote is decoded before.
-    while receiver.healthy() == start {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(WARM_UP).await;
     let rate = rate(receiver, duration).await;
