@@ -317,6 +317,7 @@ pub async fn tenant_transaction<'a>(
 /// walks it rather than looking up each of the keys that another table gives. So rows are
 /// joined by `id = any (array[other.id])`, of which it knows no order and no equality: it
 /// can only look them up.
+///
 /// What is acknowledged to the slot must be on the disk, whatever the server's default
 /// is; a stricter one, which waits for standbys too, stays.
 fn session_settings(schema: &str) -> String {

@@ -64,6 +64,8 @@ pub async fn replay(
         Some(_) => BATCH_WITH_BODIES,
         None => BATCH,
     };
+    let subscribed = like(&replay.subscription.events);
+    let types = like(replay.types);
     // An id holds whole milliseconds: the bounds to the microsecond are the query's.
     let to = id_floor(milliseconds(replay.until).saturating_add(1));
     let mut after = id_floor(milliseconds(replay.since));
@@ -78,14 +80,13 @@ pub async fn replay(
                     &to,
                     &replay.since,
                     &replay.until,
-                    &replay.subscription.events,
-                    &replay.types,
+                    &subscribed,
+                    &types,
                     &filter.is_some(),
                     &limit,
                     &replay.from_lsn,
                     &replay.to_lsn,
                     &id_floor(id_milliseconds(after)),
-                    &to,
                 ],
             )
             .await?;
@@ -94,7 +95,7 @@ pub async fn replay(
         };
         after = last.get("id");
         let mut batch = NewDeliveries::default();
-        for row in rows.iter().filter(|row| row.get("wanted")) {
+        for row in &rows {
             if let (Some(filter), Some(body)) = (filter, row.get::<_, Option<&[u8]>>("body")) {
                 match (replay.matches)(filter, body) {
                     Ok(true) => {}
@@ -130,6 +131,19 @@ pub async fn replay(
         }
         transaction.commit().await?;
     }
+}
+
+/// Types (exact, `prefix.*` or `*`) as patterns of SQL's LIKE.
+fn like(types: &[String]) -> Vec<String> {
+    let escape = |text: &str| {
+        let text = text.replace('\\', r"\\");
+        text.replace('%', r"\%").replace('_', r"\_")
+    };
+    let pattern = |one: &String| match one.strip_suffix('*') {
+        Some(prefix) if prefix.is_empty() || prefix.ends_with('.') => escape(prefix) + "%",
+        _ => escape(one),
+    };
+    types.iter().map(pattern).collect()
 }
 
 /// Sends a `ping` event to one subscription, whatever types it asks for.
@@ -267,5 +281,20 @@ impl NewDeliveries {
             )
             .await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_patterns_in_which_nothing_else_is_a_wildcard() {
+        let types = ["*", "sales_order.*", "a%b.c_d", r"a\b", "a*"].map(str::to_owned);
+        let patterns = like(&types);
+        assert_eq!(
+            patterns,
+            ["%", r"sales\_order.%", r"a\%b.c\_d", r"a\\b", "a*"]
+        );
     }
 }
