@@ -95,7 +95,7 @@ pub async fn replay(
         };
         after = last.get("id");
         let mut batch = NewDeliveries::default();
-        for row in &rows {
+        for row in rows.iter().filter(|row| row.get("wanted")) {
             if let (Some(filter), Some(body)) = (filter, row.get::<_, Option<&[u8]>>("body")) {
                 match (replay.matches)(filter, body) {
                     Ok(true) => {}
