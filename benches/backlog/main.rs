@@ -137,9 +137,13 @@ async fn seed(deployment: &Deployment, lanes: &[Uuid], count: usize) -> anyhow::
 /// Milliseconds of a claim, one after the other as the claimer does, and of a look.
 async fn claim_cost(deployment: &Deployment, lanes: &[Uuid]) -> anyhow::Result<(f64, f64)> {
     let client = deployment.store.get().await?;
-    let claim = client
+    let first = client
         .prepare(include_str!("../../sql/queries/claim_due.sql"))
         .await?;
+    let further = client
+        .prepare(include_str!("../../sql/queries/claim_unordered.sql"))
+        .await?;
+    let mut claim = &first;
     let look = client
         .prepare(include_str!("../../sql/queries/list_due.sql"))
         .await?;
@@ -155,7 +159,7 @@ async fn claim_cost(deployment: &Deployment, lanes: &[Uuid]) -> anyhow::Result<(
         let began = Instant::now();
         let rows = client
             .query(
-                &claim,
+                claim,
                 &[
                     &instance, &lease, &lanes, &counts, &after_due, &after_id, &bytes, &bytes,
                 ],
@@ -164,6 +168,7 @@ async fn claim_cost(deployment: &Deployment, lanes: &[Uuid]) -> anyhow::Result<(
         if rows.is_empty() {
             break;
         }
+        claim = &further;
         claims.push(began.elapsed().as_secs_f64() * 1e3);
         for row in &rows {
             let lane: Uuid = row.get("subscription_id");

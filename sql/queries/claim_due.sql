@@ -10,7 +10,7 @@ with wanted as materialized (
         coalesce(s.ordering_settled, true) as settled
     from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
-    left join webhook_subscriptions s on s.id = w.subscription_id
+    left join webhook_subscriptions s on s.id = any (array[w.subscription_id])
 ),
 due as (
     select w.subscription_id, w.room, w.settled, found.*
@@ -42,10 +42,10 @@ judged as materialized (
 -- the next claim.
 unsettled as materialized (
     select s.id
-    from webhook_subscriptions s
-    where s.id in (select subscription_id from judged where not settled and waits)
-        and not s.ordering_settled
-    for share skip locked
+    from (select distinct subscription_id from judged where not settled and waits) w
+    join webhook_subscriptions s on s.id = any (array[w.subscription_id])
+    where not s.ordering_settled
+    for share of s skip locked
 ),
 behind as materialized (
     select j.delivery_id

@@ -20,7 +20,7 @@ use super::{Delivery, DeliveryConfig, Hold, ordering};
 use crate::backoff::Backoff;
 use crate::db::Store;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
-use crate::subscription::{Format, directory::Directory};
+use crate::subscription::{Format, Ordering, directory::Directory};
 
 mod batches;
 mod due;
@@ -218,14 +218,26 @@ impl Claimer {
             .map(|one| i32::try_from(one.count).unwrap_or(i32::MAX))
             .collect();
         let behind: Vec<_> = wanted().map(|one| known.due.behind(one.lane)).collect();
+        let subscriptions = self.directory.snapshot();
+        let is_unordered = |lane| {
+            let subscription = subscriptions.get(lane);
+            subscription.is_some_and(|one| one.ordering == Ordering::None)
+        };
+        // At the front of a lane stands what may have kept its order from before.
+        let plain =
+            behind.iter().all(Option::is_some) && wanted().all(|one| is_unordered(one.lane));
         let due: Vec<_> = behind.iter().map(|row| row.map(|row| row.due_at)).collect();
         let ids: Vec<_> = behind.iter().map(|row| row.map(|row| row.id)).collect();
         let bytes = i64::try_from(claimable.bytes).unwrap_or(i64::MAX);
         let lane_bytes = i64::try_from(claimable.lane_bytes).unwrap_or(i64::MAX);
+        let statement = match plain {
+            true => &session.claim_unordered,
+            false => &session.claim,
+        };
         let mut rows = session
             .client
             .query(
-                &session.claim,
+                statement,
                 &[
                     &self.instance,
                     &self.config.lease().as_secs_f64(),

@@ -11,6 +11,8 @@ use crate::db::Store;
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) claim: Statement,
+    /// For lanes that wait for no order.
+    pub(super) claim_unordered: Statement,
     pub(super) next_due: Statement,
     pub(super) members: Statement,
 }
@@ -18,20 +20,27 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect("walhook claimer").await?;
+        // A claim that a crash of the store undoes is due again, as if it had not been; the
+        // result of what was claimed waits for the disk, and for all that was before it.
+        client.batch_execute("set synchronous_commit = off").await?;
         let claim = include_str!("../../../sql/queries/claim_due.sql");
+        let unordered = include_str!("../../../sql/queries/claim_unordered.sql");
         let next_due = include_str!("../../../sql/queries/next_due.sql");
         let members = include_str!("../../../sql/queries/list_batch_members.sql");
         let prepared = async {
             Ok::<_, Error>((
                 client.prepare(claim).await?,
+                client.prepare(unordered).await?,
                 client.prepare(next_due).await?,
                 client.prepare(members).await?,
             ))
         };
-        let (claim, next_due, members) = prepared.await.context("prepare the claim")?;
+        let (claim, claim_unordered, next_due, members) =
+            prepared.await.context("prepare the claim")?;
         Ok(Session {
             client,
             claim,
+            claim_unordered,
             next_due,
             members,
         })
