@@ -50,6 +50,8 @@ struct Measured {
     /// Per cent of a core.
     walhook: f64,
     postgres: f64,
+    /// Of the log, a second.
+    syncs: f64,
 }
 
 async fn run() -> anyhow::Result<()> {
@@ -75,13 +77,14 @@ async fn run() -> anyhow::Result<()> {
             let measured = measured.with_context(|| format!("round {round}, {name}"))?;
             println!(
                 "round {round}  {name:<16} p50 {:>8.1}  p99 {:>8.1}  max {:>8.1} ms  \
-                 walhook {:>3.0} % of a core, {:>5.1} MiB, PostgreSQL {:>3.0} %",
+                 walhook {:>3.0} % of a core, {:>5.1} MiB, PostgreSQL {:>3.0} %, {:>4.0} syncs/s",
                 measured.p50,
                 measured.p99,
                 measured.max,
                 measured.walhook,
                 measured.rss,
-                measured.postgres
+                measured.postgres,
+                measured.syncs
             );
             results.push(measured);
         }
@@ -141,17 +144,20 @@ async fn measure(
         commit(&deployment.admin, first, 100, load.endpoints).await?;
     }
     arrived(receiver, before, 0..load.endpoints, load.endpoints).await?;
+    quiet(receiver).await;
 
     receiver.take_latencies();
     receiver.measure(true);
     let before = receiver.healthy();
     let (cpu, began) = ((walhook.cpu()?, deployment.server_cpu()?), Instant::now());
+    let synced = syncs(deployment).await?;
     let rows = steady(deployment, load).await?;
     arrived(receiver, before, rows, load.endpoints).await?;
     let share = |used: Duration| 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64();
     let walhook_share = share(walhook.cpu()? - cpu.0);
     // A backend may have ended meanwhile.
     let postgres_share = share(deployment.server_cpu()?.saturating_sub(cpu.1));
+    let synced = syncs(deployment).await? - synced;
     receiver.measure(false);
     let mut latencies = receiver.take_latencies();
     latencies.sort_unstable();
@@ -166,9 +172,29 @@ async fn measure(
         rss: walhook.peak_rss()?,
         walhook: walhook_share,
         postgres: postgres_share,
+        syncs: synced as f64 / load.duration.as_secs_f64(),
     };
     deployment.kill(walhook).await?;
     Ok(measured)
+}
+
+/// Waits until nothing arrives any more. What the run before had not confirmed comes
+/// again, and was counted for what this one has sent.
+async fn quiet(receiver: &Receiver) {
+    let mut arrived = None;
+    while arrived != Some(receiver.healthy()) {
+        arrived = Some(receiver.healthy());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// How often the log was synced, by what the backends have reported.
+async fn syncs(deployment: &Deployment) -> anyhow::Result<i64> {
+    let row = deployment
+        .admin
+        .query_one("select wal_sync from pg_stat_wal", &[])
+        .await?;
+    Ok(row.get(0))
 }
 
 /// Commits by the clock, each row to the next endpoint; answers which rows.

@@ -2,7 +2,7 @@
 //! too long: five days, unless configured otherwise. The store keeps it, this memory
 //! spares asking: nearly every result is a success of an endpoint that is well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub struct Health {
 #[derive(Default)]
 struct Failing {
     since: HashMap<SubscriptionId, Timestamp>,
+    /// Have failed, which is not recorded yet, and not succeeded since.
+    news: HashSet<SubscriptionId>,
     loaded: Option<Instant>,
 }
 
@@ -49,9 +51,21 @@ impl Judgement {
 }
 
 impl Health {
-    /// Whether a success of this endpoint is news, to be recorded by [`Health::recovered`].
-    pub fn is_failing(&self, id: SubscriptionId) -> bool {
-        self.failing().since.contains_key(&id)
+    /// Hears of a result before it is recorded, perhaps long before; answers whether it is
+    /// a recovery, to be recorded by [`recovered`].
+    pub fn hear(&self, record: &Record) -> bool {
+        let id = record.delivery.subscription_id;
+        let mut failing = self.failing();
+        match &record.outcome {
+            Some(outcome) if outcome.is_success() => {
+                failing.news.remove(&id) | failing.since.contains_key(&id)
+            }
+            Some(_) if !failing.since.contains_key(&id) => {
+                failing.news.insert(id);
+                false
+            }
+            _ => false,
+        }
     }
 
     /// Reads who is failing, where this memory is new or old.
@@ -70,10 +84,9 @@ impl Health {
         let since = rows
             .iter()
             .map(|row| (SubscriptionId(row.get(0)), row.get(1)));
-        *self.failing() = Failing {
-            since: since.collect(),
-            loaded: Some(Instant::now()),
-        };
+        let mut failing = self.failing();
+        failing.since = since.collect();
+        failing.loaded = Some(Instant::now());
         Ok(())
     }
 
@@ -91,60 +104,74 @@ impl Health {
                 continue;
             }
             match (failing.since.get(&id), disable_after) {
-                (None, _) => {
+                // Otherwise it has succeeded since.
+                (None, _) if failing.news.contains(&id) => {
                     judgement.began.entry(id).or_insert(outcome.started_at);
                 }
                 (Some(since), Some(limit)) if lasted(*since, outcome.started_at) >= limit => {
                     judgement.exhausted.push(id.0);
                 }
-                (Some(_), _) => {}
+                _ => {}
             }
         }
         judgement
     }
 
-    /// Notes who began to fail.
-    pub async fn note(&self, client: &Client, judgement: &Judgement) -> anyhow::Result<()> {
-        if judgement.began.is_empty() {
-            return Ok(());
-        }
-        let (ids, since): (Vec<Uuid>, Vec<Timestamp>) =
-            judgement.began.iter().map(|(id, at)| (id.0, *at)).unzip();
-        let rows = client
-            .query(
-                include_str!("../../sql/queries/mark_failing_subscriptions.sql"),
-                &[&ids, &since],
-            )
-            .await
-            .context("note whose endpoint fails")?;
-        let noted = rows
-            .iter()
-            .map(|row| (SubscriptionId(row.get(0)), row.get(1)));
-        self.failing().since.extend(noted);
-        Ok(())
-    }
-
-    /// Notes who has succeeded after having failed.
-    pub async fn recovered(&self, client: &Client, ids: &[SubscriptionId]) -> anyhow::Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let uuids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        client
-            .execute(
-                include_str!("../../sql/queries/clear_failing_subscriptions.sql"),
-                &[&uuids],
-            )
-            .await
-            .context("note whose endpoint has recovered")?;
-        let mut failing = self.failing();
-        failing.since.retain(|id, _| !ids.contains(id));
-        Ok(())
+    /// Takes over what has been noted of a batch, once that is committed.
+    pub fn learn(
+        &self,
+        judgement: &Judgement,
+        failing: Vec<(SubscriptionId, Timestamp)>,
+        recovered: &[SubscriptionId],
+    ) {
+        let mut known = self.failing();
+        known.news.retain(|id| !judgement.began.contains_key(id));
+        known.since.extend(failing);
+        known.since.retain(|id, _| !recovered.contains(id));
     }
 
     fn failing(&self) -> MutexGuard<'_, Failing> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Notes who began to fail; answers since when each fails, by what the store knows.
+pub async fn note(
+    client: &impl GenericClient,
+    judgement: &Judgement,
+) -> anyhow::Result<Vec<(SubscriptionId, Timestamp)>> {
+    if judgement.began.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (ids, since): (Vec<Uuid>, Vec<Timestamp>) =
+        judgement.began.iter().map(|(id, at)| (id.0, *at)).unzip();
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/mark_failing_subscriptions.sql"),
+            &[&ids, &since],
+        )
+        .await
+        .context("note whose endpoint fails")?;
+    let noted = rows
+        .iter()
+        .map(|row| (SubscriptionId(row.get(0)), row.get(1)));
+    Ok(noted.collect())
+}
+
+/// Notes who has succeeded after having failed.
+pub async fn recovered(client: &impl GenericClient, ids: &[SubscriptionId]) -> anyhow::Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let uuids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    client
+        .execute(
+            include_str!("../../sql/queries/clear_failing_subscriptions.sql"),
+            &[&uuids],
+        )
+        .await
+        .context("note whose endpoint has recovered")?;
+    Ok(())
 }
 
 /// Disables the subscriptions that are gone or have failed for too long, parks their
@@ -190,4 +217,76 @@ pub async fn disable(
 
 fn lasted(since: Timestamp, now: Timestamp) -> Duration {
     now.duration_since(since).try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::attempt::Outcome;
+    use crate::delivery::client::ErrorClass;
+    use crate::delivery::lanes::tests::delivery;
+    use crate::delivery::state::Transition;
+
+    fn result(id: SubscriptionId, error: Option<ErrorClass>) -> Record {
+        let now = Timestamp::now();
+        let outcome = Outcome {
+            started_at: now,
+            duration: Duration::ZERO,
+            http_status: error.is_none().then_some(200),
+            error: error.map(|class| (class, String::new())),
+            retry_after: None,
+            excerpt: None,
+        };
+        let transition = match outcome.is_success() {
+            true => Transition::Delivered,
+            false => Transition::Retry { due_at: now },
+        };
+        Record {
+            delivery: delivery(id, Instant::now()),
+            transition,
+            outcome: Some(outcome),
+        }
+    }
+
+    fn learn(health: &Health, judgement: &Judgement, recovered: &[SubscriptionId]) {
+        let noted = judgement.began.iter().map(|(id, at)| (*id, *at));
+        health.learn(judgement, noted.collect(), recovered);
+    }
+
+    #[test]
+    fn who_has_succeeded_before_its_failure_is_recorded_does_not_begin_to_fail() {
+        let (health, id) = (Health::default(), SubscriptionId(Uuid::now_v7()));
+        let (failed, well) = (result(id, Some(ErrorClass::Connect)), result(id, None));
+        assert!(!health.hear(&failed));
+        assert!(health.hear(&well));
+        assert!(!health.hear(&well));
+        assert_eq!(health.judge(&[failed], None), Judgement::default());
+    }
+
+    #[test]
+    fn who_succeeds_while_its_failure_is_recorded_has_recovered() {
+        let (health, id) = (Health::default(), SubscriptionId(Uuid::now_v7()));
+        let (failed, well) = (result(id, Some(ErrorClass::Connect)), result(id, None));
+        health.hear(&failed);
+        let judgement = health.judge(&[failed], None);
+        assert!(judgement.began.contains_key(&id));
+        assert!(health.hear(&well));
+        learn(&health, &judgement, &[]);
+        assert!(health.hear(&well));
+        learn(&health, &Judgement::default(), &[id]);
+        assert!(!health.hear(&well));
+    }
+
+    #[test]
+    fn who_goes_on_failing_began_once() {
+        let (health, id) = (Health::default(), SubscriptionId(Uuid::now_v7()));
+        let failed = [result(id, Some(ErrorClass::Connect))];
+        health.hear(&failed[0]);
+        let judgement = health.judge(&failed, None);
+        learn(&health, &judgement, &[]);
+        health.hear(&failed[0]);
+        assert_eq!(health.judge(&failed, None), Judgement::default());
+        let judgement = health.judge(&failed, Some(Duration::ZERO));
+        assert!(judgement.is_grave());
+    }
 }

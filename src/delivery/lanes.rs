@@ -397,4 +397,4 @@ impl Lanes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

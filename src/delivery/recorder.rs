@@ -2,12 +2,14 @@
 //! is lost would only be sent again: the store can crash and come back under a process
 //! that goes on, has forgotten the delivery with its result, and still owns its row.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc};
+use tokio_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -72,6 +74,22 @@ pub enum Entry {
     Recovered(SubscriptionId),
 }
 
+impl Entry {
+    /// Whether nothing follows from it for longer than the recorder may linger.
+    fn can_wait(&self) -> bool {
+        match self {
+            Entry::Result(record) => match record.transition {
+                Transition::Retry { due_at } | Transition::Released { due_at } => {
+                    due_at.duration_since(Timestamp::now()) > SignedDuration::from_secs(1)
+                }
+                _ => false,
+            },
+            Entry::Breakers(_) => true,
+            Entry::Recovered(_) => false,
+        }
+    }
+}
+
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
         Entry::Result(record)
@@ -89,6 +107,10 @@ const BATCH: usize = 500;
 /// trades this delay of a result's visibility, never of a delivery, for fewer commits.
 /// Each commit waits for the disk, where enqueues wait too.
 const LINGER: Duration = Duration::from_millis(20);
+
+/// For results that nobody waits for it lingers longer, as endpoints that fail would
+/// else cost the others a commit for each of a few: see [`Entry::can_wait`].
+const LONG_LINGER: Duration = Duration::from_millis(200);
 
 pub struct Recorder {
     pub store: Store,
@@ -113,13 +135,7 @@ impl Recorder {
         let mut session = None;
         let mut batch = Vec::with_capacity(BATCH);
         while entries.recv_many(&mut batch, BATCH).await > 0 {
-            if batch.len() < BATCH / 4 && !entries.is_closed() {
-                tokio::time::sleep(LINGER).await;
-                while batch.len() < BATCH {
-                    let Ok(entry) = entries.try_recv() else { break };
-                    batch.push(entry);
-                }
-            }
+            gather(&mut entries, &mut batch).await;
             let mut records = Vec::with_capacity(batch.len());
             let mut news = News::default();
             for entry in batch.drain(..) {
@@ -144,11 +160,15 @@ impl Recorder {
         records: &mut [Record],
         news: &News,
     ) -> anyhow::Result<()> {
+        let written = self.write_or_refuse(session, records, news).await;
+        if written.is_ok() || records.is_empty() {
+            return written;
+        }
+        let none = News::default();
         let whole = 0..records.len();
         let mut parts = vec![whole];
         while let Some(part) = parts.pop() {
             let refused = &mut records[part.clone()];
-            let none = News::default();
             let Err(error) = self.write_or_refuse(session, refused, &none).await else {
                 continue;
             };
@@ -202,118 +222,106 @@ impl Recorder {
         }
     }
 
+    /// One transaction for all. What of it is said of subscriptions comes first: whoever
+    /// changes one locks it before its deliveries.
     async fn write(
         &self,
         session: &mut Option<Session>,
         records: &[Record],
         news: &News,
     ) -> anyhow::Result<()> {
+        if records.is_empty() && news.is_empty() {
+            return Ok(());
+        }
         let session = match session {
             Some(session) => session,
             None => session.insert(Session::open(&self.store).await?),
         };
-        self.health.refresh(&session.client).await?;
-        if !records.is_empty() {
-            let judgement = self.health.judge(records, self.disable_after);
-            let written = match judgement.is_grave() || records.iter().any(is_announced) {
-                false => self.write_plain(session, records).await?,
-                true => self.write_grave(session, records, &judgement).await?,
-            };
-            let letters = records
-                .iter()
-                .map(|record| record.delivery.letters().count());
-            if written < letters.sum() {
-                tracing::debug!(
-                    results = records.len(),
-                    written,
-                    "some deliveries were no longer ours; their results were left out"
-                );
-            }
-            self.health.note(&session.client, &judgement).await?;
-        }
-        self.health
-            .recovered(&session.client, &news.recovered)
-            .await?;
-        self.write_breakers(session, &news.breakers).await
-    }
-
-    async fn write_plain(
-        &self,
-        session: &mut Session,
-        records: &[Record],
-    ) -> anyhow::Result<usize> {
         let Session { client, statements } = session;
-        let handed_over = |record: &Record| record.delivery.hold == Hold::Owned;
-        if records.iter().all(handed_over) {
-            let written = write_results(client, statements, self.instance, records).await?;
-            return Ok(written.deliveries.len());
+        self.health.refresh(client).await?;
+        let judgement = self.health.judge(records, self.disable_after);
+        let announces = judgement.is_grave() || records.iter().any(is_announced);
+        if announces {
+            self.directory.refresh(client).await?;
+            // One that begins tomorrow has tomorrow's partition made by the pruner long before.
+            partitions::ensure(client, std::iter::once(EventId::random().0)).await?;
         }
-        // What is leased may be ordered: then the next of its row follows from its end.
         let transaction = client.transaction().await;
         let transaction = transaction.context("begin to record results")?;
-        let written = write_results(&transaction, statements, self.instance, records).await?;
-        let released = written.ended.release_next(&transaction).await?;
+        let failing = health::note(&transaction, &judgement).await?;
+        health::recovered(&transaction, &news.recovered).await?;
+        self.write_breakers(&transaction, &news.breakers).await?;
+        let Written { deliveries, ended } =
+            write_results(&transaction, statements, self.instance, records).await?;
+        let announced = announces
+            && self
+                .announce(&transaction, records, &judgement, &deliveries)
+                .await?;
+        // What is leased may be ordered: then the next of its row follows from its end.
+        let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
+
+        self.health.learn(&judgement, failing, &news.recovered);
         self.released.tell(released);
-        Ok(written.deliveries.len())
+        if announced {
+            self.schedule_changed.notify_one();
+        }
+        let letters = records
+            .iter()
+            .map(|record| record.delivery.letters().count());
+        if deliveries.len() < letters.sum() {
+            tracing::debug!(
+                results = records.len(),
+                written = deliveries.len(),
+                "some deliveries were no longer ours; their results were left out"
+            );
+        }
+        Ok(())
     }
 
     /// Results that end a delivery or a subscription: what follows from them is in the
-    /// same transaction, so that nothing ends without its tenant being told.
-    async fn write_grave(
+    /// same transaction, so that nothing ends without its tenant being told. Answers
+    /// whether there was something to tell.
+    async fn announce(
         &self,
-        session: &mut Session,
+        transaction: &Transaction<'_>,
         records: &[Record],
         judgement: &Judgement,
-    ) -> anyhow::Result<usize> {
+        written: &HashSet<Uuid>,
+    ) -> anyhow::Result<bool> {
         let now = Timestamp::now();
-        let subscriptions = self.directory.refresh(&session.client).await?;
-        let Session { client, statements } = session;
-        // One that begins tomorrow has tomorrow's partition made by the pruner long before.
-        partitions::ensure(client, std::iter::once(EventId::random().0)).await?;
-        let transaction = client
-            .transaction()
-            .await
-            .context("begin to record results")?;
-        let written = write_results(&transaction, statements, self.instance, records).await?;
-        let Written { deliveries, ended } = written;
-        let mut notices = health::disable(&transaction, judgement, self.disable_after, now).await?;
+        let subscriptions = self.directory.snapshot();
+        let mut notices = health::disable(transaction, judgement, self.disable_after, now).await?;
         let failed = records
             .iter()
             .flat_map(|record| announced(record).map(move |letter| (record, letter)))
-            .filter(|(_, letter)| deliveries.contains(&letter.id.0));
+            .filter(|(_, letter)| written.contains(&letter.id.0));
         notices.extend(failed.filter_map(|(record, letter)| {
             let subscription = subscriptions.get(record.delivery.subscription_id)?;
             Some(Notice::failed(&subscription.tenant_id, record, &letter))
         }));
         let announcement = Announcement::of(&notices, &subscriptions, now);
-        if !announcement.is_empty() {
-            announcement
-                .insert(&transaction, self.store.schema())
-                .await
-                .context("store operational events")?;
+        if announcement.is_empty() {
+            return Ok(false);
         }
-        let released = ended.release_next(&transaction).await?;
-        transaction.commit().await.context("commit results")?;
-        self.released.tell(released);
-        if !announcement.is_empty() {
-            self.schedule_changed.notify_one();
-        }
-        Ok(deliveries.len())
+        announcement
+            .insert(transaction, self.store.schema())
+            .await
+            .context("store operational events")?;
+        Ok(true)
     }
 
     async fn write_breakers(
         &self,
-        session: &Session,
-        breakers: &[(SubscriptionId, BreakerState)],
+        client: &impl GenericClient,
+        breakers: &HashMap<SubscriptionId, BreakerState>,
     ) -> anyhow::Result<()> {
         if breakers.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Uuid> = breakers.iter().map(|(id, _)| id.0).collect();
-        let states: Vec<&str> = breakers.iter().map(|(_, state)| state.as_str()).collect();
-        session
-            .client
+        let ids: Vec<Uuid> = breakers.keys().map(|id| id.0).collect();
+        let states: Vec<&str> = breakers.values().map(|state| state.as_str()).collect();
+        client
             .execute(
                 include_str!("../../sql/queries/record_breakers.sql"),
                 &[&ids, &states, &self.instance],
@@ -359,9 +367,36 @@ fn is_announced(record: &Record) -> bool {
     announced(record).next().is_some()
 }
 
+/// Waits for what may be written with the batch.
+async fn gather(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
+    let mut waited = Duration::ZERO;
+    while batch.len() < BATCH / 4 && !entries.is_closed() {
+        let patience = match batch.iter().all(Entry::can_wait) {
+            true => LONG_LINGER,
+            false => LINGER,
+        };
+        if waited >= patience {
+            return;
+        }
+        tokio::time::sleep(LINGER).await;
+        waited += LINGER;
+        while batch.len() < BATCH {
+            let Ok(entry) = entries.try_recv() else { break };
+            batch.push(entry);
+        }
+    }
+}
+
 /// What is recorded beside results.
 #[derive(Default)]
 struct News {
-    breakers: Vec<(SubscriptionId, BreakerState)>,
+    /// The last state of each.
+    breakers: HashMap<SubscriptionId, BreakerState>,
     recovered: Vec<SubscriptionId>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.breakers.is_empty() && self.recovered.is_empty()
+    }
 }

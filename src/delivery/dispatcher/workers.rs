@@ -14,7 +14,6 @@ use super::place::Place;
 use crate::delivery::Delivery;
 use crate::delivery::lanes::Picked;
 use crate::delivery::recorder::Entry;
-use crate::delivery::state::Transition;
 
 /// A delivery that is to be sent.
 pub(super) type Job = (Delivery, Place);
@@ -142,8 +141,7 @@ impl Dispatcher {
         while let Some((delivery, mut place)) = next {
             let record = self.send(delivery, &mut place).await;
             let endpoint = record.delivery.subscription_id;
-            let recovered =
-                record.transition == Transition::Delivered && self.health.is_failing(endpoint);
+            let recovered = self.health.hear(&record);
             self.record(record).await;
             if recovered {
                 self.record(Entry::Recovered(endpoint)).await;

@@ -25,7 +25,7 @@ pub(super) fn lane(number: u128) -> SubscriptionId {
 }
 
 /// Of body's ten bytes.
-pub(super) fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
+pub(in crate::delivery) fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
     let event_id = EventId::random();
     Delivery {
         id: DeliveryId::derive(event_id, lane.0, Uuid::nil()),
