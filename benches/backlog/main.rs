@@ -1,7 +1,7 @@
 //! What a backlog in the store costs: the claim by the number of rows that wait, how fast
 //! it drains against fresh deliveries of the same run, memory, and what idling costs.
 //!
-//! `cargo bench --bench backlog` · `… -- --rows 100000 --seconds 5`
+//! `cargo bench --bench backlog` · `… -- --rows 200000 --seconds 5 --rounds 1`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +39,7 @@ fn main() -> anyhow::Result<()> {
 async fn run() -> anyhow::Result<()> {
     let rows = argument("rows", 1_000_000);
     let seconds = Duration::from_secs(argument("seconds", 20) as u64);
+    let rounds = argument("rounds", 3);
     let deployment = Deployment::start().await?;
     let receiver = Arc::new(Receiver::start()?);
     receiver.behave(Manner::Well);
@@ -49,14 +50,7 @@ async fn run() -> anyhow::Result<()> {
         .collect();
     let subscriptions = deployment.subscribe(&urls).await?;
 
-    deployment.clear().await?;
-    receiver.measure(true);
-    let fresh = sustained(&deployment, &receiver, seconds).await?;
-    receiver.measure(false);
-    let latencies = receiver.take_latencies().into_iter();
-    let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
-    println!("fresh deliveries      {fresh:>8.0}/s   commit → arrival, median {latency:.0} ms");
-    println!("\nclaim of {BATCH} rows, median of 20, and the look for whom something waits");
+    println!("claim of {BATCH} rows, median of 20, and the look for whom something waits");
     for count in [1_000, 100_000, rows] {
         for (name, lanes) in [("one endpoint", 1), ("100 endpoints", ENDPOINTS)] {
             deployment.clear().await?;
@@ -66,36 +60,56 @@ async fn run() -> anyhow::Result<()> {
         }
     }
     println!();
-    let mut drains = Vec::new();
-    for (name, lanes) in [("100 endpoints", ENDPOINTS), ("one endpoint", 1)] {
-        deployment.clear().await?;
-        seed(&deployment, &subscriptions[..lanes], rows).await?;
-        let walhook = deployment.walhook("deliver").await?;
-        tokio::time::sleep(WARM_UP).await;
-        let rate = rate(&receiver, seconds).await;
-        println!(
-            "drain, {name:<14} {rate:>8.0}/s  peak RSS {:.1} MiB",
-            walhook.peak_rss()?
-        );
-        drains.push((name, rate));
-        if lanes > 1 {
-            drain_to_the_end(&deployment, &receiver, &walhook).await?;
-            idle(&deployment, &walhook, seconds).await?;
-        }
-        deployment.kill(walhook).await?;
-    }
+    let lanes = [("100 endpoints", ENDPOINTS), ("one endpoint", 1)];
+    let mut ratios = lanes.map(|_| Vec::new());
     // The machine's speed drifts: what is compared with is measured on both sides.
-    deployment.clear().await?;
-    let after = sustained(&deployment, &receiver, seconds).await?;
-    println!("fresh deliveries      {after:>8.0}/s  after the other phases");
-    for (name, rate) in drains {
+    let mut before = fresh(&deployment, &receiver, seconds).await?;
+    for round in 1..=rounds {
+        for ((name, lanes), ratios) in lanes.into_iter().zip(&mut ratios) {
+            deployment.clear().await?;
+            seed(&deployment, &subscriptions[..lanes], rows).await?;
+            let walhook = deployment.walhook("deliver").await?;
+            tokio::time::sleep(WARM_UP).await;
+            let rate = rate(&receiver, seconds).await;
+            println!(
+                "drain, {name:<14} {rate:>8.0}/s  peak RSS {:.1} MiB",
+                walhook.peak_rss()?
+            );
+            if round == 1 && lanes > 1 {
+                drain_to_the_end(&deployment, &receiver, &walhook).await?;
+                idle(&deployment, &walhook, seconds).await?;
+            }
+            deployment.kill(walhook).await?;
+            let after = fresh(&deployment, &receiver, seconds).await?;
+            ratios.push(2.0 * rate / (before + after));
+            before = after;
+        }
+    }
+    println!();
+    for ((name, _), ratios) in lanes.into_iter().zip(ratios) {
+        let all: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         println!(
-            "drain, {name:<14} {:.2} of the fresh rate before, {:.2} of that after",
-            rate / fresh,
-            rate / after
+            "drain, {name:<14} {:.2} of the fresh rate, the median of {}",
+            median(ratios),
+            all.join(", ")
         );
     }
     Ok(())
+}
+
+async fn fresh(
+    deployment: &Deployment,
+    receiver: &Arc<Receiver>,
+    duration: Duration,
+) -> anyhow::Result<f64> {
+    deployment.clear().await?;
+    receiver.measure(true);
+    let rate = sustained(deployment, receiver, duration).await?;
+    receiver.measure(false);
+    let latencies = receiver.take_latencies().into_iter();
+    let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
+    println!("fresh deliveries      {rate:>8.0}/s   commit → arrival, median {latency:.0} ms");
+    Ok(rate)
 }
 
 /// Deliveries that have been due for an hour, spread over these subscriptions.

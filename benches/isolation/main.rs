@@ -58,7 +58,7 @@ async fn run() -> anyhow::Result<()> {
     let load = Load {
         endpoints: argument("endpoints", 10_000),
         per_second: argument("rate", 1_000),
-        duration: Duration::from_secs(argument("seconds", 12) as u64),
+        duration: Duration::from_secs(argument("seconds", 20) as u64),
     };
     let rounds = argument("rounds", 5);
     let deployment = Deployment::start().await?;
