@@ -60,7 +60,10 @@ impl Health {
             Some(outcome) if outcome.is_success() => {
                 failing.news.remove(&id) | failing.since.contains_key(&id)
             }
-            Some(_) if !failing.since.contains_key(&id) => {
+            // Who is gone does not begin to fail: see `judge`.
+            Some(outcome)
+                if outcome.http_status != Some(410) && !failing.since.contains_key(&id) =>
+            {
                 failing.news.insert(id);
                 false
             }
@@ -275,6 +278,17 @@ mod tests {
         assert!(health.hear(&well));
         learn(&health, &Judgement::default(), &[id]);
         assert!(!health.hear(&well));
+    }
+
+    #[test]
+    fn who_is_gone_does_not_begin_to_fail() {
+        let (health, id) = (Health::default(), SubscriptionId(Uuid::now_v7()));
+        let mut gone = result(id, Some(ErrorClass::HttpStatus));
+        gone.outcome.as_mut().unwrap().http_status = Some(410);
+        assert!(!health.hear(&gone));
+        let judgement = health.judge(&[gone], None);
+        assert_eq!((judgement.began.len(), judgement.gone), (0, vec![id.0]));
+        assert!(!health.hear(&result(id, None)));
     }
 
     #[test]
