@@ -7,14 +7,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Health, JwtVerifier};
 use crate::config::Config;
-use crate::db::Store;
+use crate::db::{SchemaError, Store};
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
@@ -327,12 +327,9 @@ fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
 async fn connected(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
     let mut backoff = crate::backoff::Backoff::reconnect();
     loop {
-        match store.is_migrated().await {
-            Ok(true) => return Ok(true),
-            Ok(false) => bail!(
-                "the store {} is not set up for this version: run `walhook setup`",
-                store.describe()
-            ),
+        match store.check_schema().await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.is::<SchemaError>() => return Err(error),
             Err(error) => tracing::warn!(
                 error = format!("{error:#}"),
                 store = %store.describe(),

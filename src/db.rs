@@ -1,5 +1,5 @@
 //! The store's connections: a pool whose sessions stand in the store's schema,
-//! and the migrations.
+//! and that schema.
 
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use tokio_util::context::TokioContext;
 
 use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::duration::HumanDuration;
+
+mod schema;
+
+pub use schema::{SchemaError, SchemaState};
 
 /// `[store]`: where walhook keeps its own tables.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,76 +83,6 @@ pub fn is_transient(error: &anyhow::Error) -> bool {
             Some(code) => matches!(&code.code()[..2], "08" | "53" | "57" | "40" | "55" | "25"),
         })
     })
-}
-
-/// Every migration, in its order: `sql/migrations/000N_name.sql`. Forward only.
-fn migrations() -> Result<Vec<refinery::Migration>, refinery::Error> {
-    [
-        (
-            "V1__store",
-            include_str!("../sql/migrations/0001_store.sql"),
-        ),
-        (
-            "V2__row_shadow",
-            include_str!("../sql/migrations/0002_row_shadow.sql"),
-        ),
-        ("V5__gaps", include_str!("../sql/migrations/0005_gaps.sql")),
-        (
-            "V4__backfills",
-            include_str!("../sql/migrations/0004_backfills.sql"),
-        ),
-        (
-            "V6__parked_rows",
-            include_str!("../sql/migrations/0006_parked_rows.sql"),
-        ),
-        (
-            "V7__rules_generation",
-            include_str!("../sql/migrations/0007_rules_generation.sql"),
-        ),
-        (
-            "V8__lanes",
-            include_str!("../sql/migrations/0008_lanes.sql"),
-        ),
-        (
-            "V10__failing_since",
-            include_str!("../sql/migrations/0010_failing_since.sql"),
-        ),
-        (
-            "V11__ordering",
-            include_str!("../sql/migrations/0011_ordering.sql"),
-        ),
-        (
-            "V12__subscription_leases",
-            include_str!("../sql/migrations/0012_subscription_leases.sql"),
-        ),
-        (
-            "V13__batches",
-            include_str!("../sql/migrations/0013_batches.sql"),
-        ),
-        (
-            "V14__first_attempts",
-            include_str!("../sql/migrations/0014_first_attempts.sql"),
-        ),
-        (
-            "V15__listing",
-            include_str!("../sql/migrations/0015_listing.sql"),
-        ),
-        (
-            "V16__leases_in_place",
-            include_str!("../sql/migrations/0016_leases_in_place.sql"),
-        ),
-        (
-            "V17__events_by_deliveries",
-            include_str!("../sql/migrations/0017_events_by_deliveries.sql"),
-        ),
-        (
-            "V18__places_of_events",
-            include_str!("../sql/migrations/0018_places_of_events.sql"),
-        ),
-    ]
-    .iter()
-    .map(|(name, sql)| refinery::Migration::unapplied(name, sql))
-    .collect()
 }
 
 impl Store {
@@ -220,78 +154,6 @@ impl Store {
     /// A connection outside the pool, for LISTEN.
     pub fn conninfo(&self) -> &ConnInfo {
         &self.conninfo
-    }
-
-    /// Creates the schema and applies the migrations that it lacks, under an advisory
-    /// lock: two processes that start at once do it one after the other.
-    /// Answers the names of those applied.
-    pub async fn migrate(&self) -> anyhow::Result<Vec<String>> {
-        let mut client = self
-            .get()
-            .await
-            .with_context(|| format!("connect to the store {}", self.describe()))?;
-        let client: &mut Client = &mut client;
-        client
-            .execute(include_str!("../sql/queries/lock_migrations.sql"), &[])
-            .await?;
-        let schema = quote_identifier(&self.schema);
-        let migrated = async {
-            // `create schema if not exists` asks for the right to create even where the
-            // schema exists, and a role that was given its schema need not have it.
-            let exists: bool = client
-                .query_one(
-                    include_str!("../sql/queries/schema_exists.sql"),
-                    &[&self.schema],
-                )
-                .await?
-                .get(0);
-            if !exists {
-                client
-                    .batch_execute(&format!("create schema if not exists {schema}"))
-                    .await
-                    .with_context(|| format!("create the store's schema {schema}"))?;
-            }
-            let report = refinery::Runner::new(&migrations()?)
-                .run_async(client)
-                .await
-                .context("apply the store's migrations")?;
-            Ok(report
-                .applied_migrations()
-                .iter()
-                .map(ToString::to_string)
-                .collect())
-        }
-        .await;
-        client
-            .execute(include_str!("../sql/queries/unlock_migrations.sql"), &[])
-            .await?;
-        migrated
-    }
-
-    /// Whether every migration that this binary knows has been applied.
-    /// False where the schema or its tables do not exist.
-    pub async fn is_migrated(&self) -> anyhow::Result<bool> {
-        let client = self.get().await?;
-        let newest = migrations()?
-            .iter()
-            .map(refinery::Migration::version)
-            .max()
-            .unwrap_or(0);
-        let exists: bool = client
-            .query_one(
-                include_str!("../sql/queries/store_exists.sql"),
-                &[&self.schema],
-            )
-            .await?
-            .get(0);
-        if !exists {
-            return Ok(false);
-        }
-        let applied = client
-            .query_one(include_str!("../sql/queries/store_version.sql"), &[])
-            .await?;
-        let applied: Option<i64> = applied.get(0);
-        Ok(applied.unwrap_or(0) >= newest as i64)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `walhook replay`: stored events once more, to one subscription.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use jiff::Timestamp;
 
 use super::backfill::number;
@@ -63,13 +63,7 @@ pub struct Args {
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let (since, until) = range(&args)?;
     let store = Store::open(&config.store, &config.source.url)?;
-    let reach = || format!("reach the store {} (store.url)", store.describe());
-    if !store.is_migrated().await.with_context(reach)? {
-        bail!(
-            "the store {} is not set up for this version: run `walhook setup`",
-            store.describe()
-        );
-    }
+    store.check_schema().await?;
     let (tenant, subscription) = find(&store, args.subscription).await?;
     if !subscription.active && !args.dry_run {
         return Err(UsageError(format!(

@@ -9,6 +9,7 @@ use super::progress::{self, Progress};
 use super::{Outcome, chain, publication};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
+use crate::db::SchemaState;
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
 
@@ -145,7 +146,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     };
     let source = source.await;
     let progress = match StoreState::read(config).await {
-        Ok(store) if store.migrated => {
+        Ok(store) if store.schema == SchemaState::Current => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
             status.gaps = Some(gaps::read(&client, &config.source.slot).await?);
@@ -153,8 +154,10 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
                 shadow::read(&client, &config.source.slot).await?;
             store.progress
         }
-        Ok(_) => {
-            status.problem("the store is not set up: run `walhook setup`");
+        Ok(store) => {
+            if let Err(error) = store.store.require(store.schema) {
+                status.problem(error.to_string());
+            }
             None
         }
         Err(error) => {

@@ -146,23 +146,20 @@ impl Plan<'_> {
                 )
                 .await
                 .context("delete the recorded progress")?;
-            // A store of an older release has none.
-            if state.migrated {
-                store
-                    .execute(
-                        include_str!("../../sql/queries/shadow_delete_all.sql"),
-                        &[&config.source.slot],
-                    )
-                    .await
-                    .context("delete the shadow of old values")?;
-                store
-                    .execute(
-                        include_str!("../../sql/queries/forget_accepted_rules.sql"),
-                        &[&config.source.slot],
-                    )
-                    .await
-                    .context("forget the accepted rules")?;
-            }
+            store
+                .execute(
+                    include_str!("../../sql/queries/shadow_delete_all.sql"),
+                    &[&config.source.slot],
+                )
+                .await
+                .context("delete the shadow of old values")?;
+            store
+                .execute(
+                    include_str!("../../sql/queries/forget_accepted_rules.sql"),
+                    &[&config.source.slot],
+                )
+                .await
+                .context("forget the accepted rules")?;
         }
         if self.publication {
             let name = quote_identifier(&config.source.publication);

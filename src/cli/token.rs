@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
@@ -55,12 +54,7 @@ pub enum Command {
 
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
     let store = Store::open(&config.store, config.source.writable_url())?;
-    if !store.is_migrated().await.context("reach the store")? {
-        anyhow::bail!(
-            "the store {} is not set up: run `walhook setup`",
-            store.describe()
-        );
-    }
+    store.check_schema().await?;
     match command {
         Command::Create {
             tenant,

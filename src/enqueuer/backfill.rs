@@ -132,9 +132,9 @@ impl Backfills {
                 advance: prepare(include_str!("../../sql/queries/backfill_advance.sql")).await?,
             })
         };
-        let statements = prepared.await.context(
-            "prepare the backfills' statements; does `walhook setup` have migrations to apply?",
-        )?;
+        let statements = prepared
+            .await
+            .context("prepare the backfills' statements")?;
         let list = include_str!("../../sql/queries/backfill_list_begun.sql");
         let jobs = client.query(list, &[&slot]).await;
         let jobs = jobs.context("list the backfills that have begun")?;

@@ -45,9 +45,7 @@ impl Statements {
         prepared
             .await
             .map_err(|error: tokio_postgres::Error| anyhow::Error::from(error))
-            .context(
-                "prepare the enqueue's statements; does `walhook setup` have migrations to apply?",
-            )
+            .context("prepare the enqueue's statements")
     }
 
     /// Writes the rows and commits. `again`: some may be there already. Where a COPY fails

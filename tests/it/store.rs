@@ -1,15 +1,15 @@
-//! The store's schema: migrations and row-level security.
+//! The store's schema: applied once, and row-level security.
 
 use crate::harness::TestDatabase;
 
 #[tokio::test]
-async fn migrations_apply_once_and_by_several_at_the_same_time() {
+async fn the_schema_is_applied_once_by_several_at_the_same_time() {
     let database = TestDatabase::create().await;
     let one = database.store().await;
     let (two, three) = tokio::join!(database.store(), database.store());
     for store in [one, two, three] {
-        assert!(store.is_migrated().await.unwrap());
-        assert!(store.migrate().await.unwrap().is_empty());
+        store.check_schema().await.unwrap();
+        assert!(!store.create_schema().await.unwrap());
     }
 }
 

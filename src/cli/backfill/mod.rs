@@ -111,13 +111,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     // Before anything is begun: from here on Ctrl-C is ours.
     let mut signals = Signals::install().context("take over the signals")?;
     let store = Store::open(&config.store, &config.source.url)?;
-    let reach = || format!("reach the store {} (store.url)", store.describe());
-    if !store.is_migrated().await.with_context(reach)? {
-        bail!(
-            "the store {} is not set up for this version: run `walhook setup`",
-            store.describe()
-        );
-    }
+    store.check_schema().await?;
     let client: Client = store.connect("walhook backfill").await?;
     let jobs = Jobs {
         client: &client,

@@ -11,7 +11,7 @@ use super::publication::{self, Publication};
 use super::{Outcome, chain};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
-use crate::db::Store;
+use crate::db::{SchemaState, Store};
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
 
@@ -265,10 +265,7 @@ impl SourceState {
 pub struct StoreState {
     pub store: Store,
     pub role: StoreRole,
-    /// Every migration of this binary has been applied.
-    pub migrated: bool,
-    /// There are tables, of this release or of one before.
-    pub started: bool,
+    pub schema: SchemaState,
     pub progress: Option<Progress>,
     /// Why capture could not get past the recorded progress, where only it could tell.
     pub wedged: Option<String>,
@@ -285,26 +282,25 @@ impl StoreState {
             .await
             .with_context(|| format!("reach the store {} (store.url)", store.describe()))?;
         let role = store::role(&client, &schema).await?;
-        let started = store::has_tables(&client, &schema, &role).await?;
-        let (progress, subscriptions) = match started {
-            false => (None, 0),
-            true => (
-                progress::read(&client, &config.source.slot).await?,
-                store::count_subscriptions(&client).await?,
-            ),
-        };
-        let migrated = store.is_migrated().await?;
-        let wedged = match migrated {
-            true => gaps::wedged(&client, &config.source.slot).await?,
-            false => None,
-        };
+        store::refuse_foreign_owner(&client, &schema, &role).await?;
         drop(client);
+        let state = store.schema_state().await?;
+        let (progress, wedged, subscriptions) = match state {
+            SchemaState::Absent | SchemaState::Other => (None, None, 0),
+            SchemaState::Current => {
+                let client = store.get().await?;
+                (
+                    progress::read(&client, &config.source.slot).await?,
+                    gaps::wedged(&client, &config.source.slot).await?,
+                    store::count_subscriptions(&client).await?,
+                )
+            }
+        };
         Ok(StoreState {
-            migrated,
+            schema: state,
             wedged,
             store,
             role,
-            started,
             progress,
             subscriptions,
         })
@@ -312,7 +308,7 @@ impl StoreState {
 
     pub fn preconditions(&self, config: &Config) -> impl Iterator<Item = Finding> {
         let key = &config.security.encryption_key_file;
-        store::store_findings(&self.role, &config.store.schema, self.migrated)
+        store::store_findings(&self.role, &self.store, self.schema)
             .into_iter()
             .chain([store::key_finding(key, self.subscriptions > 0)])
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio_postgres::Client;
 
 use super::finding::Finding;
-use crate::db::quote_identifier;
+use crate::db::{SchemaError, SchemaState, Store, quote_identifier};
 use crate::secret::{EncryptionKey, KeyFileError};
 
 /// What the store's role may do.
@@ -53,8 +53,9 @@ pub async fn role(client: &Client, schema: &str) -> anyhow::Result<StoreRole> {
     })
 }
 
-pub(super) fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> Vec<Finding> {
+pub(super) fn store_findings(role: &StoreRole, store: &Store, state: SchemaState) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let schema = store.schema();
     let owner = quote_identifier(&role.name);
     if role.version_number < 140_000 {
         findings.push(Finding::failure(
@@ -77,9 +78,12 @@ pub(super) fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> 
             "events are UTF-8: put the store into a database of that encoding",
         ));
     }
-    findings.push(match (role.schema_exists, migrated) {
-        (true, true) => Finding::ok(format!("the store `{schema}` is up to date")),
-        (true, false) if !role.may_create_in_schema => Finding::failure(
+    findings.push(match (store.require(state), role.schema_exists) {
+        (Ok(()), _) => Finding::ok(format!("the store `{schema}` is set up for this version")),
+        (Err(error @ SchemaError::Other { .. }), _) => {
+            Finding::failure("the store cannot be used", error.to_string())
+        }
+        (Err(SchemaError::Absent { .. }), true) if !role.may_create_in_schema => Finding::failure(
             format!(
                 "the role `{}` may not create in the schema `{schema}`",
                 role.name
@@ -90,8 +94,10 @@ pub(super) fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> 
             "alter schema {} owner to {owner};",
             quote_identifier(schema)
         )),
-        (true, false) => Finding::setup(format!("the store `{schema}` lacks migrations")),
-        (false, _) if !role.may_create_schema => Finding::failure(
+        (Err(SchemaError::Absent { .. }), true) => {
+            Finding::setup(format!("the store `{schema}` has no tables"))
+        }
+        (Err(SchemaError::Absent { .. }), false) if !role.may_create_schema => Finding::failure(
             format!(
                 "the schema `{schema}` does not exist and the role `{}` may not create it",
                 role.name
@@ -102,7 +108,9 @@ pub(super) fn store_findings(role: &StoreRole, schema: &str, migrated: bool) -> 
             "create schema {} authorization {owner};",
             quote_identifier(schema)
         )),
-        (false, _) => Finding::setup(format!("the store's schema `{schema}` does not exist")),
+        (Err(SchemaError::Absent { .. }), false) => {
+            Finding::setup(format!("the store's schema `{schema}` does not exist"))
+        }
     });
     findings.push(tenant_role(role, &owner));
     if role.superuser || role.bypasses_rls {
@@ -186,13 +194,12 @@ pub(super) struct ForeignStore {
     pub(super) role: String,
 }
 
-/// Whether the store's tables are there, of this release or of one before.
-pub(super) async fn has_tables(
+pub(super) async fn refuse_foreign_owner(
     client: &Client,
     schema: &str,
     role: &StoreRole,
-) -> anyhow::Result<bool> {
-    let query = include_str!("../../../sql/queries/store_has_tables.sql");
+) -> anyhow::Result<()> {
+    let query = include_str!("../../../sql/queries/store_foreign_owner.sql");
     let row = client.query_one(query, &[&schema]).await;
     let row = row.context("look for the store's tables")?;
     if let Some(owner) = row.get("foreign_owner") {
@@ -203,7 +210,7 @@ pub(super) async fn has_tables(
         }
         .into());
     }
-    Ok(row.get("started"))
+    Ok(())
 }
 
 /// How many subscriptions there are, active or not.

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::report::{Answer, EventReport, SubscriptionReport};
 use crate::config::Config;
-use crate::db::Store;
+use crate::db::{SchemaState, Store};
 use crate::event::EventId;
 use crate::lsn::Lsn;
 use crate::mapping::filter::{Body, Filter};
@@ -38,10 +38,12 @@ pub(super) struct Asked<'a> {
 impl Audience {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let store = Store::open(&config.store, config.source.writable_url())?;
-        let reach = || format!("reach the store {} (store.url)", store.describe());
-        let client = match store.is_migrated().await.with_context(reach)? {
-            false => None,
-            true => Some(read_only(&store).await?),
+        let client = match store.schema_state().await? {
+            SchemaState::Absent => None,
+            state @ (SchemaState::Current | SchemaState::Other) => {
+                store.require(state)?;
+                Some(read_only(&store).await?)
+            }
         };
         let mut audience = Audience {
             store: client,

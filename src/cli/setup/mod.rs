@@ -184,12 +184,10 @@ async fn make_store(
     state: &StoreState,
     report: &mut SetupReport,
 ) -> anyhow::Result<()> {
-    let applied = state.store.migrate().await?;
     let what = format!("the store, schema `{}`", config.store.schema);
-    let done = match (applied.is_empty(), state.started) {
-        (true, _) => Done::Kept,
-        (false, true) => Done::Changed,
-        (false, false) => Done::Made,
+    let done = match state.store.create_schema().await? {
+        true => Done::Made,
+        false => Done::Kept,
     };
     report.add(done, what);
     // A role that may create roles is, from 16 on, a member of what it created

@@ -201,7 +201,7 @@ async fn a_login_role_without_any_privilege_but_its_schema_serves_the_api() {
     database.client.batch_execute(&setup).await.unwrap();
     let url = database.url.replace("postgres@", &format!("{name}@"));
     let store = Store::open(&StoreConfig::default(), &url.as_str().into()).unwrap();
-    store.migrate().await.unwrap();
+    store.create_schema().await.unwrap();
     let source = walhook::conninfo::ConnInfo::parse(&url).unwrap();
     let api = Api::over(database, store, |state| state.source = source).await;
     let token = api.token("acme").await;

@@ -8,6 +8,7 @@ mod least_privilege;
 mod rights;
 mod setup;
 mod status;
+mod store_versions;
 mod teardown;
 mod usage;
 

@@ -112,10 +112,10 @@ impl TestDatabase {
         format!("walhook_{}", self.name)
     }
 
-    /// The store in this database, migrated.
+    /// The store in this database, set up.
     pub async fn store(&self) -> Store {
         let store = Store::open(&StoreConfig::default(), &self.url.as_str().into()).unwrap();
-        store.migrate().await.unwrap();
+        store.create_schema().await.unwrap();
         store
     }
 }

@@ -1,7 +1,6 @@
--- From the catalog: to_regclass fails where the schema may not be used.
+-- The owner of the store's tables, where we do not have that role's rights. From the
+-- catalog: to_regclass fails where the schema may not be used.
 select
-    count(*) = 2 as started,
-    -- Whose tables they are, where we do not have that role's rights.
     min(pg_get_userbyid(class.relowner)::text) filter (
         where not pg_has_role(current_user, class.relowner, 'usage')
     ) as foreign_owner

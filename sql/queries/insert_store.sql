@@ -1,0 +1,1 @@
+insert into store (schema_sha256) values ($1)

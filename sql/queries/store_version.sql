@@ -1,1 +1,0 @@
-select max(version)::bigint from refinery_schema_history
