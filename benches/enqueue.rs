@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio_postgres::Client;
 use uuid::Uuid;
 use walhook::config::Config;
+use walhook::conninfo::Client;
+use walhook::conninfo::Purpose;
 use walhook::db::Store;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
@@ -69,11 +70,11 @@ async fn run(rows: usize) -> anyhow::Result<()> {
     )?;
     let config = Config::load(Some(&file))?;
     let client = walhook::conninfo::ConnInfo::parse(&url)?
-        .connect("bench")
+        .connect(Purpose::Application, None)
         .await?;
     client.batch_execute(TABLE).await?;
     walhook::cli::setup::set_up(&config).await?;
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?;
     let key = Arc::new(EncryptionKey::load(&key_file)?);
 
     let ceiling = ceiling(&store, &config, rows).await?;
@@ -129,7 +130,7 @@ async fn wal(client: &Client) -> anyhow::Result<u64> {
 
 /// The same bodies and keys into a table with one index, a thousand rows a commit.
 async fn ceiling(store: &Store, config: &Config, rows: usize) -> anyhow::Result<Measured> {
-    let client = store.connect("bench").await?;
+    let client = store.connect(Purpose::Housekeeping).await?;
     client
         .batch_execute(
             "create table bare (id uuid primary key, tenant_id text, at timestamptz, body bytea)",

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Health, JwtVerifier};
 use crate::config::Config;
+use crate::conninfo::Purpose;
 use crate::db::{SchemaError, Store};
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
@@ -139,7 +140,8 @@ pub async fn run_reloading(
     let source = crate::cli::source(&config)?;
     let generation = Arc::new(Generation::compile(config.clone())?);
     let event_types = api::EventTypes::from(generation.event_types());
-    let store = Store::open(&config.store, config.source.writable_url())?;
+    let source_url = config.source.writable_url();
+    let store = Store::open(&config.store, source_url, Purpose::Housekeeping)?;
     if !connected(&store, &shutdown).await? {
         return Ok(());
     }
@@ -163,7 +165,7 @@ pub async fn run_reloading(
         .iter()
         .map(|role| role.as_str().to_owned())
         .collect();
-    let instance = Arc::new(Instance::register(&store, &names).await?);
+    let instance = Arc::new(Instance::register(&store.reopen(Purpose::Membership)?, &names).await?);
     let schedule_changed = Arc::new(Notify::new());
     let mut tasks = Tasks::default();
     let mut keepers = Tasks::default();
@@ -247,7 +249,7 @@ pub async fn run_reloading(
     tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
     if let Some(listener) = listener {
         let state = api::State {
-            store: store.clone(),
+            store: store.reopen(Purpose::Api)?,
             source,
             key,
             security: config.security.clone(),

@@ -1,17 +1,18 @@
-//! The store's connections: a pool whose sessions stand in the store's schema,
-//! and that schema.
+//! The store's connections, a pool for each purpose that shares them, and its schema.
 
 use std::time::Duration;
 
 use anyhow::Context;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::runtime::Handle;
-use tokio_postgres::Client;
+use tokio::sync::mpsc;
+use tokio_postgres::Notification;
 use tokio_util::context::TokioContext;
 
-use crate::conninfo::{ConnInfo, ConnInfoError};
+use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose, Transaction};
 use crate::duration::HumanDuration;
 
 mod schema;
@@ -28,7 +29,7 @@ pub struct StoreConfig {
     pub schema: String,
     /// How long events, deliveries and attempts are kept.
     pub retention: HumanDuration,
-    /// Connections that one process opens at most.
+    /// Connections that the API of one process opens at most.
     pub connections: usize,
 }
 
@@ -43,29 +44,56 @@ impl Default for StoreConfig {
     }
 }
 
-/// The store's pool. Cheap to clone.
+/// The store, reached for one purpose: its connections are no other's, so that none can
+/// keep another waiting. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: Pool,
-    /// In which it was opened: its connections are shared, and must not stand and fall with
-    /// whoever asked for them first.
+    pool: managed::Pool<Sessions>,
+    connections: usize,
+    /// In which it was opened: its connections are shared, and must not end with the runtime
+    /// of the caller that asked for them first.
     runtime: Option<Handle>,
     schema: String,
     conninfo: ConnInfo,
 }
 
-pub type Connection = deadpool_postgres::Object;
+/// A session of the pool's, which takes it back.
+pub type Connection = managed::Object<Sessions>;
 
-pub use deadpool_postgres::PoolError;
+pub type PoolError = managed::PoolError<ConnInfoError>;
 
-/// A transaction of ours never waits for anything but the database: a session that
-/// is idle in one for this long belongs to a process that was frozen, and must not
-/// hold its locks any longer.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// Makes the pool's sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    conninfo: ConnInfo,
+    purpose: Purpose,
+    schema: String,
+}
+
+impl managed::Manager for Sessions {
+    type Type = Client;
+    type Error = ConnInfoError;
+
+    async fn create(&self) -> Result<Client, ConnInfoError> {
+        self.conninfo
+            .connect(self.purpose, Some(&self.schema))
+            .await
+    }
+
+    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<ConnInfoError> {
+        match client.is_closed() {
+            true => Err(RecycleError::message("the connection has ended")),
+            false => Ok(()),
+        }
+    }
+}
 
 /// How long a task waits for one of the pool's connections before it reports that
 /// the store is overloaded.
 const POOL_WAIT: Duration = Duration::from_secs(10);
+
+/// Connections of a process for work that may wait its turn.
+const HOUSEKEEPING_CONNECTIONS: usize = 3;
 
 /// Whether the store may answer otherwise later: it was unreachable, stopped,
 /// overloaded, or ended our session.
@@ -86,44 +114,61 @@ pub fn is_transient(error: &anyhow::Error) -> bool {
 }
 
 impl Store {
-    /// Opens the pool; `source_url` stands in where the store has no URL of its own.
-    /// Connects lazily: the first query says whether the server is there.
-    pub fn open(config: &StoreConfig, source_url: &SecretString) -> anyhow::Result<Self> {
+    /// Opens the store for `purpose`; `source_url` stands in where the store has no URL of
+    /// its own. Connects lazily: the first query says whether the server is there.
+    pub fn open(
+        config: &StoreConfig,
+        source_url: &SecretString,
+        purpose: Purpose,
+    ) -> anyhow::Result<Self> {
         let url = match config.url.expose_secret() {
             "" => source_url.expose_secret(),
             own => own,
         };
         let conninfo = ConnInfo::parse(url).context("read store.url")?;
-        let (mut postgres, tls) = conninfo.tokio_postgres().context("read store.url")?;
-        postgres.application_name("walhook store");
-        let manager = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
+        Self::pooled(conninfo, config.schema.clone(), config.connections, purpose)
+    }
+
+    /// The same store for another purpose, over connections of its own.
+    pub fn reopen(&self, purpose: Purpose) -> anyhow::Result<Self> {
+        let (conninfo, schema) = (self.conninfo.clone(), self.schema.clone());
+        Self::pooled(conninfo, schema, self.connections, purpose)
+    }
+
+    fn pooled(
+        conninfo: ConnInfo,
+        schema: String,
+        connections: usize,
+        purpose: Purpose,
+    ) -> anyhow::Result<Self> {
+        let sessions = Sessions {
+            conninfo: conninfo.clone(),
+            purpose,
+            schema: schema.clone(),
         };
-        let manager = Manager::from_config(postgres, tls, manager);
-        let settings = session_settings(&config.schema);
-        let pool = Pool::builder(manager)
-            .max_size(config.connections)
+        let size = match purpose {
+            Purpose::Api => connections,
+            Purpose::Housekeeping => HOUSEKEEPING_CONNECTIONS.min(connections),
+            Purpose::Membership => 1,
+            _ => connections,
+        };
+        let pool = managed::Pool::builder(sessions)
+            .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(POOL_WAIT))
             .create_timeout(Some(POOL_WAIT))
-            .post_create(Hook::async_fn(move |client, _| {
-                let settings = settings.clone();
-                Box::pin(async move {
-                    let set = client.batch_execute(&settings).await;
-                    set.map_err(HookError::Backend)
-                })
-            }))
             .build()
             .context("build the store's pool")?;
         Ok(Store {
             pool,
+            connections,
             runtime: Handle::try_current().ok(),
-            schema: config.schema.clone(),
+            schema,
             conninfo,
         })
     }
 
-    pub async fn get(&self) -> Result<Connection, deadpool_postgres::PoolError> {
+    pub async fn get(&self) -> Result<Connection, PoolError> {
         let got = self.pool.get();
         match &self.runtime {
             Some(runtime) => TokioContext::new(got, runtime.clone()).await,
@@ -131,15 +176,22 @@ impl Store {
         }
     }
 
-    /// A connection of its own, outside the pool, with the pool's session settings.
-    pub async fn connect(&self, application_name: &str) -> anyhow::Result<Client> {
-        let connected = self.conninfo.connect(application_name).await;
-        let client =
-            connected.with_context(|| format!("connect to the store {}", self.describe()))?;
-        client
-            .batch_execute(&session_settings(&self.schema))
-            .await?;
-        Ok(client)
+    /// A connection of its own, outside the pool.
+    pub async fn connect(&self, purpose: Purpose) -> anyhow::Result<Client> {
+        let connected = self.conninfo.connect(purpose, Some(&self.schema)).await;
+        connected.with_context(|| format!("connect to the store {}", self.describe()))
+    }
+
+    /// A connection that listens for what other instances announce, and what it hears.
+    pub async fn connect_listening(
+        &self,
+    ) -> anyhow::Result<(Client, mpsc::Receiver<Notification>)> {
+        let schema = Some(self.schema.as_str());
+        let connected = self
+            .conninfo
+            .connect_listening(Purpose::Listen, schema)
+            .await;
+        connected.with_context(|| format!("connect to the store {}", self.describe()))
     }
 
     pub fn schema(&self) -> &str {
@@ -151,7 +203,6 @@ impl Store {
         self.conninfo.describe()
     }
 
-    /// A connection outside the pool, for LISTEN.
     pub fn conninfo(&self) -> &ConnInfo {
         &self.conninfo
     }
@@ -162,7 +213,7 @@ impl Store {
 pub async fn tenant_transaction<'a>(
     client: &'a mut Connection,
     tenant: &str,
-) -> Result<deadpool_postgres::Transaction<'a>, tokio_postgres::Error> {
+) -> Result<Transaction<'a>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     transaction
         .execute(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
@@ -170,31 +221,4 @@ pub async fn tenant_transaction<'a>(
     Ok(transaction)
 }
 
-/// The statements that every session of the store starts with. Every statement of
-/// ours reads few rows by their keys, from tables that have just been filled and not
-/// yet analysed: an estimate must never turn one into a scan of a day's partition.
-///
-/// Nor into a walk of a whole index, which no setting turns off: where a partition was
-/// analysed before its first rows were committed, the planner takes it for empty, and
-/// walks it rather than looking up each of the keys that another table gives. So rows are
-/// joined by `id = any (array[other.id])`, of which it knows no order and no equality: it
-/// can only look them up.
-///
-/// What is acknowledged to the slot must be on the disk, whatever the server's default
-/// is; a stricter one, which waits for standbys too, stays.
-fn session_settings(schema: &str) -> String {
-    format!(
-        "set search_path = {}; set timezone = 'UTC'; set jit = off; \
-         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
-         set idle_in_transaction_session_timeout = {}; \
-         select set_config('synchronous_commit', 'on', false)
-             where current_setting('synchronous_commit') = 'off'",
-        quote_identifier(schema),
-        IDLE_IN_TRANSACTION.as_millis()
-    )
-}
-
-/// Quotes a name for SQL, whatever it holds.
-pub fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
+pub use crate::conninfo::quote_identifier;

@@ -17,6 +17,11 @@ impl HumanDuration {
     }
 }
 
+/// A length of time as PostgreSQL's settings take it: `15000ms`.
+pub fn milliseconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
 /// The text was not a whole number with a unit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(

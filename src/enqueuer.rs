@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
@@ -105,7 +105,7 @@ impl Enqueuer {
     /// Takes the leadership of the slot: ends the old leader's session and raises the
     /// epoch, so that whoever wakes up late can write nothing. The caller holds the slot.
     pub async fn lead(&mut self) -> anyhow::Result<(Client, Leadership)> {
-        let client = self.store.connect("walhook enqueuer").await?;
+        let client = self.store.connect(Purpose::Enqueuer).await?;
         client
             .execute(
                 include_str!("../sql/queries/end_old_leader.sql"),

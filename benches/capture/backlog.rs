@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tokio_postgres::Client;
 use walhook::config::Config;
-use walhook::conninfo::ConnInfo;
+use walhook::conninfo::Client;
+use walhook::conninfo::{ConnInfo, Purpose};
 use walhook::demo::postgres::Postgres;
 use walhook::lsn::Lsn;
 
@@ -43,13 +43,17 @@ pub(crate) struct Slots {
 impl Backlog {
     pub(crate) async fn new(source: &Postgres, store: &Postgres) -> anyhow::Result<Self> {
         let (source_url, store_url) = (source.url("postgres"), store.url("postgres"));
-        let client = ConnInfo::parse(&source_url)?.connect("bench").await?;
+        let client = ConnInfo::parse(&source_url)?
+            .connect(Purpose::Application, None)
+            .await?;
         client.batch_execute(TABLE).await?;
         Ok(Backlog {
             source: source_url,
             recvlogical: beside(&source.binaries().join("initdb"))?,
             client,
-            store: ConnInfo::parse(&store_url)?.connect("bench").await?,
+            store: ConnInfo::parse(&store_url)?
+                .connect(Purpose::Application, None)
+                .await?,
             store_url,
             directory: tempfile::tempdir()?,
         })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use walhook::conninfo::ConnInfo;
+use walhook::conninfo::{ConnInfo, Purpose};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapped, Mapper};
 use walhook::pgoutput::StreamEvent;
@@ -136,7 +136,9 @@ async fn walhook(backlog: &Backlog, config: &Path, end: End, events: u64) -> any
 async fn mapped(backlog: &Backlog, config: &Path, events: u64) -> anyhow::Result<Drain> {
     let config = load(config)?;
     let rules = Arc::new(config.rules()?);
-    let client = ConnInfo::parse(&backlog.source)?.connect("bench").await?;
+    let client = ConnInfo::parse(&backlog.source)?
+        .connect(Purpose::Application, None)
+        .await?;
     let tables: Vec<_> = rules.tables().cloned().collect();
     for table in walhook::cli::catalog::describe(&client, &tables).await? {
         rules.check_table(&table.description());

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 use walhook::config::Config;
+use walhook::conninfo::Purpose;
 use walhook::db::Store;
 use walhook::demo::postgres::Postgres;
 use walhook::secret::{EncryptionKey, SigningSecret};
@@ -55,7 +56,7 @@ impl Deployment {
         walhook::cli::setup::set_up(&config).await?;
         Ok(Deployment {
             admin,
-            store: Store::open(&config.store, &config.source.url)?,
+            store: Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?,
             url,
             key: EncryptionKey::load(&key_file)?,
             directory,

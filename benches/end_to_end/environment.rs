@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use reqwest::StatusCode;
 use tokio_postgres::{Client, NoTls};
 use walhook::config::Config;
+use walhook::conninfo::Purpose;
 use walhook::db::Store;
 use walhook::demo::postgres::Postgres;
 
@@ -200,7 +201,7 @@ when = "status == 'succeeded'"
 
 async fn subscribe(config: &Path, api: SocketAddr, endpoints: &[SocketAddr]) -> anyhow::Result<()> {
     let config = Config::load(Some(config))?;
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     for (number, endpoint) in endpoints.iter().enumerate() {
         let tenant = tenant(number);

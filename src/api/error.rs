@@ -2,13 +2,13 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use deadpool_postgres::PoolError;
 use serde::Serialize;
 use tokio_postgres::error::SqlState;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
 use super::deadlock::Deadlocked;
+use crate::db::PoolError;
 use crate::delivery::manual::ManualError;
 
 /// What went wrong and what to do about it (RFC 9457).

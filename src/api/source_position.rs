@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::State;
 use super::error::Problem;
+use crate::conninfo::Purpose;
 use crate::lsn::Lsn;
 
 /// How long creation waits for the source: it must say from where the log is to be sent.
@@ -15,7 +16,10 @@ const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where the source's log ends at this moment.
 pub async fn source_position(state: &State) -> Result<Lsn, Problem> {
     let read = async {
-        let client = state.source.connect_writable("walhook api").await?;
+        let client = state
+            .source
+            .connect_writable(Purpose::Command("api"))
+            .await?;
         let row = client
             .query_one(
                 include_str!("../../sql/queries/current_wal_insert_lsn.sql"),

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::oneshot;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::backfill::job::{Job, Jobs, Status};
@@ -14,7 +13,7 @@ use crate::backfill::source::emit;
 use crate::backfill::table::NoKey;
 use crate::backoff::Backoff;
 use crate::cli::catalog;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::enqueuer::backfill::{Backfilling, Chunk, Taken};
 use crate::enqueuer::watermark::{Bound, Subject, Watermark};
@@ -154,7 +153,7 @@ impl Runner {
     async fn backfill(&mut self, mut job: Job) -> Result<Ended, Fault> {
         let client = self
             .source
-            .connect_writable("walhook backfill")
+            .connect_writable(Purpose::Backfill)
             .await
             .map_err(anyhow::Error::from)?;
         let mut reader = describe(&client, &job).await?;

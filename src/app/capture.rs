@@ -17,7 +17,7 @@ use super::{reload, rules};
 use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{ConnInfo, Purpose};
 use crate::db;
 use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined, Session};
 use crate::mapping::{Mapper, file::RuleError};
@@ -148,7 +148,7 @@ impl Capture {
         let config = &generation.config;
         let client = self
             .source
-            .connect("walhook check")
+            .connect(Purpose::Reload, None)
             .await
             .map_err(ReplicationError::from)?;
         // Before the catalog: what commits in between is then known to come later.
@@ -203,7 +203,7 @@ impl Capture {
             );
             return Ok(Some(Fault::Final(error)));
         };
-        let source = self.source.connect("walhook check").await?;
+        let source = self.source.connect(Purpose::Reload, None).await?;
         let system = progress::identify(&source, &self.source, Some(&progress)).await?;
         let state = slot::inspect(&source, slot).await?;
         let verified = slot::verify(Some(&progress.recorded), &system, slot, state.as_ref());
@@ -228,7 +228,7 @@ impl Capture {
         let slot = &self.config.slot;
         let source = self
             .source
-            .connect("walhook check")
+            .connect(Purpose::Reload, None)
             .await
             .map_err(ReplicationError::from)?;
         let state = slot::inspect(&source, slot).await?;

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::harm::Harm;
 use crate::cli::publication;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::metrics::METRICS;
 
 /// The application's writes fail from the statement on that did it: soon is what helps.
@@ -27,7 +26,7 @@ pub(super) async fn run(
     let mut known = BTreeSet::new();
     loop {
         if client.as_ref().is_none_or(Client::is_closed) {
-            client = source.connect("walhook harm watch").await.ok();
+            client = source.connect(Purpose::HarmWatch, None).await.ok();
         }
         if let Some(client) = &client {
             match publication::present_harms(client, &publication).await {

@@ -6,9 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::enqueuer::watermark::MESSAGE_PREFIX;
 use crate::lsn::Lsn;
 use crate::metrics::METRICS;
@@ -70,7 +69,7 @@ impl Heartbeat {
     async fn beat(&self, source: &ConnInfo, client: &mut Option<Client>) -> anyhow::Result<()> {
         let client = match client {
             Some(client) if !client.is_closed() => client,
-            none => none.insert(source.connect_writable("walhook heartbeat").await?),
+            none => none.insert(source.connect_writable(Purpose::Heartbeat).await?),
         };
         let written = slot::current_wal_insert_lsn(client).await?;
         let heard = self.lock().heard.1;

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,7 +19,7 @@ use crate::cli::catalog::{self, Table};
 use crate::cli::chain;
 use crate::cli::check::{Level, SourceState, render};
 use crate::config::{Config, ConfigError};
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::metrics::METRICS;
 
@@ -110,7 +109,7 @@ impl Reloader {
             ..
         } = generation;
         let reach = || format!("reach the source {}", self.source.describe());
-        let client = self.source.connect_writable("walhook reload").await;
+        let client = self.source.connect_writable(Purpose::Reload).await;
         let client = client.with_context(reach)?;
         client
             .batch_execute(include_str!("../../sql/queries/limit_lock_wait.sql"))

@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::backfill::source::{SESSION, emit, literal, snapshot};
+use crate::backfill::source::{emit, literal, snapshot};
 use crate::backoff::Backoff;
 use crate::cli::catalog;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::quote_identifier;
 use crate::enqueuer::seeding::{Chunk, LONGEST_VALUE, SeedRow, SeedTable, Seeding, Taken};
 use crate::enqueuer::watermark::{Bound, Snapshot, Subject, Watermark};
@@ -93,11 +93,7 @@ struct Read {
 
 impl Seed {
     async fn read(&mut self, source: &ConnInfo) -> anyhow::Result<Ended> {
-        let client = source.connect_writable("walhook seed").await?;
-        client
-            .batch_execute(SESSION)
-            .await
-            .context("prepare the session")?;
+        let client = source.connect_writable(Purpose::Seed).await?;
         let encoding = encoding(&client).await?;
         loop {
             self.number += 1;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio_postgres::Client;
 
 use super::capture::Capture;
 use crate::cli::gaps::Acceptance;
 use crate::cli::progress;
+use crate::conninfo::{Client, Purpose};
 use crate::lsn::Lsn;
 use crate::metrics::METRICS;
 use crate::replication::{GapKind, SlotState, slot};
@@ -57,6 +57,12 @@ const STEP: u64 = 64 << 20;
 /// How long a walsender of ours may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the server may wait for open transactions.
+const LOGGING: Duration = Duration::from_secs(2);
+
+/// How long it may take to read what the slot skips.
+const SKIPPING: Duration = Duration::from_secs(600);
+
 impl Capture {
     /// Holds where log cannot be shed, and says so.
     pub(super) async fn try_to_shed(&self) {
@@ -71,7 +77,7 @@ impl Capture {
     /// Skips to the present. The slot is free.
     async fn shed(&self) -> anyhow::Result<()> {
         let name = &self.config.slot;
-        let source = self.source.connect("walhook shed").await?;
+        let source = self.source.connect(Purpose::Watch, None).await?;
         let store = self.enqueuer.store.get().await.context("reach the store")?;
         let Some(recorded) = progress::read(&store, name).await? else {
             return Ok(());
@@ -79,12 +85,9 @@ impl Capture {
         let state = free(&source, name).await?;
         // So that the slot can let go of what it skips. It waits for open transactions, and
         // is cut off then: the record is written first.
-        let query = include_str!("../../sql/queries/short_statements.sql");
-        source.batch_execute(query).await?;
+        source.limit_statements(LOGGING).await?;
         let logged = slot::log_running_transactions(&source).await;
-        source
-            .batch_execute(include_str!("../../sql/queries/patient_statements.sql"))
-            .await?;
+        source.limit_statements(SKIPPING).await?;
         if let Err(error) = logged {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::debug!(error, "cannot have the running transactions logged");

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use super::generation::Generation;
 use super::shed::Brink;
 use crate::api::{CaptureState, Health, OpenGap};
 use crate::cli::{gaps, progress, published};
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
@@ -77,7 +76,7 @@ impl Watch {
         };
         loop {
             if client.as_ref().is_none_or(Client::is_closed) {
-                client = self.connect().await.ok();
+                client = self.source.connect(Purpose::Watch, None).await.ok();
             }
             let looking = Box::pin(self.look(client.as_ref(), &mut looked));
             tokio::select! {
@@ -93,13 +92,6 @@ impl Watch {
                 () = tokio::time::sleep(PERIOD) => {}
             }
         }
-    }
-
-    async fn connect(&self) -> anyhow::Result<Client> {
-        let client = self.source.connect("walhook watch").await?;
-        let query = include_str!("../../sql/queries/short_statements.sql");
-        client.batch_execute(query).await?;
-        Ok(client)
     }
 
     async fn look(&self, source: Option<&Client>, looked: &mut Looked) -> anyhow::Result<()> {

@@ -4,10 +4,11 @@ use std::fmt;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::reader::Wanted;
+use crate::conninfo::Client;
 use crate::event::{BackfillId, SubscriptionId};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;

@@ -1,14 +1,16 @@
 //! Reads a table's rows in the order of its key, a chunk at a time.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio_postgres::{Client, SimpleQueryRow};
+use tokio_postgres::SimpleQueryRow;
 
-use super::source::{SESSION, literal, rows, snapshot};
+use super::source::{literal, rows, snapshot};
 use super::table::Table;
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::enqueuer::backfill::ChunkRow;
 use crate::enqueuer::watermark::Snapshot;
@@ -23,7 +25,7 @@ const FETCH_ROWS: usize = 100;
 
 /// How long one query may take, looking for the next rows that the condition admits
 /// included. A role's own limit would be for other purposes.
-const LIMIT: &str = "set statement_timeout = '10min'";
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// The operator's condition may call whatever it likes: it cannot write.
 const BEGIN: &str = "begin transaction isolation level repeatable read, read only";
@@ -74,8 +76,7 @@ impl Reader {
     /// Prepares the session. The server parses the operator's condition by itself first:
     /// what is not one condition, but goes on behind it, is refused.
     pub async fn begin(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        client.batch_execute(SESSION).await?;
-        client.batch_execute(LIMIT).await?;
+        client.limit_statements(LIMIT).await?;
         if let Some(condition) = self.condition() {
             let table = self.from();
             client

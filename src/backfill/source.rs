@@ -2,15 +2,10 @@
 //! between messages in the log.
 
 use anyhow::Context;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
+use crate::conninfo::Client;
 use crate::enqueuer::watermark::{MESSAGE_PREFIX, Snapshot, Watermark};
-
-/// As the walsender's session writes values (see `replication::connection`), so that
-/// both have one text; and rows that row-level security hides are an error, not absent.
-pub const SESSION: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; \
-    set intervalstyle = 'postgres'; set extra_float_digits = 3; set timezone = 'UTC'; \
-    set bytea_output = 'hex'; set standard_conforming_strings = on; set row_security = off";
 
 /// Writes a watermark into the log, in a transaction of its own.
 pub async fn emit(client: &Client, watermark: &Watermark) -> anyhow::Result<()> {

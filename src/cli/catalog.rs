@@ -1,9 +1,10 @@
 //! What the source's catalog says of the tables that rules watch.
 
 use anyhow::Context;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use crate::backfill::table as readable;
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::mapping::{ColumnDescription, TableDescription, TableName};
 use crate::pgoutput::ReplicaIdentity;

@@ -3,8 +3,8 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tokio_postgres::Client;
 
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::replication::{GapKind, SystemIdentity};
 

@@ -10,10 +10,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use tokio_postgres::Client;
 
 use crate::config::{Config, ConfigError};
-use crate::conninfo::{ConnInfo, ConnInfoError};
+use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
 use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
@@ -231,9 +230,9 @@ pub(crate) fn source(config: &Config) -> anyhow::Result<ConnInfo> {
     }
 }
 
-async fn connect_source(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
+async fn connect_source(conninfo: &ConnInfo, purpose: Purpose) -> anyhow::Result<Client> {
     conninfo
-        .connect(&format!("walhook {command}"))
+        .connect(purpose, None)
         .await
         .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
 }
@@ -252,10 +251,10 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 }
 
 /// The source, or its primary where it is a standby.
-async fn connect_writable(conninfo: &ConnInfo, command: &str) -> anyhow::Result<Client> {
+async fn connect_writable(conninfo: &ConnInfo, command: &'static str) -> anyhow::Result<Client> {
     let primary = conninfo.primary().unwrap_or(conninfo).describe();
     conninfo
-        .connect_writable(&format!("walhook {command}"))
+        .connect_writable(Purpose::Command(command))
         .await
         .with_context(|| format!("reach the source's primary {primary} (source.primary_url)"))
 }

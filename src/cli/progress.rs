@@ -1,9 +1,8 @@
 //! What the store recorded of the slot, for the commands that look at it.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo};
 use crate::lsn::Lsn;
 use crate::replication::{self, RecordedProgress, SystemIdentity, slot};
 

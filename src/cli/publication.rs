@@ -3,10 +3,10 @@
 //! its publication does not exist (facts 5).
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
 use super::catalog::{self, Table, TableKind, sql_name};
 use super::harm::{Harm, harms, needs_generated_columns};
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::mapping::TableName;
 

@@ -3,8 +3,8 @@
 //! which the log says nothing: only the catalog's oids tell.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::replication::{GapKind, slot};

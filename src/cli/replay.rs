@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::backfill::number;
 use super::{Outcome, UsageError, moment};
 use crate::config::Config;
+use crate::conninfo::Purpose;
 use crate::db::{Store, tenant_transaction};
 use crate::delivery::replay::{self, Replay};
 use crate::event::SubscriptionId;
@@ -62,7 +63,11 @@ pub struct Args {
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let (since, until) = range(&args)?;
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(
+        &config.store,
+        config.source.writable_url(),
+        Purpose::Command("replay"),
+    )?;
     store.check_schema().await?;
     let (tenant, subscription) = find(&store, args.subscription).await?;
     if !subscription.active && !args.dry_run {

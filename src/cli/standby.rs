@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::Client;
 
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::replication::slot;
 

@@ -2,13 +2,12 @@
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
 use super::{Outcome, chain, publication};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::SchemaState;
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
@@ -140,12 +139,12 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     // Before the store: a running walhook records what it acknowledges before the slot
     // moves, and so a slot that is read first is never ahead of the record.
     let source = async {
-        let client = super::connect_source(&conninfo, "status").await?;
+        let client = super::connect_source(&conninfo, Purpose::Inspection("status")).await?;
         let slot = slot::inspect(&client, &config.source.slot).await?;
         anyhow::Ok((client, slot))
     };
     let source = source.await;
-    let progress = match StoreState::read(config).await {
+    let progress = match StoreState::read(config, Purpose::Inspection("status")).await {
         Ok(store) if store.schema == SchemaState::Current => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;

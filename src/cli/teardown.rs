@@ -3,11 +3,11 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::{Context, bail};
-use tokio_postgres::Client;
 
 use super::check::StoreState;
 use super::{Outcome, UsageError, publication};
 use crate::config::Config;
+use crate::conninfo::{Client, Purpose};
 use crate::db::quote_identifier;
 use crate::replication::slot::{self, SlotState};
 
@@ -46,8 +46,8 @@ pub struct Args {
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let conninfo = super::source(config)?;
-    let client = super::connect_source(&conninfo, "teardown").await?;
-    let store = StoreState::read(config).await?;
+    let client = super::connect_source(&conninfo, Purpose::Command("teardown")).await?;
+    let store = StoreState::read(config, Purpose::Command("teardown")).await?;
     let everything = !args.slot && !args.publication;
     let slot = slot::inspect(&client, &config.source.slot).await?;
     let version = super::check::server(&client).await?.version_number;

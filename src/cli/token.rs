@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Outcome, UsageError};
 use crate::api::tokens::{self, StoredToken};
 use crate::config::Config;
+use crate::conninfo::Purpose;
 use crate::db::Store;
 use crate::duration::HumanDuration;
 
@@ -53,7 +54,11 @@ pub enum Command {
 }
 
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
-    let store = Store::open(&config.store, config.source.writable_url())?;
+    let store = Store::open(
+        &config.store,
+        config.source.writable_url(),
+        Purpose::Command("token"),
+    )?;
     store.check_schema().await?;
     match command {
         Command::Create {

@@ -8,26 +8,41 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::Client;
+use tokio::sync::mpsc;
+use tokio_postgres::Notification;
 use tokio_postgres::config::{
     ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs,
 };
 use tokio_postgres::error::SqlState;
-use tracing::debug;
 
+mod client;
 mod defaults;
 mod endpoint;
 mod pgpass;
 mod primary;
+mod purpose;
 mod settings;
 pub mod tls;
 
+pub use client::{Client, Queries, Transaction};
 use defaults::{check_ignored, filed_password, tls_settings};
 pub use endpoint::Endpoint;
 use endpoint::endpoints;
+pub use purpose::{Purpose, quote_identifier};
 use settings::{Environment, Settings};
 use tls::TlsSettings;
 pub use tls::{MakeTls, SslMode, TlsError};
+
+/// Where the URL does not say otherwise. A peer that acknowledges nothing is noticed within
+/// half a minute, and one that is gone while nothing is sent too: Linux's own defaults are a
+/// quarter of an hour and two hours.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_COUNT: u32 = 3;
+
+/// For each address, where the URL does not say otherwise. libpq waits for ever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where and as whom to connect. Cheap to clone; shows no password.
 #[derive(Clone)]
@@ -147,8 +162,7 @@ impl ConnInfo {
                         .then_some(text == "random")
                 })?
                 .unwrap_or(false),
-            connect_timeout: positive(seconds("connect_timeout")?)
-                .unwrap_or(Duration::from_secs(10)),
+            connect_timeout: positive(seconds("connect_timeout")?).unwrap_or(CONNECT_TIMEOUT),
             keepalive: Keepalive {
                 enabled: settings
                     .parsed("keepalives", "0 or 1", |text| text.parse::<u8>().ok())?
@@ -226,13 +240,11 @@ impl ConnInfo {
         self.password.as_ref()
     }
 
-    pub fn options(&self) -> Option<&str> {
-        self.options.as_deref()
-    }
-
-    /// The name that the URL gives the session, if it gives one.
-    pub fn application_name(&self) -> Option<&str> {
-        self.application_name.as_deref()
+    /// The startup packet's `options`: those of the URL, then ours. Of a setting that is
+    /// given twice the later one counts.
+    pub fn startup_options(&self, purpose: Purpose, store: Option<&str>) -> String {
+        let options = self.options.as_deref().unwrap_or_default();
+        format!("{options}{}", purpose::as_options(&purpose.settings(store)))
     }
 
     pub fn ssl_mode(&self) -> SslMode {
@@ -265,11 +277,24 @@ impl ConnInfo {
         }
     }
 
-    /// Connects and lets the connection run on a task of its own until the
-    /// client is dropped. The name stands in `pg_stat_activity` unless the URL
-    /// gives another.
-    pub async fn connect(&self, application_name: &str) -> Result<Client, ConnInfoError> {
-        let (base, make_tls) = self.base(application_name)?;
+    /// Connects for `purpose`, with its settings. `store`: the schema that the session works
+    /// in, where it is one of the store's.
+    pub async fn connect(
+        &self,
+        purpose: Purpose,
+        store: Option<&str>,
+    ) -> Result<Client, ConnInfoError> {
+        let connected = self.connect_listening(purpose, store).await;
+        connected.map(|(client, _)| client)
+    }
+
+    /// The same, and what the session hears after a LISTEN.
+    pub async fn connect_listening(
+        &self,
+        purpose: Purpose,
+        store: Option<&str>,
+    ) -> Result<(Client, mpsc::Receiver<Notification>), ConnInfoError> {
+        let (base, make_tls) = self.base(purpose, store)?;
         let mut failure = None;
         for endpoint in self.endpoints() {
             for attempt in self.attempts(&endpoint) {
@@ -283,22 +308,14 @@ impl ConnInfo {
                 // tokio_postgres limits each address's socket; this is for a server
                 // that accepts and never answers.
                 let limit = self.connect_timeout * 2;
-                let connecting = config.connect(make_tls.clone());
+                let connecting = self.open(&config, &make_tls, purpose, store);
                 let Ok(connected) = tokio::time::timeout(limit, connecting).await else {
                     let to = self.describe();
                     failure.get_or_insert(ConnInfoError::NoAnswer { to, limit });
                     break;
                 };
                 match connected {
-                    Ok((client, connection)) => {
-                        tokio::spawn(async move {
-                            // Whoever holds the client sees the failure and handles it.
-                            if let Err(error) = connection.await {
-                                debug!(%error, "a connection to PostgreSQL ended");
-                            }
-                        });
-                        return Ok(client);
-                    }
+                    Ok(connected) => return Ok(connected),
                     Err(source) => {
                         let other_way = tls::is_tls_failure(&source)
                             || source.code()
@@ -316,32 +333,49 @@ impl ConnInfo {
         Err(failure.unwrap_or(ConnInfoError::Syntax("it names no host")))
     }
 
-    /// The same for a pool. `allow` becomes `prefer` here, and `prefer` does
-    /// without TLS only where the server offers none.
-    pub fn tokio_postgres(&self) -> Result<(tokio_postgres::Config, MakeTls), ConnInfoError> {
-        let (mut config, make_tls) = self.base("walhook")?;
-        for endpoint in &self.endpoints {
-            add_endpoint(&mut config, endpoint);
-        }
-        let sockets_only = self.endpoints.iter().all(|e| e.unix_socket().is_some());
-        config.ssl_mode(match self.tls.mode {
-            _ if sockets_only => tokio_postgres::config::SslMode::Disable,
-            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
-            SslMode::Allow | SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                tokio_postgres::config::SslMode::Require
+    async fn open(
+        &self,
+        config: &tokio_postgres::Config,
+        make_tls: &MakeTls,
+        purpose: Purpose,
+        store: Option<&str>,
+    ) -> Result<(Client, mpsc::Receiver<Notification>), tokio_postgres::Error> {
+        let (session, connection) = config.connect(make_tls.clone()).await?;
+        let version = connection.parameter("server_version");
+        let version = version.map_or(0, major_version);
+        let (to, deadline) = (self.describe(), purpose.deadline());
+        let (client, notifications) =
+            Client::start(session, connection, to, deadline, make_tls.clone());
+        if purpose != Purpose::Application {
+            let settings = purpose::late_settings(purpose, version, store.is_some());
+            if !settings.is_empty() {
+                client.batch_execute(&settings).await?;
             }
-        });
-        Ok((config, make_tls))
+        }
+        Ok((client, notifications))
+    }
+
+    /// The name that a session for `purpose` goes by. One that the URL gives stands before
+    /// it.
+    pub fn application_name(&self, purpose: Purpose) -> String {
+        let name = purpose.application_name();
+        match &self.application_name {
+            Some(prefix) => format!("{prefix} {name}"),
+            None => name,
+        }
     }
 
     /// All but hosts and TLS mode.
-    fn base(&self, name: &str) -> Result<(tokio_postgres::Config, MakeTls), ConnInfoError> {
+    fn base(
+        &self,
+        purpose: Purpose,
+        store: Option<&str>,
+    ) -> Result<(tokio_postgres::Config, MakeTls), ConnInfoError> {
         let mut config = tokio_postgres::Config::new();
         config
             .user(&self.user)
             .dbname(&self.dbname)
-            .application_name(self.application_name.as_deref().unwrap_or(name))
+            .application_name(self.application_name(purpose))
             .connect_timeout(self.connect_timeout)
             .keepalives(self.keepalive.enabled)
             .target_session_attrs(self.target_session_attrs)
@@ -349,27 +383,19 @@ impl ConnInfo {
         if let Some(password) = &self.password {
             config.password(password.expose_secret());
         }
-        if let Some(options) = &self.options {
-            config.options(options);
-        }
+        config.options(self.startup_options(purpose, store));
         if self.tls.direct {
             config.ssl_negotiation(SslNegotiation::Direct);
         }
         if self.shuffled {
             config.load_balance_hosts(LoadBalanceHosts::Random);
         }
-        if let Some(timeout) = self.tcp_user_timeout {
-            config.tcp_user_timeout(timeout);
-        }
-        if let Some(idle) = self.keepalive.idle {
-            config.keepalives_idle(idle);
-        }
-        if let Some(interval) = self.keepalive.interval {
-            config.keepalives_interval(interval);
-        }
-        if let Some(count) = self.keepalive.count {
-            config.keepalives_retries(count);
-        }
+        let keepalive = self.keepalive;
+        config
+            .tcp_user_timeout(self.tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT))
+            .keepalives_idle(keepalive.idle.unwrap_or(KEEPALIVE_IDLE))
+            .keepalives_interval(keepalive.interval.unwrap_or(KEEPALIVE_INTERVAL))
+            .keepalives_retries(keepalive.count.unwrap_or(KEEPALIVE_COUNT));
         Ok((config, MakeTls::new(self.tls_config()?)))
     }
 }
@@ -379,6 +405,12 @@ impl fmt::Debug for ConnInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConnInfo({}, {:?})", self.describe(), self.tls.mode)
     }
+}
+
+/// `15.18 (Debian …)`, `18beta1`, `16devel`.
+pub fn major_version(text: &str) -> u32 {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text[..digits].parse().unwrap_or(0)
 }
 
 fn add_endpoint(config: &mut tokio_postgres::Config, endpoint: &Endpoint) {

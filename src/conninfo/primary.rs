@@ -1,8 +1,6 @@
 //! Where writes go when what is read is a standby.
 
-use tokio_postgres::Client;
-
-use super::{ConnInfo, ConnInfoError};
+use super::{Client, ConnInfo, ConnInfoError, Purpose};
 
 impl ConnInfo {
     /// The same server, which may be a standby of `primary`.
@@ -17,13 +15,13 @@ impl ConnInfo {
 
     /// Connects to the server that takes writes: this one, or its primary for as long as
     /// this one is a standby. Once it is promoted the old primary's log is another one.
-    pub async fn connect_writable(&self, application_name: &str) -> Result<Client, ConnInfoError> {
-        let client = self.connect(application_name).await?;
+    pub async fn connect_writable(&self, purpose: Purpose) -> Result<Client, ConnInfoError> {
+        let client = self.connect(purpose, None).await?;
         match &self.primary {
             None => Ok(client),
             Some(primary) => match self.is_standby(&client).await? {
                 false => Ok(client),
-                true => primary.connect(application_name).await,
+                true => primary.connect(purpose, None).await,
             },
         }
     }

@@ -1,10 +1,10 @@
 //! The store's schema: one file, applied once, whose fingerprint the store keeps.
 
 use anyhow::Context;
-use deadpool_postgres::GenericClient;
 use sha2::{Digest, Sha256};
 
 use super::{Store, quote_identifier};
+use crate::conninfo::Queries;
 
 /// The tables, whole. Applied once: a store that another file made is refused.
 const SCHEMA: &str = include_str!("../../sql/schema/0001.sql");
@@ -45,7 +45,7 @@ impl Store {
     pub async fn schema_state(&self) -> anyhow::Result<SchemaState> {
         let reach = || format!("reach the store {} (store.url)", self.describe());
         let client = self.get().await.with_context(reach)?;
-        read_state(&client, &self.schema).await
+        read_state(&*client, &self.schema).await
     }
 
     /// Fails with a [`SchemaError`] unless the tables are those of this binary.
@@ -121,7 +121,7 @@ impl Store {
     }
 }
 
-async fn read_state(client: &impl GenericClient, schema: &str) -> anyhow::Result<SchemaState> {
+async fn read_state(client: &impl Queries, schema: &str) -> anyhow::Result<SchemaState> {
     let row = client
         .query_one(
             include_str!("../../sql/queries/store_schema.sql"),

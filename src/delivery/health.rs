@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use super::operational::Notice;
 use super::recorder::Record;
+use crate::conninfo::{Client, Queries};
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 
@@ -140,7 +140,7 @@ impl Health {
 
 /// Notes who began to fail; answers since when each fails, by what the store knows.
 pub async fn note(
-    client: &impl GenericClient,
+    client: &impl Queries,
     judgement: &Judgement,
 ) -> anyhow::Result<Vec<(SubscriptionId, Timestamp)>> {
     if judgement.began.is_empty() {
@@ -162,7 +162,7 @@ pub async fn note(
 }
 
 /// Notes who has succeeded after having failed.
-pub async fn recovered(client: &impl GenericClient, ids: &[SubscriptionId]) -> anyhow::Result<()> {
+pub async fn recovered(client: &impl Queries, ids: &[SubscriptionId]) -> anyhow::Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -180,7 +180,7 @@ pub async fn recovered(client: &impl GenericClient, ids: &[SubscriptionId]) -> a
 /// Disables the subscriptions that are gone or have failed for too long, parks their
 /// deliveries, and says what their tenants are to be told.
 pub async fn disable(
-    client: &impl GenericClient,
+    client: &impl Queries,
     judgement: &Judgement,
     disable_after: Option<Duration>,
     now: Timestamp,

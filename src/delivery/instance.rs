@@ -250,7 +250,7 @@ impl Instance {
             // Another has fenced this instance and taken over what it held.
             return Ok(());
         };
-        disown(&client, self.id, low_water.get(0)).await?;
+        disown(&*client, self.id, low_water.get(0)).await?;
         client
             .execute(
                 include_str!("../../sql/queries/end_leases.sql"),

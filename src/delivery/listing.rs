@@ -5,9 +5,10 @@
 //! cursor, `since` and `until` all bound it, and whole days are left aside.
 
 use jiff::Timestamp;
-use tokio_postgres::{Client, Error, Row, Transaction};
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use crate::conninfo::{Client, Transaction};
 use crate::event::{
     BatchId, EventPosition, SubscriptionId, id_floor, id_milliseconds, milliseconds,
 };

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use deadpool_postgres::PoolError;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row, Transaction};
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::listing::{DeliveryFilter, IdRange, Status};
-use crate::db::{Store, tenant_transaction};
+use crate::conninfo::Transaction;
+use crate::db::{PoolError, Store, tenant_transaction};
 use crate::event::DeliveryId;
 
 /// Ids that one transaction touches: enough to make round trips cheap, few enough that

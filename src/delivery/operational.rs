@@ -4,12 +4,13 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::Error;
 use uuid::Uuid;
 
 use super::Letter;
 use super::manual::notify;
 use super::recorder::Record;
+use crate::conninfo::Transaction;
 use crate::event::{DeliveryId, EventId, EventPosition, SubscriptionId};
 use crate::lsn::Lsn;
 use crate::subscription::Subscription;

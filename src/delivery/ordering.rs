@@ -12,9 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio_postgres::{Client, GenericClient, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::conninfo::{Client, Queries};
 use crate::db::Connection;
 use crate::event::SubscriptionId;
 use crate::subscription::directory::Snapshot;
@@ -42,7 +43,7 @@ impl Ended {
     /// while that one waited.
     pub(super) async fn release_next(
         &self,
-        client: &impl GenericClient,
+        client: &impl Queries,
     ) -> anyhow::Result<Vec<SubscriptionId>> {
         if self.keys.is_empty() {
             return Ok(Vec::new());

@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::conninfo::Client;
 use crate::event::{id_floor, id_milliseconds};
 
 pub const DAY_MILLISECONDS: u64 = 86_400_000;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::attempt::Outcome;
@@ -22,6 +21,7 @@ use super::ordering::Released;
 use super::state::Transition;
 use super::{Delivery, Hold, Letter, partitions};
 use crate::backoff::Backoff;
+use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, is_transient};
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
@@ -274,7 +274,7 @@ impl Recorder {
 
     async fn write_breakers(
         &self,
-        client: &impl GenericClient,
+        client: &impl Queries,
         breakers: &HashMap<SubscriptionId, BreakerState>,
     ) -> anyhow::Result<()> {
         if breakers.is_empty() {

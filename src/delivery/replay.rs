@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
+use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Transaction};
 use uuid::Uuid;
 
 use super::manual::{BATCH, ManualError, notify};
 use super::{operational, partitions};
+use crate::conninfo::Transaction;
 use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
 use crate::lsn::Lsn;

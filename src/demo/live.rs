@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use super::receiver::{Received, Verdict};
 use super::traffic::{self, TENANTS, Work};
 use super::view::{Latencies, Screen, milliseconds, printable, request_line, time_of_day};
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::metrics::METRICS;
 
 pub(super) struct Live {
@@ -69,7 +68,7 @@ impl Live {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<bool> {
         let conninfo = ConnInfo::parse(url)?;
-        let application = conninfo.connect("sample application").await?;
+        let application = conninfo.connect(Purpose::Application, None).await?;
         let (done_by, mut done) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let mut traffic = tokio::spawn(traffic::run(

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::tokens;
 use crate::app::{self, Roles};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{ConnInfo, Purpose};
 use crate::db::Store;
 use crate::secret::ApiToken;
 use crate::telemetry;
@@ -149,13 +149,19 @@ async fn with_server(
 
 /// The sample application's tables, walhook's own, and a token for each tenant.
 async fn prepare(config: &Config, url: &str) -> anyhow::Result<Vec<ApiToken>> {
-    let application = ConnInfo::parse(url)?.connect("sample application").await?;
+    let application = ConnInfo::parse(url)?
+        .connect(Purpose::Application, None)
+        .await?;
     application
         .batch_execute(include_str!("../../sql/demo/01_schema.sql"))
         .await
         .context("create the sample tables")?;
     crate::cli::setup::set_up(config).await?;
-    let store = Store::open(&config.store, config.source.writable_url())?;
+    let store = Store::open(
+        &config.store,
+        config.source.writable_url(),
+        Purpose::Command("demo"),
+    )?;
     let mut tokens = Vec::new();
     for tenant in TENANTS {
         tokens.push(tokens::create(&store, tenant, "demo", None).await?);

@@ -7,8 +7,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;
+
+use crate::conninfo::{Client, Transaction};
 
 /// The sample application's two customers.
 pub(super) const TENANTS: [&str; 2] = ["acme", "globex"];

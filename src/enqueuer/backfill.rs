@@ -13,12 +13,13 @@ use anyhow::Context;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::batch::Batch;
 use super::shadow::row::{Binding, RowKey};
 use super::watermark::{Recent, Snapshot};
+use crate::conninfo::Client;
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::mapping::{Mapped, RuleSet, TableName};

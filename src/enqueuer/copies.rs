@@ -11,11 +11,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Error, Statement};
 use uuid::Uuid;
 
 use super::rows::{DeliveryRow, Rows};
 use super::statements::{to_i16, to_i64};
+use crate::conninfo::Client;
 use crate::delivery::attempt::Outcome;
 use crate::delivery::partitions::Day;
 use crate::event::Event;
@@ -109,7 +110,9 @@ impl Copies {
                 .map(|((event, rules), has_deliveries)| (event, rules, *has_deliveries))
                 .collect();
             for some in events.chunks(ROWS) {
-                let copied = copy_events(client, &copy.events, some).await;
+                let copied = client
+                    .within_deadline(copy_events(client, &copy.events, some))
+                    .await;
                 copied.context("insert events")?;
             }
             let deliveries: Vec<_> = rows
@@ -118,7 +121,9 @@ impl Copies {
                 .filter(|row| !stored.deliveries.contains(&row.id))
                 .collect();
             for some in deliveries.chunks(ROWS) {
-                let copied = copy_deliveries(client, &copy.deliveries, some).await;
+                let copied = client
+                    .within_deadline(copy_deliveries(client, &copy.deliveries, some))
+                    .await;
                 copied.context("insert deliveries")?;
             }
         }

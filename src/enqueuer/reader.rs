@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 use super::Enqueuer;
 use super::session::Interrupted;
+use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
 use crate::subscription::directory::Snapshot;
 
@@ -18,7 +19,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook enqueuer's reader").await?;
+        let client = store.connect(Purpose::Reader).await?;
         let sql = include_str!("../../sql/queries/read_generation_as_leader.sql");
         let generation = client.prepare(sql).await;
         Ok(Reader {

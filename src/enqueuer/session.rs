@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tokio_postgres::Client;
 
 use super::backfill::{Backfilling, Backfills};
 use super::batch::Batch;
@@ -16,6 +15,7 @@ use super::watermark::{MESSAGE_PREFIX, Subject, Watermark};
 use super::window::Window;
 use super::writer::Writer;
 use super::{Enqueuer, Progress};
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::{Mapped, Mapper, TableName};
 use crate::metrics::METRICS;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 

@@ -2,13 +2,14 @@
 //! each other's answers.
 
 use anyhow::Context;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::batch::WaitsFor;
 use super::copies::{Copies, Stored};
 use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::ParkedChange;
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -17,6 +16,7 @@ use super::session::Interrupted;
 use super::shadow::{RowStatements, Shadow};
 use super::statements::Statements;
 use super::{Enqueuer, Progress};
+use crate::conninfo::Client;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;

@@ -14,24 +14,11 @@ use super::authentication::authenticate;
 use super::copy_data::{Frame, FrameReader};
 use super::error::ReplicationError;
 use super::socket::Socket;
-use crate::conninfo::{Attempt, ConnInfo, Endpoint};
+use crate::conninfo::{Attempt, ConnInfo, Endpoint, Purpose, major_version};
 
 /// How long the server may take to answer a command. START_REPLICATION reads log
 /// from disk before it answers, so this is generous.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The text format of values that decoding relies on, whatever the database or
-/// role says: as PostgreSQL's own subscriber sets it (libpqwalreceiver.c), with
-/// UTC and hex on top.
-const SESSION: [(&str, &str); 7] = [
-    ("client_encoding", "UTF8"),
-    ("datestyle", "ISO"),
-    ("intervalstyle", "postgres"),
-    ("extra_float_digits", "3"),
-    ("timezone", "UTC"),
-    ("bytea_output", "hex"),
-    ("replication", "database"),
-];
 
 /// A row of a command's answer: text, or null.
 pub(super) type Row = Vec<Option<Bytes>>;
@@ -100,18 +87,17 @@ impl Connection {
             patience: conninfo.connect_timeout,
             major_version: 0,
         };
-        let who = [
+        let options = conninfo.startup_options(Purpose::Capture, None);
+        let name = conninfo.application_name(Purpose::Capture);
+        let parameters = [
             ("user", conninfo.user()),
             ("database", conninfo.dbname()),
-            (
-                "application_name",
-                conninfo.application_name().unwrap_or("walhook"),
-            ),
+            ("application_name", &name),
+            ("client_encoding", "UTF8"),
+            ("replication", "database"),
+            ("options", &options),
         ];
-        let options = conninfo.options().map(|options| ("options", options));
-        connection.send_with(|out| {
-            frontend::startup_message(who.into_iter().chain(SESSION).chain(options), out)
-        })?;
+        connection.send_with(|out| frontend::startup_message(parameters, out))?;
         authenticate(&mut connection, conninfo)?;
         loop {
             match connection.receive_message()? {
@@ -121,6 +107,10 @@ impl Connection {
             }
         }
         connection.patience = ANSWER_TIMEOUT;
+        // A role's limit would end the stream inside a large transaction.
+        if connection.major_version >= 17 {
+            connection.query("SET transaction_timeout = 0")?;
+        }
         connection.check_target(conninfo, endpoint)?;
         Ok(connection)
     }
@@ -363,12 +353,6 @@ fn row(body: &DataRowBody) -> Result<Row, ReplicationError> {
         .map(|range| Ok(range.map(|range| body.buffer_bytes().slice(range))))
         .collect()
         .map_err(|_| unexpected("a row"))
-}
-
-/// `15.18 (Debian 15.18-1)`, `18beta1`, `16devel`.
-fn major_version(text: &str) -> u32 {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    text[..digits].parse().unwrap_or(0)
 }
 
 /// Class 28: authorization.

@@ -1,10 +1,11 @@
 //! The replication slot: what the catalog says of it, and whether it still
 //! continues what was recorded.
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::error::ReplicationError;
 use super::system::SystemIdentity;
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 
 mod budget;

@@ -6,11 +6,12 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::headers::SealedHeaders;
 use super::wish::refusal;
 use super::{ActiveSecret, Batching, Format, Ordering, Subscription};
+use crate::conninfo::Client;
 use crate::event::{IdMap, SubscriptionId};
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};

@@ -7,9 +7,10 @@
 //! has a say in it, for the source's may differ from the store's.
 
 use jiff::{SignedDuration, Timestamp};
-use tokio_postgres::{Client, Error, Row, Transaction};
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use crate::conninfo::{Client, Transaction};
 use crate::event::{id_floor, milliseconds};
 use crate::lsn::Lsn;
 

@@ -3,12 +3,13 @@
 //! subscription is then as absent as one that never was.
 
 use jiff::Timestamp;
-use tokio_postgres::{Error, Row, Transaction};
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::headers::SealedHeaders;
 use super::pause::Pause;
 use super::{Batching, Format, Ordering};
+use crate::conninfo::Transaction;
 use crate::lsn::Lsn;
 use crate::secret::{EncryptionKey, SigningSecret};
 

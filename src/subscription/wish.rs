@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
 use super::directory::type_matches;
+use crate::conninfo::Client;
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 

@@ -1,9 +1,10 @@
 //! The stream from a real server: what it brings, what it acknowledges, and how
 //! it ends.
 
+use ::walhook::conninfo::Purpose;
 use std::time::Duration;
 
-use tokio_postgres::Client;
+use ::walhook::conninfo::Client;
 use walhook::conninfo::ConnInfo;
 use walhook::duration::HumanDuration;
 use walhook::lsn::Lsn;
@@ -493,7 +494,10 @@ async fn a_unix_socket_serves_both_kinds_of_connection() {
         database.name
     );
     let conninfo = ConnInfo::parse(&url).unwrap();
-    let client = conninfo.connect("walhook test").await.unwrap();
+    let client = conninfo
+        .connect(Purpose::Command("test"), None)
+        .await
+        .unwrap();
     let sql = "select inet_server_addr() is null and current_setting('application_name') = 'walhook test'";
     assert!(client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0));
     let mut stream = start(&conninfo, &config(&database.slot())).await.unwrap();
@@ -548,7 +552,7 @@ async fn the_first_server_that_answers_is_taken() {
         database.name
     ));
     let conninfo = conninfo.unwrap();
-    conninfo.connect("test").await.unwrap();
+    conninfo.connect(Purpose::Application, None).await.unwrap();
     let stream = start(&conninfo, &config(&database.slot())).await.unwrap();
     stream.shutdown().await;
 }

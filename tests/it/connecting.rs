@@ -1,6 +1,7 @@
 //! Who is let in and how: every sslmode, every method, in both kinds of
 //! connection, against a server with TLS.
 
+use ::walhook::conninfo::Purpose;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -95,7 +96,7 @@ async fn prepare() -> Secured {
     let url = format!("{}&sslmode=require", server.url("postgres"));
     while ConnInfo::parse(&url)
         .unwrap()
-        .connect("test")
+        .connect(Purpose::Application, None)
         .await
         .is_err()
     {}
@@ -155,7 +156,7 @@ impl Secured {
     /// Connects in both ways, which must agree.
     async fn try_both(&self, conninfo: &ConnInfo) -> Result<(), ReplicationError> {
         let stream = identify(conninfo).await.map(|_| ());
-        let client = conninfo.connect("test").await;
+        let client = conninfo.connect(Purpose::Application, None).await;
         assert_eq!(
             stream.is_ok(),
             client.is_ok(),
@@ -355,7 +356,10 @@ async fn the_stream_runs_over_tls() {
 async fn failures_of_the_pool_side_keep_their_cause_and_no_password() {
     let server = secured().await;
     let conninfo = server.conninfo("scram", "sslmode=require password=hunter2");
-    let error = conninfo.connect("test").await.unwrap_err();
+    let error = conninfo
+        .connect(Purpose::Application, None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ConnInfoError::Connect { .. }));
     let text = format!("{:#}", anyhow::Error::from(error));
     assert!(
@@ -397,7 +401,10 @@ async fn what_is_no_postgres_is_said_to_be_none() {
     for mode in ["disable", "require"] {
         let error = identify(&to(silent, mode)).await.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
-        let error = to(silent, mode).connect("test").await.unwrap_err();
+        let error = to(silent, mode)
+            .connect(Purpose::Application, None)
+            .await
+            .unwrap_err();
         assert!(matches!(error, ConnInfoError::NoAnswer { .. }), "{error:?}");
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::walhook::conninfo::Client;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 
 use crate::harness::process::Process;
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
+use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit, try_connect};
 
 /// Writes orders until told to stop, in transactions of one to twenty rows of which
 /// every fifth is rolled back. Survives the end of its connection, when a commit that
@@ -33,11 +33,8 @@ impl Load {
                 number += 1;
                 let writer = match &client {
                     Some(client) if !client.is_closed() => client,
-                    _ => match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
-                        Ok((fresh, connection)) => {
-                            tokio::spawn(connection);
-                            client.insert(fresh)
-                        }
+                    _ => match try_connect(&url).await {
+                        Ok(fresh) => client.insert(fresh),
                         // The server is down: connecting is all that there is to do.
                         Err(_) => {
                             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -10,7 +10,7 @@ use crate::harness::standby::Pair;
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
 use crate::harness::{TestDatabase, connect};
 
-async fn order(client: &tokio_postgres::Client, note: &str) {
+async fn order(client: &::walhook::conninfo::Client, note: &str) {
     let insert = "insert into orders (tenant_id, status, note) values ('acme', 'new', $1)";
     client.execute(insert, &[&note]).await.unwrap();
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::walhook::conninfo::{Client, Purpose};
 use ::walhook::delivery::attempt::Outcome;
 use ::walhook::delivery::instance::Instance;
 use ::walhook::delivery::partitions;
@@ -12,7 +13,6 @@ use ::walhook::delivery::{Delivery, Hold, ParkedReason};
 use ::walhook::event::{DeliveryId, EventId, SubscriptionId, id_floor, milliseconds};
 use ::walhook::subscription::Format;
 use tokio::sync::{Notify, mpsc};
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ async fn a_heartbeat_that_was_given_up_does_not_rise_above_a_later_enqueue() {
         tokio::task::yield_now().await;
     }
     // A lock without a transaction id: the other tests create slots, which wait for those.
-    let blocker = store.connect("blocker").await.unwrap();
+    let blocker = store.connect(Purpose::Housekeeping).await.unwrap();
     blocker
         .batch_execute(
             "set idle_in_transaction_session_timeout = 0; begin; lock table instances in exclusive mode",
@@ -117,7 +117,7 @@ async fn an_enqueue_whose_commit_was_not_answered_is_given_up_once_it_has_ended(
         .await;
     let instance = Arc::new(Instance::register(&walhook.store, &[]).await.unwrap());
     // The server is still at it.
-    let enqueue = walhook.store.connect("enqueue").await.unwrap();
+    let enqueue = walhook.store.connect(Purpose::Enqueuer).await.unwrap();
     enqueue
         .batch_execute("begin; update replication_progress set updated_at = now()")
         .await

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use ::walhook::conninfo::Client;
 use ::walhook::demo::postgres::Postgres;
-use tokio_postgres::Client;
 
 use crate::harness::operated::Operated;
 use crate::harness::receiver::{Receiver, Request};

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ::walhook::conninfo::Client;
 use ::walhook::delivery::partitions::{self, Day};
-use tokio_postgres::Client;
 
 use crate::harness::connect;
 use crate::harness::process::Process;

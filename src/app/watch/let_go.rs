@@ -5,8 +5,8 @@
 //! and progress that is persisted behind it.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
+use crate::conninfo::Client;
 use crate::enqueuer::LET_GO;
 use crate::enqueuer::watermark::MESSAGE_PREFIX;
 use crate::lsn::Lsn;

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tokio_postgres::Client;
 
 use super::signals::Signals;
 use super::{Outcome, UsageError, moment};
 use crate::backfill::job::{Job, Jobs, Status};
 use crate::config::Config;
+use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
 use crate::event::{BackfillId, SubscriptionId};
 
@@ -110,9 +110,13 @@ const NEW: [&str; 5] = ["table", "events", "condition", "since", "subscription"]
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     // Before anything is begun: from here on Ctrl-C is ours.
     let mut signals = Signals::install().context("take over the signals")?;
-    let store = Store::open(&config.store, &config.source.url)?;
+    let store = Store::open(
+        &config.store,
+        config.source.writable_url(),
+        Purpose::Command("backfill"),
+    )?;
     store.check_schema().await?;
-    let client: Client = store.connect("walhook backfill").await?;
+    let client: Client = store.connect(Purpose::Command("backfill")).await?;
     let jobs = Jobs {
         client: &client,
         slot: &config.source.slot,

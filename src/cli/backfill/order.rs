@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::Args;
@@ -12,6 +11,7 @@ use crate::backfill::job::Order;
 use crate::backfill::reader::{Reader, Wanted};
 use crate::cli::{UsageError, catalog};
 use crate::config::Config;
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::mapping::file::{nearest, suggestion};
 use crate::mapping::{Outline, RuleSet, TableDescription, TableName};

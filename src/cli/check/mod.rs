@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use tokio_postgres::Client;
 
 use super::catalog::{self, Table};
 use super::gaps;
@@ -10,7 +9,7 @@ use super::progress::{self, Progress};
 use super::publication::{self, Publication};
 use super::{Outcome, chain};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::{SchemaState, Store};
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
@@ -80,12 +79,12 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
     // Before the store: a running walhook records what it acknowledges before the slot
     // moves, and so a slot that is read first is never ahead of the record.
     let source = async {
-        let client = super::connect_source(&conninfo, "check").await?;
+        let client = super::connect_source(&conninfo, Purpose::Inspection("check")).await?;
         let state = SourceState::read(&client, config, &rules).await?;
         anyhow::Ok((client, state))
     };
     let source = Box::pin(source).await;
-    let store = match StoreState::read(config).await {
+    let store = match StoreState::read(config, Purpose::Inspection("check")).await {
         Ok(store) => Some(store),
         Err(error) => {
             let conninfo = super::store(config, &conninfo).ok();
@@ -274,8 +273,8 @@ pub struct StoreState {
 }
 
 impl StoreState {
-    pub async fn read(config: &Config) -> anyhow::Result<Self> {
-        let store = Store::open(&config.store, config.source.writable_url())?;
+    pub async fn read(config: &Config, purpose: Purpose) -> anyhow::Result<Self> {
+        let store = Store::open(&config.store, config.source.writable_url(), purpose)?;
         let schema = store.schema().to_owned();
         let client = store
             .get()

@@ -1,13 +1,11 @@
 //! The slot, and whether it continues where the recorded progress stands.
 
-use tokio_postgres::Client;
-
 use super::SourceState;
 use super::finding::Finding;
 use crate::cli::chain;
 use crate::cli::progress::{self, Progress};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo};
 use crate::replication::slot::{self, REMEDY};
 
 pub(super) struct Position<'a> {

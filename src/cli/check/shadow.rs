@@ -1,11 +1,11 @@
 //! The tables whose old values walhook keeps itself: whether it may read them to begin.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
 use super::finding::Finding;
 use super::source::Role;
 use crate::cli::catalog::{Table, sql_name};
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::mapping::RuleSet;
 use crate::mapping::watch::TableWatch;

@@ -1,9 +1,9 @@
 //! The source: its server's settings and what our role may do there.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
 use super::finding::Finding;
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::replication::{SourceConfig, WalPolicy};
 

@@ -1,12 +1,11 @@
 //! What capture from a standby needs, there and at its primary.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
 use super::finding::Finding;
 use super::source::Server;
 use crate::cli::chain;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::quote_identifier;
 
 /// Logical decoding on standbys came with 16.
@@ -81,7 +80,7 @@ async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
 async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Finding> {
     let query = include_str!("../../../sql/queries/standby_primary.sql");
     let own = client.query_one(query, &[]).await?;
-    let connected = primary.connect("walhook check").await;
+    let connected = primary.connect(Purpose::Inspection("check"), None).await;
     let connected = connected.with_context(|| format!("reach {}", primary.describe()))?;
     let row = connected.query_one(query, &[]).await?;
     if row.get("in_recovery") {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
 use super::finding::Finding;
+use crate::conninfo::Client;
 use crate::db::{SchemaError, SchemaState, Store, quote_identifier};
 use crate::secret::{EncryptionKey, KeyFileError};
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use serde_json::value::RawValue;
-use tokio_postgres::Client;
 
 use super::report::{Answer, EventReport, SubscriptionReport};
 use crate::config::Config;
+use crate::conninfo::{Client, Purpose};
 use crate::db::{SchemaState, Store};
 use crate::event::EventId;
 use crate::lsn::Lsn;
@@ -37,12 +37,13 @@ pub(super) struct Asked<'a> {
 
 impl Audience {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let store = Store::open(&config.store, config.source.writable_url())?;
+        let purpose = Purpose::Inspection("explain");
+        let store = Store::open(&config.store, config.source.writable_url(), purpose)?;
         let client = match store.schema_state().await? {
             SchemaState::Absent => None,
             state @ (SchemaState::Current | SchemaState::Other) => {
                 store.require(state)?;
-                Some(read_only(&store).await?)
+                Some(store.connect(purpose).await?)
             }
         };
         let mut audience = Audience {
@@ -107,16 +108,6 @@ impl Audience {
                 .collect(),
         }
     }
-}
-
-/// A session that cannot write, whatever it is asked.
-async fn read_only(store: &Store) -> anyhow::Result<Client> {
-    let client = store.connect("walhook explain").await?;
-    client
-        .batch_execute(include_str!("../../../sql/queries/read_only_session.sql"))
-        .await
-        .context("make the store's session read-only")?;
-    Ok(client)
 }
 
 fn answer(wish: &Wish, asked: &Asked<'_>) -> Answer {

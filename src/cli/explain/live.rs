@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
 use super::audience::{Asked, Audience};
 use super::report::{EventReport, Report, RuleReport, Verdict};
@@ -11,6 +10,7 @@ use super::taken::{self, Decision, Taken};
 use super::{Args, Output};
 use crate::cli::{catalog, check, old_values, publication, standby};
 use crate::config::Config;
+use crate::conninfo::{Client, Purpose};
 use crate::enqueuer::{OldValueTables, ShadowReader};
 use crate::event::Event;
 use crate::lsn::Lsn;
@@ -25,7 +25,7 @@ pub(super) async fn explain(
 ) -> anyhow::Result<bool> {
     let rules = super::super::rules(config)?;
     let conninfo = super::super::source(config)?;
-    let client = super::super::connect_source(&conninfo, "explain").await?;
+    let client = super::super::connect_source(&conninfo, Purpose::Inspection("explain")).await?;
     let old_values = check_rules(&client, config, &rules).await?;
     let mut audience = Audience::open(config).await?;
     if audience.store().is_none() {

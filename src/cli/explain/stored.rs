@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::audience::{Asked, Audience};
 use super::report::{Answer, Report, RuleReport, Verdict};
 use super::{Output, Window};
 use crate::config::Config;
+use crate::conninfo::Client;
 use crate::event::{DeliveryId, EventId, id_floor, milliseconds};
 
 /// Events that are read at a time; a body is 256 KiB at most by default.

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use tokio_postgres::Client;
 
+use crate::conninfo::Client;
 use crate::event::EventId;
 use crate::mapping::{Explanation, ParkedReason, Verdict};
 use crate::pgoutput::TransactionHeader;

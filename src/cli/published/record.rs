@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use tokio_postgres::{Client, Transaction};
 
 use super::{Catalog, Change, Membership, Recorded, compare};
+use crate::conninfo::{Client, Transaction};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::replication::GapKind;

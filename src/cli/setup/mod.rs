@@ -9,6 +9,7 @@ use super::catalog::Table;
 use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::{Outcome, gaps, progress};
 use crate::config::Config;
+use crate::conninfo::Purpose;
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
 use crate::secret::EncryptionKey;
@@ -126,10 +127,10 @@ pub async fn set_up(config: &Config) -> anyhow::Result<SetupReport> {
 async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport> {
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
-    let client = super::connect_source(&conninfo, "setup").await?;
+    let client = super::connect_source(&conninfo, Purpose::Command("setup")).await?;
     let source = SourceState::read(&client, config, &rules).await?;
     let standby = source.standby(&client, &conninfo).await;
-    let store = StoreState::read(config).await?;
+    let store = StoreState::read(config, Purpose::Command("setup")).await?;
     refuse(
         standby
             .into_iter()

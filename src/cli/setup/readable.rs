@@ -3,9 +3,9 @@
 //! without the publication. Everything behind that transaction is still to be had.
 
 use anyhow::Context;
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use crate::conninfo::Client;
 use crate::db::quote_identifier;
 use crate::lsn::Lsn;
 

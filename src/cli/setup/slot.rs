@@ -1,7 +1,6 @@
 //! The publication, the slot and the record of where it begins belong together.
 
 use anyhow::{Context, bail};
-use tokio_postgres::Client;
 
 use super::readable::Reader;
 use super::{AcceptedGap, Done, SetupReport};
@@ -11,7 +10,7 @@ use crate::cli::gaps::{self, Acceptance};
 use crate::cli::progress::{self, Progress};
 use crate::cli::{harm, publication, published, standby};
 use crate::config::Config;
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{Client, ConnInfo};
 use crate::db::Store;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
@@ -287,6 +286,7 @@ impl SlotSetup<'_> {
         // From 17 on a slot can follow a fail-over; the server ignores it until
         // standbys are told to synchronise slots.
         let server = &self.source.server;
+        self.client.limit_statements(CREATING).await?;
         if server.in_recovery {
             let creating = slot::create(self.client, &self.config.source.slot, false);
             return Ok(standby::logging_snapshots(self.writable, creating).await?);
@@ -354,6 +354,10 @@ impl SlotSetup<'_> {
 fn confirmed(slot: &SlotState) -> Lsn {
     slot.confirmed_flush_lsn.unwrap_or(Lsn::ZERO)
 }
+
+/// How long a slot's creation may wait for open transactions. The operator is told, and can
+/// end the command.
+const CREATING: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// How long a slot's creation may take before we say what it waits for.
 const SLOT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

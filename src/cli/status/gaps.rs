@@ -1,9 +1,9 @@
 //! The gaps in the status.
 
 use serde::Serialize;
-use tokio_postgres::Client;
 
 use crate::cli::gaps;
+use crate::conninfo::Client;
 use crate::replication::slot::REMEDY;
 
 /// What committed and is not delivered.

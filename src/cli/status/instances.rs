@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio_postgres::Client;
 
 use super::SILENT;
+use crate::conninfo::Client;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Instance {

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio_postgres::Client;
 
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 
 #[derive(Debug, Serialize)]

@@ -1,15 +1,20 @@
 //! Listens for changes that other processes and the API announce.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::Notify;
-use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::conninfo::Client;
 use crate::db::Store;
 use crate::subscription::directory::Directory;
+
+/// How often a connection that only listens asks for an answer.
+const STILL_THERE: Duration = Duration::from_secs(5);
 
 /// Listens until `stop`. Without it the claimer would notice changes after its longest
 /// sleep.
@@ -56,18 +61,7 @@ async fn listen_once(
     told: &Told,
     backoff: &mut Backoff,
 ) -> anyhow::Result<()> {
-    let (mut config, tls) = store.conninfo().tokio_postgres()?;
-    config.application_name("walhook listen");
-    let (client, mut connection) = config.connect(tls).await.context("connect to listen")?;
-    let (messages, mut received) = tokio::sync::mpsc::channel(64);
-    let driver = tokio::spawn(async move {
-        while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            if messages.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
-    let _driver = AbortOnDrop(driver);
+    let (client, mut heard) = store.connect_listening().await?;
     client
         .batch_execute(include_str!("../../../sql/queries/listen.sql"))
         .await
@@ -77,9 +71,11 @@ async fn listen_once(
     directory.refresh(&*store.get().await?).await?;
     told.schedule_changed.notify_one();
     told.leases_changed.notify_one();
-    while let Some(message) = received.recv().await {
-        let AsyncMessage::Notification(notification) = message? else {
-            continue;
+    let mut alive = pin!(stay_alive(&client));
+    loop {
+        let notification = tokio::select! {
+            ended = &mut alive => return ended,
+            notification = heard.recv() => notification.context("the connection ended")?,
         };
         if notification.payload() != store.schema() {
             continue;
@@ -95,13 +91,15 @@ async fn listen_once(
             _ => told.schedule_changed.notify_one(),
         }
     }
-    Ok(())
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+/// A connection that only listens would not notice that nothing can come any more.
+async fn stay_alive(client: &Client) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(STILL_THERE).await;
+        client
+            .batch_execute("")
+            .await
+            .context("ask whether the store is still there")?;
     }
 }

@@ -1,8 +1,9 @@
 //! The claims' connection and statements.
 
 use anyhow::Context;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Error, Statement};
 
+use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
 
 /// A connection of the claims' own: of the pool's they would use each in turn, and each
@@ -19,7 +20,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook claimer").await?;
+        let client = store.connect(Purpose::Claims).await?;
         // A claim that a crash of the store undoes is due again, as if it had not been; the
         // result of what was claimed waits for the disk, and for all that was before it.
         client.batch_execute("set synchronous_commit = off").await?;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::process::Process;
 use super::{Instance, SILENCE};
+use crate::conninfo::Queries;
 use crate::db::Connection;
 
 /// How often silent instances are looked for.
@@ -100,7 +100,7 @@ async fn take_over(client: &mut Connection) -> anyhow::Result<u64> {
             return Ok(moved);
         };
         let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
-        moved += disown(transaction.client(), dead, low_water).await?;
+        moved += disown(&transaction, dead, low_water).await?;
         transaction
             .execute(
                 include_str!("../../../sql/queries/end_leases.sql"),
@@ -147,7 +147,7 @@ async fn fence(
 /// Moves what an instance owns, from its low water on, into the schedule. Answers how
 /// many deliveries that were.
 pub(super) async fn disown(
-    client: &Client,
+    client: &impl Queries,
     instance: Uuid,
     low_water: Uuid,
 ) -> anyhow::Result<u64> {

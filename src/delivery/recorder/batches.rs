@@ -1,11 +1,12 @@
 //! Results of batches, each on all that is in it.
 
 use anyhow::Context;
-use tokio_postgres::{GenericClient, Statement};
+use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::Record;
 use super::columns::Columns;
+use crate::conninfo::Queries;
 
 /// Deliveries whose results one statement writes; one batch may exceed them.
 const MEMBERS: usize = 2_000;
@@ -13,7 +14,7 @@ const MEMBERS: usize = 2_000;
 /// Writes the results of those that are batches, and answers which of their deliveries
 /// were still ours.
 pub(super) async fn write_batches(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statement: &Statement,
     instance: Uuid,
     records: &[Record],
@@ -38,7 +39,7 @@ pub(super) async fn write_batches(
 }
 
 async fn write_few(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statement: &Statement,
     instance: Uuid,
     batches: &[&Record],

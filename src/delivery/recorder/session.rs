@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tokio_postgres::{Client, Error, GenericClient, Row, Statement};
+use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
 use super::Record;
 use super::batches::write_batches;
 use super::columns::Columns;
+use crate::conninfo::{Client, Purpose, Queries};
 use crate::db::Store;
 use crate::delivery::Hold;
 use crate::delivery::ordering::Ended;
@@ -31,7 +32,7 @@ pub(super) struct Statements {
 
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
-        let client = store.connect("walhook recorder").await?;
+        let client = store.connect(Purpose::Recorder).await?;
         let alone = include_str!("../../../sql/queries/record_results.sql");
         let successes = include_str!("../../../sql/queries/record_leased_successes.sql");
         let batches = include_str!("../../../sql/queries/record_batch_results.sql");
@@ -57,7 +58,7 @@ pub(super) struct Written {
 
 /// Writes the batch.
 pub(super) async fn write_results(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statements: &Statements,
     instance: Uuid,
     records: &[Record],
@@ -88,7 +89,7 @@ pub(super) async fn write_results(
 
 /// What was claimed and is delivered.
 async fn write_successes(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statement: &Statement,
     instance: Uuid,
     mut records: Vec<&Record>,
@@ -115,7 +116,7 @@ async fn write_successes(
 
 /// Any other result, and those of what the instance owns.
 async fn write_others(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statement: &Statement,
     instance: Uuid,
     records: Vec<&Record>,

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::window::{Now, Window};
 use super::{Backfills, Chunk, ChunkRow, Job, Taken, TakenChunk, row_hash};
+use crate::conninfo::Client;
 use crate::enqueuer::session::Session;
 use crate::enqueuer::shadow::row::{RowKey, key_of};
 use crate::enqueuer::watermark::{Bound, Watermark};

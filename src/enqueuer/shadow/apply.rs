@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio_postgres::Client;
-
 use super::{Redefined, Shadow, row};
+use crate::conninfo::Client;
 use crate::pgoutput::{
     Change, DecodeError, Operation, ReplicaIdentity, StreamEvent, TransactionHeader,
 };

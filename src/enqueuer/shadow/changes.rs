@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use bytes::Bytes;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 use super::row::RowKey;
+use crate::conninfo::Client;
 
 /// What one pass made of the rows, each row once.
 #[derive(Default)]

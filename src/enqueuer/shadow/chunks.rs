@@ -1,10 +1,9 @@
 //! Taking the chunks of a seed where their watermarks stand in the log.
 
-use tokio_postgres::Client;
-
 use super::seeding::{Chunk, Taken, Touched};
 use super::table::Table;
 use super::{Activated, Shadow, row};
+use crate::conninfo::Client;
 use crate::enqueuer::watermark::{Bound, Subject, Watermark};
 use crate::lsn::Lsn;
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::rows::Rows;
@@ -13,6 +13,7 @@ use super::seeding::Touched;
 use super::statements::Statements;
 use super::table::Table;
 use super::{Activated, Shadow};
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::watch::{RuleWatch, TableWatch};

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
-use tokio_postgres::Client;
 
 use super::layout::{OldValueTables, ShadowedTable};
 use super::row::{self, Binding, RowKey};
+use crate::conninfo::Client;
 use crate::enqueuer::Progress;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Change, Operation, Relation, StreamEvent, TransactionHeader};

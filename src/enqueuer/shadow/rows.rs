@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use tokio_postgres::Client;
 
 use super::changes::{ChangedRow, Changes};
 use super::row::{self, RowKey};
 use super::statements::Statements;
 use super::table::Table;
+use crate::conninfo::Client;
 
 /// What the rows of changes before may hold, in bytes, more or less: some hundred
 /// thousand rows. Rows that change again soon, as most do, are then not asked for.

@@ -1,6 +1,8 @@
 //! The shadow's statements, prepared once a session.
 
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
+
+use crate::conninfo::Client;
 
 pub(super) struct Statements {
     /// Prepared on the connection that reads.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 use super::row::Binding;
 use super::seeding::Touched;
 use super::{Activated, Redefined};
+use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::watch::TableWatch;
 use crate::pgoutput::Relation;

@@ -1,5 +1,6 @@
 //! Whose request it is, and that nobody sees what is another's.
 
+use ::walhook::conninfo::Purpose;
 use reqwest::Method;
 use serde_json::json;
 use walhook::api::tokens;
@@ -200,7 +201,7 @@ async fn a_login_role_without_any_privilege_but_its_schema_serves_the_api() {
     );
     database.client.batch_execute(&setup).await.unwrap();
     let url = database.url.replace("postgres@", &format!("{name}@"));
-    let store = Store::open(&StoreConfig::default(), &url.as_str().into()).unwrap();
+    let store = Store::open(&StoreConfig::default(), &url.as_str().into(), Purpose::Api).unwrap();
     store.create_schema().await.unwrap();
     let source = walhook::conninfo::ConnInfo::parse(&url).unwrap();
     let api = Api::over(database, store, |state| state.source = source).await;

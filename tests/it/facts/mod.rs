@@ -7,7 +7,7 @@ mod session;
 mod transactions;
 mod unusual;
 
-use tokio_postgres::Client;
+use ::walhook::conninfo::Client;
 use walhook::lsn::Lsn;
 use walhook::pgoutput::{Decoder, OldTuple, Operation, StreamEvent, Tuple, TupleValue};
 

@@ -12,9 +12,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ::walhook::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
 use ::walhook::db::{Store, StoreConfig};
 use ::walhook::demo::postgres::{Postgres, PostgresError, Settings};
-use tokio_postgres::{Client, NoTls};
 
 /// The server that the tests of this binary share. A static is never dropped:
 /// `stop_at_exit` stops the server when the test process ends.
@@ -114,14 +114,23 @@ impl TestDatabase {
 
     /// The store in this database, set up.
     pub async fn store(&self) -> Store {
-        let store = Store::open(&StoreConfig::default(), &self.url.as_str().into()).unwrap();
+        let store = Store::open(
+            &StoreConfig::default(),
+            &self.url.as_str().into(),
+            Purpose::Housekeeping,
+        )
+        .unwrap();
         store.create_schema().await.unwrap();
         store
     }
 }
 
+/// A session as the application has it.
 pub async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+    try_connect(url).await.unwrap()
+}
+
+pub async fn try_connect(url: &str) -> Result<Client, ConnInfoError> {
+    let conninfo = ConnInfo::parse(url)?;
+    conninfo.connect(Purpose::Application, None).await
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::walhook::app::{self, Roles};
 use ::walhook::config::Config;
+use ::walhook::conninfo::Purpose;
 use ::walhook::db::Store;
 use ::walhook::lsn::Lsn;
 use ::walhook::secret::{EncryptionKey, SigningSecret};
@@ -74,7 +75,12 @@ impl Installation {
         let config = Config::load(Some(&directory.path().join("walhook.toml"))).unwrap();
         ::walhook::cli::setup::set_up(&config).await.unwrap();
         let key = EncryptionKey::load(&key_file).unwrap();
-        let store = Store::open(&config.store, config.source.writable_url()).unwrap();
+        let store = Store::open(
+            &config.store,
+            config.source.writable_url(),
+            Purpose::Housekeeping,
+        )
+        .unwrap();
         Installation {
             database,
             directory,

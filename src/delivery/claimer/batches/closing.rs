@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context;
-use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::conninfo::Transaction;
 use crate::delivery::batch::{self, Open};
 use crate::delivery::cloud_event::cloud_event;
 use crate::event::SubscriptionId;

@@ -1,6 +1,6 @@
 //! Every shape of table, and what publishing it does.
 
-use tokio_postgres::Client;
+use walhook::conninfo::Client;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Published {
