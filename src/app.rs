@@ -12,13 +12,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Health, JwtVerifier};
+use crate::api::{self, JwtVerifier};
 use crate::config::Config;
-use crate::conninfo::Purpose;
+use crate::conninfo::{Monitor, Purpose};
 use crate::db::{SchemaError, Store};
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
+use crate::episode::Episode;
+use crate::health::Health;
 use crate::mapping::Filter;
 use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
@@ -137,11 +139,13 @@ pub async fn run_reloading(
     descriptors::raise_limit();
     let key = EncryptionKey::load(&config.security.encryption_key_file)?;
     let key = Arc::new(key);
-    let source = crate::cli::source(&config)?;
+    let (to_source, to_store) = (Monitor::new("source"), Monitor::new("store"));
+    let source = crate::cli::source(&config)?.monitored(&to_source);
     let generation = Arc::new(Generation::compile(config.clone())?);
     let event_types = api::EventTypes::from(generation.event_types());
     let source_url = config.source.writable_url();
     let store = Store::open(&config.store, source_url, Purpose::Housekeeping)?;
+    let store = store.monitored(&to_store, Purpose::Housekeeping)?;
     if !connected(&store, &shutdown).await? {
         return Ok(());
     }
@@ -157,7 +161,10 @@ pub async fn run_reloading(
     // take this instance for dead while its last attempts are under way.
     let stop = shutdown.child_token();
     let last = CancellationToken::new();
-    let health = Arc::new(Health::new(roles.contains(Role::Capture)));
+    let health = Arc::new(Health::new(
+        roles.contains(Role::Capture),
+        vec![to_source, to_store],
+    ));
     let directory = Directory::new(Arc::clone(&key));
     directory.refresh(&*store.get().await?).await?;
     let names: Vec<String> = roles
@@ -165,7 +172,7 @@ pub async fn run_reloading(
         .iter()
         .map(|role| role.as_str().to_owned())
         .collect();
-    let instance = Arc::new(Instance::register(&store.reopen(Purpose::Membership)?, &names).await?);
+    let instance = Arc::new(Instance::register(&store, &names).await?);
     let schedule_changed = Arc::new(Notify::new());
     let mut tasks = Tasks::default();
     let mut keepers = Tasks::default();
@@ -328,15 +335,15 @@ fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
 /// process was asked to stop meanwhile.
 async fn connected(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
     let mut backoff = crate::backoff::Backoff::reconnect();
+    let mut episode = Episode::default();
     loop {
         match store.check_schema().await {
-            Ok(()) => return Ok(true),
+            Ok(()) => {
+                episode.succeeded("cannot read the store");
+                return Ok(true);
+            }
             Err(error) if error.is::<SchemaError>() => return Err(error),
-            Err(error) => tracing::warn!(
-                error = format!("{error:#}"),
-                store = %store.describe(),
-                "cannot reach the store; trying again"
-            ),
+            Err(error) => episode.failed("cannot read the store", &error),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(false),

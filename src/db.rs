@@ -1,5 +1,6 @@
 //! The store's connections, a pool for each purpose that shares them, and its schema.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::Notification;
 use tokio_util::context::TokioContext;
 
-use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose, Transaction};
+use crate::conninfo::{Client, ConnInfo, ConnInfoError, Monitor, Purpose, Transaction};
 use crate::duration::HumanDuration;
 
 mod schema;
@@ -60,7 +61,17 @@ pub struct Store {
 /// A session of the pool's, which takes it back.
 pub type Connection = managed::Object<Sessions>;
 
-pub type PoolError = managed::PoolError<ConnInfoError>;
+/// There is no connection to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error(transparent)]
+    Connect(ConnInfoError),
+    #[error(
+        "all connections of `{purpose}` to the store are in use, and none came free within {} s",
+        POOL_WAIT.as_secs()
+    )]
+    Exhausted { purpose: String },
+}
 
 /// Makes the pool's sessions.
 #[derive(Debug)]
@@ -99,7 +110,7 @@ const HOUSEKEEPING_CONNECTIONS: usize = 3;
 /// overloaded, or ended our session.
 pub fn is_transient(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        if let Some(PoolError::Timeout(_)) = cause.downcast_ref() {
+        if let Some(PoolError::Exhausted { .. }) = cause.downcast_ref() {
             return true;
         }
         if let Some(ConnInfoError::NoAnswer { .. }) = cause.downcast_ref() {
@@ -169,11 +180,18 @@ impl Store {
     }
 
     pub async fn get(&self) -> Result<Connection, PoolError> {
-        let got = self.pool.get();
-        match &self.runtime {
+        let got = Box::pin(self.pool.get());
+        let got = match &self.runtime {
             Some(runtime) => TokioContext::new(got, runtime.clone()).await,
             None => got.await,
-        }
+        };
+        got.map_err(|error| match error {
+            managed::PoolError::Backend(error) => PoolError::Connect(error),
+            // The other failures are of hooks and runtimes, which are there.
+            _ => PoolError::Exhausted {
+                purpose: self.pool.manager().purpose.application_name(),
+            },
+        })
     }
 
     /// A connection of its own, outside the pool.
@@ -192,6 +210,12 @@ impl Store {
             .connect_listening(Purpose::Listen, schema)
             .await;
         connected.with_context(|| format!("connect to the store {}", self.describe()))
+    }
+
+    /// The same store, with word of every connection to `monitor`.
+    pub fn monitored(self, monitor: &Arc<Monitor>, purpose: Purpose) -> anyhow::Result<Self> {
+        let conninfo = self.conninfo.monitored(monitor);
+        Self::pooled(conninfo, self.schema, self.connections, purpose)
     }
 
     pub fn schema(&self) -> &str {

@@ -12,7 +12,8 @@
 //! - [`api`]: what tenants and operators call.
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
-//! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`metrics`] and [`conninfo`] are
+//! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`episode`], [`metrics`],
+//! [`conninfo`] and [`health`] are
 //! leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
@@ -28,7 +29,9 @@ pub mod delivery;
 pub mod demo;
 pub mod duration;
 pub mod enqueuer;
+pub mod episode;
 pub mod event;
+pub mod health;
 pub mod lsn;
 pub mod mapping;
 pub mod metrics;

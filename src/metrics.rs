@@ -43,6 +43,10 @@ pub struct Metrics {
     pub breakers_open: IntGauge,
     /// Active subscriptions that this process sends to.
     pub subscriptions_held: IntGauge,
+    /// `kind`: as ProblemKind names them. Counted when they are scraped.
+    pub problems: GaugeVec,
+    /// How long ago the watch last saw the slot, the publication and its tables.
+    pub watch_age_seconds: Gauge,
     /// `reason`: as GapKind names them. Found by this process.
     pub gaps: IntCounterVec,
     /// Gaps that nobody has accepted yet, in the store.
@@ -175,6 +179,20 @@ impl Metrics {
                 "walhook_gaps_total",
                 "Gaps in the log that this process found, by reason.",
                 &["reason"],
+            ),
+            problems: register(
+                &registry,
+                valid(GaugeVec::new(
+                    Opts::new(
+                        "walhook_problems",
+                        "What is wrong with this process, as /readyz lists it.",
+                    ),
+                    &["kind"],
+                )),
+            ),
+            watch_age_seconds: gauge(
+                "walhook_watch_age_seconds",
+                "How long ago the slot, the publication and its tables were last looked at.",
             ),
             gaps_open: int_gauge(
                 "walhook_gaps_open",

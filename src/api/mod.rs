@@ -59,8 +59,8 @@ pub mod subscriptions;
 pub mod tokens;
 
 pub use jwt::{JwtConfig, JwtVerifier};
-pub use ops::{CaptureState, Health, OpenGap, RulesState};
 
+use crate::health::Health;
 use error::Problem;
 
 /// Where the tenants' calls begin.

@@ -7,121 +7,15 @@ use axum::Json;
 use axum::extract::State as AxumState;
 use axum::http::header;
 use axum::response::IntoResponse;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::State;
 use super::error::Problem;
+use super::extract::Query;
 use crate::db::Store;
-use crate::lsn::Lsn;
+use crate::health::{self, CaptureState, ProblemKind, RulesState};
 use crate::metrics::METRICS;
-
-/// How the process stands, as its tasks say and `/readyz` shows.
-pub struct Health {
-    capture: Mutex<CaptureState>,
-    rules: Mutex<RulesState>,
-    gaps: Mutex<Vec<OpenGap>>,
-}
-
-/// A gap in the log that nobody has accepted yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenGap {
-    pub kind: String,
-    /// `schema.table` where it is one table's.
-    pub table: Option<String>,
-    pub from_lsn: Lsn,
-    /// Where capture went on; `None`: it has not, or the table is still missing.
-    pub to_lsn: Option<Lsn>,
-    pub reason: String,
-}
-
-impl OpenGap {
-    /// For `/readyz`: what, from where to where, and the way out.
-    fn describe(&self) -> String {
-        let OpenGap {
-            kind,
-            from_lsn,
-            reason,
-            ..
-        } = self;
-        let to = match self.to_lsn {
-            Some(to) => format!("to {to}, behind which capture went on"),
-            None => "on".to_owned(),
-        };
-        format!(
-            "gap `{kind}` in the log from {from_lsn} {to}: {reason}; `walhook setup --accept-gap` says what to backfill, and closes it"
-        )
-    }
-}
-
-/// How this process stands to the replication slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CaptureState {
-    /// The role `capture` runs elsewhere.
-    NotRunHere,
-    Starting,
-    /// Another process holds the slot; this one takes over when that one ends.
-    Standby,
-    /// This process holds the slot and reads from it.
-    Leading,
-    /// Why nothing is captured.
-    Failing(String),
-}
-
-/// Whether the rules make events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RulesState {
-    /// They are not compared with the tables yet.
-    NotRead,
-    /// Some wait for the old values of these tables.
-    Seeding(Vec<String>),
-    Active,
-}
-
-impl Health {
-    /// `capture`: whether this process runs that role. Without it no rule need be active.
-    pub fn new(capture: bool) -> Self {
-        Health {
-            capture: Mutex::new(match capture {
-                true => CaptureState::Starting,
-                false => CaptureState::NotRunHere,
-            }),
-            rules: Mutex::new(match capture {
-                true => RulesState::NotRead,
-                false => RulesState::Active,
-            }),
-            gaps: Mutex::default(),
-        }
-    }
-
-    pub fn set_capture(&self, state: CaptureState) {
-        *self.capture.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-
-    pub fn capture(&self) -> CaptureState {
-        let state = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clone()
-    }
-
-    pub fn set_rules(&self, state: RulesState) {
-        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-
-    pub fn rules(&self) -> RulesState {
-        let state = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clone()
-    }
-
-    /// The gaps that nobody has accepted yet.
-    pub fn set_gaps(&self, gaps: Vec<OpenGap>) {
-        *self.gaps.lock().unwrap_or_else(PoisonError::into_inner) = gaps;
-    }
-
-    pub fn gaps(&self) -> Vec<OpenGap> {
-        let gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
-        gaps.clone()
-    }
-}
 
 #[derive(Serialize, ToSchema)]
 pub struct Alive {
@@ -144,66 +38,106 @@ pub struct Ready {
     store: &'static str,
     /// `held`, `stand-by` or `not run here`
     slot: &'static str,
-    /// `active`
+    /// `active` or `seeding`
     rules: &'static str,
+    /// What is wrong and does not keep this node from its work.
+    problems: Vec<ListedProblem>,
+}
+
+/// A problem that does not take the node out of service.
+#[derive(Serialize, ToSchema)]
+pub struct ListedProblem {
+    /// What kind it is, as in the metric `walhook_problems`.
+    kind: &'static str,
+    /// What is wrong, and what to do.
+    text: String,
+}
+
+/// What else `/readyz` waits for.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ReadyQuery {
+    /// `rules`: that every rule makes events, the seeding of old values included.
+    wait: Option<Wait>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    Rules,
 }
 
 /// A probe that hangs is worse than one that fails.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Does it do its work?
 ///
-/// The slot is held (or another process holds it), the store answers, every rule is
-/// active, and no gap in the log waits for somebody to accept it.
-#[utoipa::path(get, path = "/readyz", tag = "Operation", security(()),
+/// The slot is held (or another process holds it), the store answers, every connection is
+/// answered, the rules are read, and no gap in the WAL waits to be accepted. With
+/// `?wait=rules` also: every rule makes events. Endpoints, deliveries and seeds that fail never
+/// take a node out of service; they are listed.
+#[utoipa::path(get, path = "/readyz", tag = "Operation", security(()), params(ReadyQuery),
     responses((status = 200, description = "It does", body = Ready),
+        (status = 400, description = "An unknown parameter", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "It does not; the detail says why", body = Problem, content_type = "application/problem+json")))]
-pub async fn readyz(AxumState(state): AxumState<Arc<State>>) -> Result<Json<Ready>, Problem> {
-    let mut reasons = Vec::new();
-    let ping = tokio::time::timeout(PING_TIMEOUT, ping(&state.store)).await;
-    if !matches!(ping, Ok(Ok(()))) {
-        reasons.push("the store does not answer".to_owned());
+pub async fn readyz(
+    AxumState(state): AxumState<Arc<State>>,
+    Query(query): Query<ReadyQuery>,
+) -> Result<Json<Ready>, Problem> {
+    let mut problems = state.health.problems();
+    if !answers(&state.store).await {
+        problems.insert(
+            0,
+            ProblemKind::StoreUnreachable.because("the store does not answer"),
+        );
     }
-    let capture = state.health.capture();
-    let slot = match &capture {
-        CaptureState::NotRunHere => "not run here",
-        CaptureState::Standby => "stand-by",
-        CaptureState::Leading => "held",
-        CaptureState::Starting => {
-            reasons.push("the replication stream has not started yet".to_owned());
-            "starting"
-        }
-        CaptureState::Failing(reason) => {
-            reasons.push(reason.clone());
-            "failing"
-        }
+    let waits = |problem: &health::Problem| {
+        let rules = query.wait == Some(Wait::Rules) && problem.kind == ProblemKind::Seeding;
+        problem.affects_readiness || rules
     };
-    for gap in state.health.gaps() {
-        let said = gap.to_lsn.is_none() && reasons.iter().any(|said| said.contains(&gap.reason));
-        if !said {
-            reasons.push(gap.describe());
-        }
-    }
-    // The process that holds the slot activates the rules.
-    if capture != CaptureState::Standby {
-        match state.health.rules() {
-            RulesState::Active => {}
-            RulesState::NotRead => reasons.push("some rules are not active yet".to_owned()),
-            RulesState::Seeding(tables) => reasons.push(format!(
-                "seeding the old values of {}, which rules wait for: some are not active yet",
-                tables.join(", ")
-            )),
-        }
-    }
+    let reasons: Vec<_> = problems
+        .iter()
+        .filter(|problem| waits(problem))
+        .map(|problem| problem.text.as_str())
+        .collect();
     if !reasons.is_empty() {
         return Err(Problem::unavailable("not_ready", reasons.join("; ")));
     }
+    let slot = match state.health.capture() {
+        CaptureState::NotRunHere => "not run here",
+        CaptureState::Standby => "stand-by",
+        CaptureState::Leading => "held",
+        CaptureState::Starting => "starting",
+        CaptureState::Failing(_) => "failing",
+    };
+    let rules = match state.health.rules() {
+        RulesState::Active => "active",
+        RulesState::NotRead => "not read",
+        RulesState::Seeding(_) => "seeding",
+    };
+    let problems = problems.into_iter().map(|problem| ListedProblem {
+        kind: problem.kind.as_str(),
+        text: problem.text,
+    });
     Ok(Json(Ready {
         status: "ready",
         store: "ok",
         slot,
-        rules: "active",
+        rules,
+        problems: problems.collect(),
     }))
+}
+
+/// Whether the store answers. Asked again over another connection where one does not: it may
+/// be the connection that is dead.
+async fn answers(store: &Store) -> bool {
+    for _ in 0..2 {
+        let ping = tokio::time::timeout(PING_TIMEOUT, ping(store)).await;
+        if matches!(ping, Ok(Ok(()))) {
+            return true;
+        }
+    }
+    false
 }
 
 async fn ping(store: &Store) -> anyhow::Result<()> {
@@ -262,6 +196,18 @@ impl QueueCount {
 pub async fn metrics(
     AxumState(state): AxumState<Arc<State>>,
 ) -> Result<impl IntoResponse, Problem> {
+    let problems = state.health.problems();
+    for kind in ProblemKind::ALL {
+        let count = problems
+            .iter()
+            .filter(|problem| problem.kind == kind)
+            .count();
+        let gauge = METRICS.problems.with_label_values(&[kind.as_str()]);
+        gauge.set(count as f64);
+    }
+    if let Some(blind) = state.health.blind_for() {
+        METRICS.watch_age_seconds.set(blind.as_secs_f64());
+    }
     if state.caches.queue_count.begin() {
         let counting = tokio::spawn(count_queue(state));
         if tokio::time::timeout(COUNT_TIMEOUT, counting).await.is_err() {

@@ -14,12 +14,12 @@ use super::generation::Generation;
 use super::heartbeat::Heartbeat;
 use super::shed::Brink;
 use super::{reload, rules};
-use crate::api::{CaptureState, Health};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
 use crate::conninfo::{ConnInfo, Purpose};
 use crate::db;
 use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined, Session};
+use crate::health::{CaptureState, Health};
 use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{

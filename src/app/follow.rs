@@ -11,10 +11,10 @@ use super::generation::Generation;
 use super::heartbeat::Heartbeat;
 use super::shed::Brink;
 use super::{backfill, seed};
-use crate::api::{Health, RulesState};
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::enqueuer::Session;
+use crate::health::{Health, RulesState};
 use crate::pgoutput::StreamEvent;
 use crate::replication::WalStream;
 

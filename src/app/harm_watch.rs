@@ -8,11 +8,15 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::harm::Harm;
 use crate::cli::publication;
 use crate::conninfo::{Client, ConnInfo, Purpose};
+use crate::episode::Episode;
 use crate::metrics::METRICS;
 
 /// The application's writes fail from the statement on that did it: soon is what helps.
 /// But a table of ten thousand partitions takes the server some tenths of a second.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// What fails, for the log.
+const LOOK: &str = "cannot look whether publishing harms the application";
 
 /// Looks until `stop` whether some published table, or a partition of it, has come to
 /// make the application's own writes fail: an attached partition without a key, a key
@@ -24,19 +28,17 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut client: Option<Client> = None;
     let mut known = BTreeSet::new();
+    let mut episode = Episode::default();
     loop {
-        if client.as_ref().is_none_or(Client::is_closed) {
-            client = source.connect(Purpose::HarmWatch, None).await.ok();
-        }
-        if let Some(client) = &client {
-            match publication::present_harms(client, &publication).await {
-                Ok(harms) => known = report(&publication, &harms, &known),
-                Err(error) => {
-                    tracing::debug!(
-                        error = format!("{error:#}"),
-                        "cannot look at what is published"
-                    );
+        let looking = look(&source, &mut client, &publication);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            harms = looking => match harms {
+                Ok(harms) => {
+                    episode.succeeded(LOOK);
+                    known = report(&publication, &harms, &known);
                 }
+                Err(error) => episode.failed(LOOK, &error),
             }
         }
         tokio::select! {
@@ -44,6 +46,18 @@ pub(super) async fn run(
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
+}
+
+async fn look(
+    source: &ConnInfo,
+    client: &mut Option<Client>,
+    publication: &str,
+) -> anyhow::Result<Vec<Harm>> {
+    let client = match client {
+        Some(client) if !client.is_closed() => client,
+        _ => client.insert(source.connect(Purpose::HarmWatch, None).await?),
+    };
+    publication::present_harms(client, publication).await
 }
 
 /// The tables that are harmed now; `known` were before.

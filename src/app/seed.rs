@@ -17,6 +17,7 @@ use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::quote_identifier;
 use crate::enqueuer::seeding::{Chunk, LONGEST_VALUE, SeedRow, SeedTable, Seeding, Taken};
 use crate::enqueuer::watermark::{Bound, Snapshot, Subject, Watermark};
+use crate::episode::Episode;
 use crate::pgoutput::TupleValue;
 
 /// Rows of one chunk: each chunk waits until the stream has come to it, and this many
@@ -51,15 +52,17 @@ pub(super) async fn run(source: ConnInfo, seeding: Seeding) {
             table,
         };
         let mut backoff = Backoff::reconnect();
+        let mut episode = Episode::default();
+        let what = format!(
+            "cannot seed the shadow of old values of {}, which rules wait for",
+            seed.table.table
+        );
         loop {
             let before = seed.number;
             match seed.read(&source).await {
                 Ok(Ended::Complete) => break,
                 Ok(Ended::SessionEnded) => return,
-                Err(error) => {
-                    let table = &seed.table.table;
-                    tracing::warn!(%table, error = format!("{error:#}"), "cannot seed the shadow of old values, which rules wait for; trying again");
-                }
+                Err(error) => episode.failed(&what, &error),
             }
             if seed.number > before + 1 {
                 backoff.reset();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::capture::{Capture, Fault};
-use crate::api::CaptureState;
 use crate::cli::gaps::{self, Found};
+use crate::health::CaptureState;
 use crate::metrics::METRICS;
 use crate::replication::{GapKind, OnGap, ReplicationError};
 

@@ -5,15 +5,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::generation::Generation;
 use super::shed::Brink;
-use crate::api::{CaptureState, Health, OpenGap};
 use crate::cli::{gaps, progress, published};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
+use crate::episode::Episode;
+use crate::health::{CaptureState, Health, OpenGap};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::metrics::METRICS;
@@ -29,8 +31,8 @@ use let_go::LetGo;
 /// A change of the publication, and a gap that was accepted, are seen within this.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// How long a look may take: a store that does not answer must not hide the source.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// What fails, for the log.
+const LOOK: &str = "cannot look at the slot and what is published";
 
 /// Since when things were well is recorded after this much log at the earliest, as a
 /// store in the same cluster writes log itself.
@@ -74,17 +76,19 @@ impl Watch {
             asked_at: None,
             let_go: LetGo::default(),
         };
+        let mut episode = Episode::default();
         loop {
-            if client.as_ref().is_none_or(Client::is_closed) {
-                client = self.source.connect(Purpose::Watch, None).await.ok();
-            }
-            let looking = Box::pin(self.look(client.as_ref(), &mut looked));
+            let looking = Box::pin(self.look(&mut client, &mut looked));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                done = tokio::time::timeout(PATIENCE, looking) => {
-                    if let Ok(Err(error)) = done {
-                        tracing::debug!(error = format!("{error:#}"), "cannot look at the slot");
+                seen = looking => match seen {
+                    Ok(()) => {
+                        episode.succeeded(LOOK);
+                        self.health.saw();
                     }
+                    // What is committed meanwhile is found by the next look: it compares
+                    // what is published with what was.
+                    Err(error) => episode.failed(LOOK, &error),
                 }
             }
             tokio::select! {
@@ -94,17 +98,22 @@ impl Watch {
         }
     }
 
-    async fn look(&self, source: Option<&Client>, looked: &mut Looked) -> anyhow::Result<()> {
-        let slot_seen = match source {
-            Some(source) => self.look_at_slot(source, looked).await,
-            None => Ok(()),
+    /// Every part by itself: a store that is away must not hide the source, and the reverse.
+    async fn look(&self, client: &mut Option<Client>, looked: &mut Looked) -> anyhow::Result<()> {
+        let at_source = async {
+            let source = match client {
+                Some(source) if !source.is_closed() => source,
+                _ => client.insert(self.source.connect(Purpose::Watch, None).await?),
+            };
+            let slot_seen = self.look_at_slot(source, looked).await;
+            let tables_seen = self.look_at_tables(source, looked).await;
+            slot_seen
+                .context("look at the slot")
+                .and(tables_seen.context("look at what is published"))
         };
-        let tables_seen = match source {
-            Some(source) => self.look_at_tables(source, looked).await,
-            None => Ok(()),
-        };
-        self.look_at_gaps().await?;
-        slot_seen.and(tables_seen)
+        let source_seen = at_source.await;
+        let gaps_seen = self.look_at_gaps().await.context("look at the gaps");
+        source_seen.and(gaps_seen)
     }
 
     async fn look_at_slot(&self, source: &Client, looked: &mut Looked) -> anyhow::Result<()> {

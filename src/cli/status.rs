@@ -9,6 +9,7 @@ use super::{Outcome, chain, publication};
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::SchemaState;
+use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
 
@@ -49,7 +50,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
 #[derive(Debug, Default, Serialize)]
 struct Status {
     /// What is wrong, each with what to do.
-    problems: Vec<String>,
+    problems: Vec<Problem>,
     slot: Option<Slot>,
     progress: Option<RecordedPosition>,
     instances: Vec<instances::Instance>,
@@ -155,12 +156,15 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         }
         Ok(store) => {
             if let Err(error) = store.store.require(store.schema) {
-                status.problem(error.to_string());
+                status.problem(ProblemKind::NotSetUp, error.to_string());
             }
             None
         }
         Err(error) => {
-            status.problem(format!("the store cannot be read: {}", chain(&error)));
+            status.problem(
+                ProblemKind::StoreUnreachable,
+                format!("the store cannot be read: {}", chain(&error)),
+            );
             None
         }
     };
@@ -171,7 +175,10 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
             .await
     };
     if let Err(error) = source.await {
-        status.problem(format!("the source cannot be read: {}", chain(&error)));
+        status.problem(
+            ProblemKind::SourceUnreachable,
+            format!("the source cannot be read: {}", chain(&error)),
+        );
     }
     let open = status.gaps.iter().flat_map(gaps::Gaps::problems);
     let unnamed: Vec<_> = open
@@ -179,17 +186,17 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
             !status
                 .problems
                 .iter()
-                .any(|named| named.contains(gap.reason))
+                .any(|named| named.text.contains(gap.reason))
         })
-        .map(|gap| gap.text)
+        .map(|gap| ProblemKind::Gap.because(gap.text))
         .collect();
     status.problems.extend(unnamed);
     Ok(status)
 }
 
 impl Status {
-    fn problem(&mut self, text: impl Into<String>) {
-        self.problems.push(text.into());
+    fn problem(&mut self, kind: ProblemKind, text: impl Into<String>) {
+        self.problems.push(kind.because(text));
     }
 
     async fn read_source(
@@ -204,39 +211,43 @@ impl Status {
         let system = progress::identify(client, conninfo, progress).await?;
         let recorded = progress.map(|progress| &progress.recorded);
         if let Err(gap) = slot::verify(recorded, &system, name, state.as_ref()) {
-            self.problem(gap.to_string());
+            self.problem(ProblemKind::Gap, gap.to_string());
         }
         let Some(state) = state else { return Ok(()) };
         let now = slot::current_wal_insert_lsn(client).await?;
         if state.wal_status.as_deref() == Some("unreserved") {
-            self.problem(format!(
+            self.problem(ProblemKind::WalBudget, format!(
                 "the slot `{name}` is about to be lost: it is beyond max_slot_wal_keep_size; start `walhook run` now"
             ));
         }
         if state.active_pid.is_none() && state.lost().is_none() {
-            self.problem(format!(
+            self.problem(ProblemKind::SlotUnread, format!(
                 "nobody reads the slot `{name}`, and the server keeps the log for it: start `walhook run`"
             ));
         }
         if progress.is_none() {
-            self.problem(format!(
-                "nothing is recorded of the slot `{name}`: run `walhook setup`"
-            ));
+            self.problem(
+                ProblemKind::NotSetUp,
+                format!("nothing is recorded of the slot `{name}`: run `walhook setup`"),
+            );
         }
         let budget = Budget::of(&state, now, config.source.wal_limit);
         if budget.uses(80) {
-            self.problem(format!(
+            self.problem(ProblemKind::WalBudget, format!(
                 "the slot `{name}` keeps over 80 % of the log that it may: see what holds walhook up, or raise the limit"
             ));
         }
         self.slot = Some(describe_slot(name, &state, &budget));
         for harm in publication::present_harms(client, &config.source.publication).await? {
-            self.problem(format!(
-                "{} must not be published as it is: {}: {}",
-                harm.table,
-                harm.why,
-                harm.mend.join(" ")
-            ));
+            self.problem(
+                ProblemKind::HarmedTable,
+                format!(
+                    "{} must not be published as it is: {}: {}",
+                    harm.table,
+                    harm.why,
+                    harm.mend.join(" ")
+                ),
+            );
         }
         Ok(())
     }
@@ -256,23 +267,25 @@ impl Status {
             age_seconds: progress.age_seconds,
         });
         self.instances = instances::read(client, leader).await?;
-        let alive = |role: &str| {
-            self.instances.iter().any(|instance| {
-                instance.silent_seconds < SILENT && instance.roles.iter().any(|own| own == role)
-            })
-        };
+        let delivers = self.instances.iter().any(|instance| {
+            let deliver = |role: &String| role == "deliver";
+            instance.silent_seconds < SILENT && instance.roles.iter().any(deliver)
+        });
         if let Some(problem) = instances::differing_rules(&self.instances) {
-            self.problems.push(problem);
+            self.problem(ProblemKind::RulesDiffer, problem);
         }
-        if !alive("deliver") {
-            self.problem("no instance delivers: start `walhook run`");
+        if !delivers {
+            self.problem(
+                ProblemKind::NothingDelivers,
+                "no instance delivers: start `walhook run`",
+            );
         }
         let queue = read_queue(client).await?;
         if let Some(seconds) = queue
             .oldest_due_seconds
             .filter(|seconds| *seconds > OVERDUE)
         {
-            self.problem(format!(
+            self.problem(ProblemKind::Overdue, format!(
                 "a delivery has been due for {}: the instances that deliver are down or cannot keep up",
                 render::seconds(seconds)
             ));
@@ -281,7 +294,7 @@ impl Status {
         self.subscriptions = Some(read_subscriptions(client).await?);
         let parked = read_parked(client).await?;
         if parked.last_day > 0 {
-            self.problem(format!(
+            self.problem(ProblemKind::ParkedChanges, format!(
                 "{} change(s) were parked within a day and sent to nobody: see the reasons, and correct the rule or the data",
                 parked.last_day
             ));

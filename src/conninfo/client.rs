@@ -8,8 +8,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +23,7 @@ use tokio_postgres::{
 };
 
 use super::MakeTls;
+use super::monitor::Pending;
 use super::purpose::GRACE;
 use crate::duration::milliseconds;
 
@@ -90,20 +92,41 @@ struct Line {
     driver: AbortHandle,
     cancel: CancelToken,
     tls: MakeTls,
+    pending: Arc<Pending>,
 }
+
+/// What a statement waits for.
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 impl Line {
     /// Waits for an answer until the deadline.
-    async fn answer<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    ///
+    /// On the heap: futures of statements are large, and callers hold many within another.
+    async fn answer<T>(&self, answer: Answer<'_, T>) -> Result<T, Error> {
         let mut unanswered = Unanswered(Some(self));
+        self.pending.begin();
         let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
-        let Ok(answered) = tokio::time::timeout(deadline, answer).await else {
-            tracing::debug!(to = self.to, ?deadline, "PostgreSQL did not answer in time");
-            // The only way to make this error. The synchronous client, which is of the same
-            // makers and release, depends on it.
-            return Err(Error::__private_api_timeout());
+        let answered = match tokio::time::timeout(deadline, answer).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let seconds = deadline.as_secs();
+                let why = anyhow::anyhow!("no answer from {} within {seconds} s", self.to);
+                unanswered.give_up(Some(&why));
+                // The only way to make this error. The synchronous client, which is of the
+                // same makers and release, depends on it.
+                return Err(Error::__private_api_timeout());
+            }
         };
-        unanswered.0 = None;
+        match &answered {
+            Err(error) if error.is_closed() => {
+                let why = anyhow::anyhow!("the connection to {} has ended", self.to);
+                unanswered.give_up(Some(&why));
+            }
+            Ok(_) | Err(_) => {
+                unanswered.0 = None;
+                self.pending.answered();
+            }
+        }
         answered
     }
 
@@ -155,11 +178,18 @@ impl Drop for Line {
 /// Ends its connection when it is dropped before the answer came.
 struct Unanswered<'a>(Option<&'a Line>);
 
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        if let Some(line) = self.0 {
+impl Unanswered<'_> {
+    fn give_up(&mut self, why: Option<&anyhow::Error>) {
+        if let Some(line) = self.0.take() {
+            line.pending.given_up(why);
             line.end();
         }
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.give_up(None);
     }
 }
 
@@ -172,6 +202,7 @@ impl Client {
         to: String,
         deadline: Duration,
         tls: MakeTls,
+        pending: Arc<Pending>,
     ) -> (Self, mpsc::Receiver<Notification>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -186,6 +217,7 @@ impl Client {
             driver,
             cancel: session.cancel_token(),
             tls,
+            pending,
         };
         line.set_deadline(deadline);
         let client = Client {
@@ -213,18 +245,18 @@ impl Client {
     /// as one statement.
     pub async fn within_deadline<T>(
         &self,
-        steps: impl Future<Output = Result<T, Error>>,
+        steps: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        self.line.answer(steps).await
+        self.line.answer(Box::pin(steps)).await
     }
 
     pub async fn prepare(&self, sql: &str) -> Result<Statement, Error> {
-        self.line.answer(self.session.prepare(sql)).await
+        self.line.answer(Box::pin(self.session.prepare(sql))).await
     }
 
     pub async fn prepare_typed(&self, sql: &str, types: &[Type]) -> Result<Statement, Error> {
         let preparing = self.session.prepare_typed(sql, types);
-        self.line.answer(preparing).await
+        self.line.answer(Box::pin(preparing)).await
     }
 
     /// Prepares a statement once a session.
@@ -232,61 +264,70 @@ impl Client {
         cached(&self.prepared, sql, self.prepare(sql)).await
     }
 
-    pub async fn query<T: ?Sized + ToStatement>(
+    pub async fn query<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
         let answer = self.session.query(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
-    pub async fn query_one<T: ?Sized + ToStatement>(
+    pub async fn query_one<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, Error> {
         let answer = self.session.query_one(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
-    pub async fn query_opt<T: ?Sized + ToStatement>(
+    pub async fn query_opt<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>, Error> {
         let answer = self.session.query_opt(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
-    pub async fn execute<T: ?Sized + ToStatement>(
+    pub async fn execute<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, Error> {
         let answer = self.session.execute(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
     pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
-        self.line.answer(self.session.simple_query(sql)).await
+        self.line
+            .answer(Box::pin(self.session.simple_query(sql)))
+            .await
     }
 
     pub async fn batch_execute(&self, sql: &str) -> Result<(), Error> {
-        self.line.answer(self.session.batch_execute(sql)).await
+        self.line
+            .answer(Box::pin(self.session.batch_execute(sql)))
+            .await
     }
 
     /// Begins a COPY. What follows belongs into [`Client::within_deadline`].
     pub async fn copy_in<T, U>(&self, statement: &T) -> Result<CopyInSink<U>, Error>
     where
-        T: ?Sized + ToStatement,
+        T: ?Sized + ToStatement + Sync,
         U: bytes::Buf + 'static + Send,
     {
-        self.line.answer(self.session.copy_in(statement)).await
+        self.line
+            .answer(Box::pin(self.session.copy_in(statement)))
+            .await
     }
 
     pub async fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
-        let transaction = self.line.answer(self.session.transaction()).await?;
+        let transaction = self
+            .line
+            .answer(Box::pin(self.session.transaction()))
+            .await?;
         Ok(Transaction {
             transaction,
             line: &self.line,
@@ -302,7 +343,7 @@ impl Client {
             .isolation_level(IsolationLevel::RepeatableRead)
             .read_only(true)
             .start();
-        let transaction = self.line.answer(beginning).await?;
+        let transaction = self.line.answer(Box::pin(beginning)).await?;
         Ok(Transaction {
             transaction,
             line: &self.line,
@@ -313,15 +354,19 @@ impl Client {
 
 impl Transaction<'_> {
     pub async fn commit(self) -> Result<(), Error> {
-        self.line.answer(self.transaction.commit()).await
+        self.line.answer(Box::pin(self.transaction.commit())).await
     }
 
     pub async fn rollback(self) -> Result<(), Error> {
-        self.line.answer(self.transaction.rollback()).await
+        self.line
+            .answer(Box::pin(self.transaction.rollback()))
+            .await
     }
 
     pub async fn prepare(&self, sql: &str) -> Result<Statement, Error> {
-        self.line.answer(self.transaction.prepare(sql)).await
+        self.line
+            .answer(Box::pin(self.transaction.prepare(sql)))
+            .await
     }
 
     /// Prepares a statement once a session.
@@ -329,44 +374,46 @@ impl Transaction<'_> {
         cached(self.prepared, sql, self.prepare(sql)).await
     }
 
-    pub async fn query<T: ?Sized + ToStatement>(
+    pub async fn query<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
         let answer = self.transaction.query(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
-    pub async fn query_one<T: ?Sized + ToStatement>(
+    pub async fn query_one<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, Error> {
         let answer = self.transaction.query_one(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
-    pub async fn query_opt<T: ?Sized + ToStatement>(
+    pub async fn query_opt<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>, Error> {
         let answer = self.transaction.query_opt(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
-    pub async fn execute<T: ?Sized + ToStatement>(
+    pub async fn execute<T: ?Sized + ToStatement + Sync>(
         &self,
         statement: &T,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, Error> {
         let answer = self.transaction.execute(statement, parameters);
-        self.line.answer(answer).await
+        self.line.answer(Box::pin(answer)).await
     }
 
     pub async fn batch_execute(&self, sql: &str) -> Result<(), Error> {
-        self.line.answer(self.transaction.batch_execute(sql)).await
+        self.line
+            .answer(Box::pin(self.transaction.batch_execute(sql)))
+            .await
     }
 }
 

@@ -2,8 +2,9 @@
 //! password files and TLS, read as libpq reads them. Shared by the replication
 //! connection and the store's pool.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
@@ -18,6 +19,7 @@ use tokio_postgres::error::SqlState;
 mod client;
 mod defaults;
 mod endpoint;
+mod monitor;
 mod pgpass;
 mod primary;
 mod purpose;
@@ -28,6 +30,8 @@ pub use client::{Client, Queries, Transaction};
 use defaults::{check_ignored, filed_password, tls_settings};
 pub use endpoint::Endpoint;
 use endpoint::endpoints;
+use monitor::Pending;
+pub use monitor::{Monitor, Silence};
 pub use purpose::{Purpose, quote_identifier};
 use settings::{Environment, Settings};
 use tls::TlsSettings;
@@ -54,6 +58,8 @@ pub struct ConnInfo {
     password: Option<SecretString>,
     /// Takes what must be written, while the server itself is a standby.
     primary: Option<Box<ConnInfo>>,
+    /// Hears of every connection, in a process that runs.
+    monitor: Option<Arc<Monitor>>,
     tls: TlsSettings,
     options: Option<String>,
     application_name: Option<String>,
@@ -145,6 +151,7 @@ impl ConnInfo {
             })?;
         Ok(ConnInfo {
             primary: None,
+            monitor: None,
             tls: tls_settings(&settings, home.as_deref())?,
             endpoints,
             user,
@@ -203,6 +210,15 @@ impl ConnInfo {
                 )?
                 .unwrap_or(ChannelBinding::Prefer),
         })
+    }
+
+    /// The same servers, with word of every connection to `monitor`.
+    pub fn monitored(mut self, monitor: &Arc<Monitor>) -> Self {
+        self.monitor = Some(Arc::clone(monitor));
+        self.primary = self
+            .primary
+            .map(|primary| Box::new(primary.monitored(monitor)));
+        self
     }
 
     /// The servers in the order to try them.
@@ -294,6 +310,19 @@ impl ConnInfo {
         purpose: Purpose,
         store: Option<&str>,
     ) -> Result<(Client, mpsc::Receiver<Notification>), ConnInfoError> {
+        let connected = self.try_endpoints(purpose, store).await;
+        if let (Err(error), Some(monitor)) = (&connected, &self.monitor) {
+            let why = error_chain(error);
+            monitor.failed(&purpose.application_name(), &why);
+        }
+        connected
+    }
+
+    async fn try_endpoints(
+        &self,
+        purpose: Purpose,
+        store: Option<&str>,
+    ) -> Result<(Client, mpsc::Receiver<Notification>), ConnInfoError> {
         let (base, make_tls) = self.base(purpose, store)?;
         let mut failure = None;
         for endpoint in self.endpoints() {
@@ -344,8 +373,9 @@ impl ConnInfo {
         let version = connection.parameter("server_version");
         let version = version.map_or(0, major_version);
         let (to, deadline) = (self.describe(), purpose.deadline());
+        let pending = Pending::new(self.monitor.clone(), purpose);
         let (client, notifications) =
-            Client::start(session, connection, to, deadline, make_tls.clone());
+            Client::start(session, connection, to, deadline, make_tls.clone(), pending);
         if purpose != Purpose::Application {
             let settings = purpose::late_settings(purpose, version, store.is_some());
             if !settings.is_empty() {
@@ -398,6 +428,17 @@ impl ConnInfo {
             .keepalives_retries(keepalive.count.unwrap_or(KEEPALIVE_COUNT));
         Ok((config, MakeTls::new(self.tls_config()?)))
     }
+}
+
+/// The error and its causes, for the log.
+fn error_chain(error: &ConnInfoError) -> anyhow::Error {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    anyhow::Error::msg(text)
 }
 
 /// Shows where it leads, never the password.

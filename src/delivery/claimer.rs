@@ -19,6 +19,7 @@ use super::lanes::{Claimable, Wanted};
 use super::{Delivery, DeliveryConfig, Hold, ordering};
 use crate::backoff::Backoff;
 use crate::db::Store;
+use crate::episode::Episode;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::{Format, Ordering, directory::Directory};
 
@@ -30,6 +31,9 @@ mod session;
 use due::{Behind, DueTimes};
 pub use listener::listen;
 use session::Session;
+
+/// What fails, for the log.
+const CLAIM: &str = "cannot claim deliveries";
 
 /// Rows claimed by one statement.
 const BATCH: usize = 500;
@@ -67,6 +71,7 @@ pub struct Claimer {
 
 impl Claimer {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut episode = Episode::default();
         let mut backoff = Backoff::reconnect();
         let mut known = Knowledge::default();
         let mut session = None;
@@ -85,17 +90,16 @@ impl Claimer {
                 Ok(Found::More) if stop.is_cancelled() => return Ok(()),
                 Ok(Found::More) => {
                     backoff.reset();
+                    episode.succeeded(CLAIM);
                     continue;
                 }
                 Ok(Found::NothingUntil(time)) => {
                     backoff.reset();
+                    episode.succeeded(CLAIM);
                     (time.saturating_duration_since(Instant::now()), false)
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "cannot claim deliveries; trying again"
-                    );
+                    episode.failed(CLAIM, &error);
                     known.look_wanted = true;
                     session = None;
                     (backoff.next_delay(), true)

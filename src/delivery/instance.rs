@@ -11,7 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::conninfo::Purpose;
 use crate::db::Store;
+use crate::episode::Episode;
 use crate::event::{id_floor, milliseconds};
 
 mod adoption;
@@ -19,6 +21,9 @@ mod process;
 
 use adoption::disown;
 use process::Process;
+
+/// What fails, for the log.
+const BEAT: &str = "cannot record a heartbeat in the store";
 
 /// How often an instance says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -96,6 +101,8 @@ pub struct Instance {
     /// When it last began to say that it lives, and was heard.
     heard: watch::Sender<Instant>,
     store: Store,
+    /// For heartbeats alone: whatever else waits for the store, these do not wait for it.
+    membership: Store,
 }
 
 impl Instance {
@@ -128,6 +135,7 @@ impl Instance {
             outstanding,
             heard: watch::Sender::new(began),
             store: store.clone(),
+            membership: store.reopen(Purpose::Membership)?,
         })
     }
 
@@ -147,6 +155,7 @@ impl Instance {
         // While the store was away nobody could be heard: only one who has himself been
         // heard for long enough may call another silent.
         let (heard, hearing) = watch::channel(None);
+        let mut episode = Episode::default();
         let adopting = self.adopt_when_heard(hearing, schedule_changed);
         tokio::pin!(adopting);
         loop {
@@ -167,6 +176,7 @@ impl Instance {
             match beat.context("the store did not answer in time").flatten() {
                 Ok(true) => {
                     self.heard.send_replace(began);
+                    episode.succeeded(BEAT);
                     heard.send_modify(|since| {
                         since.get_or_insert_with(Instant::now);
                     });
@@ -179,17 +189,18 @@ impl Instance {
                 Err(error) => {
                     heard.send_replace(None);
                     tick.reset_after(BEAT_AGAIN);
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "cannot reach the store to say that this instance lives"
-                    );
+                    episode.failed(BEAT, &error);
                 }
             }
         }
     }
 
     async fn beat(&self) -> anyhow::Result<bool> {
-        let mut client = self.store.get().await.context("connect to the store")?;
+        let mut client = self
+            .membership
+            .get()
+            .await
+            .context("connect to the store")?;
         let mut low_water = self.outstanding.low_water().await;
         let transaction = client.transaction().await.context("begin the heartbeat")?;
         // The row is ours before the rise is decided on. A heartbeat that we give up

@@ -13,8 +13,12 @@ use uuid::Uuid;
 
 use super::dispatcher::Dispatcher;
 use crate::db::{Connection, Store};
+use crate::episode::Episode;
 use crate::event::SubscriptionId;
 use crate::subscription::directory::Directory;
+
+/// What fails, for the log.
+const SHARE: &str = "cannot share the subscriptions with other instances";
 
 /// How often the shares are looked at, should an announcement be missed.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -42,6 +46,7 @@ impl Leasing {
     /// Takes and gives until `stop`, then gives everything back, and ends with `last`.
     pub async fn run(self, stop: CancellationToken, last: CancellationToken) -> anyhow::Result<()> {
         let mut has_left = false;
+        let mut episode = Episode::default();
         loop {
             let Some(dispatcher) = self.dispatcher.upgrade() else {
                 last.cancelled().await;
@@ -53,12 +58,12 @@ impl Leasing {
                 true => self.leave(&dispatcher, &mut has_left).await,
             };
             let pause = match shared {
-                Ok(()) => INTERVAL,
+                Ok(()) => {
+                    episode.succeeded(SHARE);
+                    INTERVAL
+                }
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "cannot share the subscriptions with other instances; trying again"
-                    );
+                    episode.failed(SHARE, &error);
                     AGAIN
                 }
             };

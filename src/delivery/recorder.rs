@@ -23,6 +23,7 @@ use super::{Delivery, Hold, Letter, partitions};
 use crate::backoff::Backoff;
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, is_transient};
+use crate::episode::Episode;
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
@@ -37,6 +38,9 @@ pub use entries::Entry;
 use entries::gather;
 use others::waits;
 use session::{Session, Written, write_results};
+
+/// What fails, for the log.
+const RECORD: &str = "cannot record results";
 
 /// A delivery's next state, and the attempt that led to it.
 pub struct Record {
@@ -166,19 +170,17 @@ impl Recorder {
         news: &News,
     ) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
+        let mut episode = Episode::default();
         loop {
             let Err(error) = self.write(session, records, news).await else {
+                episode.succeeded(RECORD);
                 return Ok(());
             };
             *session = None;
             if !is_transient(&error) {
                 return Err(error);
             }
-            tracing::warn!(
-                error = format!("{error:#}"),
-                results = records.len(),
-                "cannot record results; trying again"
-            );
+            episode.failed(RECORD, &error);
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }

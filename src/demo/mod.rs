@@ -94,7 +94,10 @@ async fn with_server(
 ) -> anyhow::Result<bool> {
     let url = server.url("postgres");
     let config = directory.configure(&url, api)?;
-    let Some(prepared) = shutdown.run_until_cancelled(prepare(&config, &url)).await else {
+    let Some(prepared) = shutdown
+        .run_until_cancelled(Box::pin(prepare(&config, &url)))
+        .await
+    else {
         return Ok(true);
     };
     let tokens = prepared?;

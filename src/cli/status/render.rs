@@ -180,7 +180,7 @@ pub(super) fn text(status: &Status) -> String {
         }
     }
     for problem in &status.problems {
-        let _ = writeln!(text, "PROBLEM         {problem}");
+        let _ = writeln!(text, "PROBLEM         {}", problem.text);
     }
     if status.problems.is_empty() {
         text.push_str("All is well.\n");

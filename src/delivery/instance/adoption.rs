@@ -12,6 +12,10 @@ use super::process::Process;
 use super::{Instance, SILENCE};
 use crate::conninfo::Queries;
 use crate::db::Connection;
+use crate::episode::Episode;
+
+/// What fails, for the log.
+const ADOPT: &str = "cannot take over a silent instance's deliveries";
 
 /// How often silent instances are looked for.
 const ADOPTION: Duration = Duration::from_secs(1);
@@ -26,6 +30,7 @@ impl Instance {
         let mut tick = tokio::time::interval(ADOPTION);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut succeeds = true;
+        let mut episode = Episode::default();
         loop {
             tick.tick().await;
             let since: Option<Instant> = *hearing.borrow();
@@ -36,7 +41,7 @@ impl Instance {
                 Some(_) | None => continue,
             };
             match adopted {
-                Ok(0) => {}
+                Ok(0) => episode.succeeded(ADOPT),
                 Ok(moved) => {
                     tracing::info!(
                         deliveries = moved,
@@ -44,10 +49,7 @@ impl Instance {
                     );
                     schedule_changed.notify_one();
                 }
-                Err(error) => tracing::warn!(
-                    error = format!("{error:#}"),
-                    "cannot take over a silent instance's deliveries; trying again"
-                ),
+                Err(error) => episode.failed(ADOPT, &error),
             }
         }
     }

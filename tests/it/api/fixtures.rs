@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
-use walhook::api::{self, Caches, Health, State, TENANT_PATH};
+use walhook::api::{self, Caches, State, TENANT_PATH};
 use walhook::conninfo::ConnInfo;
 use walhook::db::Store;
 use walhook::delivery::client::SecurityConfig;
 use walhook::delivery::partitions;
 use walhook::event::{DeliveryId, EventId};
+use walhook::health::Health;
 use walhook::secret::EncryptionKey;
 
 use crate::harness::TestDatabase;
@@ -81,7 +82,7 @@ impl Api {
         store: Store,
         change: impl FnOnce(&mut State),
     ) -> Self {
-        let health = Arc::new(Health::new(false));
+        let health = Arc::new(Health::new(false, Vec::new()));
         let schedule_changed = Arc::new(Notify::new());
         let mut state = State {
             store: store.clone(),

@@ -5,13 +5,15 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use walhook::api::{CaptureState, Health, RulesState};
+use walhook::health::{CaptureState, Health, RulesState};
 
 use super::fixtures::{Api, send, with_json};
 
 #[tokio::test]
 async fn ready_is_what_the_tasks_say() {
-    let api = Api::start_with(|state| state.health = std::sync::Arc::new(Health::new(false))).await;
+    let api =
+        Api::start_with(|state| state.health = std::sync::Arc::new(Health::new(false, Vec::new())))
+            .await;
     assert_eq!(api.root("/healthz").await.expect(200)["status"], "ok");
     let ready = api.root("/readyz").await.expect(200);
     assert_eq!(
@@ -25,7 +27,7 @@ async fn ready_is_what_the_tasks_say() {
     for (capture, rules, ready) in [
         (CaptureState::Starting, RulesState::Active, false),
         (CaptureState::Leading, RulesState::NotRead, false),
-        (CaptureState::Leading, seeding(), false),
+        (CaptureState::Leading, seeding(), true),
         (CaptureState::Leading, RulesState::Active, true),
         (CaptureState::Standby, seeding(), true),
         (
@@ -44,6 +46,23 @@ async fn ready_is_what_the_tasks_say() {
         if let CaptureState::Failing(reason) = capture {
             assert!(answer.text.contains(&reason));
         }
+    }
+
+    // A seed never takes a node out of service, but can be waited for.
+    health.set_capture(CaptureState::Leading);
+    health.set_rules(seeding());
+    let ready = api.root("/readyz").await.expect(200);
+    assert_eq!(ready["rules"], "seeding");
+    assert_eq!(ready["problems"][0]["kind"], "seeding");
+    let waiting = api.root("/readyz?wait=rules").await;
+    waiting.refused(503, "not_ready");
+    assert!(waiting.text.contains("public.orders"));
+    let metrics = api.root("/metrics").await.text;
+    assert!(metrics.contains("walhook_problems{kind=\"seeding\"} 1"));
+    health.set_rules(RulesState::Active);
+    api.root("/readyz?wait=rules").await.expect(200);
+    for unknown in ["/readyz?wait=everything", "/readyz?await=rules"] {
+        assert_eq!(api.root(unknown).await.status, 400, "{unknown}");
     }
 }
 

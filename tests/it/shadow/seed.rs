@@ -73,7 +73,7 @@ async fn readyz_says_what_is_seeded_until_it_is() {
         .unwrap();
     let running = walhook.start();
     let ready = async |status: u16, text: &str| {
-        let url = format!("http://{address}/readyz");
+        let url = format!("http://{address}/readyz?wait=rules");
         let asked = async {
             loop {
                 if let Ok(answer) = reqwest::get(&url).await
