@@ -58,6 +58,7 @@ pub struct ListedProblem {
 #[serde(deny_unknown_fields)]
 pub struct ReadyQuery {
     /// `rules`: that every rule makes events, the seeding of old values included.
+    #[param(inline)]
     wait: Option<Wait>,
 }
 

@@ -518,7 +518,8 @@ where
             Ok(_) => {}
             // The caller of the next statement meets the failure and handles it.
             Err(error) => {
-                tracing::debug!(%error, "a connection to PostgreSQL ended");
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::debug!(error, "a connection to PostgreSQL ended");
                 return;
             }
         }

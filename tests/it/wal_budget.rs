@@ -245,7 +245,7 @@ async fn shed_holds_while_the_store_is_away() {
     }
     store.stop().unwrap();
     // It would be sent before it is written, as long as walhook knows of nothing.
-    walhook.wait_logged("cannot reach the store").await;
+    walhook.wait_logged("no answer from the store").await;
     order(&walhook.installation, "given up").await;
     let stood: String = application.query_one(&confirmed, &[]).await.unwrap().get(0);
     write_unrelated(application, 64).await;
