@@ -5,12 +5,13 @@
 //! manual cannot differ from what runs. Only its `include` is left out: which events
 //! there are is the user's to say.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::Serialized;
 use serde::de::DeserializeOwned;
+use toml::{Table, Value};
 
 use crate::api::ApiConfig;
 use crate::db::StoreConfig;
@@ -22,8 +23,10 @@ use crate::replication::SourceConfig;
 
 mod document;
 mod environment;
+mod paths;
 mod problem;
 mod reload;
+mod secret_files;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +35,8 @@ use environment::Environment;
 use problem::message_of;
 pub use problem::{ConfigError, Place, Problem};
 use reload::Settings;
+pub use secret_files::SecretFile;
+use secret_files::SecretKey;
 
 /// The shipped file: every key with its default.
 pub const DEFAULTS: &str = include_str!("../config/walhook.toml");
@@ -56,6 +61,8 @@ pub struct Config {
     places: Vec<RulePlace>,
     /// As they were set, beside the rules.
     settings: Settings,
+    /// Which hold values of keys.
+    value_files: Vec<SecretFile>,
 }
 
 /// The sections, which are also the first parts of variables' names.
@@ -83,7 +90,9 @@ impl Config {
             Some(path) => document::read_all(path, &mut problems),
             None => Vec::new(),
         };
+        let folder = path.map_or(Path::new(""), document::folder_of);
         Reader {
+            folder: folder.to_owned(),
             documents,
             problems,
         }
@@ -129,6 +138,8 @@ fn located(places: &[RulePlace], error: &RuleError) -> Problem {
 }
 
 struct Reader {
+    /// That of the main file, to which the defaults' paths are relative.
+    folder: PathBuf,
     /// In the order of reading: a later one's values win.
     documents: Vec<Document>,
     problems: Vec<Problem>,
@@ -139,10 +150,12 @@ impl Reader {
         mut self,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Config, ConfigError> {
-        let mut defaults: toml::Table = toml::from_str(DEFAULTS).map_err(|error| ConfigError {
+        let mut defaults: Table = toml::from_str(DEFAULTS).map_err(|error| ConfigError {
             problems: vec![self.problem("", format!("the built-in defaults: {}", error.message()))],
         })?;
         defaults.remove("include");
+        paths::resolve(&mut defaults, &self.folder);
+        let secret_keys = SecretKey::all(&defaults);
         let environment = Environment::read(variables, &defaults);
         for document in &self.documents {
             for key in document.table.keys() {
@@ -164,20 +177,30 @@ impl Reader {
         }
         self.problems.extend(environment.problems.iter().cloned());
 
-        let mut figment = Figment::from(Serialized::defaults(defaults));
-        for document in &self.documents {
-            figment = figment.merge(Serialized::defaults(&document.table));
+        let mut from_files = Table::new();
+        let mut value_files = Vec::new();
+        for key in &secret_keys {
+            value_files.extend(self.read_value(&environment, key, &mut from_files));
         }
-        let figment = figment.merge(Serialized::defaults(&environment.values));
-        let source = self.section(&figment, &environment, "source");
-        let store = self.section(&figment, &environment, "store");
-        let delivery = self.section(&figment, &environment, "delivery");
-        let security = self.section(&figment, &environment, "security");
-        let api = self.section(&figment, &environment, "api");
-        let defaults = self.section(&figment, &environment, "defaults");
+        let mut layers = vec![defaults];
+        layers.extend(self.documents.iter().map(|document| document.table.clone()));
+        layers.extend([environment.values.clone(), from_files]);
+        for layer in &mut layers {
+            let files = secret_keys.iter();
+            files.for_each(|key| key.remove_file_from(layer));
+        }
+        let mut figment = Figment::new();
+        for layer in &layers {
+            figment = figment.merge(Serialized::defaults(layer));
+        }
+        let source = self.section(&figment, &environment, &secret_keys, "source");
+        let store = self.section(&figment, &environment, &secret_keys, "store");
+        let delivery = self.section(&figment, &environment, &secret_keys, "delivery");
+        let security: Option<SecurityConfig> =
+            self.section(&figment, &environment, &secret_keys, "security");
+        let api: Option<ApiConfig> = self.section(&figment, &environment, &secret_keys, "api");
+        let defaults = self.section(&figment, &environment, &secret_keys, "defaults");
 
-        let documents = self.documents.iter().map(|document| &document.table);
-        let settings = Settings::read(documents, &environment);
         let mut events = Vec::new();
         let mut places = Vec::new();
         let include = self.documents.first().map(|main| main.include.clone());
@@ -203,6 +226,15 @@ impl Reader {
                 problems: self.problems,
             });
         }
+        // The defaults are the same whenever they are read.
+        let mut settings = Settings::of(layers.iter().skip(1));
+        settings.add_file(
+            "security.encryption_key_file",
+            &security.encryption_key_file,
+        );
+        if let Some(file) = api.jwt.as_ref().and_then(|jwt| jwt.key_file.as_ref()) {
+            settings.add_file("api.jwt.key_file", file);
+        }
         Ok(Config {
             include: include.unwrap_or_default(),
             source,
@@ -214,6 +246,7 @@ impl Reader {
             events,
             places,
             settings,
+            value_files,
         })
     }
 
@@ -230,6 +263,7 @@ impl Reader {
         &mut self,
         figment: &Figment,
         environment: &Environment,
+        secret_keys: &[SecretKey],
         section: &str,
     ) -> Option<T> {
         let error = match figment.extract_inner(section) {
@@ -248,7 +282,10 @@ impl Reader {
             match error.kind {
                 // serde stops at the first; the user would rather see them all.
                 Kind::UnknownField(found, known) => {
-                    self.unknown_keys(environment, section, &found, known);
+                    let of_section = secret_keys.iter().filter(|key| key.section == section);
+                    let files = of_section.map(|key| key.file_name.as_str());
+                    let known: Vec<&str> = known.iter().copied().chain(files).collect();
+                    self.unknown_keys(environment, section, &found, &known);
                 }
                 kind => {
                     if let Kind::MissingField(field) = &kind {
@@ -271,7 +308,7 @@ impl Reader {
         environment: &Environment,
         section: &str,
         found: &str,
-        known: &'static [&'static str],
+        known: &[&str],
     ) {
         let message = |key: &str| {
             format!(
@@ -282,8 +319,8 @@ impl Reader {
         };
         let before = self.problems.len();
         for document in &self.documents {
-            let table = document.table.get(section).and_then(toml::Value::as_table);
-            for key in table.into_iter().flat_map(toml::Table::keys) {
+            let table = document.table.get(section).and_then(Value::as_table);
+            for key in table.into_iter().flat_map(Table::keys) {
                 if !known.contains(&key.as_str()) {
                     let path = format!("{section}.{key}");
                     self.problems.push(Problem {

@@ -13,9 +13,11 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 mod api_token;
 mod encryption_key;
+mod file;
 
 pub use api_token::{ApiToken, TokenError};
 pub use encryption_key::{EncryptionKey, KeyFileError};
+pub use file::{SecretFileError, mode_open_to_others, read_secret_file};
 
 /// What Standard Webhooks puts before the base64 of a symmetric secret.
 const PREFIX: &str = "whsec_";

@@ -12,6 +12,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::secret::read_secret_file;
+
 /// `[api.jwt]`: admits the JWTs that the application issues to its users.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -214,7 +216,7 @@ fn explain(error: &jsonwebtoken::errors::Error) -> JwtError {
 
 fn read_key(algorithm: JwtAlgorithm, file: &Path) -> anyhow::Result<DecodingKey> {
     let shown = file.display();
-    let content = fs::read(file).with_context(|| format!("read api.jwt.key_file `{shown}`"))?;
+    let content = read_secret_file(file).context("read api.jwt.key_file")?;
     let pem = || format!("read api.jwt.key_file `{shown}`: expected a public key as PEM");
     Ok(match algorithm {
         JwtAlgorithm::HS256 => {

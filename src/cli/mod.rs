@@ -217,7 +217,7 @@ pub(crate) fn source(config: &Config) -> anyhow::Result<ConnInfo> {
     let url = config.source.url.expose_secret();
     if url.is_empty() && std::env::var_os("PGHOST").is_none() {
         let message = "source.url is not set: write it in walhook.toml, as in \
-            url = \"postgres://walhook@db/app\" under [source], or set WALHOOK_SOURCE__URL";
+            url = \"postgres://walhook@db/app\" under [source], name a file that holds it as url_file, or set WALHOOK_SOURCE__URL";
         return Err(UsageError(message.to_owned()).into());
     }
     let source = ConnInfo::parse(url).context("read source.url")?;

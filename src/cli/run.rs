@@ -42,6 +42,14 @@ pub struct Args {
 pub async fn run(args: Args, config: Config, file: Option<PathBuf>) -> anyhow::Result<Outcome> {
     super::source(&config)?;
     super::rules(&config)?;
+    for (file, mode) in config.exposed_secret_files() {
+        tracing::warn!(
+            key = file.key,
+            path = %file.path.display(),
+            mode = format!("{mode:04o}"),
+            "a file that holds a secret may be read by others: run `chmod 600` on it"
+        );
+    }
     let shutdown = CancellationToken::new();
     let mut signals = Signals::without_hang_up().context("take over the signals")?;
     let token = shutdown.clone();

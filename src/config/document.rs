@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::mapping::file::{RULE_KEYS, RuleConfig, suggestion};
 
-use super::{Place, Problem};
+use super::{Place, Problem, paths};
 
 #[derive(Debug)]
 pub(super) struct Document {
@@ -134,13 +134,18 @@ fn read_into(
         .enumerate()
         .map(|(index, include)| {
             let place = document.place(&format!("include[{index}]"));
-            (path.parent().unwrap_or(Path::new("")).join(include), place)
+            (folder_of(path).join(include), place)
         })
         .collect();
     documents.push(document);
     for (include, place) in includes {
         read_into(&include, Some(place), seen, documents, problems);
     }
+}
+
+/// To which the paths in a file are relative; empty: the working directory.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 /// The line that a byte stands on, from 1.
@@ -182,6 +187,7 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Opt
     let mut table: toml::Table = toml::from_str(text).ok()?;
     table.remove("events");
     table.remove("include");
+    paths::resolve(&mut table, folder_of(path));
     Some(Document {
         path: path.to_owned(),
         lines,

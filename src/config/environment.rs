@@ -4,13 +4,14 @@
 //! it from the text would make a number of a password of digits, and refuse it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use figment::value::Value as Guess;
 use toml::{Table, Value};
 
 use crate::mapping::file::suggestion;
 
-use super::{Place, Problem, SECTIONS};
+use super::{Place, Problem, SECTIONS, paths};
 
 #[derive(Debug, Default)]
 pub(super) struct Environment {
@@ -41,6 +42,7 @@ impl Environment {
                 false => environment.look_for_typo(&variable, &name, defaults),
             }
         }
+        paths::resolve(&mut environment.values, Path::new(""));
         environment
     }
 

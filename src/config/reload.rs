@@ -2,11 +2,13 @@
 //! nothing else.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::{Config, Environment};
+use super::Config;
+use crate::secret::read_secret_file;
 
 /// The settings but for the rules, by their keys. Only digests: some are secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,18 +18,24 @@ pub(super) struct Settings(BTreeMap<String, [u8; 32]>);
 const OF_RULES: &str = "defaults";
 
 impl Settings {
-    /// `documents`: each over the one before.
-    pub(super) fn read<'a>(
-        documents: impl Iterator<Item = &'a Table>,
-        environment: &'a Environment,
-    ) -> Self {
+    /// `layers`: each over the one before.
+    pub(super) fn of<'a>(layers: impl Iterator<Item = &'a Table>) -> Self {
         let mut settings = Settings::default();
-        for table in documents.chain([&environment.values]) {
-            for (section, value) in table.iter().filter(|(name, _)| *name != OF_RULES) {
+        for layer in layers {
+            for (section, value) in layer.iter().filter(|(name, _)| *name != OF_RULES) {
                 settings.add(section, value);
             }
         }
         settings
+    }
+
+    /// A file that is read at the start only: its content belongs to the setting.
+    pub(super) fn add_file(&mut self, key: &str, path: &Path) {
+        // Where it cannot be read, its reader says so.
+        if let Ok(content) = read_secret_file(path) {
+            let digest = Sha256::digest(&content);
+            self.0.insert(format!("{key} (its content)"), digest.into());
+        }
     }
 
     fn add(&mut self, key: &str, value: &Value) {

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::*;
 
+mod files;
+
 fn write(directory: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = directory.join(name);
@@ -43,7 +45,17 @@ fn the_shipped_file_is_the_default_without_its_events() {
     assert_eq!(format!("{own:?}"), format!("{:?}", config.store));
     let own = SourceConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.source));
-    assert_eq!(config.security, SecurityConfig::default());
+    let own = SecurityConfig::default();
+    let key = std::env::current_dir()
+        .unwrap()
+        .join(&own.encryption_key_file);
+    assert_eq!(
+        config.security,
+        SecurityConfig {
+            encryption_key_file: key,
+            ..own
+        }
+    );
     let own = ApiConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.api));
     assert_eq!(config.defaults, DefaultsConfig::default());
@@ -197,8 +209,8 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "walhook.toml:1: surce: is unknown: expected one of source, store, delivery, security, api, defaults, include, events; did you mean `source`?",
         "environment variable WALHOOK_SORCE__URL: `sorce` is not a section: expected one of source, store, delivery, security, api, defaults; did you mean `source`?",
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
-        "walhook.toml:3: source.slto: is unknown: expected one of url, primary_url, slot, publication, receive_timeout, buffer_bytes, on_gap, wal_limit, wal_policy, max_row, heartbeat; did you mean `slot`?",
-        "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections; did you mean `schema`?",
+        "walhook.toml:3: source.slto: is unknown: expected one of url, primary_url, slot, publication, receive_timeout, buffer_bytes, on_gap, wal_limit, wal_policy, max_row, heartbeat, url_file, primary_url_file; did you mean `slot`?",
+        "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections, url_file; did you mean `schema`?",
         "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",

@@ -53,10 +53,7 @@ impl Directory {
         }
         let file = self.path.join("walhook.toml");
         fs::write(&file, main_file(database, api))?;
-        let mut config = Config::load_with(Some(&file), std::iter::empty())
-            .context("read the demo's configuration")?;
-        config.security.encryption_key_file = self.path.join("walhook.key");
-        Ok(config)
+        Config::load_with(Some(&file), std::iter::empty()).context("read the demo's configuration")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,7 +13,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
 
-use super::SecretError;
+use super::{SecretError, mode_open_to_others};
 
 const KEY_BYTES: usize = 32;
 /// XChaCha20's nonce is long enough to be drawn at random for ever.
@@ -55,8 +55,8 @@ pub enum KeyFileError {
 }
 
 impl EncryptionKey {
-    /// Reads the key. As PostgreSQL does with a TLS key, a file that belongs to root
-    /// may be read by its group (mode 0640), any other by its owner only (0600).
+    /// Reads the key, of a file that [`mode_open_to_others`] does not object to: walhook
+    /// made it private, so that whoever opened it can close it again.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
         let failed = |action, source: io::Error| match source.kind() {
@@ -69,11 +69,10 @@ impl EncryptionKey {
         };
         let file = File::open(path).map_err(|e| failed("open", e))?;
         let metadata = file.metadata().map_err(|e| failed("examine", e))?;
-        let forbidden = if metadata.uid() == 0 { 0o027 } else { 0o077 };
-        if metadata.mode() & forbidden != 0 {
+        if let Some(mode) = mode_open_to_others(&metadata) {
             return Err(KeyFileError::TooOpen {
                 path: path.into(),
-                mode: metadata.mode() & 0o7777,
+                mode,
             });
         }
         // Of full size at once: growing would leave copies behind.
@@ -168,7 +167,7 @@ impl fmt::Debug for EncryptionKey {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 

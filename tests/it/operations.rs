@@ -198,6 +198,22 @@ fn compose_configures_what_ships() {
     );
 }
 
+/// systemd refuses a unit in which anything stands behind a section's name.
+#[test]
+fn the_readme_shows_a_unit_that_loads() {
+    let readme = read("README.md");
+    let (_, unit) = readme.split_once("```ini\n").unwrap();
+    let (unit, _) = unit.split_once("```").unwrap();
+    for line in unit.lines().filter(|line| !line.is_empty()) {
+        let is_section = line.starts_with('[') && line.ends_with(']');
+        let is_setting = line
+            .split_once('=')
+            .is_some_and(|(name, _)| name.chars().all(|letter| letter.is_ascii_alphanumeric()));
+        assert!(line.starts_with('#') || is_section || is_setting, "{line}");
+    }
+    assert!(unit.contains("[Service]"));
+}
+
 #[test]
 fn compose_mounts_what_exists() {
     for line in read("compose.yaml").lines() {

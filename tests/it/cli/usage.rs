@@ -107,6 +107,51 @@ async fn an_unreachable_source_is_named_without_its_password() {
     }
 }
 
+/// A password that stands in a file of its own is shown as little as one in the URL.
+#[tokio::test]
+async fn a_url_is_read_from_its_file_and_a_bad_one_is_not_shown() {
+    let project = Project::new(&format!("[source]\nurl_file = 'url'\n{PAYMENT_RULE}"));
+    let file = project.directory.path().join("url");
+    for (content, code, said) in [
+        (
+            "postgres://app:topsecret@127.0.0.1:1/none?sslmode=disable\n",
+            1,
+            "app@127.0.0.1:1/none",
+        ),
+        (
+            "postgres://app:topsecret@127.0.0.1:1/none?sslmod=disable",
+            2,
+            "source.url",
+        ),
+        ("\n", 2, "walhook.toml:2: source.url_file: `"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let mut check = walhook();
+        check.arg("--config").arg(project.file()).arg("check");
+        let answer = answer(check.current_dir("/").output().await.unwrap());
+        let answer = answer.exits(code).says(said);
+        assert!(!answer.out.contains("topsecret") && !answer.err.contains("topsecret"));
+    }
+}
+
+/// Wherever a command is started, it finds the files that the configuration names.
+#[tokio::test]
+async fn a_relative_key_file_is_beside_the_file_that_names_it() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let elsewhere = tempfile::tempdir().unwrap();
+    for command in ["setup", "check"] {
+        let mut started = walhook();
+        started.arg("--config").arg(project.file()).arg(command);
+        let answer = answer(started.current_dir(&elsewhere).output().await.unwrap());
+        let key = project.directory.path().join("walhook.key");
+        answer.exits(0).says(&format!("`{}`", key.display()));
+        assert!(key.exists());
+    }
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn errors_are_json_where_logs_are() {
     let project = Project::new("");
