@@ -42,6 +42,7 @@ mod tasks;
 mod watch;
 
 use capture::Capture;
+pub(crate) use delivering::endpoint_client;
 use delivering::{Delivering, RECORDER};
 use generation::Generation;
 use reload::Reloader;
@@ -143,6 +144,16 @@ pub async fn run_reloading(
     let source = crate::cli::source(&config)?.monitored(&to_source);
     let generation = Arc::new(Generation::compile(config.clone())?);
     let event_types = api::EventTypes::from(generation.event_types());
+    // What the configuration alone may be wrong about comes first: it must cost no wait for
+    // the store, and no registration or take-over of the slot.
+    let jwt = match &config.api.jwt {
+        Some(jwt) if roles.contains(Role::Api) => Some(JwtVerifier::load(jwt)?),
+        _ => None,
+    };
+    let client = match roles.contains(Role::Deliver) {
+        true => Some(endpoint_client(&config)?),
+        false => None,
+    };
     let source_url = config.source.writable_url();
     let store = Store::open(&config.store, source_url, Purpose::Housekeeping)?;
     let store = store.monitored(&to_store, Purpose::Housekeeping)?;
@@ -150,7 +161,7 @@ pub async fn run_reloading(
         return Ok(());
     }
 
-    // Before anything is taken: a port in use must not cost a take-over of the slot.
+    // Before anything is taken, for the same reason.
     let listener = match roles.contains(Role::Api) {
         true => Some(listen(&config).await?),
         false => None,
@@ -191,9 +202,10 @@ pub async fn run_reloading(
     );
 
     let mut delivering = None;
-    if roles.contains(Role::Deliver) {
+    if let Some(client) = client {
         let parts = Delivering {
             config: &config,
+            client,
             store: &store,
             instance: &instance,
             directory: &directory,
@@ -265,7 +277,7 @@ pub async fn run_reloading(
             filter_matches,
             health: Arc::clone(&health),
             schedule_changed: Arc::clone(&schedule_changed),
-            jwt: config.api.jwt.as_ref().map(JwtVerifier::load).transpose()?,
+            jwt,
             body_limit: config.api.body_limit,
             request_timeout: config.api.request_timeout.0,
             caches: api::Caches::default(),
@@ -311,7 +323,8 @@ pub async fn run_reloading(
     }
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+/// Listens where `api.listen` says.
+pub(crate) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = &config.api.listen;
     TcpListener::bind(address).await.with_context(|| {
         format!("listen on api.listen = \"{address}\": set another address, or free this one")

@@ -24,7 +24,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,7 @@ pub const TENANT_PATH: &str = "/api/v1/tenant/webhooks";
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
     /// Host and port. TLS is a reverse proxy's.
+    #[serde(deserialize_with = "host_and_port")]
     pub listen: String,
     /// The largest request body, in bytes.
     pub body_limit: usize,
@@ -88,6 +89,16 @@ impl Default for ApiConfig {
             request_timeout: HumanDuration::from_secs(60),
             jwt: None,
         }
+    }
+}
+
+fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let address = String::deserialize(deserializer)?;
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(address),
+        _ => Err(serde::de::Error::custom(format!(
+            "`{address}` is not a host and a port: expected such as `127.0.0.1:8080`, or `0.0.0.0:8080` for all addresses"
+        ))),
     }
 }
 

@@ -22,8 +22,16 @@ pub(super) const RECORDER: &str = "recorder";
 /// Bytes of a receiver's answer that are read; the rest says nothing that is kept.
 const MAX_RESPONSE: usize = 64 * 1024;
 
+/// The client that requests to endpoints go by. Fails where this machine has no root
+/// certificates.
+pub(crate) fn endpoint_client(config: &Config) -> anyhow::Result<Client> {
+    let timeout = config.delivery.timeout.0;
+    Ok(Client::new(&config.security, timeout, MAX_RESPONSE)?)
+}
+
 pub(super) struct Delivering<'a> {
     pub(super) config: &'a Config,
+    pub(super) client: Client,
     pub(super) store: &'a Store,
     pub(super) instance: &'a Instance,
     pub(super) directory: &'a Directory,
@@ -39,9 +47,12 @@ impl Delivering<'_> {
         tasks: &mut Tasks,
         keepers: &mut Tasks,
     ) -> anyhow::Result<Arc<Dispatcher>> {
-        let Delivering { config, stop, .. } = self;
-        let timeout = config.delivery.timeout.0;
-        let client = Client::new(&config.security, timeout, MAX_RESPONSE)?;
+        let Delivering {
+            config,
+            client,
+            stop,
+            ..
+        } = self;
         let (records, entries) = mpsc::channel(recorder::QUEUE);
         let directory = self.directory.clone();
         let heard = self.instance.heard();

@@ -39,6 +39,9 @@ async fn assert_nothing_taken(installation: &Installation) {
     assert_eq!(installation.count(&active).await, 0);
     let taken = "select count(*) from replication_progress where leader is not null";
     assert_eq!(installation.count(taken).await, 0);
+    // One that had begun and then failed would still be there: only a drain takes it out.
+    let instances = "select count(*) from instances";
+    assert_eq!(installation.count(instances).await, 0);
 }
 
 #[tokio::test]
@@ -148,8 +151,44 @@ async fn a_port_in_use_is_named_before_anything_is_taken() {
     let answer = run(&installation).await.exits(1);
     answer.says("api.listen").says(&address).says("in use");
     assert_nothing_taken(&installation).await;
-    let instances = "select count(*) from instances";
-    assert_eq!(installation.count(instances).await, 0);
+}
+
+#[tokio::test]
+async fn a_key_for_jwts_that_cannot_be_used_is_named_before_anything_is_taken() {
+    let mut installation = Installation::of_orders().await;
+    let jwt = "[api.jwt]\nalgorithm = 'HS256'\nkey_file = 'jwt.key'\n[api]";
+    installation.edit("[api]", jwt);
+    let file = installation.directory.path().join("jwt.key");
+    let named = format!("`{}`", file.display());
+    let answer = run(&installation).await.exits(1);
+    answer.says("api.jwt.key_file").says(&named);
+    assert_nothing_taken(&installation).await;
+    std::fs::write(&file, "too short\n").unwrap();
+    let answer = run(&installation).await.exits(1);
+    answer.says("HS256 needs 32 or more");
+    assert_nothing_taken(&installation).await;
+    // It does not even wait for a store that is away.
+    let store = "[store]\nurl = 'postgres://u@127.0.0.1:1/none'\n[api.jwt]";
+    installation.edit("[api.jwt]", store);
+    let answer = run(&installation).await.exits(1);
+    answer.says("HS256 needs 32 or more");
+}
+
+#[tokio::test]
+async fn a_machine_without_root_certificates_is_named_before_anything_is_taken() {
+    let installation = Installation::of_orders().await;
+    let mut command = walhook();
+    let none = tempfile::tempdir().unwrap();
+    command
+        .arg("--config")
+        .arg(installation.config_file())
+        .arg("run")
+        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_DIR", none.path());
+    let ended = tokio::time::timeout(Duration::from_secs(30), command.output()).await;
+    let answer = answer(ended.expect("it goes on").unwrap()).exits(1);
+    answer.says("certificate");
+    assert_nothing_taken(&installation).await;
 }
 
 #[tokio::test]

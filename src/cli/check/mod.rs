@@ -16,6 +16,7 @@ use crate::replication::{self, slot, slot::SlotState};
 
 mod examples;
 mod finding;
+mod machine;
 mod position;
 mod reach;
 mod shadow;
@@ -34,7 +35,8 @@ pub use store::{StoreRole, role as store_role};
 ///
 /// Looks at the source's server, its role, the tables and columns that rules name, what
 /// publishing them would break, the publication, the store, the encryption key and the
-/// slot. Each failure comes with the SQL that mends it. What `walhook setup` will make
+/// slot; and whether this machine has the files and the address that `walhook run` would
+/// use. Each failure comes with the SQL that mends it. What `walhook setup` will make
 /// is listed and is no failure.
 ///
 /// Exit code 0: no failure. 1: at least one.
@@ -114,7 +116,12 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     if let Some(store) = store {
         findings.extend(store.preconditions(config));
+        if store.schema == SchemaState::Current {
+            let key = &config.security.encryption_key_file;
+            findings.extend(store::subscriptions_finding(&store.store, key).await);
+        }
     }
+    findings.extend(machine::findings(config).await);
     Ok(findings)
 }
 

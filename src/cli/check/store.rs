@@ -1,6 +1,7 @@
 //! The store: whether our role may keep it, and the key that its secrets need.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 
@@ -8,6 +9,7 @@ use super::finding::Finding;
 use crate::conninfo::Client;
 use crate::db::{SchemaError, SchemaState, Store, quote_identifier};
 use crate::secret::{EncryptionKey, KeyFileError};
+use crate::subscription::directory::Directory;
 
 /// What the store's role may do.
 #[derive(Clone, Debug)]
@@ -181,6 +183,18 @@ pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
         .mend(format!("chmod 600 '{}'", path.display())),
         Err(error) => Finding::failure(what, crate::cli::chain(&error.into())),
     }
+}
+
+/// Whether the subscriptions can be read with the key, as `walhook run` reads them.
+pub(super) async fn subscriptions_finding(store: &Store, key_file: &Path) -> Option<Finding> {
+    let key = EncryptionKey::load(key_file).ok()?;
+    let read = async {
+        let client = store.get().await.context("reach the store")?;
+        Directory::new(Arc::new(key)).refresh(&client).await
+    };
+    let error = read.await.err()?;
+    let what = "the subscriptions cannot be read";
+    Some(Finding::failure(what, crate::cli::chain(&error)))
 }
 
 /// The store was made under another role, and ours may not do as that one does.

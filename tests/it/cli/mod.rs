@@ -5,6 +5,7 @@ mod examples;
 mod harm;
 mod harmed;
 mod least_privilege;
+mod machine;
 mod rights;
 mod setup;
 mod status;
