@@ -228,6 +228,7 @@ pub async fn run_reloading(
             instance: instance.id,
             health: Arc::clone(&health),
             brink: Arc::clone(&brink),
+            clocks: Arc::clone(&instance.clocks),
         };
         let capture = Capture {
             brink,

@@ -22,6 +22,13 @@ pub fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
+/// As `make_interval(secs => …)` takes it; a millennium where it is longer, as PostgreSQL's
+/// times end somewhere.
+pub fn interval_seconds(length: Duration) -> f64 {
+    const MILLENNIUM: f64 = 1_000.0 * 365.25 * 86_400.0;
+    length.as_secs_f64().min(MILLENNIUM)
+}
+
 /// The text was not a whole number with a unit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(

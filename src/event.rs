@@ -80,9 +80,9 @@ impl EventId {
         EventId(uuid_of(milliseconds(seen_at), &hash.finalize()))
     }
 
-    /// The id of an event that stands nowhere in the log: a `ping`.
-    pub fn random() -> Self {
-        EventId(Uuid::now_v7())
+    /// The id of an event that stands nowhere in the log, as a `ping`, made at this time.
+    pub fn random(at: Timestamp) -> Self {
+        EventId(uuid_of(milliseconds(at), &rand::random::<[u8; 10]>()))
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_delivery_shares_its_events_day_and_a_replay_is_its_own() {
-        let event = EventId::random();
+        let event = EventId::random(Timestamp::UNIX_EPOCH);
         let subscription = Uuid::now_v7();
         let first = DeliveryId::derive(event, subscription, Uuid::nil());
         assert_eq!(id_milliseconds(first.0), id_milliseconds(event.0));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn ids_read_what_they_write_and_refuse_another_kind() {
-        let id = EventId::random();
+        let id = EventId::random(Timestamp::UNIX_EPOCH);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!(id.to_string().parse::<DeliveryId>().is_err());
         assert!("evt_x".parse::<EventId>().is_err());

@@ -12,9 +12,9 @@
 //! - [`api`]: what tenants and operators call.
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
-//! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`episode`], [`metrics`],
-//! [`conninfo`] and [`health`] are
-//! leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
+//! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`clock`], [`episode`],
+//! [`metrics`], [`conninfo`] and [`health`] are leaves that everyone may import.
+//! `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
 pub mod app;
@@ -22,6 +22,7 @@ pub mod backfill;
 pub mod backoff;
 pub mod byte_size;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod conninfo;
 pub mod db;

@@ -58,6 +58,8 @@ pub struct Metrics {
     /// 1 where this process holds the slot.
     pub leader: IntGauge,
     pub reconnects: IntCounter,
+    /// `side`: store or source.
+    pub clock_skew: GaugeVec,
     /// 0 where the rules that were read last were refused, and those of before run.
     pub reload_successful: IntGauge,
     pub reload_success_seconds: IntGauge,
@@ -214,6 +216,16 @@ impl Metrics {
             reconnects: counter(
                 "walhook_replication_reconnects_total",
                 "Replication sessions that ended and were begun again.",
+            ),
+            clock_skew: register(
+                &registry,
+                valid(GaugeVec::new(
+                    Opts::new(
+                        "walhook_clock_skew_seconds",
+                        "How far this machine's clock is ahead of the side's; negative: behind.",
+                    ),
+                    &["side"],
+                )),
             ),
             reload_successful: int_gauge(
                 "walhook_rules_last_reload_successful",

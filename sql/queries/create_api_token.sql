@@ -1,1 +1,2 @@
-insert into api_tokens (id, tenant_id, name, hash, expires_at) values ($1, $2, $3, $4, $5)
+insert into api_tokens (id, tenant_id, name, hash, expires_at)
+values ($1, $2, $3, $4, now() + make_interval(secs => $5))

@@ -1,6 +1,6 @@
--- The first failure counts, whichever instance saw it.
+-- The first failure counts, whichever instance saw it: so many seconds ago.
 update webhook_subscriptions s
-set failing_since = coalesce(s.failing_since, f.since)
-from unnest($1::uuid[], $2::timestamptz[]) as f (id, since)
+set failing_since = coalesce(s.failing_since, clock_timestamp() - make_interval(secs => f.ago))
+from unnest($1::uuid[], $2::float8[]) as f (id, ago)
 where s.id = any (array[f.id]) and s.active
-returning s.id, s.failing_since
+returning s.id, extract(epoch from clock_timestamp() - s.failing_since)::float8

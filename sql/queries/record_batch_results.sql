@@ -1,12 +1,18 @@
 -- One statement for the results of batches, each on all of its members. A result counts
 -- only where the batch is still leased to this instance.
 with result as materialized (
-    select *
+    -- As in record_results: of times the store's clock decides.
+    select r.batch_id, r.status, r.parked_reason, r.http_status, r.error,
+        clock_timestamp() + make_interval(secs => r.due_in) as due_at,
+        case when r.status = 'delivered' then clock_timestamp() - make_interval(secs => r.ended_ago) end
+            as delivered_at,
+        clock_timestamp() - make_interval(secs => r.started_ago) as started_at,
+        r.duration_ms, r.error_class, r.response_excerpt
     from unnest(
-        $2::uuid[], $3::text[], $4::text[], $5::int2[], $6::text[], $7::timestamptz[],
-        $8::timestamptz[], $9::timestamptz[], $10::int4[], $11::text[], $12::text[]
-    ) as r (batch_id, status, parked_reason, http_status, error, due_at, delivered_at,
-        started_at, duration_ms, error_class, response_excerpt)
+        $2::uuid[], $3::text[], $4::text[], $5::int2[], $6::text[], $7::float8[], $8::float8[],
+        $9::float8[], $10::int4[], $11::text[], $12::text[]
+    ) as r (batch_id, status, parked_reason, http_status, error, due_in, started_ago, ended_ago,
+        duration_ms, error_class, response_excerpt)
 ),
 ours as materialized (
     select r.*, s.subscription_id, r.status = 'delivered' as is_success
@@ -47,7 +53,7 @@ freed as (
 -- Each a dead letter of its own, which by hand is sent alone.
 dead as (
     update delivery_schedule s
-    set status = 'failed', due_at = now(), batch_id = null, body_bytes = null
+    set status = 'failed', due_at = clock_timestamp(), batch_id = null, body_bytes = null
     from recorded x
     where x.status = 'failed' and s.delivery_id = any (array[x.id])
 ),
@@ -70,7 +76,7 @@ kept as (
     update delivery_schedule s
     set status = case when w.enabled then 'pending' else w.status end,
         parked_reason = case when not w.enabled then w.parked_reason end,
-        due_at = coalesce(w.due_at, now()), lease_owner = null
+        due_at = coalesce(w.due_at, clock_timestamp()), lease_owner = null
     from waiting w
     where s.delivery_id = any (array[w.batch_id])
 ),

@@ -8,9 +8,16 @@
 -- joins by arrays see the sessions' settings.
 with ended as (
     delete from delivery_schedule s
-    using unnest(
-        $2::uuid[], $3::int4[], $4::int2[], $5::timestamptz[], $6::int4[], $7::text[]
-    ) as r (id, attempts, http_status, started_at, duration_ms, response_excerpt)
+    using (
+        -- As in record_results: of times the store's clock decides.
+        select r.id, r.attempts, r.http_status,
+            clock_timestamp() - make_interval(secs => r.started_ago) as started_at,
+            clock_timestamp() - make_interval(secs => r.ended_ago) as delivered_at,
+            r.duration_ms, r.response_excerpt
+        from unnest(
+            $2::uuid[], $3::int4[], $4::int2[], $5::float8[], $6::float8[], $7::int4[], $8::text[]
+        ) as r (id, attempts, http_status, started_ago, ended_ago, duration_ms, response_excerpt)
+    ) r
     where s.delivery_id = any (array[r.id]) and coalesce(s.lease_owner = $1, false)
     returning r.*, s.subscription_id, s.order_key
 ),
@@ -21,7 +28,7 @@ recorded as (
         last_http_status = e.http_status,
         last_error = null,
         next_attempt_at = null,
-        delivered_at = $8,
+        delivered_at = e.delivered_at,
         -- A first attempt that succeeds needs no row of its own.
         first_attempt_at = case when e.attempts = 1 then e.started_at else d.first_attempt_at end,
         first_duration_ms = case when e.attempts = 1 then e.duration_ms else d.first_duration_ms end,

@@ -2,15 +2,23 @@
 -- (record_leased_successes). A result counts only where its delivery is
 -- still ours: owned by this instance, or leased to it in the schedule. Everything that
 -- follows is carried through `recorded`, so that no two batches are joined by scanning.
+--
+-- When something was, or is due, is given in seconds from now: of times the store's clock
+-- decides, with which they are compared.
 with result as materialized (
-    -- A first attempt that succeeds needs no row of its own.
-    select *, status = 'delivered' and attempts = 1 as is_first
+    select r.id, r.leased, r.status, r.parked_reason, r.attempts, r.http_status, r.error,
+        clock_timestamp() + make_interval(secs => r.due_in) as due_at,
+        case when r.status = 'delivered' then clock_timestamp() - make_interval(secs => r.ended_ago) end
+            as delivered_at,
+        clock_timestamp() - make_interval(secs => r.started_ago) as started_at,
+        r.duration_ms, r.error_class, r.response_excerpt,
+        -- A first attempt that succeeds needs no row of its own.
+        r.status = 'delivered' and r.attempts = 1 as is_first
     from unnest(
         $2::uuid[], $3::bool[], $4::text[], $5::text[], $6::int4[], $7::int2[], $8::text[],
-        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::int4[], $13::text[],
-        $14::text[]
-    ) as r (id, leased, status, parked_reason, attempts, http_status, error, due_at,
-        delivered_at, started_at, duration_ms, error_class, response_excerpt)
+        $9::float8[], $10::float8[], $11::float8[], $12::int4[], $13::text[], $14::text[]
+    ) as r (id, leased, status, parked_reason, attempts, http_status, error, due_in,
+        started_ago, ended_ago, duration_ms, error_class, response_excerpt)
 ),
 -- The schedule's rows are locked before the deliveries, as by those who retry by hand.
 leased as materialized (
@@ -75,7 +83,7 @@ kept as (
     select id, subscription_id, tenant_id, event_type,
         case when enabled then 'pending' else status end,
         case when not enabled then parked_reason end,
-        coalesce(due_at, now())
+        coalesce(due_at, clock_timestamp())
     from waiting
     on conflict (delivery_id) do update
     set status = excluded.status, parked_reason = excluded.parked_reason,

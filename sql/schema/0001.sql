@@ -397,6 +397,8 @@ create table instances (
     heartbeat_at timestamptz not null default now(),
     -- At or below the id of every delivery that the instance owns and has not recorded.
     low_water uuid not null,
+    -- How far its clock was ahead of the store's at its last heartbeat; negative: behind.
+    clock_skew_seconds double precision,
     fenced_at timestamptz
 );
 

@@ -8,7 +8,6 @@ use axum::extract::{Request, State as AxumState};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use jiff::Timestamp;
 
 use super::State;
 use super::error::Problem;
@@ -73,7 +72,7 @@ pub struct TokenCache(Mutex<HashMap<[u8; 32], Admitted>>);
 struct Admitted {
     tenant: Arc<str>,
     checked_at: Instant,
-    expires_at: Option<Timestamp>,
+    expires_at: Option<Instant>,
 }
 
 impl TokenCache {
@@ -81,7 +80,7 @@ impl TokenCache {
         let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = cache.get(hash)?;
         let fresh = admitted.checked_at.elapsed() < CACHE_TIME
-            && admitted.expires_at.is_none_or(|at| Timestamp::now() < at);
+            && admitted.expires_at.is_none_or(|at| Instant::now() < at);
         fresh.then(|| Arc::clone(&admitted.tenant))
     }
 
@@ -100,6 +99,7 @@ async fn of_token(state: &State, token: &ApiToken) -> Result<Arc<str>, Problem> 
         return Ok(tenant);
     }
     let client = state.store.get().await?;
+    let asked_at = Instant::now();
     let row = client
         .query_opt(
             include_str!("../../sql/queries/find_api_token.sql"),
@@ -110,8 +110,11 @@ async fn of_token(state: &State, token: &ApiToken) -> Result<Arc<str>, Problem> 
     let tenant: Arc<str> = Arc::from(row.get::<_, &str>("tenant_id"));
     let admitted = Admitted {
         tenant: Arc::clone(&tenant),
-        checked_at: Instant::now(),
-        expires_at: row.get("expires_at"),
+        checked_at: asked_at,
+        expires_at: row.get::<_, Option<f64>>("expires_in").and_then(|seconds| {
+            let left = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            asked_at.checked_add(left)
+        }),
     };
     state.caches.tokens.put(hash, admitted);
     Ok(tenant)

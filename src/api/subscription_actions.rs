@@ -82,7 +82,7 @@ pub async fn test_subscription(
     id: PathId,
 ) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
     let subscription = active(find(&state, &tenant, &id).await?)?;
-    let delivery = replay::ping(&state.store, &tenant, &subscription, Timestamp::now()).await?;
+    let delivery = replay::ping(&state.store, &tenant, &subscription).await?;
     state.schedule_changed.notify_one();
     let queued = QueuedDelivery {
         delivery_id: delivery.to_string(),
@@ -145,7 +145,7 @@ pub async fn enable_subscription(
         Some(pause) => {
             await_enqueue(&client).await?;
             let transaction = tenant_transaction(&mut client, &tenant).await?;
-            Some(pause.missed(&transaction, Timestamp::now()).await?)
+            Some(pause.missed(&transaction).await?)
         }
         None => None,
     };
@@ -169,7 +169,7 @@ pub async fn enable_subscription(
 pub struct ReplayRequest {
     /// Events committed from here; may be absent where `from_lsn` is given …
     since: Option<Timestamp>,
-    /// … up to, not including, here; now if absent.
+    /// … up to, not including, here; all that is stored by now if absent.
     until: Option<Timestamp>,
     /// Events committed at or behind this place in the source's log, such as 16/B374D848 …
     from_lsn: Option<String>,
@@ -219,8 +219,7 @@ pub async fn replay_subscription(
             "`from_lsn` is behind `to_lsn`",
         ));
     }
-    let until = request.until.unwrap_or_else(Timestamp::now);
-    if since >= until {
+    if request.until.is_some_and(|until| since >= until) {
         return Err(Problem::invalid(
             "invalid_range",
             "`since` is not before `until`",
@@ -231,7 +230,7 @@ pub async fn replay_subscription(
     let wanted = Replay {
         subscription: &subscription,
         since,
-        until,
+        until: request.until,
         from_lsn,
         to_lsn,
         types: &types,

@@ -1,11 +1,14 @@
 //! Tokens of the API, as `walhook token` makes them: shown once, stored as a hash.
 //! These functions act as the store's owner, not as a tenant.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::db::Store;
+use crate::duration::interval_seconds;
 use crate::secret::ApiToken;
 
 /// A token as the store knows it.
@@ -16,6 +19,8 @@ pub struct StoredToken {
     pub name: String,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// By the store's clock, when it was listed.
+    pub expired: bool,
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -24,7 +29,7 @@ pub async fn create(
     store: &Store,
     tenant: &str,
     name: &str,
-    expires_at: Option<Timestamp>,
+    expires_in: Option<Duration>,
 ) -> anyhow::Result<ApiToken> {
     anyhow::ensure!(!tenant.is_empty(), "the tenant's id is empty");
     let token = ApiToken::generate();
@@ -37,7 +42,7 @@ pub async fn create(
                 &tenant,
                 &name,
                 &token.hash().as_slice(),
-                &expires_at,
+                &expires_in.map(interval_seconds),
             ],
         )
         .await
@@ -61,6 +66,7 @@ pub async fn list(store: &Store, tenant: Option<&str>) -> anyhow::Result<Vec<Sto
         name: row.get("name"),
         created_at: row.get("created_at"),
         expires_at: row.get("expires_at"),
+        expired: row.get("expired"),
         revoked_at: row.get("revoked_at"),
     });
     Ok(tokens.collect())

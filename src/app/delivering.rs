@@ -56,7 +56,9 @@ impl Delivering<'_> {
         let (records, entries) = mpsc::channel(recorder::QUEUE);
         let directory = self.directory.clone();
         let heard = self.instance.heard();
-        let dispatcher = Dispatcher::new(&config.delivery, client, directory, records, heard);
+        let clocks = Arc::clone(&self.instance.clocks);
+        let dispatcher =
+            Dispatcher::new(&config.delivery, client, directory, records, heard, clocks);
         let recorder = Recorder {
             store: self.store.clone(),
             instance: self.instance.id,

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::generation::Generation;
 use super::shed::Brink;
 use crate::cli::{gaps, progress, published};
+use crate::clock::{self, Clocks};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::episode::Episode;
@@ -50,6 +51,7 @@ pub(super) struct Watch {
     pub(super) instance: Uuid,
     pub(super) health: Arc<Health>,
     pub(super) brink: Arc<Brink>,
+    pub(super) clocks: Arc<Clocks>,
 }
 
 /// What one look leaves for the next.
@@ -117,6 +119,7 @@ impl Watch {
     }
 
     async fn look_at_slot(&self, source: &Client, looked: &mut Looked) -> anyhow::Result<()> {
+        self.clocks.observe_source(clock::read(source).await?);
         let name = &self.config.slot;
         let state = slot::inspect(source, name).await?.unwrap_or_default();
         let now = slot::current_wal_insert_lsn(source).await?;

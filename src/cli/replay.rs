@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Timestamp>,
 
-    /// Events committed before then; now by default.
+    /// Events committed before then; all that is stored by default.
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<Timestamp>,
 
@@ -110,14 +110,13 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     Ok(Outcome::of(replayed.deliveries > 0))
 }
 
-fn range(args: &Args) -> Result<(Timestamp, Timestamp), UsageError> {
+fn range(args: &Args) -> Result<(Timestamp, Option<Timestamp>), UsageError> {
     if args.since.is_none() && args.from_lsn.is_none() {
         let message = "say from when: --since, as in --since 2h, or --from-lsn";
         return Err(UsageError(message.to_owned()));
     }
     let since = args.since.unwrap_or(Timestamp::UNIX_EPOCH);
-    let until = args.until.unwrap_or_else(Timestamp::now);
-    if until <= since {
+    if let Some(until) = args.until.filter(|until| *until <= since) {
         return Err(UsageError(format!(
             "the range is empty: --until {until} is not after --since {since}"
         )));
@@ -126,7 +125,7 @@ fn range(args: &Args) -> Result<(Timestamp, Timestamp), UsageError> {
         (Some(from), Some(to)) if to < from => Err(UsageError(format!(
             "the range is empty: --to-lsn {to} is before --from-lsn {from}"
         ))),
-        _ => Ok((since, until)),
+        _ => Ok((since, args.until)),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::check::StoreState;
 use super::progress::{self, Progress};
 use super::{Outcome, chain, publication};
+use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::SchemaState;
@@ -13,6 +14,7 @@ use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
 
+mod clocks;
 mod gaps;
 mod instances;
 mod render;
@@ -22,8 +24,8 @@ mod shadow;
 ///
 /// Exit code 0: all is well. 1: something is wrong, and the text says what: the slot is
 /// missing, lost, about to be lost or read by nobody, it does not continue the recorded
-/// progress, a gap waits to be accepted, no instance delivers, deliveries have been due for long, or changes were
-/// parked within the last day.
+/// progress, a gap waits to be accepted, no instance delivers, deliveries have been due for long, changes were
+/// parked within the last day, or clocks differ by 30 s or more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -54,6 +56,8 @@ struct Status {
     slot: Option<Slot>,
     progress: Option<RecordedPosition>,
     instances: Vec<instances::Instance>,
+    /// How far the source's clock is ahead of the store's; negative: behind.
+    source_clock_skew_seconds: Option<f64>,
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
     parked: Option<Parked>,
@@ -145,10 +149,13 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         anyhow::Ok((client, slot))
     };
     let source = source.await;
+    let mut store_clock = None;
     let progress = match StoreState::read(config, Purpose::Inspection("status")).await {
         Ok(store) if store.schema == SchemaState::Current => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
+            let clock = clock::read(&*client).await;
+            store_clock = Some(clock.context("read the store's clock")?);
             status.gaps = Some(gaps::read(&client, &config.source.slot).await?);
             (status.shadow, status.shadow_rules) =
                 shadow::read(&client, &config.source.slot).await?;
@@ -170,6 +177,13 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     };
     let source = async {
         let (client, slot) = source?;
+        if let Some(store_clock) = store_clock {
+            let source_clock = clock::read(&client).await;
+            let source_clock = source_clock.context("read the source's clock")?;
+            let skew = source_clock.ahead_of(&store_clock);
+            status.source_clock_skew_seconds = Some(skew.0);
+            status.problems.extend(clocks::of_source(skew));
+        }
         status
             .read_source(&client, &conninfo, config, progress.as_ref(), slot)
             .await
@@ -274,6 +288,9 @@ impl Status {
         if let Some(problem) = instances::differing_rules(&self.instances) {
             self.problem(ProblemKind::RulesDiffer, problem);
         }
+        let clocks = clocks::of_instances(&self.instances);
+        self.problems
+            .extend(clocks.into_iter().map(|text| ProblemKind::ClockSkew.because(text)));
         if !delivers {
             self.problem(
                 ProblemKind::NothingDelivers,

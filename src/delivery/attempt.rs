@@ -28,7 +28,7 @@ const SENDER: HeaderName = HeaderName::from_static("user-agent");
 /// What came of an attempt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
-    pub started_at: Timestamp,
+    pub began: Instant,
     pub duration: Duration,
     /// Of the answer. Also where its body then failed, so that a status of 2xx alone
     /// is no success: ask [`is_success`](Self::is_success).
@@ -53,9 +53,8 @@ impl Outcome {
         i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX)
     }
 
-    pub fn ended_at(&self) -> Timestamp {
-        let ended = self.started_at.checked_add(self.duration);
-        ended.unwrap_or(self.started_at)
+    pub fn ended(&self) -> Instant {
+        self.began + self.duration
     }
 
     /// As the store keeps it.
@@ -68,7 +67,7 @@ impl Outcome {
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcome")
-            .field("started_at", &self.started_at)
+            .field("began", &self.began)
             .field("duration", &self.duration)
             .field("http_status", &self.http_status)
             .field("error", &self.error)
@@ -91,16 +90,17 @@ pub async fn attempt(
     body: &Bytes,
     is_batch: bool,
 ) -> Outcome {
-    let started_at = Timestamp::now();
-    let clock = Instant::now();
-    let result = match request(subscription, webhook_id, started_at, format, body, is_batch) {
+    let began = Instant::now();
+    // The one time of ours that others compare with their clock: `status` warns of skew.
+    let signed_at = Timestamp::now();
+    let result = match request(subscription, webhook_id, signed_at, format, body, is_batch) {
         Ok(request) => client.post(request).await,
         Err(error) => Err(error),
     };
-    let duration = clock.elapsed();
+    let duration = began.elapsed();
     let outcome = match result {
         Ok(response) => Outcome {
-            started_at,
+            began,
             duration,
             http_status: Some(response.status),
             error: status_error(response.status),
@@ -108,7 +108,7 @@ pub async fn attempt(
             excerpt: Some(response.excerpt).filter(|text| !text.is_empty()),
         },
         Err(error) => Outcome {
-            started_at,
+            began,
             duration,
             http_status: error.status,
             error: Some((error.class, error.message)),
@@ -157,7 +157,11 @@ fn request<'a>(
     let secrets: Vec<&SigningSecret> = subscription
         .secrets
         .iter()
-        .filter(|active| active.expires_at.is_none_or(|expires| expires > at))
+        .filter(|active| {
+            active
+                .expires_at
+                .is_none_or(|expires| expires > Instant::now())
+        })
         .map(|active| &active.secret)
         .collect();
     if secrets.is_empty() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, RETRY_AFTER};
+use http::header::ACCEPT;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy;
@@ -193,11 +193,7 @@ impl Client {
         })?;
         let (head, mut body) = response.into_parts();
         *status = Some(head.status.as_u16());
-        let retry_after = head
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| retry_after::parse(value, jiff::Timestamp::now()));
+        let retry_after = retry_after::of(&head.headers);
 
         // To the end, so that the connection can be used again, but not beyond the
         // cap: dropping the rest unread closes it.

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
 use super::unwritten::Unwritten;
 use super::{Delivery, DeliveryConfig, Hold, ParkedReason};
+use crate::clock::Clocks;
 use crate::event::{DeliveryId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::{Subscription, directory::Directory};
@@ -46,6 +46,7 @@ pub struct Dispatcher {
     records: mpsc::Sender<Entry>,
     /// When the store was last told, and answered, that this instance lives.
     heard: watch::Receiver<Instant>,
+    clocks: Arc<Clocks>,
     /// Deliveries that the enqueuer has handed over and not written yet.
     pub unwritten: Arc<Unwritten>,
     /// Which endpoints keep failing; shared with the recorder.
@@ -78,6 +79,7 @@ impl Dispatcher {
         directory: Directory,
         records: mpsc::Sender<Entry>,
         heard: watch::Receiver<Instant>,
+        clocks: Arc<Clocks>,
     ) -> Arc<Self> {
         let limits = Limits {
             concurrency: config.concurrency,
@@ -92,6 +94,7 @@ impl Dispatcher {
             config: config.clone(),
             records,
             heard,
+            clocks,
             unwritten: Arc::default(),
             health: Arc::default(),
             released: Arc::default(),
@@ -201,12 +204,7 @@ impl Dispatcher {
             }
             let stale = self.lanes().sweep(Instant::now());
             for delivery in stale {
-                let due_at = Timestamp::now();
-                self.record(Record::unattempted(
-                    delivery,
-                    Transition::Released { due_at },
-                ))
-                .await;
+                self.record(Record::released(delivery)).await;
             }
             let changes = self.lanes().breaker_changes();
             if !changes.is_empty() {
@@ -234,12 +232,7 @@ impl Dispatcher {
     pub async fn drain(&self, deadline: Duration) {
         let waiting = self.lanes().drain();
         for delivery in waiting {
-            let due_at = Timestamp::now();
-            self.record(Record::unattempted(
-                delivery,
-                Transition::Released { due_at },
-            ))
-            .await;
+            self.record(Record::released(delivery)).await;
         }
         self.workers.close();
         self.tasks.close();
@@ -274,8 +267,7 @@ impl Dispatcher {
         };
         // One that was claimed has its row: it is this instance's, whoever wrote it.
         if delivery.hold == Hold::Owned && self.unwritten.is_disowned(delivery.id) {
-            let due_at = Timestamp::now();
-            return Record::unattempted(delivery, Transition::Released { due_at });
+            return Record::released(delivery);
         }
         if !subscription.active {
             return Record::unattempted(delivery, Transition::Parked(ParkedReason::Disabled));
@@ -285,8 +277,7 @@ impl Dispatcher {
         let outcome = tokio::select! {
             outcome = self.exchange(subscription, &delivery, place) => outcome,
             () = self.abort.cancelled() => {
-                let due_at = Timestamp::now();
-                return Record::unattempted(delivery, Transition::Released { due_at });
+                return Record::released(delivery);
             }
         };
         place.success = Some(outcome.is_success());
@@ -324,20 +315,20 @@ impl Dispatcher {
     }
 
     fn judge(&self, mut delivery: Delivery, outcome: Outcome) -> Record {
+        let decided_at = Instant::now();
         self.ended.fetch_add(1, Ordering::Relaxed);
         delivery.attempts += 1;
-        let now = Timestamp::now();
         let transition = state::after_attempt(
             &outcome,
             delivery.attempts,
             &self.config.retry_schedule,
-            now,
             rand::random(),
         );
-        tally::count(&delivery, &outcome, &transition, now);
+        tally::count(&delivery, &outcome, &transition, &self.clocks);
         Record {
             delivery,
             transition,
+            decided_at,
             outcome: Some(outcome),
         }
     }

@@ -7,12 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use jiff::{SignedDuration, Timestamp};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::operational::Notice;
 use super::recorder::Record;
 use crate::conninfo::{Client, Queries};
+use crate::duration::interval_seconds;
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 
@@ -26,17 +27,24 @@ pub struct Health {
 
 #[derive(Default)]
 struct Failing {
-    since: HashMap<SubscriptionId, Timestamp>,
+    since: HashMap<SubscriptionId, Since>,
     /// Have failed, which is not recorded yet, and not succeeded since.
     news: HashSet<SubscriptionId>,
     loaded: Option<Instant>,
+}
+
+/// Since when an endpoint fails, by the store's clock: so long before the store was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    age: Duration,
+    asked_at: Instant,
 }
 
 /// What a batch of results says of its endpoints, where it is news.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// Failed now and not before.
-    began: HashMap<SubscriptionId, Timestamp>,
+    began: HashMap<SubscriptionId, Instant>,
     /// Has failed for too long, as far as this memory knows.
     exhausted: Vec<Uuid>,
     /// Answered 410.
@@ -86,7 +94,7 @@ impl Health {
             .context("list the subscriptions whose endpoint fails")?;
         let since = rows
             .iter()
-            .map(|row| (SubscriptionId(row.get(0)), row.get(1)));
+            .map(|row| (SubscriptionId(row.get(0)), Since::of(row)));
         let mut failing = self.failing();
         failing.since = since.collect();
         failing.loaded = Some(Instant::now());
@@ -109,9 +117,9 @@ impl Health {
             match (failing.since.get(&id), disable_after) {
                 // Otherwise it has succeeded since.
                 (None, _) if failing.news.contains(&id) => {
-                    judgement.began.entry(id).or_insert(outcome.started_at);
+                    judgement.began.entry(id).or_insert(outcome.began);
                 }
-                (Some(since), Some(limit)) if lasted(*since, outcome.started_at) >= limit => {
+                (Some(since), Some(limit)) if since.lasted(outcome.began) >= limit => {
                     judgement.exhausted.push(id.0);
                 }
                 _ => {}
@@ -124,7 +132,7 @@ impl Health {
     pub fn learn(
         &self,
         judgement: &Judgement,
-        failing: Vec<(SubscriptionId, Timestamp)>,
+        failing: Vec<(SubscriptionId, Since)>,
         recovered: &[SubscriptionId],
     ) {
         let mut known = self.failing();
@@ -142,22 +150,23 @@ impl Health {
 pub async fn note(
     client: &impl Queries,
     judgement: &Judgement,
-) -> anyhow::Result<Vec<(SubscriptionId, Timestamp)>> {
+) -> anyhow::Result<Vec<(SubscriptionId, Since)>> {
     if judgement.began.is_empty() {
         return Ok(Vec::new());
     }
-    let (ids, since): (Vec<Uuid>, Vec<Timestamp>) =
-        judgement.began.iter().map(|(id, at)| (id.0, *at)).unzip();
+    let ago = |began: &Instant| began.elapsed().as_secs_f64();
+    let began = judgement.began.iter();
+    let (ids, ago): (Vec<Uuid>, Vec<f64>) = began.map(|(id, at)| (id.0, ago(at))).unzip();
     let rows = client
         .query(
             include_str!("../../sql/queries/mark_failing_subscriptions.sql"),
-            &[&ids, &since],
+            &[&ids, &ago],
         )
         .await
         .context("note whose endpoint fails")?;
     let noted = rows
         .iter()
-        .map(|row| (SubscriptionId(row.get(0)), row.get(1)));
+        .map(|row| (SubscriptionId(row.get(0)), Since::of(row)));
     Ok(noted.collect())
 }
 
@@ -183,7 +192,6 @@ pub async fn disable(
     client: &impl Queries,
     judgement: &Judgement,
     disable_after: Option<Duration>,
-    now: Timestamp,
 ) -> anyhow::Result<Vec<Notice>> {
     let mut disabled = Vec::new();
     if !judgement.gone.is_empty() {
@@ -193,10 +201,10 @@ pub async fn disable(
         disabled.extend(rows.into_iter().map(|row| ("gone", row)));
     }
     if let (false, Some(limit)) = (judgement.exhausted.is_empty(), disable_after) {
-        let before = now.saturating_sub(SignedDuration::try_from(limit).unwrap_or_default());
-        let before = before.unwrap_or(Timestamp::MIN);
         let sql = include_str!("../../sql/queries/disable_failing_subscriptions.sql");
-        let rows = client.query(sql, &[&judgement.exhausted, &before]).await;
+        let rows = client
+            .query(sql, &[&judgement.exhausted, &interval_seconds(limit)])
+            .await;
         let rows = rows.context("disable subscriptions whose endpoint keeps failing")?;
         disabled.extend(rows.into_iter().map(|row| ("failing", row)));
     }
@@ -218,8 +226,19 @@ pub async fn disable(
     Ok(notices.collect())
 }
 
-fn lasted(since: Timestamp, now: Timestamp) -> Duration {
-    now.duration_since(since).try_into().unwrap_or_default()
+impl Since {
+    /// Of a row that says it second, in seconds.
+    fn of(row: &Row) -> Self {
+        let seconds: f64 = row.get(1);
+        Since {
+            age: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            asked_at: Instant::now(),
+        }
+    }
+
+    fn lasted(&self, until: Instant) -> Duration {
+        self.age + until.saturating_duration_since(self.asked_at)
+    }
 }
 
 #[cfg(test)]
@@ -231,9 +250,8 @@ mod tests {
     use crate::delivery::state::Transition;
 
     fn result(id: SubscriptionId, error: Option<ErrorClass>) -> Record {
-        let now = Timestamp::now();
         let outcome = Outcome {
-            started_at: now,
+            began: Instant::now(),
             duration: Duration::ZERO,
             http_status: error.is_none().then_some(200),
             error: error.map(|class| (class, String::new())),
@@ -242,17 +260,24 @@ mod tests {
         };
         let transition = match outcome.is_success() {
             true => Transition::Delivered,
-            false => Transition::Retry { due_at: now },
+            false => Transition::Retry {
+                delay: Duration::ZERO,
+            },
         };
         Record {
             delivery: delivery(id, Instant::now()),
             transition,
+            decided_at: Instant::now(),
             outcome: Some(outcome),
         }
     }
 
     fn learn(health: &Health, judgement: &Judgement, recovered: &[SubscriptionId]) {
-        let noted = judgement.began.iter().map(|(id, at)| (*id, *at));
+        let since = |at: &Instant| Since {
+            age: Duration::ZERO,
+            asked_at: *at,
+        };
+        let noted = judgement.began.iter().map(|(id, at)| (*id, since(at)));
         health.learn(judgement, noted.collect(), recovered);
     }
 

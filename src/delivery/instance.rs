@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::conninfo::Purpose;
+use crate::clock::{ClockReading, Clocks};
 use crate::db::Store;
 use crate::episode::Episode;
 use crate::event::{id_floor, milliseconds};
@@ -98,6 +99,8 @@ impl Outstanding {
 pub struct Instance {
     pub id: Uuid,
     pub outstanding: Arc<Outstanding>,
+    /// The store's clock is read with every heartbeat.
+    pub clocks: Arc<Clocks>,
     /// When it last began to say that it lives, and was heard.
     heard: watch::Sender<Instant>,
     store: Store,
@@ -115,8 +118,8 @@ impl Instance {
             .unwrap_or_default();
         let client = store.get().await.context("connect to the store")?;
         let began = Instant::now();
-        client
-            .execute(
+        let registered = client
+            .query_one(
                 include_str!("../../sql/queries/register_instance.sql"),
                 &[
                     &id,
@@ -129,10 +132,17 @@ impl Instance {
             )
             .await
             .context("register this instance")?;
+        let clocks = Arc::new(Clocks::default());
+        clocks.observe_store(ClockReading::between(
+            began,
+            Instant::now(),
+            registered.get(0),
+        ));
         let outstanding = Arc::new(Outstanding::new(low_water));
         Ok(Instance {
             id,
             outstanding,
+            clocks,
             heard: watch::Sender::new(began),
             store: store.clone(),
             membership: store.reopen(Purpose::Membership)?,
@@ -217,10 +227,14 @@ impl Instance {
         *low_water = rise.max(*low_water);
         let sql = include_str!("../../sql/queries/heartbeat.sql");
         let statement = transaction.prepare_cached(sql).await?;
-        transaction
-            .execute(&statement, &[&self.id, &rise])
+        let skew = self.clocks.store().skew().0;
+        let asked = Instant::now();
+        let beaten = transaction
+            .query_one(&statement, &[&self.id, &rise, &skew])
             .await
             .context("heartbeat")?;
+        let reading = ClockReading::between(asked, Instant::now(), beaten.get(0));
+        self.clocks.observe_store(reading);
         transaction.commit().await.context("commit the heartbeat")?;
         *low_water = rise;
         Ok(true)

@@ -86,7 +86,7 @@ impl Announcement {
             ..Announcement::default()
         };
         for notice in notices {
-            let event = EventId::random();
+            let event = EventId::random(now);
             let before = announcement.deliveries.len();
             let of_tenant = subscriptions.of_tenant(&notice.tenant_id);
             for subscription in of_tenant.filter(|one| asks_for(one, notice.event_type)) {

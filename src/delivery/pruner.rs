@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::partitions::{self, DAY_MILLISECONDS, Day};
+use crate::clock;
 use crate::db::{Store, StoreConfig};
 
 /// Days made ahead: a weekend in which nobody could create tables does no harm.
@@ -17,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(600);
 
 pub async fn run(store: Store, config: StoreConfig, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
-        if let Err(error) = prune(&store, &config, Timestamp::now()).await {
+        if let Err(error) = prune_now(&store, &config).await {
             tracing::warn!(
                 error = format!("{error:#}"),
                 "cannot prune the store; trying again in ten minutes"
@@ -28,6 +29,19 @@ pub async fn run(store: Store, config: StoreConfig, stop: CancellationToken) -> 
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
+}
+
+/// By the store's clock: one that is wrong on one of many machines must not drop days.
+async fn prune_now(store: &Store, config: &StoreConfig) -> anyhow::Result<Vec<Day>> {
+    let client = store.get().await.context("connect to the store")?;
+    let clock = clock::read(&*client).await;
+    drop(client);
+    prune(
+        store,
+        config,
+        clock.context("read the store's clock")?.now(),
+    )
+    .await
 }
 
 /// One round as of `now`. Answers the days that it dropped.

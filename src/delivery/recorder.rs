@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -21,9 +21,11 @@ use super::ordering::Released;
 use super::state::Transition;
 use super::{Delivery, Hold, Letter, partitions};
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, is_transient};
 use crate::episode::Episode;
+use crate::duration::interval_seconds;
 use crate::event::{EventId, SubscriptionId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::Directory;
@@ -46,6 +48,9 @@ const RECORD: &str = "cannot record results";
 pub struct Record {
     pub delivery: Delivery,
     pub transition: Transition,
+    /// The end of the attempt, or when it was decided that there is to be none: the
+    /// transition's delay counts from here.
+    pub decided_at: Instant,
     pub outcome: Option<Outcome>,
 }
 
@@ -55,7 +60,29 @@ impl Record {
         Record {
             delivery,
             transition,
+            decided_at: Instant::now(),
             outcome: None,
+        }
+    }
+
+    /// A delivery that leaves memory unsent, and is due at once.
+    pub fn released(delivery: Delivery) -> Self {
+        let delay = Duration::ZERO;
+        Record::unattempted(delivery, Transition::Released { delay })
+    }
+
+    /// Seconds until it is due; negative where that time has passed on its way here. None
+    /// where it is not to be tried.
+    fn due_in(&self) -> Option<f64> {
+        match self.transition {
+            Transition::Retry { delay } | Transition::Released { delay } => {
+                Some(interval_seconds(delay) - self.decided_at.elapsed().as_secs_f64())
+            }
+            Transition::Delivered
+            | Transition::Failed
+            | Transition::Gone
+            | Transition::Parked(_)
+            | Transition::Cancelled => None,
         }
     }
 
@@ -204,10 +231,15 @@ impl Recorder {
         self.health.refresh(client).await?;
         let judgement = self.health.judge(records, self.disable_after);
         let announces = judgement.is_grave() || records.iter().any(is_announced);
+        let mut announced_at = None;
         if announces {
             self.directory.refresh(client).await?;
-            // One that begins tomorrow has tomorrow's partition made by the pruner long before.
-            partitions::ensure(client, std::iter::once(EventId::random().0)).await?;
+            let clock = clock::read(client)
+                .await
+                .context("read the store's clock")?;
+            let now = clock.now();
+            partitions::ensure(client, std::iter::once(EventId::random(now).0)).await?;
+            announced_at = Some(now);
         }
         let transaction = client.transaction().await;
         let transaction = transaction.context("begin to record results")?;
@@ -216,10 +248,13 @@ impl Recorder {
         self.write_breakers(&transaction, &news.breakers).await?;
         let Written { deliveries, ended } =
             write_results(&transaction, statements, self.instance, records).await?;
-        let announced = announces
-            && self
-                .announce(&transaction, records, &judgement, &deliveries)
-                .await?;
+        let announced = match announced_at {
+            Some(now) => {
+                self.announce(&transaction, records, &judgement, &deliveries, now)
+                    .await?
+            }
+            None => false,
+        };
         // What is leased may be ordered: then the next of its row follows from its end.
         let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
@@ -251,10 +286,10 @@ impl Recorder {
         records: &[Record],
         judgement: &Judgement,
         written: &HashSet<Uuid>,
+        now: Timestamp,
     ) -> anyhow::Result<bool> {
-        let now = Timestamp::now();
         let subscriptions = self.directory.snapshot();
-        let mut notices = health::disable(transaction, judgement, self.disable_after, now).await?;
+        let mut notices = health::disable(transaction, judgement, self.disable_after).await?;
         let failed = records
             .iter()
             .flat_map(|record| announced(record).map(move |letter| (record, letter)))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::manual::{BATCH, ManualError, notify};
 use super::{operational, partitions};
+use crate::clock;
 use crate::conninfo::Transaction;
 use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
@@ -26,8 +27,9 @@ pub struct Replay<'a> {
     pub subscription: &'a StoredSubscription,
     /// Committed from here …
     pub since: Timestamp,
-    /// … up to, not including, here.
-    pub until: Timestamp,
+    /// … up to, not including, here; none: all that is stored when it begins, whatever the
+    /// source's clock said.
+    pub until: Option<Timestamp>,
     /// Committed at or behind this place in the log …
     pub from_lsn: Option<Lsn>,
     /// … up to, and with, this one.
@@ -67,8 +69,20 @@ pub async fn replay(
     };
     let subscribed = like(&replay.subscription.events);
     let types = like(replay.types);
-    // An id holds whole milliseconds: the bounds to the microsecond are the query's.
-    let to = id_floor(milliseconds(replay.until).saturating_add(1));
+    let to = match replay.until {
+        // An id holds whole milliseconds: the bounds to the microsecond are the query's.
+        Some(until) => id_floor(milliseconds(until).saturating_add(1)),
+        None => {
+            let sql = include_str!("../../sql/queries/newest_event_id.sql");
+            let newest = store.get().await?.query_opt(sql, &[]).await?;
+            let Some(newest) = newest else {
+                return Ok(replayed);
+            };
+            let newest: Uuid = newest.get(0);
+            Uuid::from_u128(newest.as_u128().saturating_add(1))
+        }
+    };
+    let until = replay.until.unwrap_or(Timestamp::MAX);
     let mut after = id_floor(milliseconds(replay.since));
     loop {
         let mut client = store.get().await?;
@@ -80,7 +94,7 @@ pub async fn replay(
                     &after as &(dyn ToSql + Sync),
                     &to,
                     &replay.since,
-                    &replay.until,
+                    &until,
                     &subscribed,
                     &types,
                     &filter.is_some(),
@@ -152,10 +166,10 @@ pub async fn ping(
     store: &Store,
     tenant: &str,
     subscription: &StoredSubscription,
-    now: Timestamp,
 ) -> Result<DeliveryId, ManualError> {
-    let event = EventId::random();
     let mut client = store.get().await?;
+    let now = clock::read(&*client).await?.now();
+    let event = EventId::random(now);
     partitions::ensure(&client, std::iter::once(event.0))
         .await
         .map_err(ManualError::Partitions)?;

@@ -2,25 +2,24 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::ParkedReason;
 use super::attempt::Outcome;
 use crate::duration::HumanDuration;
 
-/// A delivery's next state.
+/// A delivery's next state. It carries delays and no times: they count from when it was
+/// decided on, and the store, whose clock decides what is due, makes times of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transition {
     /// A 2xx: the end.
     Delivered,
-    /// To be tried again at this time.
-    Retry { due_at: Timestamp },
+    /// To be tried again so long after the end of the attempt.
+    Retry { delay: Duration },
     /// The last attempt of the schedule failed: a dead letter, kept and retryable.
     Failed,
     /// The receiver says 410: a dead letter, and the subscription is disabled.
     Gone,
-    /// Not attempted, or not to its end: due at this time, no attempt counted.
-    Released { due_at: Timestamp },
+    /// Not attempted, or not to its end: due after so long, no attempt counted.
+    Released { delay: Duration },
     /// Not attempted: kept until someone acts.
     Parked(ParkedReason),
     /// Its subscription is deleted: the end.
@@ -35,7 +34,6 @@ pub fn after_attempt(
     outcome: &Outcome,
     attempts: u32,
     schedule: &[HumanDuration],
-    now: Timestamp,
     jitter: f64,
 ) -> Transition {
     if outcome.is_success() {
@@ -50,31 +48,22 @@ pub fn after_attempt(
     };
     // Retry-After only ever delays.
     let delay = outcome.retry_after.map_or(*step, |asked| asked.max(*step));
-    let delay = delay + delay.mul_f64(JITTER * jitter.clamp(0.0, 1.0));
+    let jitter = delay.mul_f64(JITTER * jitter.clamp(0.0, 1.0));
     Transition::Retry {
-        due_at: after(now, delay),
+        delay: delay.saturating_add(jitter),
     }
-}
-
-/// A time from now; the end of time where it does not fit.
-pub fn after(now: Timestamp, delay: Duration) -> Timestamp {
-    SignedDuration::try_from(delay)
-        .ok()
-        .and_then(|delay| now.checked_add(delay).ok())
-        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::delivery::client::ErrorClass;
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    use std::time::Instant;
 
     fn outcome(http_status: Option<u16>, retry_after: Option<u64>) -> Outcome {
         let success = http_status.is_some_and(|code| (200..300).contains(&code));
         Outcome {
-            started_at: NOW,
+            began: Instant::now(),
             duration: Duration::ZERO,
             http_status,
             error: (!success).then(|| (ErrorClass::HttpStatus, String::new())),
@@ -83,9 +72,9 @@ mod tests {
         }
     }
 
-    fn seconds(seconds: i64) -> Transition {
+    fn seconds(seconds: u64) -> Transition {
         Transition::Retry {
-            due_at: Timestamp::from_second(seconds).unwrap(),
+            delay: Duration::from_secs(seconds),
         }
     }
 
@@ -107,16 +96,11 @@ mod tests {
             (Some(410), None, 1, 0.0, Transition::Gone),
         ] {
             let outcome = outcome(status, retry_after);
-            let made = after_attempt(&outcome, attempts, &schedule, NOW, jitter);
+            let made = after_attempt(&outcome, attempts, &schedule, jitter);
             assert_eq!(
                 made, expected,
                 "{status:?} {retry_after:?} {attempts} {jitter}"
             );
         }
-    }
-
-    #[test]
-    fn a_delay_beyond_the_end_of_time_ends_there() {
-        assert_eq!(after(NOW, Duration::MAX), Timestamp::MAX);
     }
 }

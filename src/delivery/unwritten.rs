@@ -271,7 +271,7 @@ mod tests {
     fn delivered(id: DeliveryId) -> Record {
         let delivery = Delivery {
             id,
-            event_id: EventId::random(),
+            event_id: EventId::random(Timestamp::UNIX_EPOCH),
             subscription_id: SubscriptionId(Uuid::nil()),
             event_type: "t".into(),
             format: Format::Standard,
@@ -308,7 +308,11 @@ mod tests {
     #[test]
     fn a_group_is_not_quiet_while_nothing_more_can_be_sent() {
         let unwritten = Unwritten::default();
-        let id = DeliveryId::derive(EventId::random(), Uuid::nil(), Uuid::nil());
+        let id = DeliveryId::derive(
+            EventId::random(Timestamp::UNIX_EPOCH),
+            Uuid::nil(),
+            Uuid::nil(),
+        );
         let group = unwritten.expect(std::iter::once(id));
         let last_result = || unwritten.group(group).unwrap().last_result;
         let handed_over = last_result();

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::backfill::TakenChunk;
 use super::parked::ParkedKey;
+use crate::clock::Clocks;
 use crate::delivery::ParkedReason as DeliveryParked;
 use crate::event::Event;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
@@ -60,7 +61,7 @@ impl Batch {
     }
 
     /// Counts what has become durable.
-    pub(super) fn count(&self, started: Instant) {
+    pub(super) fn count(&self, started: Instant, clocks: &Clocks) {
         if self.is_empty() {
             return;
         }
@@ -81,10 +82,8 @@ impl Batch {
             }
         }
         if let Some(last) = self.events.last() {
-            let age = Timestamp::now()
-                .duration_since(last.occurred_at)
-                .as_secs_f64();
-            METRICS.lag_seconds.set(age.max(0.0));
+            let age = clocks.since_commit(last.occurred_at);
+            METRICS.lag_seconds.set(age.as_secs_f64());
         }
     }
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::rows::{DeliveryRow, Rows};
 use super::statements::{to_i16, to_i64};
+use crate::clock::ClockReading;
 use crate::conninfo::Client;
 use crate::delivery::attempt::Outcome;
 use crate::delivery::partitions::Day;
@@ -97,6 +98,7 @@ impl Copies {
         client: &Client,
         rows: &Rows<'_>,
         stored: &Stored,
+        clock: ClockReading,
     ) -> anyhow::Result<()> {
         let have_deliveries = rows.have_deliveries();
         for day in days(rows) {
@@ -122,7 +124,7 @@ impl Copies {
                 .collect();
             for some in deliveries.chunks(ROWS) {
                 let copied = client
-                    .within_deadline(copy_deliveries(client, &copy.deliveries, some))
+                    .within_deadline(copy_deliveries(client, &copy.deliveries, some, clock))
                     .await;
                 copied.context("insert deliveries")?;
             }
@@ -191,6 +193,7 @@ async fn copy_deliveries(
     client: &Client,
     statement: &Statement,
     deliveries: &[DeliveryRow<'_>],
+    clock: ClockReading,
 ) -> Result<(), Error> {
     const TYPES: [Type; 15] = [
         Type::UUID,
@@ -211,6 +214,8 @@ async fn copy_deliveries(
     ];
     let sink = client.copy_in(statement).await?;
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
+    // By the store's clock, as all times that stand there.
+    let at = |moment| system_time(clock.time_at(moment));
     for delivery in deliveries {
         let (event, result) = (delivery.event, delivery.result);
         let status = result.and_then(Outcome::stored_status);
@@ -226,8 +231,8 @@ async fn copy_deliveries(
             // any more, and its end is written at once.
             &result.map_or("pending", |_| "delivered"),
             &result.map_or(0, |_| 1),
-            &result.map(|result| system_time(result.ended_at())),
-            &result.map(|result| system_time(result.started_at)),
+            &result.map(|result| at(result.ended())),
+            &result.map(|result| at(result.began)),
             &result.map(Outcome::duration_ms),
             &status,
             &status,

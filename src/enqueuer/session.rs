@@ -96,7 +96,8 @@ impl Session<'_> {
             return Err(Interrupted::StoreClosed.into());
         }
         self.advance(false)?;
-        let received_at = Timestamp::now();
+        // By the source's clock, as the commits.
+        let received_at = self.enqueuer.instance.clocks.source().now();
         let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
         if !self.shadow.is_empty() && !received.is_empty() {

@@ -10,6 +10,7 @@ use super::copies::{Copies, Stored};
 use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
 use crate::conninfo::Client;
+use crate::delivery::instance::Instance;
 use crate::lsn::Lsn;
 use crate::mapping::ParkedChange;
 
@@ -54,7 +55,7 @@ impl Statements {
     pub(super) async fn write(
         &self,
         client: &Client,
-        instance: Uuid,
+        instance: &Instance,
         rows: &Rows<'_>,
         lower: Option<Uuid>,
         again: bool,
@@ -63,7 +64,8 @@ impl Statements {
             true => Stored::find(client, rows).await?,
             false => Stored::default(),
         };
-        self.copies.write(client, rows, &stored).await?;
+        let clock = instance.clocks.store();
+        self.copies.write(client, rows, &stored, clock).await?;
         // COMMIT answers success even where the transaction had failed before it: every
         // answer counts.
         let (schedule, parked, mended, lowered, committed) = tokio::join!(
@@ -75,7 +77,7 @@ impl Statements {
                     None => Ok(1),
                     Some(lowest) => {
                         client
-                            .execute(&self.lower_low_water, &[&instance, &lowest])
+                            .execute(&self.lower_low_water, &[&instance.id, &lowest])
                             .await
                     }
                 }

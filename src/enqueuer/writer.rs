@@ -115,7 +115,7 @@ impl Writer {
         }
 
         for pass in passes {
-            pass.batch.count(started);
+            pass.batch.count(started, &self.instance.clocks);
             pass.rows.count_parked();
         }
         if passes.iter().any(|pass| pass.rows.schedule_len() > 0) {
@@ -231,7 +231,7 @@ impl Writer {
         };
         let lower = low_water.as_ref().map(|(_, lowest)| *lowest);
         self.statements
-            .write(&self.client, self.instance.id, rows, lower, again)
+            .write(&self.client, &self.instance, rows, lower, again)
             .await?;
         if let Some((known, lowest)) = &mut low_water {
             **known = *lowest;

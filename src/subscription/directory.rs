@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_postgres::Row;
@@ -109,7 +110,7 @@ impl Directory {
         if let Some(previous) = row.get::<_, Option<&[u8]>>("previous_secret") {
             secrets.push(ActiveSecret {
                 secret: self.decrypt(id, previous)?,
-                expires_at: row.get("previous_secret_expires_at"),
+                expires_at: expiry(row.get("previous_secret_expires_in")),
             });
         }
         let format: &str = row.get("format");
@@ -148,6 +149,12 @@ impl Directory {
         let text = String::from_utf8(text).with_context(context)?;
         SigningSecret::parse(&text).with_context(context)
     }
+}
+
+/// Of what the store says is left, in seconds.
+fn expiry(left: Option<f64>) -> Option<Instant> {
+    let left = Duration::try_from_secs_f64(left?).unwrap_or_default();
+    Instant::now().checked_add(left)
 }
 
 /// The table admits no other numbers.

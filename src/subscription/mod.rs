@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -83,7 +84,7 @@ impl Subscription {
 pub struct ActiveSecret {
     pub secret: SigningSecret,
     /// A rotated secret signs until then.
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Option<Instant>,
 }
 
 /// The shape of what is sent, fixed on the delivery when it is created.

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use crate::clock;
 use crate::conninfo::{Client, Transaction};
 use crate::event::{id_floor, milliseconds};
 use crate::lsn::Lsn;
@@ -51,11 +52,7 @@ impl Pause {
 
     /// Asked after the subscription was enabled and [`await_enqueue`] has returned:
     /// all that it missed is then in the store. Wants a transaction of the tenant.
-    pub async fn missed(
-        &self,
-        transaction: &Transaction<'_>,
-        now: Timestamp,
-    ) -> Result<Missed, Error> {
+    pub async fn missed(&self, transaction: &Transaction<'_>) -> Result<Missed, Error> {
         let disabled = id_floor(milliseconds(self.disabled_at).saturating_add(1));
         let mut since = self.disabled_at;
         if let Some(enqueued) = self.enqueued {
@@ -76,7 +73,8 @@ impl Pause {
                 .unwrap_or(since)
                 .min(since);
         }
-        // The source's clock may be ahead of ours.
+        // The source's clock may be ahead of the store's.
+        let now = clock::read(transaction).await?.now();
         let newest = newest_enqueued(transaction, Uuid::max(), (Lsn(u64::MAX), i64::MAX)).await?;
         let behind = newest.map(|newest| {
             let next = newest.saturating_add(SignedDuration::from_micros(1));

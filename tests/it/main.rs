@@ -5,6 +5,7 @@ mod api;
 mod backfill;
 mod capture;
 mod cli;
+mod clocks;
 mod connecting;
 mod crash;
 mod delivery;

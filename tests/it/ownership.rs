@@ -238,7 +238,7 @@ async fn a_result_that_the_store_refuses_does_not_keep_the_others_from_it() {
         let mut delivery = owned_delivery(&walhook, instance.id, subscribed.id).await;
         delivery.attempts = 1;
         let outcome = Outcome {
-            started_at: jiff::Timestamp::now(),
+            began: std::time::Instant::now(),
             duration: Duration::from_millis(3),
             http_status: Some(200),
             error: None,
@@ -249,6 +249,7 @@ async fn a_result_that_the_store_refuses_does_not_keep_the_others_from_it() {
         let record = Record {
             delivery,
             transition: Transition::Delivered,
+            decided_at: std::time::Instant::now(),
             outcome: Some(outcome),
         };
         entries.send(Entry::from(record)).await.unwrap();

@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Timestamp>,
 
-    /// Stored events before then.
+    /// Stored events before then; all by default.
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<Timestamp>,
 
@@ -107,7 +107,8 @@ fn window(args: &Args) -> Result<Option<Window>, UsageError> {
         return Ok(None);
     }
     let since = args.since.unwrap_or(Timestamp::UNIX_EPOCH);
-    let until = args.until.unwrap_or_else(Timestamp::now);
+    // All that is stored: of the source's clock, which it is stored by, nothing is known here.
+    let until = args.until.unwrap_or(Timestamp::MAX);
     if until <= since {
         return Err(UsageError(format!(
             "the window is empty: --until {until} is not after --since {since}"

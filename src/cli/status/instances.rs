@@ -21,6 +21,9 @@ pub(super) struct Instance {
     pub(super) rules_seconds: Option<f64>,
     pub(super) up_seconds: f64,
     pub(super) silent_seconds: f64,
+    /// How far its clock is ahead of the store's; negative: behind. None before its first
+    /// heartbeat.
+    pub(super) clock_skew_seconds: Option<f64>,
 }
 
 pub(super) async fn read(
@@ -43,6 +46,7 @@ pub(super) async fn read(
         rules_seconds: row.get("rules_seconds"),
         up_seconds: row.get("up_seconds"),
         silent_seconds: row.get("silent_seconds"),
+        clock_skew_seconds: row.get("clock_skew_seconds"),
     };
     Ok(rows.iter().map(instance).collect())
 }

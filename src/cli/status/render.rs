@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Status;
+use crate::clock::Skew;
 
 pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
@@ -54,7 +55,7 @@ pub(super) fn text(status: &Status) -> String {
         line(
             "instance",
             format!(
-                "{} {} {} ({}){leader}{sends}, {}up {}, heard of {} ago",
+                "{} {} {} ({}){leader}{sends}, {}up {}, heard of {} ago{}",
                 instance.hostname,
                 instance.version,
                 instance.id,
@@ -65,9 +66,17 @@ pub(super) fn text(status: &Status) -> String {
                     _ => String::new(),
                 },
                 seconds(instance.up_seconds),
-                seconds(instance.silent_seconds)
+                seconds(instance.silent_seconds),
+                match instance.clock_skew_seconds {
+                    Some(skew) => format!(", its clock {} the store's", Skew(skew)),
+                    None => String::new(),
+                }
             ),
         );
+    }
+    if let Some(skew) = status.source_clock_skew_seconds {
+        let skew = Skew(skew);
+        line("clocks", format!("the source's is {skew} the store's"));
     }
     for table in &status.shadow {
         let state = match &table.complete_at_lsn {

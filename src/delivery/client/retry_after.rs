@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::fmt::strtime::BrokenDownTime;
@@ -10,9 +11,18 @@ use jiff::tz::TimeZone;
 /// An endpoint may not put itself off for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long the answer's endpoint asks to be left alone. A date is one of its own clock, and
+/// so is compared with its `Date` (RFC 9110 §6.6.1), not with our clock; with ours where it
+/// sends none.
+pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let sent_at = text(DATE).and_then(|date| http_date(date.trim()));
+    parse(text(RETRY_AFTER)?, sent_at.unwrap_or_else(Timestamp::now))
+}
+
 /// How long to wait from `now`: zero for a date that has passed, none if the value
 /// is neither form.
-pub(super) fn parse(value: &str, now: Timestamp) -> Option<Duration> {
+fn parse(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number holds are a long time too.
@@ -38,6 +48,24 @@ fn http_date(value: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_date_counts_from_the_date_of_the_answer() {
+        let answer = |pairs: &[(_, &'static str)]| {
+            let pairs = pairs.iter().cloned();
+            of(&pairs
+                .map(|(name, text)| (name, HeaderValue::from_static(text)))
+                .collect())
+        };
+        let retry_after = (RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT");
+        let date = (DATE, "Sun, 06 Nov 1994 08:49:07 GMT");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(answer(&[retry_after.clone(), date]), seconds(30));
+        assert_eq!(answer(&[retry_after.clone(), (DATE, "soon")]), seconds(0));
+        assert_eq!(answer(&[retry_after]), seconds(0));
+        assert_eq!(answer(&[]), None);
+    }
 
     #[test]
     fn every_form_is_read_and_clamped() {

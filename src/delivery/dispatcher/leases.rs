@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::Dispatcher;
 use crate::delivery::Delivery;
 use crate::delivery::instance::SILENCE;
 use crate::delivery::recorder::Record;
-use crate::delivery::state::{self, Transition};
+use crate::delivery::state::Transition;
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 
@@ -46,14 +44,15 @@ impl Dispatcher {
         if refused.is_empty() {
             return;
         }
+        // Made here: the delays count from now, however long the recorder is busy.
+        let records: Vec<Record> = refused
+            .into_iter()
+            .map(|(delivery, delay)| Record::unattempted(delivery, Transition::Released { delay }))
+            .collect();
         let dispatcher = Arc::clone(self);
         let released = async move {
-            for (delivery, wait) in refused {
-                let due_at = state::after(Timestamp::now(), wait);
-                let transition = Transition::Released { due_at };
-                dispatcher
-                    .record(Record::unattempted(delivery, transition))
-                    .await;
+            for record in records {
+                dispatcher.record(record).await;
             }
         };
         self.tasks.spawn_on(released, &self.runtime);

@@ -1,7 +1,6 @@
 //! What the metrics are told of attempts and of the lanes.
 
-use jiff::Timestamp;
-
+use crate::clock::Clocks;
 use crate::delivery::Delivery;
 use crate::delivery::attempt::Outcome;
 use crate::delivery::lanes::Load;
@@ -24,7 +23,7 @@ pub(super) fn count(
     delivery: &Delivery,
     outcome: &Outcome,
     transition: &Transition,
-    now: Timestamp,
+    clocks: &Clocks,
 ) {
     let status = match transition {
         Transition::Delivered => "delivered",
@@ -51,8 +50,8 @@ pub(super) fn count(
     }
     if *transition == Transition::Delivered {
         for letter in delivery.letters() {
-            let total = now.duration_since(letter.occurred_at).as_secs_f64();
-            METRICS.stages.total.observe(total.max(0.0));
+            let total = clocks.since_commit(letter.occurred_at);
+            METRICS.stages.total.observe(total.as_secs_f64());
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn lane(number: u128) -> SubscriptionId {
 
 /// Of body's ten bytes.
 pub(in crate::delivery) fn delivery(lane: SubscriptionId, now: Instant) -> Delivery {
-    let event_id = EventId::random();
+    let event_id = EventId::random(jiff::Timestamp::UNIX_EPOCH);
     Delivery {
         id: DeliveryId::derive(event_id, lane.0, Uuid::nil()),
         event_id,

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
 use super::{BATCH, Record};
 use crate::delivery::breaker::BreakerState;
-use crate::delivery::state::Transition;
 use crate::event::SubscriptionId;
 
 /// When nothing else is to be done the recorder waits this long for more results: it
@@ -34,12 +32,7 @@ impl Entry {
     /// Whether nothing follows from it for longer than the recorder may linger.
     fn can_wait(&self) -> bool {
         match self {
-            Entry::Result(record) => match record.transition {
-                Transition::Retry { due_at } | Transition::Released { due_at } => {
-                    due_at.duration_since(Timestamp::now()) > SignedDuration::from_secs(1)
-                }
-                _ => false,
-            },
+            Entry::Result(record) => record.due_in().is_some_and(|seconds| seconds > 1.0),
             Entry::Breakers(_) => true,
             Entry::Recovered(_) => false,
         }

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
@@ -104,10 +103,10 @@ async fn write_successes(
                 &column.id,
                 &column.attempts,
                 &column.http_status,
-                &column.started_at,
+                &column.started_ago,
+                &column.ended_ago,
                 &column.duration_ms,
                 &column.response_excerpt,
-                &Timestamp::now(),
             ],
         )
         .await;
@@ -134,9 +133,9 @@ async fn write_others(
                 &column.attempts,
                 &column.http_status,
                 &column.error,
-                &column.due_at,
-                &column.delivered_at,
-                &column.started_at,
+                &column.due_in,
+                &column.started_ago,
+                &column.ended_ago,
                 &column.duration_ms,
                 &column.error_class,
                 &column.response_excerpt,

@@ -1,5 +1,6 @@
 //! The real binary as a child process, to be killed.
 
+use std::ffi::OsString;
 use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +14,15 @@ pub struct Process {
 impl Process {
     /// `walhook --config FILE ARGUMENTS…`, its log appended to `walhook.log` beside the file.
     pub fn start(config: &Path, arguments: &[&str]) -> Self {
+        Self::start_under(config, arguments, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_under(
+        config: &Path,
+        arguments: &[&str],
+        environment: &[(&str, OsString)],
+    ) -> Self {
         let path = config.with_file_name("walhook.log");
         let log = File::options()
             .create(true)
@@ -24,6 +34,7 @@ impl Process {
             .arg(config)
             .args(arguments)
             .env("RUST_LOG", "walhook=debug")
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,0 +1,1 @@
+select id from webhook_events order by id desc limit 1
