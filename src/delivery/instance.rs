@@ -87,7 +87,8 @@ impl Outstanding {
     }
 
     /// What the low water may be raised to now: the smallest id that is owned, or what
-    /// an event that commits now would get.
+    /// an event that commits now would get. Where our clock is ahead of the source's, by which
+    /// ids are made, that is too high: an enqueue lowers it before its deliveries are there.
     fn rise(&self) -> Uuid {
         let now = id_floor(milliseconds(Timestamp::now()));
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
