@@ -66,7 +66,7 @@ impl FakeClock {
 const SCHEDULE: &str = "[delivery]\nretry_schedule = ['100ms', '2s', '2s', '1h']\n";
 
 /// Below each skew that is tried here, and time enough for a loaded machine.
-const LATE: Duration = Duration::from_secs(10);
+const LATE: Duration = Duration::from_secs(15);
 
 /// The request after this one came when it was due, a jitter of 20 % included.
 #[track_caller]
