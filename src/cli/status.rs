@@ -182,7 +182,9 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
             let source_clock = source_clock.context("read the source's clock")?;
             let skew = source_clock.ahead_of(&store_clock);
             status.source_clock_skew_seconds = Some(skew.0);
-            status.problems.extend(clocks::of_source(skew));
+            status
+                .problems
+                .extend(clocks::of_source(skew).map(|text| ProblemKind::ClockSkew.because(text)));
         }
         status
             .read_source(&client, &conninfo, config, progress.as_ref(), slot)
@@ -289,8 +291,11 @@ impl Status {
             self.problem(ProblemKind::RulesDiffer, problem);
         }
         let clocks = clocks::of_instances(&self.instances);
-        self.problems
-            .extend(clocks.into_iter().map(|text| ProblemKind::ClockSkew.because(text)));
+        self.problems.extend(
+            clocks
+                .into_iter()
+                .map(|text| ProblemKind::ClockSkew.because(text)),
+        );
         if !delivers {
             self.problem(
                 ProblemKind::NothingDelivers,

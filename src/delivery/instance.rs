@@ -11,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::conninfo::Purpose;
 use crate::clock::{ClockReading, Clocks};
+use crate::conninfo::Purpose;
 use crate::db::Store;
 use crate::episode::Episode;
 use crate::event::{id_floor, milliseconds};
