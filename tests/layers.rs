@@ -55,13 +55,14 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Where an outside crate may be named: paths below `src/`.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("reqwest", &["delivery/client"]),
     ("hyper", &["delivery/client"]),
     ("axum", &["api", "console", "demo/receiver"]),
     ("prometheus", &["metrics"]),
     ("figment", &["config"]),
     ("hmac", &["delivery/signature", "delivery/verification"]),
+    ("ed25519_dalek", &["secret/signing_key"]),
     ("postgres_protocol", &["replication"]),
 ];
 
