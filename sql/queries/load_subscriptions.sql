@@ -1,5 +1,16 @@
 select id, tenant_id, url, events, filter, headers, format, rate_limit, ordering, ordering_settled,
     batch_max_events, batch_max_bytes, batch_max_wait_ms, active, from_lsn, created_at, secret,
-    case when previous_secret_expires_at > now() then previous_secret end as previous_secret,
-    extract(epoch from previous_secret_expires_at - now())::float8 as previous_secret_expires_in
+    previous_secrets,
+    array(
+        select extract(epoch from expires_at - now())::float8
+        from unnest(previous_secrets_expire_at) with ordinality as previous (expires_at, place)
+        order by place
+    ) as previous_secrets_left,
+    signing_key,
+    previous_signing_keys,
+    array(
+        select extract(epoch from expires_at - now())::float8
+        from unnest(previous_signing_keys_expire_at) with ordinality as previous (expires_at, place)
+        order by place
+    ) as previous_signing_keys_left
 from webhook_subscriptions

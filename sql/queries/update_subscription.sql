@@ -14,6 +14,11 @@ set url = coalesce($2, url),
     batch_max_events = case when $14 then $15 else batch_max_events end,
     batch_max_bytes = case when $14 then $16 else batch_max_bytes end,
     batch_max_wait_ms = case when $14 then $17 else batch_max_wait_ms end,
+    signing_key = case when $18 then $19 else signing_key end,
+    public_key = case when $18 then $20 else public_key end,
+    previous_signing_keys = case when $18 then '{}' else previous_signing_keys end,
+    previous_signing_keys_expire_at =
+        case when $18 then '{}' else previous_signing_keys_expire_at end,
     updated_at = now()
 where id = $1
 returning *

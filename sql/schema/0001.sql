@@ -69,11 +69,18 @@ create table webhook_subscriptions (
     -- may not have been, and no time says so, as capture may lag.
     disabled_after_lsn pg_lsn,
     disabled_after_ordinal bigint,
-    -- Encrypted under the key of security.encryption_key_file.
+    -- Encrypted under the key of security.encryption_key_file, as are those before it, which
+    -- sign until each of them expires; oldest first.
     secret bytea not null,
     secret_hint text not null,
-    previous_secret bytea,
-    previous_secret_expires_at timestamptz,
+    previous_secrets bytea[] not null default '{}',
+    previous_secrets_expire_at timestamptz[] not null default '{}',
+    -- Likewise the ed25519 key that signs beside the secret; null: none does. Its public key
+    -- is no secret.
+    signing_key bytea,
+    public_key text,
+    previous_signing_keys bytea[] not null default '{}',
+    previous_signing_keys_expire_at timestamptz[] not null default '{}',
     -- Receives what committed at or after this position of the source.
     from_lsn pg_lsn not null,
     created_at timestamptz not null default now(),
@@ -82,8 +89,16 @@ create table webhook_subscriptions (
         check ((breaker_instance is null) = (breaker = 'closed')),
     constraint disabled_says_when_and_why
         check (active = (disabled_at is null) and active = (disabled_reason is null)),
-    constraint previous_secret_expires
-        check ((previous_secret is null) = (previous_secret_expires_at is null)),
+    -- Each of them makes the signature's header longer.
+    constraint previous_secrets_expire
+        check (cardinality(previous_secrets) = cardinality(previous_secrets_expire_at)
+            and cardinality(previous_secrets) <= 10),
+    constraint signing_keys_have_public_keys
+        check ((signing_key is null) = (public_key is null)),
+    constraint previous_signing_keys_expire
+        check (cardinality(previous_signing_keys) = cardinality(previous_signing_keys_expire_at)
+            and cardinality(previous_signing_keys) <= 10
+            and (signing_key is not null or cardinality(previous_signing_keys) = 0)),
     constraint unsettled_says_since_when
         check (ordering_settled or ordering_changed_at is not null),
     constraint batches_have_all_limits
@@ -107,7 +122,8 @@ create trigger raise_subscription_generation
     after insert or delete
         or update of tenant_id, url, events, filter, headers, ordering, format, rate_limit,
             batch_max_events, batch_max_bytes, batch_max_wait_ms, active, secret,
-            previous_secret, previous_secret_expires_at, from_lsn
+            previous_secrets, previous_secrets_expire_at, signing_key, previous_signing_keys,
+            previous_signing_keys_expire_at, from_lsn
     on webhook_subscriptions
     for each statement execute function raise_subscription_generation();
 -- Beside the other, which every change by the API fires.

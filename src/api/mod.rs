@@ -4,8 +4,8 @@
 //! # Layout
 //!
 //! - [`auth`], [`jwt`], [`tokens`]: who calls.
-//! - [`subscriptions`] with [`subscription_rules`] and [`subscription_actions`],
-//!   [`deliveries`], [`events`]: one handler a call.
+//! - [`subscriptions`] with [`subscription_rules`], [`subscription_view`], [`signing`] and
+//!   [`subscription_actions`], [`deliveries`], [`events`]: one handler a call.
 //! - [`idempotency`]: a POST that is sent twice is carried out once.
 //! - [`ops`]: health and metrics. [`docs`]: the OpenAPI document and its page.
 //! - [`error`], [`extract`]: what refusals look like, how requests are read.
@@ -52,9 +52,11 @@ pub mod extract;
 pub mod idempotency;
 pub mod jwt;
 pub mod ops;
+pub mod signing;
 pub mod source_position;
 pub mod subscription_actions;
 pub mod subscription_rules;
+pub mod subscription_view;
 pub mod subscriptions;
 pub mod tokens;
 
@@ -254,7 +256,8 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
             subscriptions::update_subscription,
             subscriptions::delete_subscription
         ))
-        .routes(routes!(subscription_actions::rotate_secret))
+        .routes(routes!(signing::rotate_secret))
+        .routes(routes!(signing::rotate_signing_key))
         .routes(routes!(subscription_actions::test_subscription))
         .routes(routes!(subscription_actions::enable_subscription))
         .routes(routes!(subscription_actions::replay_subscription))

@@ -1,4 +1,4 @@
-//! `/subscriptions/{id}/…`: rotate the secret, send a test, enable, replay.
+//! `/subscriptions/{id}/…`: send a test, enable, replay.
 
 use std::sync::Arc;
 
@@ -11,56 +11,15 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::error::Problem;
-use super::extract::{Body, OptionalBody, PathId, Tenant};
+use super::extract::{Body, PathId, Tenant};
 use super::subscription_rules as rules;
-use super::subscriptions::{Subscription, find};
+use super::subscription_view::Subscription;
+use super::subscriptions::find;
 use crate::db::tenant_transaction;
 use crate::delivery::replay::{self, Replay};
 use crate::lsn::Lsn;
 use crate::subscription::pause::await_enqueue;
-use crate::subscription::queries::{self, SealedSecret, StoredSubscription};
-
-/// How long the secret before goes on signing: receivers need time to learn the new one.
-const ROTATION_OVERLAP_SECONDS: f64 = 24.0 * 3600.0;
-
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RotateSecret {
-    /// The new secret; generated if absent.
-    #[schema(value_type = Option<String>, write_only)]
-    secret: Option<secrecy::SecretString>,
-}
-
-/// Rotate the secret
-///
-/// For 24 hours deliveries are signed with both secrets, then with the new one alone.
-#[utoipa::path(post, path = "/subscriptions/{id}/rotate-secret", tag = "Subscriptions",
-    params(("id" = String, Path, description = "`sub_…`")),
-    request_body(content = Option<RotateSecret>, description = "May be left out"),
-    responses((status = 200, description = "The new secret, shown this once", body = Subscription)))]
-pub async fn rotate_secret(
-    AxumState(state): AxumState<Arc<State>>,
-    Tenant(tenant): Tenant,
-    id: PathId,
-    OptionalBody(request): OptionalBody<RotateSecret>,
-) -> Result<Json<Subscription>, Problem> {
-    let subscription = id.parse("subscription")?;
-    let secret = rules::secret(request.secret.as_ref())?;
-    let sealed = SealedSecret::seal(&secret, &state.key, subscription);
-    let mut client = state.store.get().await?;
-    let transaction = tenant_transaction(&mut client, &tenant).await?;
-    let rotated = queries::rotate(
-        &transaction,
-        subscription,
-        &sealed,
-        ROTATION_OVERLAP_SECONDS,
-    )
-    .await?;
-    let rotated = rotated.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
-    let answer = Subscription::with_secret(rotated, &secret, &state.key)?;
-    transaction.commit().await?;
-    Ok(Json(answer))
-}
+use crate::subscription::queries::{self, StoredSubscription};
 
 #[derive(Serialize, ToSchema)]
 pub struct QueuedDelivery {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as AxumState;
 use axum::http::StatusCode;
-use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -15,14 +15,16 @@ use super::State;
 use super::batching::{self, Batch};
 use super::error::Problem;
 use super::extract::{self, Body, PathId, Query, Tenant};
+use super::signing::NewSigningKey;
 use super::source_position::source_position;
 use super::subscription_rules as rules;
+use super::subscription_view::Subscription;
 use crate::db::tenant_transaction;
-use crate::secret::{EncryptionKey, SigningSecret};
 use crate::subscription::Format;
-use crate::subscription::headers::{HeadersError, SealedHeaders};
+use crate::subscription::headers::SealedHeaders;
+use crate::subscription::keys::SealedSecret;
 use crate::subscription::queries::{
-    self, Changes, NewSubscription, SealedSecret, StoredSubscription, SubscriptionId,
+    self, Changes, NewSubscription, StoredSubscription, SubscriptionId,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -37,9 +39,15 @@ pub struct CreateSubscription {
     /// Several of them.
     #[schema(examples(json!(["payment.*", "customer.created"])))]
     events: Option<Vec<String>>,
-    /// `whsec_` and base64 of 24 to 64 bytes, or any 16 to 256 characters. Generated if absent.
+    /// `whsec_` and base64 of 24 to 64 bytes, or another text of 16 to 256 printable ASCII
+    /// characters. Generated if absent.
     #[schema(value_type = Option<String>, write_only)]
-    secret: Option<secrecy::SecretString>,
+    secret: Option<SecretString>,
+    /// Also signs with ed25519, as `v1a` of Standard Webhooks: `whsk_` and base64 of the
+    /// private key's 32 bytes (or 64, with the public key), or `generate`. Receivers verify
+    /// with the answer's `public_key`. Absent: the secret alone signs.
+    #[schema(value_type = Option<String>, write_only, examples("generate"))]
+    signing_key: Option<SecretString>,
     /// For people; at most 1024 characters.
     description: Option<String>,
     /// An expression over the event's body: only events for which it is true are sent.
@@ -62,8 +70,8 @@ pub struct CreateSubscription {
     format: Option<String>,
 }
 
-/// What is left out stays as it is; null clears `description`, `filter`, `batch` and
-/// `rate_limit`.
+/// What is left out stays as it is; null clears `description`, `filter`, `batch`,
+/// `rate_limit` and `signing_key`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateSubscription {
@@ -90,6 +98,11 @@ pub struct UpdateSubscription {
     rate_limit: Option<Option<serde_json::Value>>,
     /// Deliveries that exist keep theirs: their bytes never change.
     format: Option<String>,
+    /// Adds an ed25519 key, or replaces it at once: `rotate-signing-key` lets the one so far
+    /// go on signing for a while.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, write_only, examples("generate"))]
+    signing_key: Option<Option<SecretString>>,
     /// False disables: nothing is delivered, what waits is parked. True enables again.
     active: Option<bool>,
 }
@@ -101,89 +114,6 @@ where
     T: Deserialize<'de>,
 {
     T::deserialize(deserializer).map(Some)
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct Subscription {
-    #[schema(examples("sub_019aa8f1-7c00-7000-8000-000000000000"))]
-    id: String,
-    url: String,
-    events: Vec<String>,
-    description: Option<String>,
-    /// False: nothing is delivered until it is enabled.
-    active: bool,
-    disabled_at: Option<Timestamp>,
-    disabled_reason: Option<String>,
-    filter: Option<String>,
-    /// The values of headers that carry credentials are masked.
-    headers: BTreeMap<String, String>,
-    /// `none` or `row`.
-    ordering: String,
-    /// Null: each event is sent by itself.
-    batch: Option<Batch>,
-    /// Deliveries per second at most.
-    rate_limit: Option<i32>,
-    format: String,
-    /// On creation and rotation only: it is shown this once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
-    /// The secret's last four characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret_hint: Option<String>,
-    /// Until then the secret before the last rotation signs too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    previous_secret_expires_at: Option<Timestamp>,
-    /// The endpoint's circuit breaker: `closed` (traffic flows), `open` or `half_open`.
-    breaker: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-}
-
-impl Subscription {
-    pub fn masked(stored: StoredSubscription, key: &EncryptionKey) -> Result<Self, Problem> {
-        let now = Timestamp::now();
-        let headers = stored.headers.open(key, stored.id)?;
-        Ok(Subscription {
-            id: stored.id.to_string(),
-            url: stored.url,
-            events: stored.events,
-            description: stored.description,
-            active: stored.active,
-            disabled_at: stored.disabled_at,
-            disabled_reason: stored.disabled_reason,
-            filter: stored.filter,
-            headers: rules::mask(headers),
-            ordering: stored.ordering,
-            batch: stored.batching.map(Batch::from),
-            rate_limit: stored.rate_limit,
-            format: stored.format,
-            secret: None,
-            secret_hint: Some(stored.secret_hint),
-            previous_secret_expires_at: stored.previous_secret_expires_at.filter(|at| *at > now),
-            breaker: stored.breaker,
-            created_at: stored.created_at,
-            updated_at: stored.updated_at,
-        })
-    }
-
-    pub fn with_secret(
-        stored: StoredSubscription,
-        secret: &SigningSecret,
-        key: &EncryptionKey,
-    ) -> Result<Self, Problem> {
-        Ok(Subscription {
-            secret: Some(secret.text().to_owned()),
-            secret_hint: None,
-            ..Self::masked(stored, key)?
-        })
-    }
-}
-
-/// The key is not the one that encrypted them: the operator's to mend.
-impl From<HeadersError> for Problem {
-    fn from(error: HeadersError) -> Self {
-        anyhow::Error::from(error).into()
-    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -206,7 +136,7 @@ pub struct ListSubscriptions {
 /// Create a subscription
 ///
 /// It receives every event committed after this answer, and none from before. The
-/// secret is shown this once.
+/// secret is shown this once, as is a signing key that was generated.
 #[utoipa::path(post, path = "/subscriptions", tag = "Subscriptions",
     request_body = CreateSubscription,
     responses((status = 201, description = "Created; the secret is shown this once", body = Subscription),
@@ -221,6 +151,8 @@ pub async fn create_subscription(
     })?;
     let format = rules::format(request.format.as_deref())?.unwrap_or(Format::Standard);
     let secret = rules::secret(request.secret.as_ref())?;
+    let signing_key = request.signing_key.as_ref();
+    let signing_key = signing_key.map(NewSigningKey::read).transpose()?;
     let headers = rules::headers(request.headers.unwrap_or_default())?;
     let id = SubscriptionId(Uuid::now_v7());
     let new = NewSubscription {
@@ -235,13 +167,15 @@ pub async fn create_subscription(
         ordering: rules::ordering(request.ordering.as_deref())?.unwrap_or_default(),
         batching: batching::read(request.batch.as_ref())?,
         secret: SealedSecret::seal(&secret, &state.key, id),
+        signing_key: signing_key.as_ref().map(|new| new.seal(&state.key, id)),
         from_lsn: source_position(&state).await?,
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let stored = queries::create(&transaction, &tenant, &new).await?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
-    let created = Subscription::with_secret(stored, &secret, &state.key)?;
+    let created = Subscription::with_secret(stored, &secret, &state.key)?
+        .with_signing_key(signing_key.as_ref());
     transaction.commit().await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -305,6 +239,10 @@ pub async fn update_subscription(
     Body(request): Body<UpdateSubscription>,
 ) -> Result<Json<Subscription>, Problem> {
     let subscription = id.parse("subscription")?;
+    let signing_key = request
+        .signing_key
+        .map(|given| given.as_ref().map(NewSigningKey::read).transpose())
+        .transpose()?;
     let changes = Changes {
         url: request
             .url
@@ -331,6 +269,9 @@ pub async fn update_subscription(
             .map(|batch| batching::read(batch.as_ref()))
             .transpose()?,
         ordering: rules::ordering(request.ordering.as_deref())?,
+        signing_key: signing_key
+            .as_ref()
+            .map(|new| new.as_ref().map(|new| new.seal(&state.key, subscription))),
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
@@ -349,7 +290,8 @@ pub async fn update_subscription(
         }
         None => {}
     }
-    let answer = Subscription::masked(stored, &state.key)?;
+    let answer =
+        Subscription::masked(stored, &state.key)?.with_signing_key(signing_key.flatten().as_ref());
     transaction.commit().await?;
     state.changed();
     Ok(Json(answer))

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::cli::signals::Signals;
 use crate::demo::receiver::{Endpoint, Received, Receiver, StatusCode, Verdict};
 use crate::demo::view::{Screen, request_line};
-use crate::secret::SigningSecret;
+use crate::secret::{PublicKey, SigningSecret};
 
 /// Receive webhooks here, show each, and say whether its signature verifies.
 ///
@@ -27,6 +27,9 @@ Examples:
 
   # While a secret is rotated, either may sign
   walhook listen --secret whsec_new… --secret whsec_old…
+
+  # Verify the ed25519 signatures of a subscription with a signing key
+  walhook listen --public-key whpk_…
 
   # See retries: refuse everything
   walhook listen --status 500
@@ -43,10 +46,14 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1")]
     pub bind: IpAddr,
     /// Secret to verify with, as the API showed it; may be given more than once.
-    /// Without any, nothing is verified
+    /// Without any, and without a public key, nothing is verified
     // The environment is the better place: arguments are seen by every user of the machine.
     #[arg(long, env = "WALHOOK_LISTEN_SECRET", hide_env_values = true)]
     pub secret: Vec<SecretString>,
+    /// Public key (`whpk_…`) of a subscription with a signing key: verifies its v1a
+    /// signatures. May be given more than once
+    #[arg(long, value_name = "WHPK")]
+    pub public_key: Vec<String>,
     /// HTTP status to answer with
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     pub status: u16,
@@ -70,10 +77,17 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         .map(|text| SigningSecret::parse(text.expose_secret()))
         .collect::<Result<Vec<_>, _>>()
         .context("read --secret")?;
-    let checks = !secrets.is_empty();
+    let public_keys = args
+        .public_key
+        .iter()
+        .map(|text| PublicKey::parse(text))
+        .collect::<Result<Vec<_>, _>>()
+        .context("read --public-key")?;
+    let checks = !secrets.is_empty() || !public_keys.is_empty();
     let endpoint = Endpoint {
         path: None,
         secrets,
+        public_keys,
         status: StatusCode::from_u16(args.status).context("read --status")?,
         failing: 0,
         delay: Duration::from_millis(args.delay),
@@ -86,7 +100,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     // What a program reads on standard output is requests only.
     eprintln!("listening on http://{}/", receiver.address());
     if !checks {
-        eprintln!("no --secret: signatures are not checked");
+        eprintln!("no --secret and no --public-key: signatures are not checked");
     }
     let mut screen = Screen::new(false);
     let mut summary = Summary::default();

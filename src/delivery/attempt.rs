@@ -12,8 +12,7 @@ use super::client::{
 };
 use super::cloud_event::cloud_event;
 use super::signature::sign;
-use crate::secret::SigningSecret;
-use crate::subscription::{Format, Subscription};
+use crate::subscription::{Active, Format, Subscription};
 
 const USER_AGENT: &str = concat!("walhook/", env!("CARGO_PKG_VERSION"));
 
@@ -154,23 +153,16 @@ fn request<'a>(
             (body, "application/cloudevents+json")
         }
     };
-    let secrets: Vec<&SigningSecret> = subscription
-        .secrets
-        .iter()
-        .filter(|active| {
-            active
-                .expires_at
-                .is_none_or(|expires| expires > Instant::now())
-        })
-        .map(|active| &active.secret)
-        .collect();
+    let now = Instant::now();
+    let secrets = Active::at(&subscription.secrets, now);
+    let signing_keys = Active::at(&subscription.signing_keys, now);
     if secrets.is_empty() {
         return Err(refused(
             "the subscription has no valid signing secret: rotate its secret",
         ));
     }
     let timestamp = at.as_second();
-    let signature = sign(webhook_id, timestamp, &body, &secrets);
+    let signature = sign(webhook_id, timestamp, &body, &secrets, &signing_keys);
 
     let mut headers = custom_headers(subscription)?;
     // Ours come last and replace, so that no custom header can stand in for one.

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use crate::secret::SigningSecret;
+use crate::secret::{PublicKey, SigningSecret};
 
 /// How far a message's timestamp may be from now, in seconds, either way: what the
 /// Standard Webhooks libraries allow against replayed requests.
@@ -34,18 +34,22 @@ pub enum VerificationError {
          an old request sent again, or a wrong clock"
     )]
     OutsideTolerance(u64),
-    #[error("`webhook-signature` holds no v1 signature")]
+    #[error(
+        "`webhook-signature` holds no signature of the kind that is looked for: v1 with a secret, v1a with a public key"
+    )]
     NoSignature,
-    #[error("no signature matches: another secret, or the body was changed on its way")]
+    #[error("no signature matches: another secret or key, or the body was changed on its way")]
     NoMatch,
 }
 
-/// Whether `body` was signed under one of `secrets` within five minutes of `now`.
-/// Signatures are compared in constant time.
+/// Whether `body` was signed under one of `secrets`, or under the private key of one of
+/// `public_keys`, within five minutes of `now`. Signatures of secrets are compared in
+/// constant time; those of keys hold nothing secret.
 pub fn verify(
     headers: SignedHeaders<'_>,
     body: &[u8],
     secrets: &[SigningSecret],
+    public_keys: &[PublicKey],
     now: Timestamp,
 ) -> Result<(), VerificationError> {
     let required = |value: Option<_>, name| value.ok_or(VerificationError::MissingHeader(name));
@@ -61,29 +65,35 @@ pub fn verify(
         return Err(VerificationError::OutsideTolerance(distance));
     }
 
+    // The timestamp's own text is signed, not what it was read as.
+    let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+    let matches = |secret: &SigningSecret, signature: &[u8]| {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(secret.key()).expect("HMAC takes a key of any length");
+        mac.update(&message);
+        mac.verify_slice(signature).is_ok()
+    };
     let mut signed = false;
     for signature in signatures.split(' ') {
-        // Other versions, such as v1a, are skipped and not refused: a sender adds them
-        // beside v1.
-        let Some(encoded) = signature.strip_prefix("v1,") else {
+        // Another version, or one for which there is no key, is skipped and not refused:
+        // a sender adds it beside the one that is verified.
+        let Some((version, encoded)) = signature.split_once(',') else {
             continue;
         };
         let Ok(signature) = STANDARD.decode(encoded) else {
             continue;
         };
-        signed = true;
-        let matches = |secret: &SigningSecret| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret.key())
-                .expect("HMAC takes a key of any length");
-            // The timestamp's own text is signed, not what it was read as.
-            for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-                mac.update(part);
-            }
-            mac.verify_slice(&signature).is_ok()
+        let verified = match version {
+            "v1" if !secrets.is_empty() => secrets.iter().any(|one| matches(one, &signature)),
+            "v1a" if !public_keys.is_empty() => public_keys
+                .iter()
+                .any(|one| one.verifies(&message, &signature)),
+            _ => continue,
         };
-        if secrets.iter().any(matches) {
+        if verified {
             return Ok(());
         }
+        signed = true;
     }
     Err(if signed {
         VerificationError::NoMatch
@@ -95,6 +105,7 @@ pub fn verify(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SigningKey;
 
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
@@ -112,7 +123,7 @@ mod tests {
             SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap(),
         ];
         let now = Timestamp::from_second(SIGNED_AT + late).unwrap();
-        verify(headers, body, &secrets, now)
+        verify(headers, body, &secrets, &[], now)
     }
 
     #[test]
@@ -140,6 +151,35 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_key_looks_at_its_own_signatures() {
+        // Made by the Standard Webhooks library for Go under `whsk_VEVT…`.
+        const ASYMMETRIC: &str = "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag==";
+        let key = SigningKey::parse("whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=").unwrap();
+        let own = [SigningKey::generate().public_key(), key.public_key()];
+        let secret = [SigningSecret::generate()];
+        let check = |signature: &str, body, secrets: &[SigningSecret], keys: &[PublicKey]| {
+            let headers = SignedHeaders {
+                webhook_id: Some("msg_p5jXN8AQM9LWM0D4loKWxJek"),
+                webhook_timestamp: Some("1614265330"),
+                webhook_signature: Some(signature),
+            };
+            let now = Timestamp::from_second(SIGNED_AT).unwrap();
+            verify(headers, body, secrets, keys, now)
+        };
+        let both = format!("{SIGNATURE} {ASYMMETRIC}");
+        assert_eq!(check(&both, BODY, &[], &own), Ok(()));
+        assert_eq!(check(&both, BODY, &secret, &own), Ok(()));
+        let no_match = Err(VerificationError::NoMatch);
+        assert_eq!(check(&both, b"{}", &[], &own), no_match);
+        assert_eq!(check(&both, BODY, &[], &own[..1]), no_match);
+        assert_eq!(check(&both, BODY, &secret, &[]), no_match);
+        assert_eq!(check("v1a,AAAA", BODY, &[], &own), no_match);
+        let none = Err(VerificationError::NoSignature);
+        assert_eq!(check(SIGNATURE, BODY, &[], &own), none);
+        assert_eq!(check(ASYMMETRIC, BODY, &secret, &[]), none);
+    }
+
+    #[test]
     fn a_timestamp_counts_for_five_minutes_either_way() {
         assert_eq!(vector(SIGNATURE, BODY, 300), Ok(()));
         assert_eq!(vector(SIGNATURE, BODY, -300), Ok(()));
@@ -159,7 +199,7 @@ mod tests {
             webhook_signature: Some(SIGNATURE),
         };
         let now = Timestamp::from_second(SIGNED_AT).unwrap();
-        let check = |headers| verify(headers, BODY, &[], now).unwrap_err();
+        let check = |headers| verify(headers, BODY, &[], &[], now).unwrap_err();
         let missing = VerificationError::MissingHeader;
         assert_eq!(
             check(SignedHeaders {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::batch::BATCH_TYPE;
 use crate::delivery::verification::{SignedHeaders, VerificationError, verify};
-use crate::secret::SigningSecret;
+use crate::secret::{PublicKey, SigningSecret};
 
 /// The running receiver. [`Receiver::stop`] ends it.
 pub struct Receiver {
@@ -37,8 +37,10 @@ pub struct Receiver {
 pub struct Endpoint {
     /// The path that it serves; `None` serves every path.
     pub path: Option<String>,
-    /// Verify with any of these; empty: do not verify.
+    /// Verify with any of these …
     pub secrets: Vec<SigningSecret>,
+    /// … or of these; both empty: do not verify.
+    pub public_keys: Vec<PublicKey>,
     /// The answer to a request that verified or was not to be verified.
     pub status: StatusCode,
     /// The share of attempts, in percent, that are answered 503 instead. A webhook is
@@ -73,7 +75,7 @@ pub struct Received {
 pub enum Verdict {
     Verified,
     Refused(VerificationError),
-    /// The endpoint has no secret.
+    /// The endpoint has neither a secret nor a key.
     NotChecked,
 }
 
@@ -246,7 +248,12 @@ async fn receive(
 
 impl Served {
     fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Verdict {
-        if self.endpoint.secrets.is_empty() {
+        let Endpoint {
+            secrets,
+            public_keys,
+            ..
+        } = &self.endpoint;
+        if secrets.is_empty() && public_keys.is_empty() {
             return Verdict::NotChecked;
         }
         let signed = SignedHeaders {
@@ -254,7 +261,7 @@ impl Served {
             webhook_timestamp: text(headers, "webhook-timestamp"),
             webhook_signature: text(headers, "webhook-signature"),
         };
-        match verify(signed, body, &self.endpoint.secrets, now) {
+        match verify(signed, body, secrets, public_keys, now) {
             Ok(()) => Verdict::Verified,
             Err(error) => Verdict::Refused(error),
         }
@@ -303,6 +310,7 @@ mod tests {
             endpoint: Endpoint {
                 path: None,
                 secrets: Vec::new(),
+                public_keys: Vec::new(),
                 status,
                 failing,
                 delay: Duration::ZERO,

@@ -31,6 +31,7 @@ pub(super) fn wishes() -> Vec<Wish> {
         endpoint: Endpoint {
             path: Some(path.to_owned()),
             secrets: vec![SigningSecret::generate()],
+            public_keys: Vec::new(),
             status: StatusCode::OK,
             failing,
             delay: Duration::ZERO,

@@ -4,18 +4,17 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_postgres::Row;
 
 use super::headers::SealedHeaders;
 use super::wish::refusal;
-use super::{ActiveSecret, Batching, Format, Ordering, Subscription};
+use super::{Batching, Format, Ordering, Subscription, keys};
 use crate::conninfo::Client;
 use crate::event::{IdMap, SubscriptionId};
 use crate::lsn::Lsn;
-use crate::secret::{EncryptionKey, SigningSecret};
+use crate::secret::EncryptionKey;
 
 /// The newest snapshot of the subscriptions, shared by those who match and those who send.
 #[derive(Clone)]
@@ -103,16 +102,14 @@ impl Directory {
         let tenant_id = tenants
             .entry(tenant)
             .or_insert_with_key(|tenant| Arc::from(tenant.as_str()));
-        let mut secrets = vec![ActiveSecret {
-            secret: self.decrypt(id, row.get("secret"))?,
-            expires_at: None,
-        }];
-        if let Some(previous) = row.get::<_, Option<&[u8]>>("previous_secret") {
-            secrets.push(ActiveSecret {
-                secret: self.decrypt(id, previous)?,
-                expires_at: expiry(row.get("previous_secret_expires_in")),
-            });
-        }
+        let sealed = || {
+            format!(
+                "decrypt the secrets of {id}: is security.encryption_key_file the key that \
+                 encrypted them? Restore that file; without it the secrets must be rotated"
+            )
+        };
+        let secrets = keys::open_secrets(row, &self.key, id).with_context(sealed)?;
+        let signing_keys = keys::open_signing_keys(row, &self.key, id).with_context(sealed)?;
         let format: &str = row.get("format");
         let headers = SealedHeaders::from_stored(row.get("headers"));
         Ok(Subscription {
@@ -130,31 +127,11 @@ impl Directory {
             ordering_settled: row.get("ordering_settled"),
             active: row.get("active"),
             secrets,
+            signing_keys,
             from_lsn: row.get::<_, Lsn>("from_lsn"),
             created_at: row.get("created_at"),
         })
     }
-
-    fn decrypt(&self, id: SubscriptionId, ciphertext: &[u8]) -> anyhow::Result<SigningSecret> {
-        let context = || {
-            format!(
-                "decrypt the secret of {id}: is security.encryption_key_file the key that \
-                 encrypted it? Restore that file; without it the secrets must be rotated"
-            )
-        };
-        let text = self
-            .key
-            .decrypt(ciphertext, id.0.as_bytes())
-            .with_context(context)?;
-        let text = String::from_utf8(text).with_context(context)?;
-        SigningSecret::parse(&text).with_context(context)
-    }
-}
-
-/// Of what the store says is left, in seconds.
-fn expiry(left: Option<f64>) -> Option<Instant> {
-    let left = Duration::try_from_secs_f64(left?).unwrap_or_default();
-    Instant::now().checked_add(left)
 }
 
 /// The table admits no other numbers.

@@ -11,13 +11,14 @@ use uuid::Uuid;
 
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
-use crate::secret::SigningSecret;
+use crate::secret::{SigningKey, SigningSecret};
 
 pub use batching::Batching;
 
 pub mod batching;
 pub mod directory;
 pub mod headers;
+pub mod keys;
 pub mod pause;
 pub mod queries;
 pub mod wish;
@@ -43,8 +44,10 @@ pub struct Subscription {
     /// It became ordered, and what was sent to it before has not all got its place yet.
     pub ordering_settled: bool,
     pub active: bool,
-    /// Newest first; a second one while a rotation overlaps.
-    pub secrets: Vec<ActiveSecret>,
+    /// Newest first; more than one while rotations overlap.
+    pub secrets: Vec<Active<SigningSecret>>,
+    /// Likewise; none where nothing but the secrets signs.
+    pub signing_keys: Vec<Active<SigningKey>>,
     /// Receives what committed at or after this position.
     pub from_lsn: Lsn,
     pub created_at: Timestamp,
@@ -66,6 +69,7 @@ impl fmt::Debug for Subscription {
             .field("ordering", &self.ordering)
             .field("active", &self.active)
             .field("secrets", &self.secrets)
+            .field("signing_keys", &self.signing_keys)
             .field("from_lsn", &self.from_lsn)
             .field("created_at", &self.created_at)
             .finish()
@@ -80,11 +84,20 @@ impl Subscription {
     }
 }
 
+/// A secret or a key that signs.
 #[derive(Clone, Debug)]
-pub struct ActiveSecret {
-    pub secret: SigningSecret,
-    /// A rotated secret signs until then.
+pub struct Active<T> {
+    pub key: T,
+    /// Of a rotated one.
     pub expires_at: Option<Instant>,
+}
+
+impl<T> Active<T> {
+    /// Those that sign at a time, in their order.
+    pub fn at(keys: &[Self], now: Instant) -> Vec<&T> {
+        let signs = |key: &&Self| key.expires_at.is_none_or(|expires| expires > now);
+        keys.iter().filter(signs).map(|key| &key.key).collect()
+    }
 }
 
 /// The shape of what is sent, fixed on the delivery when it is created.

@@ -7,15 +7,16 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::headers::SealedHeaders;
+use super::keys::{Kind, Previous, SealedSecret, SealedSigningKey};
 use super::pause::Pause;
 use super::{Batching, Format, Ordering};
 use crate::conninfo::Transaction;
 use crate::lsn::Lsn;
-use crate::secret::{EncryptionKey, SigningSecret};
 
 pub use crate::event::SubscriptionId;
 
-/// A subscription as its owner may see it: no secret, only the hint.
+/// A subscription as its owner may see it: no secret, only the hint, and no signing key,
+/// only its public key.
 #[derive(Clone, Debug)]
 pub struct StoredSubscription {
     pub id: SubscriptionId,
@@ -33,26 +34,14 @@ pub struct StoredSubscription {
     pub disabled_reason: Option<String>,
     pub breaker: String,
     pub secret_hint: String,
-    /// Until then the secret before the last rotation signs too.
+    /// Until then a secret from before a rotation signs too.
     pub previous_secret_expires_at: Option<Timestamp>,
+    /// `whpk_…`; none where it has no signing key.
+    pub public_key: Option<String>,
+    /// Until then a signing key from before a rotation signs too.
+    pub previous_signing_key_expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-/// A signing secret as the store keeps it.
-pub struct SealedSecret {
-    ciphertext: Vec<u8>,
-    hint: String,
-}
-
-impl SealedSecret {
-    /// Encrypted for this subscription alone: no row's secret can pass for another's.
-    pub fn seal(secret: &SigningSecret, key: &EncryptionKey, id: SubscriptionId) -> Self {
-        SealedSecret {
-            ciphertext: key.encrypt(secret.text().as_bytes(), id.0.as_bytes()),
-            hint: secret.hint(),
-        }
-    }
 }
 
 pub struct NewSubscription {
@@ -68,6 +57,7 @@ pub struct NewSubscription {
     pub ordering: Ordering,
     pub batching: Option<Batching>,
     pub secret: SealedSecret,
+    pub signing_key: Option<SealedSigningKey>,
     /// Read on the source before this is inserted: nothing committed after the answer is missed.
     pub from_lsn: Lsn,
 }
@@ -84,6 +74,8 @@ pub struct Changes {
     pub rate_limit: Option<Option<i32>>,
     pub ordering: Option<Ordering>,
     pub batching: Option<Option<Batching>>,
+    /// At once: the one so far, and those before it, sign no more.
+    pub signing_key: Option<Option<SealedSigningKey>>,
 }
 
 pub async fn create(
@@ -112,6 +104,8 @@ pub async fn create(
                 &max_events,
                 &max_bytes,
                 &max_wait,
+                &new.signing_key.as_ref().map(|key| &key.ciphertext),
+                &new.signing_key.as_ref().map(|key| &key.public_key),
             ],
         )
         .await?;
@@ -152,6 +146,7 @@ pub async fn update(
     changes: &Changes,
 ) -> Result<Option<StoredSubscription>, Error> {
     let (max_events, max_bytes, max_wait) = Batching::columns(changes.batching.flatten());
+    let signing_key = changes.signing_key.as_ref().and_then(Option::as_ref);
     let row = transaction
         .query_opt(
             include_str!("../../sql/queries/update_subscription.sql"),
@@ -173,23 +168,10 @@ pub async fn update(
                 &max_events,
                 &max_bytes,
                 &max_wait,
+                &changes.signing_key.is_some(),
+                &signing_key.map(|key| &key.ciphertext),
+                &signing_key.map(|key| &key.public_key),
             ],
-        )
-        .await?;
-    Ok(row.as_ref().map(read))
-}
-
-/// The secret so far goes on signing for `overlap_seconds`, beside the new one.
-pub async fn rotate(
-    transaction: &Transaction<'_>,
-    id: SubscriptionId,
-    secret: &SealedSecret,
-    overlap_seconds: f64,
-) -> Result<Option<StoredSubscription>, Error> {
-    let row = transaction
-        .query_opt(
-            include_str!("../../sql/queries/rotate_subscription_secret.sql"),
-            &[&id.0, &secret.ciphertext, &secret.hint, &overlap_seconds],
         )
         .await?;
     Ok(row.as_ref().map(read))
@@ -296,7 +278,7 @@ pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result
     }
 }
 
-fn read(row: &Row) -> StoredSubscription {
+pub(super) fn read(row: &Row) -> StoredSubscription {
     StoredSubscription {
         id: SubscriptionId(row.get("id")),
         url: row.get("url"),
@@ -313,7 +295,9 @@ fn read(row: &Row) -> StoredSubscription {
         disabled_reason: row.get("disabled_reason"),
         breaker: row.get("breaker"),
         secret_hint: row.get("secret_hint"),
-        previous_secret_expires_at: row.get("previous_secret_expires_at"),
+        previous_secret_expires_at: Previous::of(row, Kind::Secret).last_expires_at(),
+        public_key: row.get("public_key"),
+        previous_signing_key_expires_at: Previous::of(row, Kind::SigningKey).last_expires_at(),
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),
     }

@@ -3,6 +3,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::Signer as _;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -61,6 +64,10 @@ impl Listening {
             .unwrap()
             .sign("evt_1", now, signed.as_bytes())
             .unwrap();
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+        let asymmetric = key.sign(format!("evt_1.{now}.{signed}").as_bytes());
+        let asymmetric = STANDARD.encode(asymmetric.to_bytes());
+        let signature = format!("{signature} v1a,{asymmetric}");
         let answer = reqwest::Client::builder()
             .no_proxy()
             .build()
@@ -116,6 +123,28 @@ async fn what_verifies_and_what_does_not_is_said_and_answered() {
 }
 
 #[tokio::test]
+async fn a_public_key_verifies_without_the_secret() {
+    let public_key = |private| {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[private; 32]);
+        format!("whpk_{}", STANDARD.encode(key.verifying_key().to_bytes()))
+    };
+    let own = public_key(7);
+    let mut listening = Listening::start(&["--json", "--public-key", &own], None).await;
+    assert_eq!(listening.post(BODY).await, 200);
+    let request: Value = serde_json::from_str(&listening.line().await).unwrap();
+    assert_eq!(request["verified"], true);
+    assert_eq!(listening.post("{}").await, 401);
+    assert_eq!(listening.interrupt().await.0, Some(1));
+
+    let other = public_key(8);
+    let mut listening = Listening::start(&["--json", "--public-key", &other], None).await;
+    assert_eq!(listening.post(BODY).await, 401);
+    let request: Value = serde_json::from_str(&listening.line().await).unwrap();
+    assert_eq!(request["verified"], false);
+    assert_eq!(listening.interrupt().await.0, Some(1));
+}
+
+#[tokio::test]
 async fn a_batch_verifies_and_says_how_many_are_in_it() {
     let mut listening = Listening::start(&["--json"], Some(SECRET)).await;
     let batch = r#"{"id":"evt_1","type":"webhook.batch","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","data":[{"id":"evt_2"},{"id":"evt_3"}]}"#;
@@ -167,13 +196,21 @@ async fn without_a_secret_nothing_is_claimed() {
 
 #[tokio::test]
 async fn a_bad_secret_is_refused_and_not_repeated() {
-    let output = Command::new(env!("CARGO_BIN_EXE_walhook"))
-        .args(["listen", "--port", "0", "--secret", "whsec_notbase64!"])
-        .output()
-        .await
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(errors.contains("base64"), "{errors}");
-    assert!(!errors.contains("notbase64!"), "{errors}");
+    for (argument, value, reason) in [
+        ("--secret", "whsec_notbase64!", "base64"),
+        ("--secret", " whsec_notbase64!", "blank"),
+        ("--secret", "whsk_notbase64!", "`signing_key`"),
+        ("--public-key", "whsk_notbase64!", "public key"),
+        ("--public-key", "'whpk_notbase64!'", "quotation mark"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_walhook"))
+            .args(["listen", "--port", "0", argument, value])
+            .output()
+            .await
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{value}");
+        assert!(errors.contains(reason), "{errors}");
+        assert!(!errors.contains("notbase64!"), "{errors}");
+    }
 }

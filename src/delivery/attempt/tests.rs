@@ -13,7 +13,8 @@ use super::*;
 use crate::delivery::client::SecurityConfig;
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
-use crate::subscription::ActiveSecret;
+use crate::secret::SigningSecret;
+use crate::subscription::Active;
 
 const ID: &str = "evt_0198c0de-0000-7000-8000-000000000000";
 const BODY: &[u8] = br#"{"id":"evt_0198c0de-0000-7000-8000-000000000000","type":"payment.received","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","sequence":"00000000016B3748-0000000003","data":{"amount":1.10}}"#;
@@ -60,8 +61,8 @@ fn client() -> Client {
 }
 
 fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Instant>)]) -> Subscription {
-    let secrets = secrets.iter().map(|(secret, expires_at)| ActiveSecret {
-        secret: (*secret).clone(),
+    let secrets = secrets.iter().map(|(secret, expires_at)| Active {
+        key: (*secret).clone(),
         expires_at: *expires_at,
     });
     Subscription {
@@ -76,6 +77,7 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Instant>)]) -> Sub
         batching: None,
         active: true,
         secrets: secrets.collect(),
+        signing_keys: Vec::new(),
         ordering: crate::subscription::Ordering::None,
         ordering_settled: true,
         from_lsn: Lsn::ZERO,
@@ -121,7 +123,7 @@ async fn a_receiver_verifies_what_was_stored() {
     assert_eq!(request.header("x-api-key"), "k");
     assert_eq!(
         request.header("x-webhook-signature"),
-        sign(ID, 0, BODY, &[&secret]).x_webhook_signature
+        sign(ID, 0, BODY, &[&secret], &[]).x_webhook_signature
     );
 }
 

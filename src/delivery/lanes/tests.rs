@@ -89,6 +89,7 @@ pub(super) fn subscription(
         secrets: Vec::new(),
         ordering: crate::subscription::Ordering::None,
         ordering_settled: true,
+        signing_keys: Vec::new(),
         from_lsn: Lsn(0),
         created_at: jiff::Timestamp::UNIX_EPOCH,
     }

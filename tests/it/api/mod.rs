@@ -10,5 +10,6 @@ mod operation;
 mod refusals;
 mod replays;
 mod retention;
+mod signing;
 mod subscriptions;
 mod tenants;

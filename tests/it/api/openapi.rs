@@ -59,6 +59,7 @@ async fn the_document_describes_every_call() {
         "PATCH /subscriptions/{id}",
         "DELETE /subscriptions/{id}",
         "POST /subscriptions/{id}/rotate-secret",
+        "POST /subscriptions/{id}/rotate-signing-key",
         "POST /subscriptions/{id}/test",
         "POST /subscriptions/{id}/enable",
         "POST /subscriptions/{id}/replay",
@@ -85,8 +86,16 @@ async fn the_document_describes_every_call() {
             "{reference} leads nowhere"
         );
     }
-    let secret = &document["components"]["schemas"]["CreateSubscription"]["properties"]["secret"];
-    assert_eq!(secret["writeOnly"], true);
+    for (schema, field) in [
+        ("CreateSubscription", "secret"),
+        ("CreateSubscription", "signing_key"),
+        ("UpdateSubscription", "signing_key"),
+        ("RotateSecret", "secret"),
+        ("RotateSigningKey", "signing_key"),
+    ] {
+        let secret = &document["components"]["schemas"][schema]["properties"][field];
+        assert_eq!(secret["writeOnly"], true, "{schema}.{field}");
+    }
 }
 
 fn collect(value: &Value, references: &mut Vec<String>) {

@@ -45,11 +45,13 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
     let given = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let body = json!({
         "url": "https://example.com/hook", "events": ["payment.*"], "secret": given,
+        "signing_key": "generate",
         "headers": {"Authorization": "Bearer of-the-receiver-1", "X-Region": "eu"},
     });
     let created = api.post("/subscriptions", &token, body).await.expect(201);
     assert_eq!(created["secret"], given);
     assert_eq!(created.get("secret_hint"), None);
+    let first_key = created["signing_key"].as_str().unwrap();
     let path = format!("/subscriptions/{}", id(&created));
     let rotated = api
         .post(&format!("{path}/rotate-secret"), &token, json!({}))
@@ -58,6 +60,15 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
     let generated = rotated["secret"].as_str().unwrap();
     assert!(generated.starts_with("whsec_") && generated != given);
     assert!(rotated["previous_secret_expires_at"].is_string());
+    let rekeyed = api
+        .post(&format!("{path}/rotate-signing-key"), &token, json!({}))
+        .await
+        .expect(200);
+    let second_key = rekeyed["signing_key"].as_str().unwrap();
+    let public_key = rekeyed["public_key"].as_str().unwrap();
+    assert!(second_key.starts_with("whsk_") && second_key != first_key);
+    assert!(rekeyed["previous_signing_key_expires_at"].is_string());
+    assert_eq!(rekeyed.get("secret"), None);
 
     let read = [
         api.get(&path, &token).await.text,
@@ -72,6 +83,7 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
     for text in &read {
         assert!(text.contains("secret_hint"), "{text}");
         assert!(text.contains(&generated[generated.len() - 4..]), "{text}");
+        assert!(text.contains(public_key), "{text}");
         assert!(
             text.contains("X-Region") && !text.contains("of-the-receiver"),
             "{text}"
@@ -81,7 +93,7 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
         .database
         .client
         .query_one(
-            "select string_agg(s::text, '') || encode(string_agg(secret || previous_secret || headers, ''), 'escape')
+            "select string_agg(s::text, '') || encode(string_agg(secret || previous_secrets[1] || signing_key || previous_signing_keys[1] || headers, ''), 'escape')
              from walhook.webhook_subscriptions s",
             &[],
         )
@@ -95,7 +107,7 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
     let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
     assert!(!log.contains("of-the-receiver"));
     assert!(log.contains("walhook"), "the log is recorded");
-    for secret in [given, generated] {
+    for secret in [given, generated, first_key, second_key] {
         let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
         for (place, text) in read
             .iter()
@@ -103,7 +115,7 @@ async fn the_secret_is_shown_once_and_never_again_anywhere() {
             .chain([("store", &stored), ("log", &log)])
         {
             assert!(
-                !text.contains(secret) && !text.contains(&secret[6..]),
+                !text.contains(secret) && !text.contains(secret.split_once('_').unwrap().1),
                 "{place}"
             );
             assert!(!text.contains(&hex), "{place}");

@@ -33,6 +33,11 @@ async fn another_tenants_ids_are_not_found_by_any_call() {
         ),
         (
             Method::POST,
+            format!("/subscriptions/{sub}/rotate-signing-key"),
+            json!({}),
+        ),
+        (
+            Method::POST,
             format!("/subscriptions/{sub}/test"),
             json!({}),
         ),

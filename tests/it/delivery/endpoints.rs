@@ -1,4 +1,4 @@
-//! What a subscription may ask for: format, headers, filter, secrets.
+//! What a subscription may ask for: format, headers, filter.
 
 use serde_json::{Value, json};
 
@@ -117,33 +117,5 @@ async fn a_filter_admits_only_what_it_is_true_for() {
     };
     assert_eq!(of("/filtered"), [2]);
     assert_eq!(of("/all"), [1, 2, 3]);
-    deployed.stop();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_secret_signs_beside_the_new_one_until_it_expires() {
-    let deployed = Deployed::start("").await;
-    let receiver = Receiver::start().await;
-    let acme = deployed.tenant("acme").await;
-    let subscription = acme.subscribe(&receiver.url("/")).await;
-    let old = &subscription["secret"];
-    let path = format!("/subscriptions/{}", text(&subscription["id"]));
-    let rotate = format!("{path}/rotate-secret");
-    let rotated = acme.post(&rotate, json!({})).await.expect(200);
-    let new = &rotated["secret"];
-    assert_ne!(old, new);
-    deployed.orders("acme", 1).await;
-    let both = receiver.wait_for(1).await.remove(0);
-    assert!(verifies(old, &both) && verifies(new, &both));
-    assert_eq!(both.header("webhook-signature").split(' ').count(), 2);
-
-    // A day later.
-    let client = deployed.walhook.store.get().await.unwrap();
-    let expire = "update webhook_subscriptions set previous_secret_expires_at = now()";
-    client.batch_execute(expire).await.unwrap();
-    deployed.orders("acme", 1).await;
-    let one = receiver.wait_for(2).await.remove(1);
-    assert!(verifies(new, &one) && !verifies(old, &one));
-    assert_eq!(one.header("webhook-signature").split(' ').count(), 1);
     deployed.stop();
 }

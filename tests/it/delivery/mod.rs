@@ -15,6 +15,7 @@ mod ordering;
 mod overflow;
 mod rate_limit;
 mod roles;
+mod signing;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
