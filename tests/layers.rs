@@ -57,7 +57,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
 /// Where an outside crate may be named: paths below `src/`.
 const HOMES: [(&str, &[&str]); 8] = [
     ("reqwest", &["delivery/client"]),
-    ("hyper", &["delivery/client"]),
+    ("hickory_proto", &["delivery/client"]),
     ("axum", &["api", "console", "demo/receiver"]),
     ("prometheus", &["metrics"]),
     ("figment", &["config"]),

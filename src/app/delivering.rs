@@ -26,7 +26,9 @@ const MAX_RESPONSE: usize = 64 * 1024;
 /// certificates.
 pub(crate) fn endpoint_client(config: &Config) -> anyhow::Result<Client> {
     let timeout = config.delivery.timeout.0;
-    Ok(Client::new(&config.security, timeout, MAX_RESPONSE)?)
+    let name_servers = &config.delivery.name_servers;
+    let client = Client::new(&config.security, name_servers, timeout, MAX_RESPONSE)?;
+    Ok(client)
 }
 
 pub(super) struct Delivering<'a> {

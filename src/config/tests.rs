@@ -115,6 +115,7 @@ fn each_layer_wins_over_the_one_before() {
             ("WALHOOK_SOURCE__PUBLICATION", "12345"),
             ("WALHOOK_DELIVERY__CONCURRENCY", "7"),
             ("WALHOOK_DELIVERY__RETRY_SCHEDULE", "1s, 2s"),
+            ("WALHOOK_DELIVERY__NAME_SERVERS", "10.0.0.2, [fd00::2]:5353"),
             ("WALHOOK_SECURITY__ALLOW_NETWORKS", "[\"10.0.0.0/8\"]"),
             ("WALHOOK_SECURITY__ALLOW_HTTP", "true"),
             ("WALHOOK_DEFAULTS__TENANT__VALUE", "42"),
@@ -129,6 +130,7 @@ fn each_layer_wins_over_the_one_before() {
     assert_eq!(config.delivery.timeout.to_string(), "2s");
     assert_eq!(config.delivery.concurrency, 7);
     assert_eq!(config.delivery.retry_schedule.len(), 2);
+    assert_eq!(config.delivery.name_servers.len(), 2);
     assert_eq!(config.security.allow_networks.len(), 1);
     assert!(config.security.allow_http);
     assert_eq!(
@@ -211,12 +213,27 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
         "walhook.toml:3: source.slto: is unknown: expected one of url, primary_url, slot, publication, receive_timeout, buffer_bytes, on_gap, wal_limit, wal_policy, max_row, heartbeat, url_file, primary_url_file; did you mean `slot`?",
         "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections, url_file; did you mean `schema`?",
-        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
+        "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, name_servers, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",
         "walhook.toml:14: defaults.tenant: expected a column's name, or { value = \"…\" } for one tenant",
     ];
     assert_eq!(problems, expected);
+
+    let problems = load(
+        &[(
+            "walhook.toml",
+            "[delivery]\nname_servers = ['10.0.0.2',\n 'dns.example']\n",
+        )],
+        &[],
+    )
+    .unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "walhook.toml:3: delivery.name_servers[1]: `dns.example` is not the address of a name server: use one such as `10.0.0.2`, `10.0.0.2:5353` or `[fd00::2]:5353`"
+        ]
+    );
 
     let problems = load(
         &[(

@@ -29,8 +29,7 @@ const SENDER: HeaderName = HeaderName::from_static("user-agent");
 pub struct Outcome {
     pub began: Instant,
     pub duration: Duration,
-    /// Of the answer. Also where its body then failed, so that a status of 2xx alone
-    /// is no success: ask [`is_success`](Self::is_success).
+    /// Of the answer, also where its body then failed.
     pub http_status: Option<u16>,
     /// None on success. The message may be shown to the tenant.
     pub error: Option<(ErrorClass, String)>,
@@ -42,9 +41,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// A complete answer of 2xx, and nothing else.
+    /// An answer of 2xx, and nothing else.
     pub fn is_success(&self) -> bool {
-        self.error.is_none() && matches!(self.http_status, Some(200..=299))
+        self.error.is_none()
     }
 
     /// As the store keeps it.

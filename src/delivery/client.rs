@@ -1,65 +1,60 @@
-//! The HTTP client that sends webhooks. The only home of hyper.
+//! The HTTP client that sends webhooks. The only home of reqwest.
 //!
 //! Receivers are strangers, and their addresses are chosen by tenants: one deadline
-//! covers the whole exchange, the body included; the answer is read up to a cap;
-//! nothing is redirected, proxied, decompressed or silently repeated; and only
-//! public addresses are connected to.
+//! covers the whole exchange, the body included, but for a 2xx, which is a success once
+//! its headers are here; the answer is read up to a cap; nothing is redirected, proxied,
+//! decompressed or silently repeated; and only public addresses are connected to.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
+use reqwest::{Method, Request};
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 mod address;
-mod connector;
+mod connections;
 mod destination;
+mod dns;
 mod excerpt;
 mod header;
 mod known_urls;
+mod look_ups;
+#[cfg(test)]
+#[path = "../../tests/it/harness/name_server.rs"]
+#[expect(unreachable_pub)]
+mod name_server;
 mod resolver;
 mod retry_after;
 mod send_error;
+mod system_names;
 #[cfg(test)]
 mod tests;
 
 pub use destination::{UrlError, check_url};
 pub use header::{HeaderError, check_headers};
-pub use http::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use send_error::{ErrorClass, SendError};
+pub use system_names::NameServer;
 
-use connector::Connector;
 use excerpt::Excerpt;
 use known_urls::{Known, KnownUrls};
+use resolver::GuardedResolver;
+use system_names::SystemNames;
 
-/// Idle connections kept for each endpoint: above the default
-/// `delivery.endpoint_concurrency` (32), so that a burst reconnects nothing.
-const IDLE_PER_HOST: usize = 64;
-/// Below the 60 s after which common load balancers drop an idle connection.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// An HTTP/2 connection outlives a failed request: without pings a dead one would
-/// fail every attempt until TCP gives up, which takes a quarter of an hour.
-const H2_PING_INTERVAL: Duration = Duration::from_secs(10);
-const H2_PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// HTTP/2 lets a receiver send so much unread; hyper's default is 2 MiB a stream.
-const H2_STREAM_WINDOW: u32 = 64 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What a success says beyond its headers is only shown: it may take so long, and no more
+/// of it is waited for.
+const EXCERPT_TIME: Duration = Duration::from_secs(1);
 /// A body that takes longer than this is read in bursts, with a rest between: one that
-/// drips, perhaps on hundreds of connections, must not wake anybody for each of its bytes.
-const BODY_AT_ONCE: Duration = Duration::from_millis(500);
+/// drips, perhaps on hundreds of connections, must not wake the process for each byte.
+const BODY_AT_ONCE: Duration = Duration::from_secs(1);
 const BODY_REST: Duration = Duration::from_secs(1);
 /// A burst is over when nothing has come for so long.
 const BODY_GAP: Duration = Duration::from_millis(10);
-const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
 /// `[security]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -87,7 +82,7 @@ impl Default for SecurityConfig {
 /// Sends requests over one pool of connections. Cloning shares the pool.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
+    http: reqwest::Client,
     security: Arc<SecurityConfig>,
     urls: Arc<KnownUrls>,
     timeout: Duration,
@@ -101,7 +96,7 @@ pub struct OutgoingRequest<'a> {
     pub body: Bytes,
 }
 
-/// A complete answer of an endpoint, of any status.
+/// The answer of an endpoint: of any status and complete, or of 2xx.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
@@ -113,42 +108,41 @@ pub struct Response {
 
 /// The client could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot set up the HTTP client: no root certificates were found; install the package `ca-certificates` or set SSL_CERT_FILE"
-)]
-pub struct ClientError;
+pub enum ClientError {
+    #[error(
+        "cannot set up the HTTP client: no root certificates were found; install the package `ca-certificates` or set SSL_CERT_FILE"
+    )]
+    NoRoots,
+    #[error("cannot set up the HTTP client's TLS")]
+    Tls(#[source] rustls::Error),
+    #[error("cannot set up the HTTP client")]
+    Build(#[source] reqwest::Error),
+}
 
 impl Client {
-    /// `timeout` is for the whole exchange, from the look-up of the name to the last
-    /// byte of the answer; `max_response` is in bytes, beyond it reading stops.
+    /// Without `name_servers` those of the system are asked. `timeout` is for the whole
+    /// exchange, from the look-up of the name to the last byte of the answer;
+    /// `max_response` is in bytes, beyond it reading stops.
     pub fn new(
         security: &SecurityConfig,
+        name_servers: &[NameServer],
         timeout: Duration,
         max_response: usize,
     ) -> Result<Self, ClientError> {
-        Self::with_roots(security, timeout, max_response, &[])
+        Self::with_roots(security, name_servers, timeout, max_response, &[])
     }
 
     /// Trusts further root certificates besides the system's.
     fn with_roots(
         security: &SecurityConfig,
+        name_servers: &[NameServer],
         timeout: Duration,
         max_response: usize,
         roots: &[CertificateDer<'static>],
     ) -> Result<Self, ClientError> {
-        // The deadline of an exchange is in `post`; this one is for a connection that the
-        // pool still opens after its request has found another.
-        let connector = connector::connect(&security.allow_networks, timeout, roots)?;
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .http2_keep_alive_interval(H2_PING_INTERVAL)
-            .http2_keep_alive_timeout(H2_PING_TIMEOUT)
-            .build(connector);
+        let names = SystemNames::new(name_servers);
+        let resolver = GuardedResolver::new(&security.allow_networks, names);
+        let http = connections::client(resolver, timeout, roots)?;
         Ok(Client {
             http,
             security: Arc::new(security.clone()),
@@ -159,70 +153,75 @@ impl Client {
     }
 
     /// Sends one POST and reads the answer. An answer of any status is `Ok`; one that
-    /// does not end within the deadline is not, whatever its status.
+    /// does not end within the deadline or breaks off is not, unless it is a 2xx.
     /// Dropping the future ends the exchange and closes its connection.
     pub async fn post(&self, request: OutgoingRequest<'_>) -> Result<Response, SendError> {
-        let mut status = None;
-        let exchange = self.exchange(request, &mut status);
-        let result = match timeout(self.timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(SendError::timeout(self.timeout, status.is_some())),
+        let deadline = Instant::now() + self.timeout;
+        // Not only when it was saved: the configuration may have become stricter since, and
+        // reqwest never asks the resolver about a host that is an address.
+        let Known { url, host } = self.urls.parse(request.url, &self.security)?;
+        let mut outgoing = Request::new(Method::POST, url);
+        *outgoing.headers_mut() = request.headers;
+        *outgoing.body_mut() = Some(request.body.into());
+        let answer = match timeout_at(deadline, self.http.execute(outgoing)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(SendError::classify(&error, &host)),
+            Err(_) => return Err(SendError::timeout(self.timeout, false)),
         };
-        result.map_err(|error| SendError { status, ..error })
+        let status = answer.status();
+        let retry_after = retry_after::of(answer.headers());
+
+        let mut excerpt = Excerpt::default();
+        let body_deadline = if status.is_success() {
+            deadline.min(Instant::now() + EXCERPT_TIME)
+        } else {
+            deadline
+        };
+        let read = self.read(answer, &mut excerpt);
+        let failure = match timeout_at(body_deadline, read).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(SendError::classify(&error, &host)),
+            Err(_) => Some(SendError::timeout(self.timeout, true)),
+        };
+        match failure {
+            // The endpoint has said that it took the event; sending it again because the
+            // rest of the answer never came would only send it twice.
+            Some(error) if !status.is_success() => Err(SendError {
+                status: Some(status.as_u16()),
+                ..error
+            }),
+            Some(_) | None => Ok(Response {
+                status: status.as_u16(),
+                retry_after,
+                excerpt: excerpt.into_text(),
+            }),
+        }
     }
 
-    async fn exchange(
+    /// Reads the body to its end, so that the connection can be used again, but not beyond
+    /// the cap: dropping the rest unread closes it.
+    async fn read(
         &self,
-        request: OutgoingRequest<'_>,
-        status: &mut Option<u16>,
-    ) -> Result<Response, SendError> {
-        // Not only when it was saved: the configuration may have become stricter since, and
-        // the connector never asks the resolver about a host that is an address.
-        let Known { uri, host } = self.urls.parse(request.url, &self.security)?;
-        let mut outgoing = Request::new(Full::new(request.body));
-        *outgoing.method_mut() = Method::POST;
-        *outgoing.uri_mut() = uri;
-        *outgoing.headers_mut() = request.headers;
-        outgoing.headers_mut().insert(ACCEPT, ANYTHING);
-        // Without redirects, proxies or decompression, and never sent again but where a
-        // kept connection had been closed before the request was written to it.
-        let response = self.http.request(outgoing).await;
-        let response = response.map_err(|error| {
-            let is_connect = error.is_connect();
-            SendError::classify(&error, is_connect, &host)
-        })?;
-        let (head, mut body) = response.into_parts();
-        *status = Some(head.status.as_u16());
-        let retry_after = retry_after::of(&head.headers);
-
-        // To the end, so that the connection can be used again, but not beyond the
-        // cap: dropping the rest unread closes it.
-        let mut excerpt = Excerpt::default();
+        mut answer: reqwest::Response,
+        excerpt: &mut Excerpt,
+    ) -> Result<(), reqwest::Error> {
         let mut unread = self.max_response;
-        let answered = Instant::now();
+        let began = Instant::now();
         while unread > 0 {
-            let frame = if answered.elapsed() < BODY_AT_ONCE {
-                body.frame().await
-            } else if let Ok(frame) = timeout(BODY_GAP, body.frame()).await {
-                frame
+            let chunk = if began.elapsed() < BODY_AT_ONCE {
+                answer.chunk().await?
+            } else if let Ok(chunk) = timeout(BODY_GAP, answer.chunk()).await {
+                chunk?
             } else {
                 tokio::time::sleep(BODY_REST).await;
                 continue;
             };
-            let Some(frame) = frame else {
+            let Some(chunk) = chunk else {
                 break;
-            };
-            let frame = frame.map_err(|error| SendError::classify(&error, false, &host))?;
-            let Ok(chunk) = frame.into_data() else {
-                continue;
             };
             excerpt.push(&chunk);
             unread = unread.saturating_sub(chunk.len());
         }
-        Ok(Response {
-            status: head.status.as_u16(),
-            retry_after,
-            excerpt: excerpt.into_text(),
-        })
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use batch::Batch;
+use client::NameServer;
 
 use crate::duration::HumanDuration;
 use crate::event::{DeliveryId, EventId, SubscriptionId};
@@ -57,8 +58,10 @@ pub struct DeliveryConfig {
     /// new or failing: a budget apart from `concurrency`, so that they do not use it up.
     #[serde(deserialize_with = "at_least_one")]
     pub slow_concurrency: usize,
-    /// The whole exchange, the response's body included.
+    /// The whole exchange, the response's body included; but a 2xx counts at its headers.
     pub timeout: HumanDuration,
+    /// Asked for the addresses of endpoints; none: those of the system.
+    pub name_servers: Vec<NameServer>,
     /// Delays before the second, third … attempt. After the last a delivery has failed.
     pub retry_schedule: Vec<HumanDuration>,
     /// Bytes of a body above which it is parked instead of sent.
@@ -75,6 +78,7 @@ impl Default for DeliveryConfig {
             endpoint_concurrency: 32,
             slow_concurrency: 1024,
             timeout: HumanDuration::from_secs(15),
+            name_servers: Vec::new(),
             retry_schedule: vec![
                 HumanDuration::from_secs(5),
                 minutes(5),

@@ -106,5 +106,5 @@ pub(super) async fn subscribe(
 /// A client that talks to the API of this machine.
 pub(super) fn client(security: &SecurityConfig) -> anyhow::Result<Client> {
     // Creating a subscription asks the database for its position, which is quick.
-    Client::new(security, Duration::from_secs(10), 64 * 1024).context("make the API's client")
+    Client::new(security, &[], Duration::from_secs(10), 64 * 1024).context("make the API's client")
 }

@@ -57,7 +57,7 @@ fn client() -> Client {
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
         ..SecurityConfig::default()
     };
-    Client::new(&security, Duration::from_secs(30), 64 * 1024).unwrap()
+    Client::new(&security, &[], Duration::from_secs(30), 64 * 1024).unwrap()
 }
 
 fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Instant>)]) -> Subscription {

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Uri;
+use url::Url;
 
 use super::destination::parse_url;
-use super::{ErrorClass, SecurityConfig, SendError};
+use super::{SecurityConfig, UrlError};
 
 /// URLs that are remembered: more than a process has endpoints, and few enough that
 /// those of subscriptions that are gone cost little.
@@ -19,25 +19,21 @@ pub(super) struct KnownUrls(Mutex<HashMap<String, Known>>);
 /// Where an allowed URL leads.
 #[derive(Clone)]
 pub(super) struct Known {
-    pub(super) uri: Uri,
+    pub(super) url: Url,
     /// For messages.
     pub(super) host: Arc<str>,
 }
 
 impl KnownUrls {
-    pub(super) fn parse(&self, text: &str, security: &SecurityConfig) -> Result<Known, SendError> {
+    pub(super) fn parse(&self, text: &str, security: &SecurityConfig) -> Result<Known, UrlError> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(text) {
             return Ok(known.clone());
         }
         let url = parse_url(text, security)?;
-        let refused = |_| {
-            let message = "the request cannot be made of this URL";
-            SendError::new(ErrorClass::Request, message)
-        };
         let made = Known {
-            uri: Uri::try_from(url.as_str()).map_err(refused)?,
             host: url.host_str().unwrap_or_default().into(),
+            url,
         };
         let mut known = lock();
         if known.len() >= MOST {

@@ -1,153 +1,100 @@
 //! Resolves the names of endpoints and refuses those that lead inside.
 //!
-//! It sits in the connector: the very addresses that passed are dialled, so that no
-//! second look-up can rebind the name in between.
+//! reqwest dials from it: the very addresses that passed are connected to, so that no
+//! second look-up can rebind the name in between. A host that is an address it never asks
+//! about: those are judged with the URL.
 
-use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::vec::IntoIter;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
-use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::IpNet;
-use tower::Service;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::refusal;
+use super::look_ups::{LookUpError, LookUps};
+use super::system_names::SystemNames;
 
-/// Looks names up and hands out only answers that are public as a whole.
-#[derive(Clone)]
+/// Hands out only answers that are public as a whole.
 pub(super) struct GuardedResolver {
     allowed: Arc<[IpNet]>,
-    under_way: Arc<Mutex<HashMap<String, LookUp>>>,
+    look_ups: Arc<LookUps>,
 }
 
-type LookUp = Shared<BoxFuture<'static, Result<Arc<[IpAddr]>, ResolveError>>>;
-
 /// Why a name gives no address to connect to.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ResolveError {
     /// The address is not named: what a name means inside is not the tenant's to know.
     #[error("resolves to an address that is not public ({0})")]
     NotPublic(&'static str),
-    #[error("has no address")]
-    Empty,
-    #[error("cannot be resolved")]
-    Failed(#[source] Arc<io::Error>),
-    #[error("cannot be resolved: the look-up was stopped")]
-    Stopped,
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
 }
 
 impl GuardedResolver {
-    pub(super) fn new(allowed: &[IpNet]) -> Self {
+    pub(super) fn new(allowed: &[IpNet], system: SystemNames) -> Self {
         GuardedResolver {
             allowed: allowed.into(),
-            under_way: Arc::default(),
+            look_ups: LookUps::new(system),
         }
-    }
-
-    /// One look-up of a name at a time, shared by all that wait for it. A look-up
-    /// blocks a thread of a limited pool until the resolver gives up, even when the
-    /// attempt is long over: an endpoint whose name servers hang must not take them all.
-    fn look_up(&self, name: &str) -> LookUp {
-        let mut under_way = self
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(look_up) = under_way.get(name) {
-            return look_up.clone();
-        }
-        let entries = Arc::clone(&self.under_way);
-        let owned = name.to_owned();
-        // A task of its own, so that it ends and leaves the map although all who
-        // waited have timed out. It lives as long as the system's resolver lets it.
-        let task = tokio::spawn(async move {
-            let result = addresses(&owned).await;
-            entries
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&owned);
-            result
-        });
-        let look_up = task
-            .map(|joined| joined.unwrap_or(Err(ResolveError::Stopped)))
-            .boxed()
-            .shared();
-        under_way.insert(name.to_owned(), look_up.clone());
-        look_up
     }
 }
 
-impl Service<Name> for GuardedResolver {
-    type Response = IntoIter<SocketAddr>;
-    type Error = ResolveError;
-    type Future = BoxFuture<'static, Result<Self::Response, ResolveError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let look_up = self.look_up(name.as_str());
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let look_up = self.look_ups.look_up(name.as_str());
         let allowed = Arc::clone(&self.allowed);
         Box::pin(async move {
-            let addresses = look_up.await?;
+            let addresses = look_up.await.map_err(ResolveError::from)?;
             // One inside is enough to refuse all: the connector might fall back to it.
             let refused = addresses.iter().find_map(|&ip| refusal(ip, &allowed));
             if let Some(reason) = refused {
-                return Err(ResolveError::NotPublic(reason));
+                return Err(ResolveError::NotPublic(reason).into());
             }
             // Port 0 stands for the URL's.
-            let sockets = addresses.iter().map(|&ip| SocketAddr::new(ip, 0));
-            Ok(sockets.collect::<Vec<_>>().into_iter())
+            let sockets: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();
+            Ok(Box::new(sockets.into_iter()) as Addrs)
         })
     }
 }
 
-async fn addresses(name: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
-    let found = tokio::net::lookup_host((name, 0))
-        .await
-        .map_err(|error| ResolveError::Failed(Arc::new(error)))?;
-    let addresses: Arc<[IpAddr]> = found.map(|socket| socket.ip()).collect();
-    if addresses.is_empty() {
-        return Err(ResolveError::Empty);
-    }
-    Ok(addresses)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     async fn resolve(resolver: &GuardedResolver, name: &str) -> Result<Vec<SocketAddr>, String> {
-        let result = resolver.clone().call(name.parse().unwrap()).await;
-        result.map(Iterator::collect).map_err(|e| e.to_string())
+        let result = resolver.resolve(name.parse().unwrap()).await;
+        let text = |error: Box<dyn Error + Send + Sync>| error.to_string();
+        result.map(Iterator::collect).map_err(text)
     }
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_without_saying_where() {
-        let guarded = GuardedResolver::new(&[]);
-        assert_eq!(
-            resolve(&guarded, "localhost").await,
-            Err("resolves to an address that is not public (loopback)".to_owned())
-        );
-        let both = ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-        let allowed = GuardedResolver::new(&both);
-        let found = resolve(&allowed, "localhost").await.unwrap();
-        assert!(found.iter().all(|socket| socket.ip().is_loopback()));
-        assert!(allowed.under_way.lock().unwrap().is_empty());
-    }
+        let directory = tempfile::tempdir().unwrap();
+        let hosts = directory.path().join("hosts");
+        std::fs::write(&hosts, "8.8.8.8 mixed\n10.0.0.5 mixed\n8.8.4.4 public\n").unwrap();
+        let guarded = |allowed: &[&str]| {
+            let allowed: Vec<IpNet> = allowed.iter().map(|net| net.parse().unwrap()).collect();
+            let nowhere = directory.path().join("resolv.conf");
+            let names = SystemNames::of_files(&[], hosts.clone(), nowhere);
+            GuardedResolver::new(&allowed, names)
+        };
+        let inside = |reason| {
+            let refused = format!("resolves to an address that is not public ({reason})");
+            Err::<Vec<SocketAddr>, String>(refused)
+        };
+        let none = guarded(&[]);
+        assert_eq!(resolve(&none, "localhost").await, inside("loopback"));
+        assert_eq!(resolve(&none, "mixed").await, inside("private network"));
+        let public = Ok(vec!["8.8.4.4:0".parse().unwrap()]);
+        assert_eq!(resolve(&none, "public").await, public);
 
-    #[tokio::test]
-    async fn look_ups_of_one_name_are_shared() {
-        let resolver = GuardedResolver::new(&[]);
-        let first = resolver.look_up("localhost");
-        let second = resolver.look_up("localhost");
-        assert!(first.ptr_eq(&second));
-        first.await.unwrap();
-        assert!(!second.ptr_eq(&resolver.look_up("localhost")));
+        let both = guarded(&["127.0.0.0/8", "::1/128", "10.0.0.0/8"]);
+        let found = resolve(&both, "localhost").await.unwrap();
+        assert!(found.iter().all(|socket| socket.ip().is_loopback()));
+        assert_eq!(resolve(&both, "mixed").await.unwrap().len(), 2);
+        let half = guarded(&["127.0.0.0/8"]);
+        assert_eq!(resolve(&half, "localhost").await, inside("loopback"));
     }
 }

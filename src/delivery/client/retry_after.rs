@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// An endpoint may not put itself off for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -48,7 +48,7 @@ fn http_date(value: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use reqwest::header::HeaderValue;
 
     #[test]
     fn a_date_counts_from_the_date_of_the_answer() {

@@ -4,8 +4,6 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use tower::timeout::error::Elapsed;
-
 use super::resolver::ResolveError;
 use super::{HeaderError, UrlError};
 use crate::duration::HumanDuration;
@@ -46,7 +44,7 @@ impl ErrorClass {
     }
 }
 
-/// No complete answer came. The message is for the tenant: it names the host, and
+/// No answer came, or none that counts. The message is for the tenant: it names the host, and
 /// neither path, query, headers nor body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -76,15 +74,12 @@ impl SendError {
         SendError::new(ErrorClass::Timeout, message)
     }
 
-    /// Judges by the types in the chain of causes, never by their texts. `is_connect`:
-    /// there was no connection yet.
-    pub(super) fn classify(error: &(dyn Error + 'static), is_connect: bool, host: &str) -> Self {
+    /// Judges by the types in the chain of causes, never by their texts.
+    pub(super) fn classify(error: &reqwest::Error, host: &str) -> Self {
         if let Some(cause) = find::<ResolveError>(error) {
             let class = match cause {
                 ResolveError::NotPublic(_) => ErrorClass::Blocked,
-                ResolveError::Empty | ResolveError::Failed(_) | ResolveError::Stopped => {
-                    ErrorClass::Dns
-                }
+                ResolveError::LookUp(_) => ErrorClass::Dns,
             };
             return SendError::new(class, format!("`{host}` {cause}"));
         }
@@ -95,10 +90,13 @@ impl SendError {
         // The kind and not the text, which may name the address.
         let kind = find::<io::Error>(error).map(io::Error::kind);
         let reason = kind.map_or(String::new(), |kind| format!(": {kind}"));
-        if find::<Elapsed>(error).is_some() {
+        if error.is_builder() {
+            let message = "the request cannot be made of this URL";
+            SendError::new(ErrorClass::Request, message)
+        } else if error.is_connect() && error.is_timeout() {
             let message = format!("no connection to `{host}` in time");
             SendError::new(ErrorClass::Timeout, message)
-        } else if is_connect {
+        } else if error.is_connect() {
             let message = format!("no connection to `{host}`{reason}");
             SendError::new(ErrorClass::Connect, message)
         } else {

@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 
+mod names;
+mod success;
 mod tls;
 
 /// For exchanges that end by themselves; never waited out.
@@ -27,7 +29,7 @@ fn loopback() -> SecurityConfig {
 }
 
 fn client(timeout: Duration) -> Client {
-    Client::new(&loopback(), timeout, CAP).unwrap()
+    Client::new(&loopback(), &[], timeout, CAP).unwrap()
 }
 
 async fn post(client: &Client, url: &str) -> Result<Response, SendError> {
@@ -182,20 +184,20 @@ async fn the_deadline_covers_a_dripping_head_and_a_dripping_body() {
         assert_eq!(error.class, ErrorClass::Timeout, "{head}: {error}");
         assert_eq!(error.status, status, "{head}");
     };
-    let length = "HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n";
-    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let length = "HTTP/1.1 500 Oops\r\ncontent-length: 9999\r\n\r\n";
+    let chunked = "HTTP/1.1 302 Away\r\ntransfer-encoding: chunked\r\n\r\n";
     tokio::join!(
         dripping("HTTP/1.1 200 OK\r\nx-slow: ", "x", None),
         dripping("", "HTTP/1.1 102 Processing\r\n\r\n", None),
-        dripping(length, "x", Some(200)),
-        dripping(chunked, "1\r\nx\r\n", Some(200)),
+        dripping(length, "x", Some(500)),
+        dripping(chunked, "1\r\nx\r\n", Some(302)),
     );
 }
 
 #[tokio::test]
 async fn a_body_that_takes_its_time_is_read_whole() {
     let url = server(|mut stream| async move {
-        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n0\r\n";
+        let head = "HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n1\r\n0\r\n";
         let _ = stream.write_all(head.as_bytes()).await;
         for part in ["1", "2"] {
             tokio::time::sleep(super::BODY_AT_ONCE).await;
@@ -255,12 +257,12 @@ async fn a_broken_answer_is_said_to_be_one() {
         (&b""[..], None),
         (b"SSH-2.0-OpenSSH_9.2\r\n", None),
         (
-            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
-            Some(200),
+            b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nhalf",
+            Some(500),
         ),
         (
-            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz",
-            Some(200),
+            b"HTTP/1.1 404 Gone\r\ntransfer-encoding: chunked\r\n\r\nzz",
+            Some(404),
         ),
     ] {
         let url = server(async |mut stream| {
@@ -322,7 +324,7 @@ async fn an_internal_address_is_not_connected_to_by_name_or_number() {
         allow_http: true,
         ..SecurityConfig::default()
     };
-    let client = Client::new(&security, LONG, CAP).unwrap();
+    let client = Client::new(&security, &[], LONG, CAP).unwrap();
     for host in [
         "127.0.0.1",
         "2130706433",
@@ -346,7 +348,7 @@ async fn an_internal_address_is_not_connected_to_by_name_or_number() {
 #[tokio::test]
 async fn plain_http_is_refused_at_the_send_too() {
     let url = answering(b"HTTP/1.1 200 OK\r\n\r\n").await;
-    let client = Client::new(&SecurityConfig::default(), LONG, CAP).unwrap();
+    let client = Client::new(&SecurityConfig::default(), &[], LONG, CAP).unwrap();
     let error = refusal_of(&client, &url).await;
     assert_eq!(error.class, ErrorClass::Request);
 }

@@ -17,7 +17,7 @@ async fn endpoints_that_hang_drip_refuse_or_fail_cost_the_others_nothing() {
     let held = gate.clone();
     let receiver = Receiver::answering(move |path, _| match path {
         "/hangs" => status(200).behind(&held),
-        "/drips" => status(200).with_content(Content::Drip),
+        "/drips" => status(500).with_content(Content::Drip),
         "/fails" => status(500),
         _ => status(200),
     })

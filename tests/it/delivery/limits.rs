@@ -17,7 +17,7 @@ async fn endpoints_that_hang_or_drip_do_not_delay_another_tenants() {
     let held = gate.clone();
     let receiver = Receiver::answering(move |path, _| match path {
         "/hangs" => status(200).behind(&held),
-        "/drips" => status(200).with_content(Content::Drip),
+        "/drips" => status(500).with_content(Content::Drip),
         _ => status(200),
     })
     .await;

@@ -10,6 +10,7 @@ mod failures;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod names;
 mod nodes;
 mod ordering;
 mod overflow;

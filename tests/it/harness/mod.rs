@@ -1,6 +1,7 @@
 //! One server for the test binary, one database for each test.
 
 pub mod command;
+pub mod name_server;
 pub mod operated;
 pub mod process;
 pub mod receiver;

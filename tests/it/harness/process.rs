@@ -34,6 +34,9 @@ impl Process {
             .arg(config)
             .args(arguments)
             .env("RUST_LOG", "walhook=debug")
+            // It would connect in walhook's place, past the guard: nothing may go there.
+            .env("http_proxy", "http://127.0.0.1:9")
+            .env("https_proxy", "http://127.0.0.1:9")
             .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
