@@ -2,6 +2,7 @@
 //! production, walhook as a child process, many subscriptions, a cheap receiver.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(crate) struct Deployment {
     pub(crate) admin: Client,
     pub(crate) store: Store,
     pub(crate) url: String,
+    /// Asked for the addresses of endpoints, where it is set, instead of the system's.
+    pub(crate) name_server: Option<SocketAddr>,
     key: EncryptionKey,
     directory: tempfile::TempDir,
     server: Postgres,
@@ -58,6 +61,7 @@ impl Deployment {
             admin,
             store: Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?,
             url,
+            name_server: None,
             key: EncryptionKey::load(&key_file)?,
             directory,
             server,
@@ -70,8 +74,18 @@ impl Deployment {
         client
             .batch_execute("delete from webhook_subscriptions")
             .await?;
-        let ids: Vec<Uuid> = urls.iter().map(|_| Uuid::now_v7()).collect();
         let tenants: Vec<String> = (0..urls.len()).map(|number| format!("t{number}")).collect();
+        self.subscribe_also(&tenants, urls).await
+    }
+
+    /// A further subscription to everything for each of the tenants, which may repeat.
+    pub(crate) async fn subscribe_also(
+        &self,
+        tenants: &[String],
+        urls: &[String],
+    ) -> anyhow::Result<Vec<Uuid>> {
+        let client = self.store.get().await?;
+        let ids: Vec<Uuid> = urls.iter().map(|_| Uuid::now_v7()).collect();
         let secret = SigningSecret::generate();
         let sealed = |id: &Uuid| self.key.encrypt(secret.text().as_bytes(), id.as_bytes());
         let secrets: Vec<Vec<u8>> = ids.iter().map(sealed).collect();
@@ -109,6 +123,9 @@ impl Deployment {
             if name.to_string_lossy().starts_with("WALHOOK_") {
                 command.env_remove(name);
             }
+        }
+        if let Some(address) = self.name_server {
+            command.env("WALHOOK_DELIVERY__NAME_SERVERS", address.to_string());
         }
         let log = self.directory.path().join("walhook.log");
         let child = command

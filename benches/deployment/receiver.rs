@@ -203,7 +203,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
 
 async fn drip(mut stream: TcpStream) -> std::io::Result<()> {
     stream
-        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        .write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100000\r\n\r\n")
         .await?;
     loop {
         stream.write_all(b".").await?;

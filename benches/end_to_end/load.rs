@@ -64,12 +64,37 @@ pub(crate) struct Ceiling {
     pub(crate) requests_per_second: f64,
 }
 
-/// By the client that walhook sends with.
+/// By reqwest, which walhook sends with.
 pub(crate) async fn ceiling(
     endpoints: &[SocketAddr],
     log: &Log,
     duration: Duration,
 ) -> anyhow::Result<Vec<Ceiling>> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let post = move |endpoint| {
+        let mut request = client.post(format!("http://{endpoint}/ceiling"));
+        for (name, value) in SAMPLE_HEADERS {
+            request = request.header(name, value);
+        }
+        async move {
+            request.body(SAMPLE_BODY).send().await?.bytes().await?;
+            anyhow::Ok(())
+        }
+    };
+    let mut results = Vec::new();
+    for in_flight in [16, 64, 256] {
+        let posted = post_in_turn(endpoints, log, duration, in_flight, post.clone());
+        results.push(posted.await.context("POST by reqwest without walhook")?);
+    }
+    Ok(results)
+}
+
+/// The same by the client that reqwest stands on: what its comfort costs.
+pub(crate) async fn ceiling_of_hyper_util(
+    endpoints: &[SocketAddr],
+    log: &Log,
+    duration: Duration,
+) -> anyhow::Result<Ceiling> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
@@ -88,36 +113,8 @@ pub(crate) async fn ceiling(
             anyhow::Ok(())
         }
     };
-    let mut results = Vec::new();
-    for in_flight in [16, 64, 256] {
-        let posted = post_in_turn(endpoints, log, duration, in_flight, post.clone());
-        results.push(posted.await.context("POST without walhook")?);
-    }
-    Ok(results)
-}
-
-/// The same by reqwest, which stands on that client: what it would cost.
-pub(crate) async fn ceiling_of_reqwest(
-    endpoints: &[SocketAddr],
-    log: &Log,
-    duration: Duration,
-) -> anyhow::Result<Ceiling> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tcp_nodelay(true)
-        .build()?;
-    let post = move |endpoint| {
-        let mut request = client.post(format!("http://{endpoint}/ceiling"));
-        for (name, value) in SAMPLE_HEADERS {
-            request = request.header(name, value);
-        }
-        async move {
-            request.body(SAMPLE_BODY).send().await?.bytes().await?;
-            anyhow::Ok(())
-        }
-    };
     let posted = post_in_turn(endpoints, log, duration, 64, post);
-    posted.await.context("POST by reqwest without walhook")
+    posted.await.context("POST by hyper-util without walhook")
 }
 
 async fn post_in_turn<F: Future<Output = anyhow::Result<()>> + Send>(

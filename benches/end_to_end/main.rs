@@ -86,7 +86,7 @@ async fn run(
     let moment = Duration::from_secs(if args.quick { 1 } else { 10 });
     eprintln!("ceiling: a bare POST loop …");
     let ceiling = load::ceiling(endpoints, log, moment).await?;
-    let reqwest = load::ceiling_of_reqwest(endpoints, log, moment).await?;
+    let hyper_util = load::ceiling_of_hyper_util(endpoints, log, moment).await?;
 
     eprintln!("starting PostgreSQL and walhook …");
     let environment = Environment::start(endpoints).await?;
@@ -102,7 +102,7 @@ async fn run(
         machine,
         ceiling,
         ceiling_after,
-        reqwest,
+        hyper_util,
         steady,
         throughput,
         peak_rss_mib: peak_rss_kib(environment.walhook.pid())? as f64 / 1024.0,

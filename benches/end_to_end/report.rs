@@ -14,7 +14,8 @@ pub(crate) struct Report {
     pub(crate) ceiling: Vec<Ceiling>,
     /// The same behind the other phases.
     pub(crate) ceiling_after: Vec<Ceiling>,
-    pub(crate) reqwest: Ceiling,
+    /// Beside it, before them.
+    pub(crate) hyper_util: Ceiling,
     pub(crate) steady: Vec<Steady>,
     pub(crate) throughput: Throughput,
     pub(crate) peak_rss_mib: f64,
@@ -180,7 +181,7 @@ impl Report {
         } = &self.machine;
         println!("{cores} cores, load {load_before} before, {file_system}, fsync on");
 
-        println!("\nceiling: bare POST loop, same client, headers, body and receiver");
+        println!("\nceiling: bare POST loop by reqwest, same headers, body and receiver");
         for (before, after) in self.ceiling.iter().zip(&self.ceiling_after) {
             println!(
                 "  {:>4} in flight    {:>9.0} requests/s, {:.0} after the other phases",
@@ -188,8 +189,8 @@ impl Report {
             );
         }
         println!(
-            "  {:>4} in flight    {:>9.0} requests/s by reqwest instead of hyper-util",
-            self.reqwest.in_flight, self.reqwest.requests_per_second
+            "  {:>4} in flight    {:>9.0} requests/s by hyper-util instead of reqwest",
+            self.hyper_util.in_flight, self.hyper_util.requests_per_second
         );
         for steady in &self.steady {
             println!(

@@ -1,18 +1,24 @@
 //! What bad endpoints cost the others: from the commit to the arrival at the healthy
-//! ones, with 5 % of the endpoints hanging, dripping, refusing or failing, against the
-//! same without any that is bad. Runs are interleaved; the ratio is the median of them.
+//! ones, with 5 % of the endpoints hanging, dripping, refusing or failing, or beside many
+//! whose names nobody answers for, against the same without any that is bad. Runs are
+//! interleaved; the ratio is the median of them.
 //!
 //! `cargo bench --bench isolation` · `… -- --endpoints 1000 --rounds 1 --seconds 5`
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
 #[path = "../deployment/mod.rs"]
 mod deployment;
+#[path = "../../tests/it/harness/name_server.rs"]
+mod name_server;
 
 use deployment::receiver::{Manner, Receiver, is_bad};
 use deployment::{Deployment, argument, connect, median};
+use name_server::{Answer, NameServer};
 
 /// Rows of one commit.
 const PER_COMMIT: usize = 10;
@@ -20,12 +26,27 @@ const PER_COMMIT: usize = 10;
 /// By then everything must have arrived at the healthy endpoints.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
-const KINDS: [(&str, Manner); 4] = [
-    ("5 % hang", Manner::Hanging),
-    ("5 % drip", Manner::Dripping),
-    ("5 % refuse", Manner::Refusing),
-    ("5 % answer 500", Manner::Failing),
+/// What is wrong, beside or among the healthy endpoints.
+#[derive(Clone, Copy)]
+enum Wrong {
+    Endpoints(Manner),
+    /// Nobody answers for the names of [`SILENT`] further endpoints of two tenants; the
+    /// healthy ones have names too.
+    Names,
+}
+
+const KINDS: [(&str, Wrong); 5] = [
+    ("5 % hang", Wrong::Endpoints(Manner::Hanging)),
+    ("5 % drip", Wrong::Endpoints(Manner::Dripping)),
+    ("5 % refuse", Wrong::Endpoints(Manner::Refusing)),
+    ("5 % answer 500", Wrong::Endpoints(Manner::Failing)),
+    ("silent names", Wrong::Names),
 ];
+
+const SILENT: usize = 1_500;
+const SILENT_TENANTS: usize = 2;
+/// How often each of their tenants has an event, for all its endpoints.
+const SILENT_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,8 +82,10 @@ async fn run() -> anyhow::Result<()> {
         duration: Duration::from_secs(argument("seconds", 20) as u64),
     };
     let rounds = argument("rounds", 5);
-    let deployment = Deployment::start().await?;
+    let mut deployment = Deployment::start().await?;
     let receiver = Receiver::start()?;
+    let names = names(&receiver, load.endpoints).await?;
+    deployment.name_server = Some(names.address);
     println!(
         "{} endpoints, {} events/s, {} s a run, {rounds} rounds; commit → arrival at healthy endpoints",
         load.endpoints,
@@ -71,9 +94,10 @@ async fn run() -> anyhow::Result<()> {
     );
     let mut all: Vec<Vec<Measured>> = vec![Vec::new(); KINDS.len() + 1];
     for round in 1..=rounds {
-        let kinds = [("all well", Manner::Well)].into_iter().chain(KINDS);
-        for ((name, manner), results) in kinds.zip(&mut all) {
-            let measured = measure(&deployment, &receiver, &load, manner).await;
+        let well = ("all well", Wrong::Endpoints(Manner::Well));
+        let kinds = [well].into_iter().chain(KINDS);
+        for ((name, wrong), results) in kinds.zip(&mut all) {
+            let measured = measure(&deployment, &receiver, &load, wrong).await;
             let measured = measured.with_context(|| format!("round {round}, {name}"))?;
             println!(
                 "round {round}  {name:<16} p50 {:>8.1}  p99 {:>8.1}  max {:>8.1} ms  \
@@ -129,14 +153,27 @@ async fn measure(
     deployment: &Deployment,
     receiver: &Receiver,
     load: &Load,
-    manner: Manner,
+    wrong: Wrong,
 ) -> anyhow::Result<Measured> {
     deployment.clear().await?;
     let urls: Vec<String> = (0..load.endpoints)
-        .map(|number| receiver.url(number, manner))
+        .map(|number| match wrong {
+            Wrong::Endpoints(manner) => receiver.url(number, manner),
+            Wrong::Names => named(number, &receiver.url(number, Manner::Well)),
+        })
         .collect();
     deployment.subscribe(&urls).await?;
-    receiver.behave(manner);
+    match wrong {
+        Wrong::Endpoints(manner) => receiver.behave(manner),
+        Wrong::Names => {
+            receiver.behave(Manner::Well);
+            let tenants: Vec<String> = (0..SILENT).map(silent_tenant).collect();
+            let urls: Vec<String> = (0..SILENT)
+                .map(|number| format!("http://s{number}.silent.example/"))
+                .collect();
+            deployment.subscribe_also(&tenants, &urls).await?;
+        }
+    }
     let walhook = deployment.walhook("capture,deliver").await?;
     let before = receiver.healthy();
     // Everybody has had something, so that the bad ones are known and connections open.
@@ -151,7 +188,10 @@ async fn measure(
     let before = receiver.healthy();
     let (cpu, began) = ((walhook.cpu()?, deployment.server_cpu()?), Instant::now());
     let synced = syncs(deployment).await?;
-    let rows = steady(deployment, load).await?;
+    let rows = tokio::select! {
+        rows = steady(deployment, load) => rows?,
+        failed = silent_events(deployment, wrong) => failed?,
+    };
     arrived(receiver, before, rows, load.endpoints).await?;
     let share = |used: Duration| 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64();
     let walhook_share = share(walhook.cpu()? - cpu.0);
@@ -176,6 +216,59 @@ async fn measure(
     };
     deployment.kill(walhook).await?;
     Ok(measured)
+}
+
+/// The endpoint's URL by name instead of by address.
+fn named(number: usize, url: &str) -> String {
+    let port = url.rsplit(':').next().unwrap_or_default();
+    format!("http://e{number}.endpoint.example:{port}")
+}
+
+/// A name server that knows the endpoints, and says nothing of any other name.
+async fn names(receiver: &Receiver, endpoints: usize) -> anyhow::Result<NameServer> {
+    let mut known: HashMap<String, IpAddr> = HashMap::new();
+    for number in 0..endpoints {
+        let url = receiver.url(number, Manner::Well);
+        let (address, _) = url
+            .strip_prefix("http://")
+            .and_then(|rest| rest.split_once(':'))
+            .context("an endpoint's URL has no address")?;
+        known.insert(format!("e{number}.endpoint.example"), address.parse()?);
+    }
+    let judge = move |name: &str, _| match known.get(name) {
+        Some(address) => Answer::Addresses(vec![*address]),
+        None => Answer::Silence,
+    };
+    Ok(NameServer::start(judge).await)
+}
+
+fn silent_tenant(number: usize) -> String {
+    format!("silent{}", number % SILENT_TENANTS)
+}
+
+/// Commits events for the endpoints whose names nobody answers for; does not end but by
+/// an error.
+async fn silent_events(
+    deployment: &Deployment,
+    wrong: Wrong,
+) -> anyhow::Result<std::ops::Range<usize>> {
+    // Below all numbers of the healthy ones' rows.
+    for id in (i64::MIN..).step_by(SILENT_TENANTS) {
+        match wrong {
+            Wrong::Endpoints(_) => std::future::pending().await,
+            Wrong::Names => {
+                for tenant in 0..SILENT_TENANTS {
+                    let (id, tenant) = (id + tenant as i64, silent_tenant(tenant));
+                    deployment
+                        .admin
+                        .execute("insert into orders values ($1, $2, '')", &[&id, &tenant])
+                        .await?;
+                }
+                tokio::time::sleep(SILENT_EVERY).await;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until nothing arrives any more. What the run before had not confirmed comes

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 /// What a question gets. Of addresses only those of the family that was asked for.
+#[allow(dead_code)]
 pub enum Answer {
     Addresses(Vec<IpAddr>),
     /// Addresses that may be kept for so many seconds.
