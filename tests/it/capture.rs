@@ -401,7 +401,6 @@ async fn a_lost_slot_is_named_and_not_retried() {
         ("max_slot_wal_keep_size", "1MB"),
         ("min_wal_size", "32MB"),
         ("max_wal_size", "32MB"),
-        ("fsync", "off"),
     ]);
     let server = server.unwrap();
     // initdb makes segments of 16 MB: a few switches and checkpoints lose the slot.
@@ -429,7 +428,7 @@ async fn a_lost_slot_is_named_and_not_retried() {
 
 #[tokio::test]
 async fn the_end_of_the_server_ends_the_session_and_its_return_resumes() {
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     let database = TestDatabase::create_on(&server).await;
     publish(&database.client).await;
     slot::create(&database.client, &database.slot(), false)

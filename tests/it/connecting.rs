@@ -63,7 +63,7 @@ async fn secured() -> &'static Secured {
 }
 
 async fn prepare() -> Secured {
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let (ca_pem, issuer) = authority("the CA");

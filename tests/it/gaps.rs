@@ -24,7 +24,6 @@ pub fn quiet_server() -> &'static Postgres {
             ("max_replication_slots", "50"),
             ("max_wal_senders", "50"),
             ("max_connections", "300"),
-            ("fsync", "off"),
         ];
         let server = start_postgres(&settings).expect("start PostgreSQL");
         stop_at_exit(&server);
@@ -226,7 +225,6 @@ async fn behind_a_lost_slot() {
         ("max_slot_wal_keep_size", "1MB"),
         ("min_wal_size", "32MB"),
         ("max_wal_size", "32MB"),
-        ("fsync", "off"),
     ]);
     let server = server.unwrap();
     stop_at_exit(&server);

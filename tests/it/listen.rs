@@ -10,6 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+use crate::harness::http;
+
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const BODY: &str = r#"{"id":"evt_1","type":"payment.received","timestamp":"2026-11-23T12:00:00Z","tenant_id":"acme","data":{}}"#;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,10 +70,7 @@ impl Listening {
         let asymmetric = key.sign(format!("evt_1.{now}.{signed}").as_bytes());
         let asymmetric = STANDARD.encode(asymmetric.to_bytes());
         let signature = format!("{signature} v1a,{asymmetric}");
-        let answer = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap()
+        let answer = http()
             .post(&self.url)
             .header("webhook-id", "evt_1")
             .header("webhook-timestamp", now)

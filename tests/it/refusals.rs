@@ -17,7 +17,7 @@ pub async fn run(installation: &Installation) -> Answer {
         .arg(installation.config_file())
         .arg("run")
         .env("WALHOOK_SOURCE__ON_GAP", "stop");
-    let ended = tokio::time::timeout(Duration::from_secs(30), run.output()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), run.output()).await;
     answer(ended.expect("it goes on").unwrap())
 }
 
@@ -333,7 +333,7 @@ async fn a_value_that_cannot_be_sent_is_parked_with_its_place_and_the_stream_goe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_is_followed_unless_it_lost_what_was_sent() {
-    let server = start_postgres(&[("fsync", "off"), ("shared_buffers", "32MB")]).unwrap();
+    let server = start_postgres(&[("shared_buffers", "32MB")]).unwrap();
     stop_at_exit(&server);
     let database = TestDatabase::create_on(&server).await;
     let installation = Installation::create_in(database, ORDERS, ORDER_RULES, "").await;

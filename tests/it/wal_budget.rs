@@ -13,7 +13,7 @@ use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
 
 /// A server whose log nobody else writes.
 fn server() -> Postgres {
-    let server = start_postgres(&[("fsync", "off"), ("autovacuum", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     stop_at_exit(&server);
     server
 }

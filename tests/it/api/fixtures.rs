@@ -20,7 +20,7 @@ use walhook::event::{DeliveryId, EventId};
 use walhook::health::Health;
 use walhook::secret::EncryptionKey;
 
-use crate::harness::TestDatabase;
+use crate::harness::{TestDatabase, http};
 
 pub struct Api {
     pub base: String,
@@ -116,7 +116,7 @@ impl Api {
             store,
             health,
             schedule_changed,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: http(),
             server,
             stop: stop.drop_guard(),
         }

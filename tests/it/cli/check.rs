@@ -239,11 +239,7 @@ async fn a_key_that_others_can_read_is_a_failure() {
 
 #[tokio::test]
 async fn a_server_that_logs_too_little_is_told_to_change_and_nothing_is_made() {
-    let settings = [
-        ("wal_level", "replica"),
-        ("max_replication_slots", "0"),
-        ("fsync", "off"),
-    ];
+    let settings = [("wal_level", "replica"), ("max_replication_slots", "0")];
     let server = start_postgres(&settings).unwrap();
     let database = TestDatabase::create_on(&server).await;
     database.client.batch_execute(PAYMENTS).await.unwrap();

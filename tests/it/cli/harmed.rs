@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::process::Child;
 
-use crate::harness::TestDatabase;
 use crate::harness::command::{Project, walhook};
+use crate::harness::{PATIENCE, TestDatabase, http, pause};
 
 const LEDGER: &str = "
     create table ledger (id bigint not null, tenant_id text) partition by range (id);
@@ -41,7 +41,7 @@ fn start(project: &Project) -> Child {
 }
 
 async fn harmed_tables(address: &str) -> Option<String> {
-    let text = reqwest::get(format!("{address}/metrics")).await.ok()?;
+    let text = http().get(format!("{address}/metrics")).send().await.ok()?;
     let text = text.text().await.ok()?;
     let line = text
         .lines()
@@ -51,13 +51,13 @@ async fn harmed_tables(address: &str) -> Option<String> {
 
 /// What `look` finds, as soon as it finds it; a state announces itself to nobody.
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let began = Instant::now();
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        pause(began).await;
     }
 }
 

@@ -165,7 +165,7 @@ async fn roles_with_less_are_told_what_they_lack() {
 #[tokio::test]
 async fn a_role_that_may_create_roles_sets_up_all_by_itself() {
     // On a server of its own, where walhook_tenant does not exist yet.
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     let database = TestDatabase::create_on(&server).await;
     let made = format!(
         "create role creator login replication createrole;

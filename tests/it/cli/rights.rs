@@ -157,12 +157,8 @@ async fn each_right_that_is_missing_before_setup_is_named_and_given_by_its_sql()
 
 #[tokio::test]
 async fn a_server_without_room_for_us_is_named() {
-    let server = start_postgres(&[
-        ("max_wal_senders", "0"),
-        ("max_replication_slots", "1"),
-        ("fsync", "off"),
-    ])
-    .unwrap();
+    let server =
+        start_postgres(&[("max_wal_senders", "0"), ("max_replication_slots", "1")]).unwrap();
     let database = TestDatabase::create_on(&server).await;
     database.client.batch_execute(PAYMENTS).await.unwrap();
     let taken = "select pg_create_logical_replication_slot('another', 'test_decoding')";
@@ -183,7 +179,7 @@ async fn a_server_without_room_for_us_is_named() {
 
 #[tokio::test]
 async fn a_line_of_pg_hba_that_refuses_us_is_told_from_a_missing_right() {
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     let database = TestDatabase::create_on(&server).await;
     let role = "create role refused login replication";
     database

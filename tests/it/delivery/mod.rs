@@ -19,7 +19,7 @@ mod roles;
 mod signing;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use crate::api::fixtures::{Answer, send, with_json};
 use crate::harness::process::Process;
 use crate::harness::receiver::Request;
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
+use crate::harness::{PATIENCE, http, pause};
 
 /// An installation whose binary is run and whose API is called.
 pub struct Deployed {
@@ -50,11 +51,10 @@ impl Deployed {
         let start = |arguments: &&[&str]| Process::start(&walhook.config_file(), arguments);
         let processes = commands.iter().map(start).collect();
         let base = api_address(&walhook).await;
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Deployed {
             walhook,
             processes,
-            api: Api { base, http },
+            api: Api { base, http: http() },
         }
     }
 
@@ -159,7 +159,7 @@ impl Tenant {
             .await
     }
 
-    /// Asks until `done` holds of the answer; fails after half a minute.
+    /// Asks until `done` holds of the answer.
     pub async fn get_until(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
@@ -167,16 +167,10 @@ impl Tenant {
             if done(&answer) {
                 return answer;
             }
-            let waited = began.elapsed();
-            assert!(waited < Duration::from_secs(30), "in vain: {answer}");
-            a_little().await;
+            assert!(began.elapsed() < PATIENCE, "in vain: {answer}");
+            pause(began).await;
         }
     }
-}
-
-/// States of the API and the store announce themselves to nobody: they are asked for.
-pub async fn a_little() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 pub fn text(value: &Value) -> &str {
@@ -200,8 +194,7 @@ async fn api_address(walhook: &Installation) -> String {
         {
             return base.to_owned();
         }
-        let waited = began.elapsed();
-        assert!(waited < Duration::from_secs(30), "no API:\n{text}");
-        a_little().await;
+        assert!(began.elapsed() < PATIENCE, "no API:\n{text}");
+        pause(began).await;
     }
 }

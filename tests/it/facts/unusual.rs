@@ -7,7 +7,7 @@ const T: &str = "create table t (id bigint primary key)";
 
 #[tokio::test]
 async fn a_prepared_transaction_comes_as_any_other_when_it_is_committed() {
-    let server = start_postgres(&[("max_prepared_transactions", "4"), ("fsync", "off")]).unwrap();
+    let server = start_postgres(&[("max_prepared_transactions", "4")]).unwrap();
     stop_at_exit(&server);
     let log = Log::of(&TestDatabase::create_on(&server).await, T, "for table t").await;
     log.run("begin; insert into t values (1); prepare transaction 'later'")
@@ -19,7 +19,7 @@ async fn a_prepared_transaction_comes_as_any_other_when_it_is_committed() {
 
 #[tokio::test]
 async fn a_commit_may_end_where_the_next_transaction_begins() {
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     stop_at_exit(&server);
     let log = Log::of(&TestDatabase::create_on(&server).await, T, "for table t").await;
     // Something of the server's own may come between two of them, but not each time.
@@ -39,7 +39,7 @@ async fn a_commit_may_end_where_the_next_transaction_begins() {
 
 #[tokio::test]
 async fn with_a_synchronous_standby_pending_a_change_is_in_the_log_before_it_is_visible() {
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     stop_at_exit(&server);
     let database = TestDatabase::create_on(&server).await;
     let log = Log::of(&database, T, "for table t").await;
@@ -73,7 +73,7 @@ async fn count(log: &Log) -> i64 {
 
 #[tokio::test]
 async fn transaction_ids_are_used_again_after_a_crash() {
-    let server = start_postgres(&[("fsync", "off")]).unwrap();
+    let server = start_postgres(&[]).unwrap();
     stop_at_exit(&server);
     let xid = async || -> i64 {
         let client = connect(&server.url("postgres")).await;

@@ -24,7 +24,7 @@ struct Restored {
 impl Restored {
     /// Puts the source back to the copy, in which `prepare` may change files.
     async fn to_a_copy(prepare: impl FnOnce(&Postgres)) -> Self {
-        let source = start_postgres(&[("fsync", "off")]).unwrap();
+        let source = start_postgres(&[]).unwrap();
         stop_at_exit(&source);
         let store = TestDatabase::create_on(quiet_server()).await;
         let settings = format!("[store]\nurl = '{}'\n", store.url);

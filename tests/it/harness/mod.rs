@@ -5,13 +5,12 @@ pub mod name_server;
 pub mod operated;
 pub mod process;
 pub mod receiver;
-pub mod release;
-pub mod standby;
 pub mod walhook;
 
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use ::walhook::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
 use ::walhook::db::{Store, StoreConfig};
@@ -26,8 +25,9 @@ pub fn server() -> &'static Postgres {
             ("max_replication_slots", "1000"),
             ("max_wal_senders", "60"),
             ("max_connections", "400"),
-            ("fsync", "off"),
             ("shared_buffers", "64MB"),
+            // What is decoded for one test holds the changes of all: no copies of whole pages.
+            ("full_page_writes", "off"),
         ])
         .expect("start PostgreSQL");
         stop_at_exit(&server);
@@ -35,12 +35,21 @@ pub fn server() -> &'static Postgres {
     })
 }
 
+/// What every server of a test begins with.
+const QUICK: Settings<'static> = &[
+    // A server that is killed loses nothing that the kernel has.
+    ("fsync", "off"),
+    // It visits every database of the server each minute: of hundreds, each gone in seconds.
+    ("autovacuum", "off"),
+];
+
 /// A server of the version under test: that of the machine, or the one whose binaries
-/// stand in WALHOOK_TEST_PG_BIN (`versions` sets it).
+/// stand in WALHOOK_TEST_PG_BIN (`--test versions` sets it).
 pub fn start_postgres(settings: Settings<'_>) -> Result<Postgres, PostgresError> {
+    let settings = [QUICK, settings].concat();
     match std::env::var_os("WALHOOK_TEST_PG_BIN") {
-        Some(binaries) => Postgres::start_from(Path::new(&binaries), settings),
-        None => Postgres::start(settings),
+        Some(binaries) => Postgres::start_from(Path::new(&binaries), &settings),
+        None => Postgres::start(&settings),
     }
 }
 
@@ -124,6 +133,25 @@ impl TestDatabase {
         store.create_schema().await.unwrap();
         store
     }
+}
+
+/// How long a test waits for what must come. Far longer than that takes on a machine with
+/// other work: a test that fails waits so long, no other.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The pause before another look at what does not announce itself. It grows with the time
+/// waited since `began`: each look takes CPU from what is waited for.
+pub async fn pause(began: Instant) {
+    let longest = Duration::from_millis(100);
+    let pause = (began.elapsed() / 10).clamp(Duration::from_millis(5), longest);
+    tokio::time::sleep(pause).await;
+}
+
+/// A client of an API under test. It speaks plain HTTP: the machine's root certificates,
+/// which a debug build takes long to parse, are not read.
+pub fn http() -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy();
+    client.tls_certs_only([]).build().unwrap()
 }
 
 /// A session as the application has it.

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::command::{Answer, answer, walhook};
+use super::http;
 use super::process::Process;
 use super::walhook::Installation;
 
@@ -11,6 +12,7 @@ pub struct Operated {
     pub installation: Installation,
     pub process: Process,
     base: String,
+    http: reqwest::Client,
 }
 
 /// How long what walhook is to notice may take, and as much again on a loaded machine.
@@ -27,13 +29,14 @@ impl Operated {
             installation,
             process,
             base: format!("http://{address}"),
+            http: http(),
         }
     }
 
     /// Status and body; `None` while nobody listens.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = format!("{}{path}", self.base);
-        let response = reqwest::get(url).await.ok()?;
+        let response = self.http.get(url).send().await.ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
     }
 

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, http, pause};
 
 pub struct Process {
     child: Child,
@@ -85,17 +87,18 @@ impl Process {
         self.child.wait().unwrap()
     }
 
-    /// Waits until it has ended by itself; fails after a minute and a half.
+    /// Waits until it has ended by itself.
     pub async fn ends(&mut self) -> ExitStatus {
+        let began = Instant::now();
         let ended = async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {
                     return status;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                pause(began).await;
             }
         };
-        let ended = tokio::time::timeout(Duration::from_secs(90), ended).await;
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
         ended.unwrap_or_else(|_| panic!("it has not ended:\n{}", self.log()))
     }
 
@@ -104,15 +107,15 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until the log has said this so many times; fails after a minute and a half.
+    /// Waits until the log has said this so many times.
     pub async fn says(&self, text: &str, times: usize) {
+        let began = Instant::now();
         let waited = async {
             while self.log().matches(text).count() < times {
-                // A file that grows announces itself to nobody.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                pause(began).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(90), waited).await;
+        let waited = tokio::time::timeout(PATIENCE, waited).await;
         assert!(waited.is_ok(), "does not say `{text}`:\n{}", self.log());
     }
 
@@ -126,7 +129,8 @@ impl Process {
 
     /// A gauge of `/metrics`.
     pub async fn gauge(&self, name: &str) -> f64 {
-        let response = reqwest::get(format!("{}/metrics", self.api().await)).await;
+        let url = format!("{}/metrics", self.api().await);
+        let response = http().get(url).send().await;
         let text = response.unwrap().text().await.unwrap();
         let value = text
             .lines()

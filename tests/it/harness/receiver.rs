@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{Notify, watch};
 
+use super::PATIENCE;
+
 #[derive(Clone, Debug)]
 pub struct Request {
     pub path: String,
@@ -197,21 +199,25 @@ impl Receiver {
         in_hand.get(path).map_or(0, |(_, peak)| *peak)
     }
 
-    /// Waits until `done` holds of the requests so far; fails after a minute and a half.
+    /// Waits until `done` holds of the requests so far. `done` must not ask the receiver: it
+    /// sees the requests themselves, as a copy for every arrival is what a test of thousands
+    /// would spend its time on.
     pub async fn wait_until(&self, done: impl Fn(&[Request]) -> bool) -> Vec<Request> {
         let waited = async {
             loop {
                 let arrived = self.shared.arrived.notified();
                 tokio::pin!(arrived);
                 arrived.as_mut().enable();
-                let requests = self.requests();
-                if done(&requests) {
-                    return requests;
+                {
+                    let requests = self.shared.requests.lock().unwrap();
+                    if done(&requests) {
+                        return requests.clone();
+                    }
                 }
                 arrived.await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(90), waited).await {
+        match tokio::time::timeout(PATIENCE, waited).await {
             Ok(requests) => requests,
             Err(_) => panic!("waited in vain; received {:?}", self.requests()),
         }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::TestDatabase;
+use super::{PATIENCE, TestDatabase, pause};
 
 /// A table and a rule that most tests can use.
 pub const ORDERS: &str = "create table orders (id bigint generated always as identity primary key, \
@@ -160,9 +160,9 @@ impl Installation {
         Running { stop, task }
     }
 
-    /// Waits until a query on the store answers true; fails after a minute and a half.
+    /// Waits until a query on the store returns true.
     pub async fn wait_for(&self, condition: &str) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+        let began = std::time::Instant::now();
         loop {
             let client = self.store.get().await.unwrap();
             let row = client
@@ -172,7 +172,7 @@ impl Installation {
             if row.get::<_, Option<bool>>(0) == Some(true) {
                 return;
             }
-            if std::time::Instant::now() > deadline {
+            if began.elapsed() > PATIENCE {
                 let state = client
                     .query_one(
                         "select format('%s events; deliveries %s; schedule %s; instances %s',
@@ -189,8 +189,7 @@ impl Installation {
                     state.get::<_, String>(0)
                 );
             }
-            // A state of the database announces itself to nobody: it is asked for.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            pause(began).await;
         }
     }
 

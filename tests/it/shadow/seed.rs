@@ -2,9 +2,9 @@
 //! tables change.
 
 use super::{COMPLETE, ORDERS, RULES, WATCHED, caught_up, live, of, shadow, with_rows};
-use crate::harness::connect;
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::Installation;
+use crate::harness::{connect, http};
 
 #[tokio::test]
 async fn a_seed_under_writes_ends_where_the_table_stands() {
@@ -72,11 +72,12 @@ async fn readyz_says_what_is_seeded_until_it_is() {
         .await
         .unwrap();
     let running = walhook.start();
+    let http = http();
     let ready = async |status: u16, text: &str| {
         let url = format!("http://{address}/readyz?wait=rules");
         let asked = async {
             loop {
-                if let Ok(answer) = reqwest::get(&url).await
+                if let Ok(answer) = http.get(&url).send().await
                     && answer.status().as_u16() == status
                     && answer.text().await.unwrap().contains(text)
                 {

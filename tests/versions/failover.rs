@@ -1,14 +1,13 @@
-//! Changes of hands: of the slot from one instance to another, and of the source from one
-//! server to another.
+//! The source changes hands, from a server to its standby.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::harness::process::Process;
 use crate::harness::receiver::{Receiver, Request};
-use crate::harness::standby::Pair;
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
 use crate::harness::{TestDatabase, connect};
+use crate::pair::Pair;
 
 async fn order(client: &::walhook::conninfo::Client, note: &str) {
     let insert = "insert into orders (tenant_id, status, note) values ('acme', 'new', $1)";
@@ -22,103 +21,6 @@ fn notes(requests: &[Request]) -> BTreeSet<String> {
 
 fn ids(requests: &[Request]) -> BTreeSet<&str> {
     requests.iter().map(Request::id).collect()
-}
-
-/// A leader that is frozen in the middle of an enqueue: the worst moment, as it still
-/// believes that it leads when it wakes up.
-struct Frozen {
-    walhook: Installation,
-    receiver: Receiver,
-    first: Process,
-    second: Process,
-}
-
-impl Frozen {
-    async fn until_taken_over() -> Self {
-        const SENDER_TIMEOUT: Duration = Duration::from_secs(5);
-        let mut walhook = Installation::of_orders().await;
-        let url = walhook.database.url.clone();
-        let short = format!("'{url}&options=-c%20wal_sender_timeout%3D5s'");
-        walhook.edit(&format!("'{url}'"), &short);
-        let receiver = Receiver::start().await;
-        walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
-        let first = Process::start(&walhook.config_file(), &["run"]);
-        order(&walhook.database.client, "before").await;
-        receiver.wait_for(1).await;
-        let second = Process::start(&walhook.config_file(), &["run"]);
-        walhook.wait_for("select count(*) = 2 from instances").await;
-
-        // The first stands in its enqueue, waiting for this lock, when it freezes.
-        let mut blocker = connect(&url).await;
-        let lock = blocker.transaction().await.unwrap();
-        lock.batch_execute("select from walhook.replication_progress for update")
-            .await
-            .unwrap();
-        order(&walhook.database.client, "frozen").await;
-        walhook
-            .wait_for(
-                "select count(*) > 0 from pg_stat_activity where datname = current_database()
-                    and wait_event_type = 'Lock' and query like '%update replication_progress%'",
-            )
-            .await;
-        first.freeze().await;
-        lock.rollback().await.unwrap();
-        // The first may have sent it; only the second can write it.
-        let written = walhook.wait_for("select count(*) = 2 from webhook_events");
-        let limit = SENDER_TIMEOUT + Duration::from_secs(5);
-        let taken_over = tokio::time::timeout(limit, written).await;
-        taken_over.expect("no take-over within wal_sender_timeout and 5 s");
-        Frozen {
-            walhook,
-            receiver,
-            first,
-            second,
-        }
-    }
-
-    /// Nothing was lost, nothing enqueued twice.
-    async fn goes_on_well(self) {
-        order(&self.walhook.database.client, "after").await;
-        self.receiver
-            .wait_until(|requests| notes(requests).contains("after"))
-            .await;
-        self.walhook
-            .wait_for("select count(*) = 3 from webhook_deliveries where status = 'delivered'")
-            .await;
-        for table in ["webhook_events", "webhook_deliveries"] {
-            let count = format!("select count(*) from {table}");
-            assert_eq!(self.walhook.count(&count).await, 3, "{table}");
-        }
-        assert_eq!(ids(&self.receiver.requests()).len(), 3);
-        assert!(self.second.terminate().success());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_wakes_up_from_a_freeze_writes_nothing_and_stands_by() {
-    let frozen = Frozen::until_taken_over().await;
-    frozen.first.thaw();
-    tokio::select! {
-        () = frozen.first.says("standing by", 2) => {}
-        // Slow machines: taken for dead before it woke up.
-        () = frozen.first.says("another instance took this one for dead", 1) => {}
-    }
-    frozen.goes_on_well().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_was_taken_for_dead_writes_nothing_and_says_why_it_ends() {
-    let mut frozen = Frozen::until_taken_over().await;
-    frozen
-        .walhook
-        .wait_for("select count(*) = 1 from instances")
-        .await;
-    frozen.first.thaw();
-    frozen.first.ends().await;
-    let log = frozen.first.log();
-    let said = "walhook: another instance took this one for dead";
-    assert!(log.contains(said), "{log}");
-    frozen.goes_on_well().await;
 }
 
 async fn database_of(pair: &Pair) -> TestDatabase {
@@ -292,7 +194,7 @@ async fn a_timeline_that_left_before_progress_is_a_named_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_keeps_no_slots_on_standbys_leaves_a_named_gap() {
-    let Some(pair) = Pair::start(15, &[], &[]).await else {
+    let Some(pair) = Pair::start(16, &[], &[]).await else {
         return;
     };
     let (walhook, _store) = with_separate_store(&pair).await;

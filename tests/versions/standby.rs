@@ -4,9 +4,9 @@
 use crate::harness::command::{Project, answer, walhook};
 use crate::harness::process::Process;
 use crate::harness::receiver::{Receiver, Request};
-use crate::harness::standby::Pair;
 use crate::harness::walhook::Installation;
-use crate::harness::{TestDatabase, connect};
+use crate::harness::{TestDatabase, connect, http};
+use crate::pair::Pair;
 
 /// Without REPLICA IDENTITY FULL: the old values take a seed, and so watermarks.
 const ORDERS: &str = "create table orders (id bigint generated always as identity primary key, \
@@ -129,7 +129,7 @@ async fn a_subscription_begins_where_the_primary_stands() {
         .exits(0)
         .out;
     let receiver = Receiver::start().await;
-    let created = reqwest::Client::new()
+    let created = http()
         .post(format!("{url}/api/v1/tenant/webhooks/subscriptions"))
         .bearer_auth(token.trim())
         .header("content-type", "application/json")

@@ -1,11 +1,9 @@
-//! A primary with a physical standby, of a release that may be another than the machine's.
+//! A primary with a physical standby, of a release of their own.
 
-use std::path::{Path, PathBuf};
+use ::walhook::demo::postgres::{Postgres, Settings};
 
-use ::walhook::demo::postgres::{Postgres, Settings, find_binaries};
-
-use super::release::postgres_release;
-use super::{connect, stop_at_exit};
+use crate::harness::{PATIENCE, connect, pause, stop_at_exit};
+use crate::release::postgres_release;
 
 /// Small, with room for what the tests of a pair make.
 const SETTINGS: Settings<'static> = &[
@@ -26,7 +24,7 @@ pub struct Pair {
 impl Pair {
     /// `None` where there is no such release.
     pub async fn start(major: u32, primary: Settings<'_>, standby: Settings<'_>) -> Option<Self> {
-        let binaries = binaries(major)?;
+        let binaries = postgres_release(major)?;
         let primary = Postgres::start_from(&binaries, &[SETTINGS, primary].concat()).unwrap();
         stop_at_exit(&primary);
         let follow = format!(
@@ -61,10 +59,10 @@ impl Pair {
         )
     }
 
-    /// Waits until a query on the standby answers true; fails after a minute and a half.
+    /// Waits until a query on the standby returns true.
     pub async fn wait_on_standby(&self, database: &str, condition: &str) {
         let client = connect(&self.standby.url(database)).await;
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+        let began = std::time::Instant::now();
         let query = format!("select ({condition})");
         loop {
             let row = client.query_opt(&query, &[]).await.unwrap();
@@ -72,11 +70,10 @@ impl Pair {
                 return;
             }
             assert!(
-                std::time::Instant::now() < deadline,
+                began.elapsed() < PATIENCE,
                 "waited in vain for: {condition}"
             );
-            // A state of the standby announces itself to nobody: it is asked for.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            pause(began).await;
         }
     }
 
@@ -101,27 +98,4 @@ impl Pair {
             .await
             .unwrap();
     }
-}
-
-/// The binaries of a release: the machine's where it has that one, else npm's.
-fn binaries(major: u32) -> Option<PathBuf> {
-    let own = find_binaries().filter(|binaries| version(binaries) == Some(major));
-    own.or_else(|| {
-        (major != MACHINES)
-            .then(|| postgres_release(major))
-            .flatten()
-    })
-}
-
-/// Of no other place than the machine itself.
-const MACHINES: u32 = 15;
-
-fn version(binaries: &Path) -> Option<u32> {
-    let output = std::process::Command::new(binaries.join("postgres"))
-        .arg("--version")
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let digits = text.split_whitespace().nth(2)?.split('.').next()?;
-    digits.parse().ok()
 }

@@ -1,0 +1,12 @@
+//! walhook under faults: kills, crashes and connections that are cut, at random moments and
+//! one at a time. Not part of plain `cargo test`: `cargo test --test faults` runs it.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod crash;
+#[path = "../it/harness/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "the harness of `it`, of which this target needs a part"
+)]
+mod harness;
+mod store;
