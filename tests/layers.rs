@@ -124,6 +124,38 @@ fn each_outside_crate_has_one_home() {
     );
 }
 
+#[test]
+fn each_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let of_tests: Vec<Source> = ["src", "tests", "benches"]
+        .iter()
+        .flat_map(|directory| {
+            let mut files = Vec::new();
+            collect(&root.join(directory), &mut files);
+            files
+        })
+        .map(|path| Source {
+            code: fs::read_to_string(&path).unwrap(),
+            path,
+        })
+        .collect();
+    let mut unused = Vec::new();
+    for (section, files) in [("dependencies", sources()), ("dev-dependencies", of_tests)] {
+        let names = manifest[section].as_table().unwrap().keys();
+        unused.extend(
+            names
+                .filter(|name| {
+                    let name = name.replace('-', "_");
+                    !files.iter().any(|file| file.names_crate(&name))
+                })
+                .map(|name| format!("{name} of [{section}]")),
+        );
+    }
+    assert!(unused.is_empty(), "used by nothing: {}", unused.join(", "));
+}
+
 /// A source file of the library, without comments and tests.
 struct Source {
     /// Below `src/`.
@@ -138,13 +170,13 @@ fn sources() -> Vec<Source> {
     assert!(files.len() > 30, "the sources were not found");
     files
         .into_iter()
-        // Tests may reach where the code that they test may not.
-        .filter(|path| !path.components().any(|part| part.as_os_str() == "tests"))
-        .filter(|path| path.file_name().unwrap() != "tests.rs")
         .map(|path| Source {
             code: code_of(&fs::read_to_string(&path).unwrap()),
             path: path.strip_prefix(&root).unwrap().to_owned(),
         })
+        // Tests may reach where the code that they test may not. (Of the path below `src/`:
+        // the checkout itself may stand in a folder of that name.)
+        .filter(|file| !file.is_of_tests())
         .collect()
 }
 
@@ -171,6 +203,15 @@ fn code_of(text: &str) -> String {
 }
 
 impl Source {
+    fn is_of_tests(&self) -> bool {
+        let mut parts = self.path.components();
+        parts.any(|part| {
+            ["tests", "tests.rs"]
+                .iter()
+                .any(|name| part.as_os_str() == *name)
+        })
+    }
+
     /// The first part of the path: `delivery` of `delivery/client.rs`.
     fn module(&self) -> String {
         let first = self.path.components().next().unwrap();
