@@ -13,6 +13,11 @@ use anyhow::{Context, ensure};
 
 #[path = "../deployment/mod.rs"]
 mod deployment;
+#[expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "of the tests' harness, of which this needs a part"
+)]
 #[path = "../../tests/it/harness/name_server.rs"]
 mod name_server;
 

@@ -2,6 +2,7 @@
 //! one at a time. Not part of plain `cargo test`: `cargo test --test faults` runs it.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod clocks;
 mod crash;
 #[path = "../it/harness/mod.rs"]
 #[expect(

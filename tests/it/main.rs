@@ -5,7 +5,6 @@ mod api;
 mod backfill;
 mod capture;
 mod cli;
-mod clocks;
 mod connecting;
 mod delivery;
 mod demo;

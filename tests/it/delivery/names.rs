@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Deployed, a_little};
+use super::Deployed;
 use crate::harness::name_server::{Answer, NameServer};
+use crate::harness::pause;
 use crate::harness::receiver::{Receiver, status};
 
 /// Of each of two tenants; together more than are looked up at once where the last look-up
@@ -62,8 +63,9 @@ async fn names_that_nobody_answers_for_cost_the_others_nothing() {
     for tenant in ["silent-0", "silent-1"] {
         deployed.orders(tenant, 1).await;
     }
+    let began = Instant::now();
     while asked() < SILENT {
-        a_little().await;
+        pause(began).await;
     }
     prompt("first").await;
     let ended = "select count(*) = 200 from webhook_deliveries
@@ -72,8 +74,9 @@ async fn names_that_nobody_answers_for_cost_the_others_nothing() {
 
     // … and then that nobody answers for most.
     names.forget();
+    let began = Instant::now();
     while asked() == 0 {
-        a_little().await;
+        pause(began).await;
     }
     prompt("second").await;
     let well = "select count(*) = 10 from webhook_deliveries

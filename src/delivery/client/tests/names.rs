@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::name_server::{Answer, NameServer as Asked};
 use super::*;
 
-async fn by_names_of(server: &Asked) -> Client {
+fn by_names_of(server: &Asked) -> Client {
     Client::new(&loopback(), &[NameServer(server.address)], LONG, CAP).unwrap()
 }
 
@@ -18,7 +18,7 @@ async fn an_endpoint_is_reached_where_the_name_servers_say() {
         _ => Answer::NoSuchName,
     })
     .await;
-    let client = by_names_of(&server).await;
+    let client = by_names_of(&server);
     let url = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     for host in ["hooks.example", "hooks.example.", "hooks", "bücher.example"] {
         let url = url.replace("127.0.0.1", host);
@@ -42,7 +42,7 @@ async fn one_address_inside_refuses_all_and_only_what_was_judged_is_dialled() {
         _ => Answer::Kept(vec!["127.0.0.1".parse().unwrap()], 0),
     })
     .await;
-    let client = by_names_of(&server).await;
+    let client = by_names_of(&server);
     let url = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     for host in ["mixed.example", "mapped.example"] {
         let error = refusal_of(&client, &url.replace("127.0.0.1", host)).await;
