@@ -104,7 +104,7 @@ impl managed::Manager for Sessions {
 const POOL_WAIT: Duration = Duration::from_secs(10);
 
 /// Connections of a process for work that may wait its turn.
-const HOUSEKEEPING_CONNECTIONS: usize = 3;
+pub const HOUSEKEEPING_CONNECTIONS: usize = 3;
 
 /// Whether the store may answer otherwise later: it was unreachable, stopped,
 /// overloaded, or ended our session.
@@ -160,7 +160,8 @@ impl Store {
         let size = match purpose {
             Purpose::Api => connections,
             Purpose::Housekeeping => HOUSEKEEPING_CONNECTIONS.min(connections),
-            Purpose::Membership => 1,
+            // A heartbeat that is not answered must not keep the next one waiting.
+            Purpose::Membership => 2,
             _ => connections,
         };
         let pool = managed::Pool::builder(sessions)

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
-use tokio_postgres::Notification;
 use tokio_postgres::config::{
     ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs,
 };
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Notification, SimpleQueryMessage};
 
 mod client;
 mod defaults;
@@ -115,6 +115,11 @@ pub enum ConnInfoError {
     },
     #[error("cannot connect as {to}: no answer within {limit:?}")]
     NoAnswer { to: String, limit: Duration },
+    #[error(
+        "{to} is a connection pooler that does not keep a session's settings: give the address of PostgreSQL itself, \
+         or of a pool in session mode that passes startup parameters on"
+    )]
+    Pooler { to: String },
 }
 
 impl ConnInfo {
@@ -344,7 +349,18 @@ impl ConnInfo {
                     break;
                 };
                 match connected {
+                    Ok((client, _)) if !holds_settings(&client, purpose, store).await => {
+                        let to = self.describe();
+                        failure.get_or_insert(ConnInfoError::Pooler { to });
+                        break;
+                    }
                     Ok(connected) => return Ok(connected),
+                    // PgBouncer's words for a startup parameter that it does not know.
+                    Err(source) if is_unsupported_parameter(&source) => {
+                        let to = self.describe();
+                        failure.get_or_insert(ConnInfoError::Pooler { to });
+                        break;
+                    }
                     Err(source) => {
                         let other_way = tls::is_tls_failure(&source)
                             || source.code()
@@ -428,6 +444,28 @@ impl ConnInfo {
             .keepalives_retries(keepalive.count.unwrap_or(KEEPALIVE_COUNT));
         Ok((config, MakeTls::new(self.tls_config()?)))
     }
+}
+
+/// Whether the session has the search path that it was begun with: a pooler that ignores
+/// startup parameters, or gives each statement another session, loses it. A session that
+/// breaks off is its caller's to meet.
+async fn holds_settings(client: &Client, purpose: Purpose, store: Option<&str>) -> bool {
+    if purpose == Purpose::Application {
+        return true;
+    }
+    let expected = store.map(quote_identifier).unwrap_or_default();
+    let sql = "select pg_catalog.current_setting('search_path')";
+    match client.simple_query(sql).await {
+        Ok(answer) => answer.iter().any(|message| {
+            matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(&expected))
+        }),
+        Err(_) => true,
+    }
+}
+
+fn is_unsupported_parameter(error: &tokio_postgres::Error) -> bool {
+    let database = error.as_db_error();
+    database.is_some_and(|error| error.message().contains("unsupported startup parameter"))
 }
 
 /// The error and its causes, for the log.

@@ -14,6 +14,7 @@ use crate::db::{SchemaState, Store};
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
 
+mod connections;
 mod examples;
 mod finding;
 mod machine;
@@ -112,6 +113,15 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
                 wedged: store.as_ref().and_then(|store| store.wedged.as_deref()),
             };
             findings.extend(position.findings().await);
+            let store = match &store {
+                Some(store) => store.store.get().await.ok(),
+                None => None,
+            };
+            let to_store = super::store(config, &conninfo)?;
+            let store = store.as_deref().map(|client| (client, &to_store));
+            let api = config.store.connections;
+            let limits = connections::findings((&client, &conninfo), store, api);
+            findings.extend(limits.await);
         }
     }
     if let Some(store) = store {
