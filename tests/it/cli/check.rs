@@ -285,3 +285,38 @@ async fn generated_columns_under_a_full_identity_do_no_harm() {
             .says("virtual generated");
     }
 }
+
+#[tokio::test]
+async fn a_login_that_may_not_open_enough_sessions_is_named_with_what_raises_its_limit() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let login = format!("few_{}", database.name);
+    let made = format!(
+        "create role {login} login replication connection limit 4;
+         grant create on database {} to {login}; grant select on payments to {login}",
+        database.name
+    );
+    database.client.batch_execute(&made).await.unwrap();
+    let url = super::least_privilege::url_as(&database, &login);
+    let project = Project::new(&Project::config(&database, &url, PAYMENT_RULE));
+    let found = project.walhook(&["check", "--json"]).await.exits(1);
+    let raised = format!("alter role \"{login}\" connection limit ");
+    let mends: Vec<_> = mending(&found.json())
+        .into_iter()
+        .filter(|mend| mend.starts_with(&raised))
+        .collect();
+    assert_eq!(mends.len(), 1, "{}", found.out);
+    database.client.batch_execute(&mends[0]).await.unwrap();
+    let found = project.walhook(&["check", "--json"]).await;
+    assert!(!found.out.contains("sessions at once"), "{}", found.out);
+
+    // The database's own limit counts too.
+    let limit = format!("alter database {} connection limit 5", database.name);
+    database.client.batch_execute(&limit).await.unwrap();
+    let found = project.walhook(&["check", "--json"]).await.exits(1);
+    assert!(
+        found.out.contains("allows 5 sessions at once"),
+        "{}",
+        found.out
+    );
+}
