@@ -17,8 +17,10 @@ use crate::conninfo::{Client, ConnInfo, ConnInfoError, Monitor, Purpose, Transac
 use crate::duration::HumanDuration;
 
 mod schema;
+mod tenant_role;
 
 pub use schema::{SchemaError, SchemaState};
+pub use tenant_role::{NAME_BYTES, tenant_role_name};
 
 /// `[store]`: where walhook keeps its own tables.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +30,9 @@ pub struct StoreConfig {
     pub url: SecretString,
     /// The schema that holds the tables.
     pub schema: String,
+    /// The role that the API's queries run as, for `setup` to create or take; empty: one named
+    /// for database and schema. The store keeps it.
+    pub tenant_role: String,
     /// How long events, deliveries and attempts are kept.
     pub retention: HumanDuration,
     /// Connections that the API of one process opens at most.
@@ -39,6 +44,7 @@ impl Default for StoreConfig {
         StoreConfig {
             url: SecretString::default(),
             schema: "walhook".to_owned(),
+            tenant_role: String::new(),
             retention: HumanDuration::from_secs(30 * 86_400),
             connections: 8,
         }
@@ -55,6 +61,8 @@ pub struct Store {
     /// of the caller that asked for them first.
     runtime: Option<Handle>,
     schema: String,
+    /// `store.tenant_role`; empty: whatever the store keeps.
+    configured_tenant_role: String,
     conninfo: ConnInfo,
 }
 
@@ -137,18 +145,30 @@ impl Store {
             own => own,
         };
         let conninfo = ConnInfo::parse(url).context("read store.url")?;
-        Self::pooled(conninfo, config.schema.clone(), config.connections, purpose)
+        Self::pooled(
+            conninfo,
+            config.schema.clone(),
+            config.tenant_role.clone(),
+            config.connections,
+            purpose,
+        )
     }
 
     /// The same store for another purpose, over connections of its own.
     pub fn reopen(&self, purpose: Purpose) -> anyhow::Result<Self> {
-        let (conninfo, schema) = (self.conninfo.clone(), self.schema.clone());
-        Self::pooled(conninfo, schema, self.connections, purpose)
+        Self::pooled(
+            self.conninfo.clone(),
+            self.schema.clone(),
+            self.configured_tenant_role.clone(),
+            self.connections,
+            purpose,
+        )
     }
 
     fn pooled(
         conninfo: ConnInfo,
         schema: String,
+        configured_tenant_role: String,
         connections: usize,
         purpose: Purpose,
     ) -> anyhow::Result<Self> {
@@ -176,6 +196,7 @@ impl Store {
             connections,
             runtime: Handle::try_current().ok(),
             schema,
+            configured_tenant_role,
             conninfo,
         })
     }
@@ -240,8 +261,9 @@ pub async fn tenant_transaction<'a>(
     tenant: &str,
 ) -> Result<Transaction<'a>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
+    // A store without its row must not leave the transaction with the login's own rights.
     transaction
-        .execute(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
+        .query_one(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
         .await?;
     Ok(transaction)
 }

@@ -1,1 +1,1 @@
-insert into store (schema_sha256) values ($1)
+insert into store (schema_sha256, tenant_role) values ($1, $2)

@@ -14,7 +14,10 @@ grant usage on schema :"schema" to :"tenant_role";
 create table store (
     only_row boolean primary key default true check (only_row),
     -- SHA-256 of the file that made it.
-    schema_sha256 bytea not null check (octet_length(schema_sha256) = 32)
+    schema_sha256 bytea not null check (octet_length(schema_sha256) = 32),
+    -- The role that the API's queries run as: the installation's own. A store that is restored
+    -- under another name keeps it.
+    tenant_role text not null check (tenant_role <> '')
 );
 
 create function current_tenant() returns text

@@ -9,7 +9,6 @@ use super::{Outcome, chain, publication};
 use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
-use crate::db::SchemaState;
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
@@ -151,7 +150,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     let source = source.await;
     let mut store_clock = None;
     let progress = match StoreState::read(config, Purpose::Inspection("status")).await {
-        Ok(store) if store.schema == SchemaState::Current => {
+        Ok(store) if store.usable().is_ok() => {
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
             let clock = clock::read(&*client).await;
@@ -162,7 +161,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
             store.progress
         }
         Ok(store) => {
-            if let Err(error) = store.store.require(store.schema) {
+            if let Err(error) = store.usable() {
                 status.problem(ProblemKind::NotSetUp, error.to_string());
             }
             None

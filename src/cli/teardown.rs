@@ -25,7 +25,7 @@ Examples:
   walhook teardown --slot --yes     the slot and its progress only
   walhook teardown --store --yes    everything, with all events and subscriptions
 
-The role walhook_tenant is left, because other databases of the cluster may use it.")]
+The tenant role (store.tenant_role) is left: it takes a right of a DBA's to drop it.")]
 pub struct Args {
     /// Drop the slot and the recorded progress only, unless --publication is given too.
     #[arg(long)]

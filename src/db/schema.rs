@@ -3,22 +3,19 @@
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-use super::{Store, quote_identifier};
+use super::{Store, quote_identifier, tenant_role_name};
 use crate::conninfo::Queries;
 
 /// The tables, whole. Applied once: a store that another file made is refused.
 const SCHEMA: &str = include_str!("../../sql/schema/0001.sql");
 
-/// The role that the API's queries run as.
-const TENANT_ROLE: &str = "walhook_tenant";
-
 /// What stands in the schema that `store.schema` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaState {
     /// No table of ours, or no schema.
     Absent,
-    /// The tables of this binary.
-    Current,
+    /// The tables of this binary, and the role that the API's queries run as.
+    Current { tenant_role: String },
     /// The tables of another version, older or newer.
     Other,
 }
@@ -38,6 +35,16 @@ pub enum SchemaError {
         quote_identifier(schema)
     )]
     Other { store: String, schema: String },
+    #[error(
+        "the store {store}, schema `{schema}`, was set up with the tenant role `{kept}`, and \
+         store.tenant_role is `{configured}`: take the key out, or name the same role"
+    )]
+    TenantRole {
+        store: String,
+        schema: String,
+        kept: String,
+        configured: String,
+    },
 }
 
 impl Store {
@@ -51,16 +58,39 @@ impl Store {
     /// Fails with a [`SchemaError`] unless the tables are those of this binary.
     pub async fn check_schema(&self) -> anyhow::Result<()> {
         let state = self.schema_state().await?;
-        self.require(state).map_err(Into::into)
+        self.require(&state).map_err(Into::into)
     }
 
-    /// Fails with the remedy unless the tables are those of this binary.
-    pub fn require(&self, state: SchemaState) -> Result<(), SchemaError> {
+    /// Fails with the remedy unless the tables are those of this binary, as configured.
+    pub fn require(&self, state: &SchemaState) -> Result<(), SchemaError> {
         let (store, schema) = (self.describe(), self.schema.clone());
         match state {
-            SchemaState::Current => Ok(()),
+            SchemaState::Current { tenant_role } => {
+                match self.configured_tenant_role.is_empty()
+                    || self.configured_tenant_role == *tenant_role
+                {
+                    true => Ok(()),
+                    false => Err(SchemaError::TenantRole {
+                        store,
+                        schema,
+                        kept: tenant_role.clone(),
+                        configured: self.configured_tenant_role.clone(),
+                    }),
+                }
+            }
             SchemaState::Absent => Err(SchemaError::Absent { store, schema }),
             SchemaState::Other => Err(SchemaError::Other { store, schema }),
+        }
+    }
+
+    /// The role that the API's queries run as, or will once the store is set up.
+    pub fn tenant_role(&self, state: &SchemaState) -> String {
+        let configured = &self.configured_tenant_role;
+        match state {
+            SchemaState::Current { tenant_role } => tenant_role.clone(),
+            SchemaState::Absent | SchemaState::Other => {
+                tenant_role_name(configured, self.conninfo.dbname(), &self.schema)
+            }
         }
     }
 
@@ -78,7 +108,7 @@ impl Store {
             .await?;
         let state = read_state(&transaction, &self.schema).await?;
         if state != SchemaState::Absent {
-            self.require(state)?;
+            self.require(&state)?;
             return Ok(false);
         }
         let schema = quote_identifier(&self.schema);
@@ -97,25 +127,36 @@ impl Store {
                 .await
                 .with_context(|| format!("create the store's schema {schema}"))?;
         }
-        transaction
-            .batch_execute(include_str!("../../sql/queries/create_tenant_role.sql"))
-            .await
-            .context("create the tenants' role")?;
+        let tenant_role = self.tenant_role(&state);
+        let exists: bool = transaction
+            .query_one(
+                include_str!("../../sql/queries/tenant_role_exists.sql"),
+                &[&tenant_role],
+            )
+            .await?
+            .get(0);
+        if !exists {
+            let create = format!("create role {} nologin", quote_identifier(&tenant_role));
+            transaction
+                .batch_execute(&create)
+                .await
+                .with_context(|| format!("create the tenant role `{tenant_role}`"))?;
+        }
         // Functions keep this path: a temporary table never stands for one of the store's.
         transaction
             .batch_execute(&format!("set local search_path = {schema}, pg_temp"))
             .await?;
         transaction
-            .batch_execute(&statements(&self.schema, TENANT_ROLE))
+            .batch_execute(&statements(&self.schema, &tenant_role))
             .await
             .context("create the store's tables")?;
         transaction
             .execute(
                 include_str!("../../sql/queries/insert_store.sql"),
-                &[&fingerprint()],
+                &[&fingerprint(), &tenant_role],
             )
             .await
-            .context("record the schema's fingerprint")?;
+            .context("record what the store knows of itself")?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -140,9 +181,15 @@ async fn read_state(client: &impl Queries, schema: &str) -> anyhow::Result<Schem
         .await
         .context("read the fingerprint of the store's schema")?;
     let found: Option<Vec<u8>> = row.map(|row| row.get("schema_sha256"));
-    Ok(match found.is_some_and(|found| found == fingerprint()) {
-        true => SchemaState::Current,
-        false => SchemaState::Other,
+    if found.is_none_or(|found| found != fingerprint()) {
+        return Ok(SchemaState::Other);
+    }
+    let row = client
+        .query_one(include_str!("../../sql/queries/read_tenant_role.sql"), &[])
+        .await
+        .context("read the store's tenant role")?;
+    Ok(SchemaState::Current {
+        tenant_role: row.get(0),
     })
 }
 

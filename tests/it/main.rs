@@ -25,6 +25,7 @@ mod shadow;
 mod store;
 mod tables;
 mod takeover;
+mod tenant_role;
 mod truncate;
 mod wal_budget;
 mod write_behind;

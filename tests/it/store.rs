@@ -29,7 +29,7 @@ async fn a_tenant_sees_only_its_own_rows_and_without_a_tenant_none() {
     for (tenant, rows) in [("a", 1), ("b", 2), ("c", 0), ("", 0)] {
         let transaction = client.transaction().await.unwrap();
         transaction
-            .batch_execute("set local role walhook_tenant")
+            .batch_execute(&format!("set local role {}", database.tenant_role()))
             .await
             .unwrap();
         transaction

@@ -10,11 +10,12 @@ use super::publication::{self, Publication};
 use super::{Outcome, chain};
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
-use crate::db::{SchemaState, Store};
+use crate::db::{SchemaError, SchemaState, Store};
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
 
 mod connections;
+mod creators;
 mod examples;
 mod finding;
 mod machine;
@@ -25,12 +26,15 @@ mod source;
 mod standby;
 mod store;
 mod tables;
+mod tenant_role;
 
+use creators::Creator;
 use position::Position;
 
 pub use finding::{Finding, Level, render};
 pub use source::{Role, Server, server};
 pub use store::{StoreRole, role as store_role};
+pub use tenant_role::{TenantRole, grant as grant_tenant_role};
 
 /// Look whether everything that must hold does, without changing anything
 ///
@@ -282,6 +286,9 @@ pub struct StoreState {
     pub store: Store,
     pub role: StoreRole,
     pub schema: SchemaState,
+    pub tenant_role: TenantRole,
+    /// Who else may create in its schema.
+    creators: Vec<Creator>,
     pub progress: Option<Progress>,
     /// Why capture could not get past the recorded progress, where only it could tell.
     pub wedged: Option<String>,
@@ -297,23 +304,25 @@ impl StoreState {
             .get()
             .await
             .with_context(|| format!("reach the store {} (store.url)", store.describe()))?;
-        let role = store::role(&client, &schema).await?;
-        store::refuse_foreign_owner(&client, &schema, &role).await?;
+        store::refuse_foreign_owner(&client, &schema).await?;
         drop(client);
         let state = store.schema_state().await?;
+        let client = store.get().await?;
+        let role = store::role(&client, &schema, &store.tenant_role(&state)).await?;
+        let creators = creators::read(&client, &schema).await?;
+        let tenant_role = tenant_role::read(&client, &store, &state).await?;
         let (progress, wedged, subscriptions) = match state {
             SchemaState::Absent | SchemaState::Other => (None, None, 0),
-            SchemaState::Current => {
-                let client = store.get().await?;
-                (
-                    progress::read(&client, &config.source.slot).await?,
-                    gaps::wedged(&client, &config.source.slot).await?,
-                    store::count_subscriptions(&client).await?,
-                )
-            }
+            SchemaState::Current { .. } => (
+                progress::read(&client, &config.source.slot).await?,
+                gaps::wedged(&client, &config.source.slot).await?,
+                store::count_subscriptions(&client).await?,
+            ),
         };
         Ok(StoreState {
             schema: state,
+            tenant_role,
+            creators,
             wedged,
             store,
             role,
@@ -322,10 +331,23 @@ impl StoreState {
         })
     }
 
+    fn creator_findings(&self) -> impl Iterator<Item = Finding> {
+        let (schema, login) = (self.store.schema(), &self.role.name);
+        self.creators
+            .iter()
+            .map(move |creator| creator.finding(schema, login))
+    }
+
+    /// Fails with the remedy where the store is not this version's, as configured.
+    pub fn usable(&self) -> Result<(), SchemaError> {
+        self.store.require(&self.schema)
+    }
+
     pub fn preconditions(&self, config: &Config) -> impl Iterator<Item = Finding> {
         let key = &config.security.encryption_key_file;
-        store::store_findings(&self.role, &self.store, self.schema)
+        store::store_findings(&self.role, &self.store, &self.schema, &self.tenant_role)
             .into_iter()
+            .chain(self.creator_findings())
             .chain([store::key_finding(key, self.subscriptions > 0)])
     }
 }

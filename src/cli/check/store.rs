@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::finding::Finding;
+use super::tenant_role::TenantRole;
 use crate::conninfo::Client;
 use crate::db::{SchemaError, SchemaState, Store, quote_identifier};
 use crate::secret::{EncryptionKey, KeyFileError};
@@ -26,15 +27,19 @@ pub struct StoreRole {
     pub schema_exists: bool,
     pub may_create_in_schema: bool,
     pub tenant_role_exists: bool,
-    /// May `set role walhook_tenant`, as the API does for each request.
+    /// It may log in or pass row-level security by.
+    pub tenant_role_may_too_much: bool,
+    /// May `set role` to the tenant role, as the API does for each request.
     pub may_become_tenant: bool,
+    /// Roles that may do all that this one may, but for superusers.
+    pub members: Vec<String>,
 }
 
-pub async fn role(client: &Client, schema: &str) -> anyhow::Result<StoreRole> {
+pub async fn role(client: &Client, schema: &str, tenant_role: &str) -> anyhow::Result<StoreRole> {
     let row = client
         .query_one(
             include_str!("../../../sql/queries/store_role.sql"),
-            &[&schema],
+            &[&schema, &tenant_role],
         )
         .await
         .context("read the rights of the store's role")?;
@@ -51,11 +56,18 @@ pub async fn role(client: &Client, schema: &str) -> anyhow::Result<StoreRole> {
         schema_exists: row.get("schema_exists"),
         may_create_in_schema: row.get("may_create_in_schema"),
         tenant_role_exists: row.get("tenant_role_exists"),
+        tenant_role_may_too_much: row.get("tenant_role_may_too_much"),
         may_become_tenant: row.get("may_become_tenant"),
+        members: row.get("members"),
     })
 }
 
-pub(super) fn store_findings(role: &StoreRole, store: &Store, state: SchemaState) -> Vec<Finding> {
+pub(super) fn store_findings(
+    role: &StoreRole,
+    store: &Store,
+    state: &SchemaState,
+    tenant_role: &TenantRole,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let schema = store.schema();
     let owner = quote_identifier(&role.name);
@@ -82,7 +94,7 @@ pub(super) fn store_findings(role: &StoreRole, store: &Store, state: SchemaState
     }
     findings.push(match (store.require(state), role.schema_exists) {
         (Ok(()), _) => Finding::ok(format!("the store `{schema}` is set up for this version")),
-        (Err(error @ SchemaError::Other { .. }), _) => {
+        (Err(error @ (SchemaError::Other { .. } | SchemaError::TenantRole { .. })), _) => {
             Finding::failure("the store cannot be used", error.to_string())
         }
         (Err(SchemaError::Absent { .. }), true) if !role.may_create_in_schema => Finding::failure(
@@ -114,7 +126,17 @@ pub(super) fn store_findings(role: &StoreRole, store: &Store, state: SchemaState
             Finding::setup(format!("the store's schema `{schema}` does not exist"))
         }
     });
-    findings.push(tenant_role(role, &owner));
+    findings.extend(tenant_role.findings(role));
+    findings.extend(role.members.iter().map(|member| {
+        Finding::warning(
+            format!(
+                "the role `{member}` is a member of the store's role `{}`",
+                role.name
+            ),
+            "it reads and changes what every tenant has: an administrator may be, another \
+             installation's role must not",
+        )
+    }));
     if role.superuser || role.bypasses_rls {
         findings.push(Finding::warning(
             format!(
@@ -122,46 +144,11 @@ pub(super) fn store_findings(role: &StoreRole, store: &Store, state: SchemaState
                 role.name,
                 if role.superuser { "a superuser" } else { "which bypasses row-level security" }
             ),
-            "tenants stay apart, because the API drops to walhook_tenant, but whoever gets hold of this login \
+            "tenants stay apart, because the API drops to the tenant role, but whoever gets hold of this login \
              reads everything: `walhook setup --print-sql` says how to make a role with less",
         ));
     }
     findings
-}
-
-fn tenant_role(role: &StoreRole, owner: &str) -> Finding {
-    let why = "the API answers each tenant under the role walhook_tenant, which sees that tenant's rows only";
-    match (role.tenant_role_exists, role.may_become_tenant) {
-        (true, true) => Finding::ok("the store's role may become walhook_tenant"),
-        (true, false) if role.superuser => {
-            Finding::ok("the store's role may become walhook_tenant")
-        }
-        // Before 16, whoever may create roles may also grant them.
-        (true, false) if role.may_create_role && role.version_number < 160_000 => Finding::setup(
-            format!("the role `{}` is no member of walhook_tenant", role.name),
-        ),
-        (true, false) => Finding::failure(
-            format!("the role `{}` is no member of walhook_tenant", role.name),
-            why,
-        )
-        // A membership without the right to become the role stays so where a grant is silent.
-        .mend(match role.version_number >= 160_000 {
-            true => format!("grant walhook_tenant to {owner} with set true;"),
-            false => format!("grant walhook_tenant to {owner};"),
-        }),
-        (false, _) if role.may_create_role => {
-            Finding::setup("the role walhook_tenant does not exist")
-        }
-        (false, _) => Finding::failure(
-            format!(
-                "the role walhook_tenant does not exist and `{}` may not create roles",
-                role.name
-            ),
-            why,
-        )
-        .mend("create role walhook_tenant nologin;")
-        .mend(format!("grant walhook_tenant to {owner};")),
-    }
 }
 
 /// The key file; `in_use`: the store already holds what it encrypted.
@@ -208,11 +195,7 @@ pub(super) struct ForeignStore {
     pub(super) role: String,
 }
 
-pub(super) async fn refuse_foreign_owner(
-    client: &Client,
-    schema: &str,
-    role: &StoreRole,
-) -> anyhow::Result<()> {
+pub(super) async fn refuse_foreign_owner(client: &Client, schema: &str) -> anyhow::Result<()> {
     let query = include_str!("../../../sql/queries/store_foreign_owner.sql");
     let row = client.query_one(query, &[&schema]).await;
     let row = row.context("look for the store's tables")?;
@@ -220,7 +203,7 @@ pub(super) async fn refuse_foreign_owner(
         return Err(ForeignStore {
             schema: schema.to_owned(),
             owner,
-            role: role.name.clone(),
+            role: row.get("name"),
         }
         .into());
     }

@@ -41,8 +41,8 @@ impl Audience {
         let store = Store::open(&config.store, config.source.writable_url(), purpose)?;
         let client = match store.schema_state().await? {
             SchemaState::Absent => None,
-            state @ (SchemaState::Current | SchemaState::Other) => {
-                store.require(state)?;
+            state @ (SchemaState::Current { .. } | SchemaState::Other) => {
+                store.require(&state)?;
                 Some(store.connect(purpose).await?)
             }
         };

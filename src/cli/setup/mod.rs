@@ -194,12 +194,13 @@ async fn make_store(
     // A role that may create roles is, from 16 on, a member of what it created
     // without the right to become it.
     let client = state.store.get().await.context("reach the store")?;
-    let role = super::check::store_role(&client, &config.store.schema).await?;
+    let schema = state.store.schema_state().await?;
+    let tenant_role = state.store.tenant_role(&schema);
+    let role = super::check::store_role(&client, &config.store.schema, &tenant_role).await?;
     if !role.may_become_tenant {
-        client
-            .batch_execute(include_str!("../../../sql/queries/join_tenant_role.sql"))
-            .await
-            .context("make the store's role a member of walhook_tenant: have a DBA run `grant walhook_tenant to …`")?;
+        let grant = super::check::grant_tenant_role(&tenant_role, &role);
+        let granted = client.batch_execute(&grant).await;
+        granted.with_context(|| format!("join the tenant role: have a DBA run `{grant}`"))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use crate::cli::{catalog, publication};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
-use crate::db::quote_identifier;
+use crate::db::{quote_identifier, tenant_role_name};
 use crate::mapping::TableName;
 
 /// The statements, for psql.
@@ -26,6 +26,9 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
     let same_database = store
         .as_ref()
         .is_none_or(|store| store.is_same_database(&source));
+
+    let database = config_dbname(store.as_ref(), &source);
+    let tenant_role = tenant_role_name(&config.store.tenant_role, database, &config.store.schema);
 
     let mut sql = String::from(
         "-- What walhook needs, with the least rights. Run it with psql, as a superuser or as the\n\
@@ -111,14 +114,21 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
     let _ = write!(
         sql,
         "-- The API answers each tenant under this role, which sees that tenant's rows only.\n\
-         do $$ begin create role walhook_tenant nologin; exception when duplicate_object then null; end $$;\n\
-         grant walhook_tenant to {role};\n\
+         -- It is this installation's alone: no other may be a member of it.\n\
+         create role {tenant_role} nologin;\n\
+         -- From PostgreSQL 16 on its rights are to be had by becoming it only.\n\
+         select format('grant %I to %I', {tenant_role_text}, {role_text})\n\
+         \x20   || case when current_setting('server_version_num')::integer >= 160000\n\
+         \x20       then ' with set true, inherit false' else '' end \\gexec\n\
          create schema {schema} authorization {role};\n\n\
          -- 3. Then, with source.url and store.url naming these roles: `walhook setup` makes the store's tables, the key file and the slot.\n\
          -- To make the slot here instead, after the publication:\n\
          -- select pg_create_logical_replication_slot({slot}, 'pgoutput');\n\
          -- From PostgreSQL 17 on, so that it follows a fail-over to a synchronised standby:\n\
          -- select pg_create_logical_replication_slot({slot}, 'pgoutput', false, false, true);\n",
+        tenant_role = quote_identifier(&tenant_role),
+        tenant_role_text = quote_literal(&tenant_role),
+        role_text = quote_literal(store_role),
         role = quote_identifier(store_role),
         schema = quote_identifier(&config.store.schema),
         slot = quote_literal(&config.source.slot),

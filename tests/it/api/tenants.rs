@@ -193,15 +193,12 @@ async fn tokens_are_listed_and_revoked() {
 #[tokio::test]
 async fn a_login_role_without_any_privilege_but_its_schema_serves_the_api() {
     let database = TestDatabase::create().await;
-    let name = &database.name;
+    let (name, tenant_role) = (&database.name, database.tenant_role());
     let setup = format!(
         "create role {name} login;
          grant create on database {name} to {name};
-         do $$ begin
-             create role walhook_tenant nologin;
-         exception when duplicate_object or unique_violation then null;
-         end $$;
-         grant walhook_tenant to {name}"
+         create role {tenant_role} nologin;
+         grant {tenant_role} to {name}"
     );
     database.client.batch_execute(&setup).await.unwrap();
     let url = database.url.replace("postgres@", &format!("{name}@"));

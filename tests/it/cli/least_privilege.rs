@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::harness::command::{Project, answer};
-use crate::harness::{TestDatabase, connect, start_postgres};
+use crate::harness::{TestDatabase, connect};
 
 use super::{PAYMENT_RULE, PAYMENTS};
 
@@ -164,16 +164,15 @@ async fn roles_with_less_are_told_what_they_lack() {
 
 #[tokio::test]
 async fn a_role_that_may_create_roles_sets_up_all_by_itself() {
-    // On a server of its own, where walhook_tenant does not exist yet.
-    let server = start_postgres(&[]).unwrap();
-    let database = TestDatabase::create_on(&server).await;
+    let database = TestDatabase::create().await;
+    let role = format!("creator_{}", database.name);
     let made = format!(
-        "create role creator login replication createrole;
-         grant create on database {} to creator; {PAYMENTS}; alter table payments owner to creator",
+        "create role {role} login replication createrole;
+         grant create on database {} to {role}; {PAYMENTS}; alter table payments owner to {role}",
         database.name
     );
     database.client.batch_execute(&made).await.unwrap();
-    let url = url_as(&database, "creator");
+    let url = url_as(&database, &role);
     let project = Project::new(&Project::config(&database, &url, PAYMENT_RULE));
     project.walhook(&["check"]).await.exits(0);
     project.walhook(&["setup"]).await.exits(0);
@@ -185,7 +184,7 @@ async fn a_role_that_may_create_roles_sets_up_all_by_itself() {
     // From 16 on, who creates a role is its member without the right to become it.
     let creator = connect(&url).await;
     creator
-        .batch_execute("set role walhook_tenant")
+        .batch_execute(&format!("set role {}", database.tenant_role()))
         .await
         .unwrap();
     project

@@ -80,6 +80,58 @@ impl LeastPrivilege {
     }
 }
 
+impl LeastPrivilege {
+    /// Whoever else may act as the tenant role, or plant names in the store's schema, is named.
+    async fn is_shared_with_nobody(&self) {
+        let tenant = self.database.tenant_role();
+        let (stranger, group) = (
+            format!("stranger_{}", self.database.name),
+            format!("group_{}", self.database.name),
+        );
+        let made = format!(
+            "do $$ begin create role {stranger} login; create role {group}; grant {group} to {stranger};
+             exception when duplicate_object then null; end $$"
+        );
+        self.database.client.batch_execute(&made).await.unwrap();
+        let is_member = |role: &str| format!("the role `{role}` is a member of the tenant role");
+        self.lacks(
+            &format!("grant {tenant} to {stranger}"),
+            &is_member(&stranger),
+        )
+        .await;
+        let through = format!(
+            "{} `{tenant}`, and through it `{stranger}`",
+            is_member(&group)
+        );
+        self.lacks(&format!("grant {tenant} to {group}"), &through)
+            .await;
+        self.lacks(&format!("alter role {tenant} login"), "may log in")
+            .await;
+        self.lacks(&format!("alter role {tenant} bypassrls"), "may log in")
+            .await;
+        let may_create = "may create in the store's schema";
+        for taken in [
+            "grant create on schema walhook to public".to_owned(),
+            format!("grant create on schema walhook to {stranger}"),
+        ] {
+            self.lacks(&taken, may_create).await;
+        }
+        // An administrator may be a member of the store's own role: it is said.
+        let store = &self.store;
+        let joined = format!("grant {store} to {stranger}");
+        self.database.client.batch_execute(&joined).await.unwrap();
+        let warnings = of_level(&self.check().await, "warning").join("\n");
+        assert!(
+            warnings.contains(&format!(
+                "the role `{stranger}` is a member of the store's role"
+            )),
+            "{warnings}"
+        );
+        let left = format!("revoke {store} from {stranger}");
+        self.database.client.batch_execute(&left).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn each_right_that_is_missing_before_setup_is_named_and_given_by_its_sql() {
     let it = LeastPrivilege::create(PAID_RULE).await;
@@ -126,16 +178,23 @@ async fn each_right_that_is_missing_before_setup_is_named_and_given_by_its_sql()
     )
     .await;
     it.lacks("drop schema walhook", "may not create it").await;
-    it.lacks(
-        &format!("revoke walhook_tenant from {store}"),
-        "no member of walhook_tenant",
-    )
-    .await;
+    let tenant = it.database.tenant_role();
+    let no_member = format!("no member of `{tenant}`");
+    it.lacks(&format!("revoke {tenant} from {store}"), &no_member)
+        .await;
     if version(&it.database).await >= 160_000 {
         // A membership that does not let it become the role is none.
-        let held = format!("grant walhook_tenant to {store} with set false");
-        it.lacks(&held, "no member of walhook_tenant").await;
+        let held = format!("grant {tenant} to {store} with set false");
+        it.lacks(&held, &no_member).await;
     }
+    it.lacks(&format!("drop role {tenant}"), "does not exist")
+        .await;
+    it.is_shared_with_nobody().await;
+    it.lacks(
+        &format!("alter schema walhook owner to stranger_{name}"),
+        "may create in the store's schema",
+    )
+    .await;
     it.lacks("drop publication walhook", "does not exist").await;
     it.lacks(
         "alter publication walhook set (publish = 'insert')",
@@ -143,6 +202,7 @@ async fn each_right_that_is_missing_before_setup_is_named_and_given_by_its_sql()
     )
     .await;
     it.project.walhook(&["setup"]).await.exits(0);
+    it.is_shared_with_nobody().await;
     let elder = format!(
         "create role elder_{name}; alter table walhook.replication_progress owner to elder_{name}"
     );

@@ -122,6 +122,11 @@ impl TestDatabase {
         format!("walhook_{}", self.name)
     }
 
+    /// The role that the API's queries run as, unless it is configured.
+    pub fn tenant_role(&self) -> String {
+        format!("walhook_tenant_{}_walhook", self.name)
+    }
+
     /// The store in this database, set up.
     pub async fn store(&self) -> Store {
         let store = Store::open(

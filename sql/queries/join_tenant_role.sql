@@ -1,1 +1,0 @@
-grant walhook_tenant to current_user

@@ -1,0 +1,1 @@
+select tenant_role from store
