@@ -23,6 +23,7 @@ mod reload;
 mod replay;
 mod shadow;
 mod store;
+mod store_functions;
 mod tables;
 mod takeover;
 mod tenant_role;
