@@ -1,22 +1,26 @@
 -- So many of each given subscription, behind what was claimed of it last. The limit
 -- stands in a CTE with FOR UPDATE SKIP LOCKED inside: otherwise the planner may update
 -- more rows than the limit. An expired lease counts as none.
+--
+-- What is sent is one tenant's throughout: row, delivery, event and endpoint. Whatever is not
+-- is leased as if its event were gone, so that it is not met again at once. That is hidden from
+-- the planner (coalesce): by an equality it might walk another index than the key's.
 with wanted as materialized (
     select w.subscription_id, w.room, coalesce(w.after_due, '-infinity') as after_due,
         coalesce(w.after_id, '00000000-0000-0000-0000-000000000000') as after_id,
         -- Of an ordered one more are looked at, as most may wait for others of their row.
         case s.ordering when 'row' then greatest(w.room, 1000 / count(*) over ()) else w.room end
             as examined,
-        coalesce(s.ordering_settled, true) as settled
+        coalesce(s.ordering_settled, true) as settled, s.tenant_id as endpoint_tenant
     from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
     left join webhook_subscriptions s on s.id = any (array[w.subscription_id])
 ),
 due as (
-    select w.subscription_id, w.room, w.settled, found.*
+    select w.subscription_id, w.room, w.settled, w.endpoint_tenant, found.*
     from wanted w
     cross join lateral (
-        select s.delivery_id, s.due_at, s.batch_id, s.body_bytes, s.order_key, s.commit_lsn,
+        select s.delivery_id, s.tenant_id, s.due_at, s.batch_id, s.body_bytes, s.order_key, s.commit_lsn,
             s.ordinal, s.rule_index
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
@@ -31,7 +35,7 @@ judged as materialized (
     select due.*, due.order_key is not null and (not settled or exists (
             select from delivery_schedule e
             where e.subscription_id = due.subscription_id and e.order_key = due.order_key
-                and e.status in ('pending', 'held')
+                and e.status in ('pending', 'held') and coalesce(e.tenant_id = due.tenant_id, false)
                 and (e.commit_lsn, e.ordinal, e.rule_index, e.delivery_id)
                     < (due.commit_lsn, due.ordinal, due.rule_index, due.delivery_id)
         )) as waits
@@ -54,7 +58,7 @@ behind as materialized (
         select e.delivery_id
         from delivery_schedule e
         where e.subscription_id = j.subscription_id and e.order_key = j.order_key
-            and e.status in ('pending', 'held')
+            and e.status in ('pending', 'held') and coalesce(e.tenant_id = j.tenant_id, false)
             and (e.commit_lsn, e.ordinal, e.rule_index, e.delivery_id)
                 < (j.commit_lsn, j.ordinal, j.rule_index, j.delivery_id)
         order by e.commit_lsn, e.ordinal, e.rule_index, e.delivery_id
@@ -83,12 +87,14 @@ placed as (
 met as (
     select p.subscription_id, p.delivery_id, p.due_at, p.place, p.batch_id, d.event_id,
         d.event_type, d.format, d.attempts, e.body, e.occurred_at,
-        d.status = 'pending' and d.owner is null as ours,
+        d.status = 'pending' and d.owner is null and p.tenant_id = p.endpoint_tenant as ours,
         case when p.batch_id is null then coalesce(octet_length(e.body), 0)
             else p.body_bytes end as bytes
     from placed p
     left join webhook_deliveries d on d.id = any (array[p.delivery_id])
+        and coalesce(d.tenant_id = p.tenant_id and d.subscription_id = p.subscription_id, false)
     left join webhook_events e on e.id = any (array[d.event_id])
+        and coalesce(e.tenant_id = d.tenant_id, false)
     where p.place <= p.room
 ),
 -- Only what fits into memory is leased, a lane's large bodies not before another's small

@@ -3,11 +3,12 @@
 -- meanwhile. A row is updated where it was locked, without being looked up again; one that
 -- has moved stays due.
 with due as (
-    select w.subscription_id, found.*
+    select w.subscription_id, endpoint.tenant_id as endpoint_tenant, found.*
     from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
+    left join webhook_subscriptions endpoint on endpoint.id = any (array[w.subscription_id])
     cross join lateral (
-        select s.ctid as row_version, s.delivery_id, s.due_at, s.batch_id, s.body_bytes
+        select s.ctid as row_version, s.delivery_id, s.tenant_id, s.due_at, s.batch_id, s.body_bytes
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
             and s.due_at <= now() and (s.lease_owner is null or s.leased_until <= now())
@@ -20,12 +21,14 @@ with due as (
 ),
 met as (
     select due.*, d.event_id, d.event_type, d.format, d.attempts, e.body, e.occurred_at,
-        d.status = 'pending' and d.owner is null as ours,
+        d.status = 'pending' and d.owner is null and due.tenant_id = due.endpoint_tenant as ours,
         case when due.batch_id is null then coalesce(octet_length(e.body), 0)
             else due.body_bytes end as bytes
     from due
     left join webhook_deliveries d on d.id = any (array[due.delivery_id])
+        and coalesce(d.tenant_id = due.tenant_id and d.subscription_id = due.subscription_id, false)
     left join webhook_events e on e.id = any (array[d.event_id])
+        and coalesce(e.tenant_id = d.tenant_id, false)
 ),
 placed as (
     select met.*, row_number() over lane as place, sum(bytes) over lane - bytes as before_in_lane

@@ -14,10 +14,12 @@ where s.id = $1 and not s.ordering_settled
     and not exists (
         select from delivery_schedule b
         where b.status = 'batched' and b.subscription_id = s.id
+            and coalesce(b.tenant_id = s.tenant_id, false)
     )
     and not exists (
         select from webhook_deliveries d
         where d.subscription_id = s.id and d.owner is not null
+            and coalesce(d.tenant_id = s.tenant_id, false)
             and d.id >= w.low_water
             -- Of the same millisecond: so the index knows them.
             and d.event_id >= (left(w.low_water::text, 13) || '-0000-0000-000000000000')::uuid

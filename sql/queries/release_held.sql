@@ -6,11 +6,12 @@ with ended as (
 next as materialized (
     select first.delivery_id
     from ended
+    join webhook_subscriptions w on w.id = any (array[ended.subscription_id])
     cross join lateral (
         select s.delivery_id, s.status
         from delivery_schedule s
         where s.subscription_id = ended.subscription_id and s.order_key = ended.order_key
-            and s.status in ('pending', 'held')
+            and s.status in ('pending', 'held') and coalesce(s.tenant_id = w.tenant_id, false)
         order by s.commit_lsn, s.ordinal, s.rule_index, s.delivery_id
         limit 1
     ) first

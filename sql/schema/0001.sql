@@ -270,8 +270,16 @@ create policy owner_sees_all on webhook_deliveries to current_user
 create policy tenant_sees_own on webhook_deliveries to :"tenant_role"
     using (coalesce(tenant_id = current_tenant(), false))
     with check (tenant_id = current_tenant());
--- Pings and replays are deliveries that the API writes.
-grant select, insert, update on webhook_deliveries to :"tenant_role";
+-- What is sent is one tenant's throughout: event, delivery and endpoint. A scalar is compared,
+-- because the planner may answer `exists` by reading all of the tenant's.
+create policy tenant_sends_own on webhook_deliveries as restrictive for insert to :"tenant_role"
+    with check (
+        (select s.tenant_id from webhook_subscriptions s where s.id = subscription_id) = tenant_id
+        and (select e.tenant_id from webhook_events e where e.id = event_id) = tenant_id
+    );
+-- Pings and replays are deliveries that the API writes. No update makes another's of one.
+grant select, insert, update (status, owner, next_attempt_at, delivered_at)
+    on webhook_deliveries to :"tenant_role";
 
 -- Pending, parked and failed deliveries that are not in memory: retries, overflowed and
 -- handed-over ones. Narrow, and left on success, so that lists by status and the claim
@@ -347,7 +355,15 @@ create policy owner_sees_all on delivery_schedule to current_user
 create policy tenant_sees_own on delivery_schedule to :"tenant_role"
     using (coalesce(tenant_id = current_tenant(), false))
     with check (tenant_id = current_tenant());
-grant select, insert, update, delete on delivery_schedule to :"tenant_role";
+-- As of deliveries.
+create policy tenant_sends_own on delivery_schedule as restrictive for insert to :"tenant_role"
+    with check (
+        (select s.tenant_id from webhook_subscriptions s where s.id = subscription_id) = tenant_id
+        and (select d.tenant_id from webhook_deliveries d where d.id = delivery_id) = tenant_id
+    );
+grant select, insert, delete,
+    update (status, parked_reason, due_at, lease_owner, batch_id, body_bytes)
+    on delivery_schedule to :"tenant_role";
 
 -- Append-only; shares its delivery's partition day.
 create table webhook_attempts (

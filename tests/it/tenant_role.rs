@@ -129,3 +129,86 @@ async fn role_has_rights_on_whole_tables_and_nothing_else() {
     let granted = database.client.query_one(granted, &[&role]).await.unwrap();
     assert_eq!(granted.get::<_, Option<String>>(0), None);
 }
+
+#[tokio::test]
+async fn rows_that_name_another_tenants_are_refused_to_the_role() {
+    let database = TestDatabase::create().await;
+    let store = database.store().await;
+    let mut client = store.get().await.unwrap();
+    let id = Uuid::now_v7();
+    walhook::delivery::partitions::ensure(&client, [id].into_iter())
+        .await
+        .unwrap();
+    // One event, subscription and delivery of each, whose ids end alike.
+    client
+        .batch_execute(&format!(
+            "with made as (select tenant, overlay('{id}' placing n from 36)::uuid as id
+                from (values ('acme', '1'), ('globex', '2')) t (tenant, n)),
+            subscriptions as (insert into webhook_subscriptions
+                    (id, tenant_id, url, events, secret, secret_hint, from_lsn)
+                select id, tenant, 'https://example.com', '{{*}}', '\\x00', 'x', '0/0' from made),
+            events as (insert into webhook_events (id, tenant_id, event_type, rule, commit_lsn, ordinal,
+                    rule_index, row_key, occurred_at, body)
+                select id, tenant, 't', 'r', '0/1', 1, 0, '', now(), '' from made)
+            insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type, format)
+            select id, id, id, tenant, 't', 'standard' from made"
+        ))
+        .await
+        .unwrap();
+    let one = |n: u8| format!("overlay('{id}' placing '{n}' from 36)::uuid");
+    let delivery = |event: u8, subscription: u8, tenant: &str| {
+        format!(
+            "insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type, format)
+             values ({}, {}, {}, '{tenant}', 't', 'standard')",
+            one(3),
+            one(event),
+            one(subscription)
+        )
+    };
+    let schedule = |delivery: u8, subscription: u8, tenant: &str| {
+        format!(
+            "insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+             values ({}, {}, '{tenant}', 't', 'pending', now())",
+            one(delivery),
+            one(subscription)
+        )
+    };
+    let own = [delivery(1, 1, "acme"), schedule(1, 1, "acme")];
+    let foreign = [
+        delivery(2, 1, "acme"),
+        delivery(1, 2, "acme"),
+        delivery(2, 2, "globex"),
+        schedule(2, 1, "acme"),
+        schedule(1, 2, "acme"),
+        schedule(2, 2, "globex"),
+        format!(
+            "{}; update webhook_deliveries set event_id = {}",
+            own[0],
+            one(2)
+        ),
+        format!(
+            "{}; update webhook_deliveries set subscription_id = {}",
+            own[0],
+            one(2)
+        ),
+        format!(
+            "{}; update delivery_schedule set subscription_id = {}",
+            own[1],
+            one(2)
+        ),
+        format!(
+            "{}; update delivery_schedule set delivery_id = {}",
+            own[1],
+            one(2)
+        ),
+    ];
+    let own = own.iter().map(|sql| (sql, true));
+    for (sql, allowed) in own.chain(foreign.iter().map(|sql| (sql, false))) {
+        let transaction = walhook::db::tenant_transaction(&mut client, "acme")
+            .await
+            .unwrap();
+        let done = transaction.batch_execute(sql).await;
+        assert_eq!(done.is_ok(), allowed, "{sql}: {done:?}");
+        transaction.rollback().await.unwrap();
+    }
+}

@@ -7,6 +7,7 @@ mod breaker;
 mod disabling;
 mod endpoints;
 mod failures;
+mod foreign;
 mod isolation;
 mod lifecycle;
 mod limits;
