@@ -235,9 +235,9 @@ impl Store {
     }
 
     /// The same store, with word of every connection to `monitor`.
-    pub fn monitored(self, monitor: &Arc<Monitor>, purpose: Purpose) -> anyhow::Result<Self> {
-        let conninfo = self.conninfo.monitored(monitor);
-        Self::pooled(conninfo, self.schema, self.connections, purpose)
+    pub fn monitored(mut self, monitor: &Arc<Monitor>, purpose: Purpose) -> anyhow::Result<Self> {
+        self.conninfo = self.conninfo.monitored(monitor);
+        self.reopen(purpose)
     }
 
     pub fn schema(&self) -> &str {

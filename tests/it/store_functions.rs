@@ -52,8 +52,7 @@ async fn attack(database: &TestDatabase, function: &str) {
     let trap = "create or replace function attack.trap() returns trigger language plpgsql as $$
         begin insert into attack.trapped values (current_user); return null; end $$;";
     client.batch_execute(trap).await.unwrap();
-    let made = format!(
-        "do $$
+    let made = "do $$
          declare t record; s text;
          begin
              for t in select relname from pg_class
@@ -78,7 +77,7 @@ async fn attack(database: &TestDatabase, function: &str) {
              begin insert into attack.trapped values (current_user); return 'attack'; end $$;
          set search_path = attack, walhook"
     );
-    client.batch_execute(&made).await.unwrap();
+    client.batch_execute(made).await.unwrap();
     // Called, and attached to tables of its own.
     for sql in [
         format!("select walhook.{function}()"),
@@ -145,7 +144,7 @@ async fn holder_of_the_tenant_role_cannot_run_code_as_the_store() {
          grant temporary on database {} to {attacker}",
         database.name
     );
-    database.client.batch_execute(&made).await.unwrap();
+    database.client.batch_execute(made).await.unwrap();
     let definers = "select proname::text from pg_proc
         where pronamespace = 'walhook'::regnamespace and prosecdef";
     let definers = database.client.query(definers, &[]).await.unwrap();

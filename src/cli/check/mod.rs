@@ -130,7 +130,7 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     if let Some(store) = store {
         findings.extend(store.preconditions(config));
-        if store.schema == SchemaState::Current {
+        if matches!(store.schema, SchemaState::Current { .. }) {
             let key = &config.security.encryption_key_file;
             findings.extend(store::subscriptions_finding(&store.store, key).await);
         }

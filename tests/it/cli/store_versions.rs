@@ -44,7 +44,7 @@ impl Versions {
         let database = TestDatabase::create().await;
         database.client.batch_execute(PAYMENTS).await.unwrap();
         let project = Project::of(&database, PAYMENT_RULE);
-        let key = EncryptionKey::create(&project.directory.path().join("walhook.key"));
+        let key = EncryptionKey::create(project.directory.path().join("walhook.key"));
         key.unwrap();
         Versions { database, project }
     }
