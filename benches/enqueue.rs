@@ -217,6 +217,8 @@ impl Bench {
             max_body: config.delivery.max_body,
             filters: Filters::default(),
             unanswered: Vec::new(),
+            ready: None,
+            recorded: walhook::enqueuer::Recorded::default(),
         };
         let mapper = Mapper::new(Arc::new(config.rules()?), 1);
         Ok(Bench {

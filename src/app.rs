@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, JwtVerifier};
 use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
-use crate::db::{SchemaError, Store};
+use crate::db::{self, SchemaError, Store};
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
@@ -39,6 +40,7 @@ mod seed;
 mod shed;
 mod standing;
 mod tasks;
+mod unreadable;
 mod watch;
 
 use capture::Capture;
@@ -113,16 +115,21 @@ impl FromStr for Roles {
     }
 }
 
-/// How long attempts in flight may take to end when the process is asked to stop.
-/// Longer than the usual answer, shorter than the 30 s after which Kubernetes kills.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Stopping ends within 12 s, whatever the store does: Kubernetes kills after 30 s, some
+/// others after 15. All of these count from the moment that the process is asked to stop.
+///
+/// How long tasks may take that hold nothing of a delivery's. What a silent database keeps
+/// one of them from is abandoned.
+const TASKS: Duration = Duration::from_secs(3);
 
-/// How long stopping may take in all, the results' way into the store included. A store
-/// that is away must not keep the process: what it was not told is sent again.
-const STOPPING: Duration = Duration::from_secs(20);
+/// How long attempts in flight may take: longer than the usual answer.
+const DRAIN: Duration = Duration::from_secs(8);
 
-/// How long the store may take to let this instance go.
-const PARTING: Duration = Duration::from_secs(5);
+/// How long the results may take on their way into the store.
+const RECORDING: Duration = Duration::from_secs(10);
+
+/// How long the store may take to hand back what this instance holds.
+const STOPPING: Duration = Duration::from_secs(11);
 
 /// Runs until `shutdown`, then drains. An error says which task failed and why.
 pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -157,7 +164,8 @@ pub async fn run_reloading(
     let source_url = config.source.writable_url();
     let store = Store::open(&config.store, source_url, Purpose::Housekeeping)?;
     let store = store.monitored(&to_store, Purpose::Housekeeping)?;
-    if !connected(&store, &shutdown).await? {
+    let checked = reached(&store, &shutdown, || store.check_schema()).await?;
+    if checked.is_none() {
         return Ok(());
     }
 
@@ -177,13 +185,21 @@ pub async fn run_reloading(
         vec![to_source, to_store],
     ));
     let directory = Directory::new(Arc::clone(&key));
-    directory.refresh(&*store.get().await?).await?;
+    let (read, from) = (&directory, &store);
+    let refresh = || async move { Ok(read.refresh(&*from.get().await?).await?) };
+    if reached(&store, &shutdown, refresh).await?.is_none() {
+        return Ok(());
+    }
     let names: Vec<String> = roles
         .0
         .iter()
         .map(|role| role.as_str().to_owned())
         .collect();
-    let instance = Arc::new(Instance::register(&store, &names).await?);
+    let register = || Instance::register(&store, &names);
+    let Some(instance) = reached(&store, &shutdown, register).await? else {
+        return Ok(());
+    };
+    let instance = Arc::new(instance);
     let schedule_changed = Arc::new(Notify::new());
     let mut tasks = Tasks::default();
     let mut keepers = Tasks::default();
@@ -213,7 +229,10 @@ pub async fn run_reloading(
             stop: &stop,
             last: &last,
         };
-        delivering = Some(parts.start(&mut tasks, &mut keepers).await?);
+        delivering = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            started = parts.start(&mut tasks, &mut keepers) => Some(started?),
+        };
     }
     let mut next_rules = None;
     if roles.contains(Role::Capture) {
@@ -238,6 +257,7 @@ pub async fn run_reloading(
             next,
             health: Arc::clone(&health),
             outgrown: Vec::new(),
+            has_led: false,
             enqueuer: crate::enqueuer::Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),
@@ -248,6 +268,8 @@ pub async fn run_reloading(
                 max_body: config.delivery.max_body,
                 filters: crate::enqueuer::Filters::default(),
                 unanswered: Vec::new(),
+                ready: None,
+                recorded: crate::enqueuer::Recorded::default(),
             },
         };
         tasks.spawn_apart("capture", capture.run(stop.clone()));
@@ -293,35 +315,41 @@ pub async fn run_reloading(
         ended = tasks.supervise(&shutdown) => ended,
         ended = keepers.supervise(&shutdown) => ended,
     };
+    let asked = Instant::now();
     stop.cancel();
-    let stopping = async {
-        tasks.finish().await;
+    tasks.finish(asked + TASKS).await;
+    let unwritten = delivering
+        .as_ref()
+        .map(|dispatcher| Arc::clone(&dispatcher.unwritten));
+    let recording = async {
         if let Some(dispatcher) = delivering {
-            dispatcher.drain(DRAIN).await;
+            dispatcher
+                .drain(DRAIN.saturating_sub(asked.elapsed()))
+                .await;
             // The recorder ends with the last of those who send to it.
             drop(dispatcher);
             keepers.finish_one(RECORDER).await;
         }
-        last.cancel();
-        keepers.finish().await;
     };
-    let stopped = tokio::time::timeout(STOPPING, stopping).await;
-    let parted = match stopped {
-        Err(_) => Err(anyhow::anyhow!(
-            "the store did not take the last results within {} s; another instance, or the next \
-             start, sends those deliveries again",
-            STOPPING.as_secs()
-        )),
-        Ok(()) => tokio::time::timeout(PARTING, instance.deregister())
-            .await
-            .context("the store did not answer in time")
-            .flatten()
-            .context("hand back what this instance held"),
-    };
-    match ended {
-        Ok(()) => parted,
-        Err(error) => Err(error),
+    let recorded = timeout_at(asked + RECORDING, recording).await;
+    last.cancel();
+    keepers.finish(asked + RECORDING).await;
+    let parted = timeout_at(asked + STOPPING, instance.deregister())
+        .await
+        .context("the store did not answer in time")
+        .flatten();
+    if recorded.is_err() || parted.is_err() {
+        let error = parted.err().map(|error| format!("{error:#}"));
+        let offered = unwritten.map_or(0, |unwritten| unwritten.len());
+        tracing::warn!(
+            error,
+            offered,
+            unrecorded = instance.outstanding.len(),
+            "the store did not take all results and leases before the end: those deliveries are \
+             sent again, by another instance or at the next start"
+        );
     }
+    ended
 }
 
 /// Listens where `api.listen` says.
@@ -345,22 +373,38 @@ fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
     matched.map_err(|error| error.to_string())
 }
 
-/// Waits until the store answers and says what is wrong with it. False where the
+/// Asks the store until it answers; fails with what time does not mend. `None` where the
 /// process was asked to stop meanwhile.
-async fn connected(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+async fn reached<T, A: Future<Output = anyhow::Result<T>>>(
+    store: &Store,
+    shutdown: &CancellationToken,
+    ask: impl Fn() -> A,
+) -> anyhow::Result<Option<T>> {
     let mut backoff = crate::backoff::Backoff::reconnect();
     let mut episode = Episode::default();
     loop {
-        match store.check_schema().await {
-            Ok(()) => {
+        let answer = tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            answer = ask() => answer,
+        };
+        match answer {
+            Ok(answer) => {
                 episode.succeeded("cannot read the store");
-                return Ok(true);
+                return Ok(Some(answer));
             }
             Err(error) if error.is::<SchemaError>() => return Err(error),
+            Err(error) if db::is_refused(&error) => {
+                return Err(error.context(format!(
+                    "the store {} refuses the connection: correct `store.url`, or `source.url` \
+                     where that is empty, or the server's role, database, pg_hba.conf or TLS",
+                    store.describe()
+                )));
+            }
+            Err(error) if !db::is_transient(&error) => return Err(error),
             Err(error) => episode.failed("cannot read the store", &error),
         }
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(false),
+            () = shutdown.cancelled() => return Ok(None),
             () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }

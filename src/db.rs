@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::Notification;
 use tokio_util::context::TokioContext;
 
+use crate::conninfo::sqlstate::{self, Nature};
 use crate::conninfo::{Client, ConnInfo, ConnInfoError, Monitor, Purpose, Transaction};
 use crate::duration::HumanDuration;
 
@@ -114,21 +115,36 @@ const POOL_WAIT: Duration = Duration::from_secs(10);
 /// Connections of a process for work that may wait its turn.
 pub const HOUSEKEEPING_CONNECTIONS: usize = 3;
 
-/// Whether the store may answer otherwise later: it was unreachable, stopped,
-/// overloaded, or ended our session.
+/// Whether the store may answer otherwise later: it was unreachable, stopped, overloaded or
+/// out of room, failed in itself, ended our session, or does not let us in any more, as
+/// while its password is being changed.
 pub fn is_transient(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        if let Some(PoolError::Exhausted { .. }) = cause.downcast_ref() {
-            return true;
+    natures(error).any(|nature| match nature {
+        Nature::Passing | Nature::Internal | Nature::Refused => true,
+        Nature::Lasting => false,
+    })
+}
+
+/// Whether the store's URL, or what the server says of it, is at fault: of a store that was
+/// never reached nothing else is to be expected.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    natures(error).any(|nature| nature == Nature::Refused)
+}
+
+fn natures(error: &anyhow::Error) -> impl Iterator<Item = Nature> {
+    error.chain().filter_map(|cause| {
+        // The one error hides the other's name.
+        if let Some(error) = cause.downcast_ref() {
+            return Some(match error {
+                PoolError::Exhausted { .. } => Nature::Passing,
+                PoolError::Connect(error) => error.nature(),
+            });
         }
-        if let Some(ConnInfoError::NoAnswer { .. }) = cause.downcast_ref() {
-            return true;
+        if let Some(error) = cause.downcast_ref::<ConnInfoError>() {
+            return Some(error.nature());
         }
-        let code = cause.downcast_ref::<tokio_postgres::Error>();
-        code.is_some_and(|error| match error.code() {
-            None => true,
-            Some(code) => matches!(&code.code()[..2], "08" | "53" | "57" | "40" | "55" | "25"),
-        })
+        let error = cause.downcast_ref::<tokio_postgres::Error>();
+        error.map(sqlstate::nature_of)
     })
 }
 

@@ -65,6 +65,18 @@ pub struct Enqueuer {
     pub filters: Filters,
     /// Deliveries of a transaction whose commit was not answered: in the store or not.
     pub unanswered: Vec<Uuid>,
+    /// The session for the next hold of the slot, which has written before.
+    pub ready: Option<Client>,
+    pub recorded: Recorded,
+}
+
+/// What this process has made durable of the WAL.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recorded {
+    /// Transactions of the store that moved the progress.
+    pub commits: u64,
+    /// Where the store stands, as last known; `None` before the slot was first held.
+    pub progress: Option<Progress>,
 }
 
 /// How far the log is durable in the store (design: Progress).
@@ -102,10 +114,29 @@ pub struct Leadership {
 }
 
 impl Enqueuer {
+    /// Writes to the store over the session that is to lead. Before the slot is taken: an
+    /// instance that cannot write must not keep it from one that can.
+    pub async fn write_first(&mut self) -> anyhow::Result<()> {
+        let client = match self.ready.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => self.store.connect(Purpose::Enqueuer).await?,
+        };
+        let touch = include_str!("../sql/queries/touch_instance.sql");
+        let touched = client.execute(touch, &[&self.instance.id]).await;
+        if touched.context("write to the store before taking the slot")? == 0 {
+            bail!("another instance took this one for dead: start it again");
+        }
+        self.ready = Some(client);
+        Ok(())
+    }
+
     /// Takes the leadership of the slot: ends the old leader's session and raises the
     /// epoch, so that whoever wakes up late can write nothing. The caller holds the slot.
     pub async fn lead(&mut self) -> anyhow::Result<(Client, Leadership)> {
-        let client = self.store.connect(Purpose::Enqueuer).await?;
+        let client = match self.ready.take() {
+            Some(client) => client,
+            None => self.store.connect(Purpose::Enqueuer).await?,
+        };
         client
             .execute(
                 include_str!("../sql/queries/end_old_leader.sql"),
@@ -142,6 +173,7 @@ impl Enqueuer {
                 acknowledged_lsn: row.get("acknowledged_lsn"),
             },
         };
+        self.recorded.progress = Some(leadership.progress);
         Ok((client, leadership))
     }
 

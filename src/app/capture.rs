@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use tokio::sync::watch;
@@ -13,11 +13,14 @@ use super::follow::{Follow, Followed};
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
 use super::shed::Brink;
+use super::unreadable::{Failures, Position, TRIES, TRY_AGAIN};
 use super::{reload, rules};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
+use crate::conninfo::sqlstate::Nature;
 use crate::conninfo::{ConnInfo, Purpose};
 use crate::db;
+use crate::delivery::instance::SILENCE;
 use crate::enqueuer::{Enqueuer, Interrupted, Leadership, OldValueTables, Redefined, Session};
 use crate::health::{CaptureState, Health};
 use crate::mapping::{Mapper, file::RuleError};
@@ -39,10 +42,19 @@ pub(super) struct Capture {
     pub(super) enqueuer: Enqueuer,
     /// What is wrong with rules that fitted until their table changed.
     pub(super) outgrown: Vec<RuleError>,
+    /// The slot was held before: what the source refuses now it did not refuse then.
+    pub(super) has_led: bool,
 }
 
 /// How often a stand-by asks for the slot: well below the 10 s of a take-over.
 const STAND_BY: Duration = Duration::from_secs(1);
+
+/// A session that held the slot for so long is no part of a quick succession of failures,
+/// although nothing was to be written.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How long what was handed over may take to be written when the process is to stop.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Why a session ended that cannot simply be begun again.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +72,20 @@ pub(super) enum Fault {
     /// The slot has to be let go for log to be shed.
     #[error("log is about to be shed")]
     Brink,
+    /// Another may hold the slot, and can write.
+    #[error(
+        "the store has confirmed no heartbeat of this instance for {} s: the slot is released for \
+         a stand-by",
+        SILENCE.as_secs()
+    )]
+    Silent,
 }
 
 impl Capture {
     pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut backoff = Backoff::reconnect();
         let mut standing_by = false;
+        let mut failures = Failures::default();
         loop {
             if self.brink.is_asked() {
                 tokio::select! {
@@ -74,11 +94,17 @@ impl Capture {
                 }
             }
             let mut streamed = false;
+            let (began, commits) = (Instant::now(), self.enqueuer.recorded.commits);
             let ended = Box::pin(self.session(&stop, &mut streamed)).await;
             METRICS.leader.set(0);
             if streamed {
-                backoff.reset();
+                self.has_led = true;
                 standing_by = false;
+            }
+            // To take the slot is not enough: a store whose disk is full lets us.
+            let steady = streamed && began.elapsed() >= STEADY;
+            if steady || self.enqueuer.recorded.commits > commits {
+                backoff.reset();
             }
             if ended.as_ref().is_err_and(Fault::is_of_another_leader) {
                 self.enqueuer.disown();
@@ -98,17 +124,25 @@ impl Capture {
                     self.health.set_capture(CaptureState::Standby);
                     STAND_BY
                 }
-                Err(fault) if fault.is_transient() => {
+                Err(fault) if fault.is_transient() || (self.has_led && fault.is_refused()) => {
                     let error = format!("{:#}", anyhow::Error::from(fault));
                     tracing::warn!(error, "capture was interrupted; beginning again");
                     self.health.set_capture(CaptureState::Failing(error));
                     METRICS.reconnects.inc();
                     backoff.next_delay()
                 }
+                Err(fault) if fault.is_of_decoding() && failures.count(self.position()) < TRIES => {
+                    let error = format!("{:#}", anyhow::Error::from(fault));
+                    tracing::warn!(error, "the stream failed; trying to decode the WAL again");
+                    self.health.set_capture(CaptureState::Failing(error));
+                    METRICS.reconnects.inc();
+                    TRY_AGAIN
+                }
                 Err(fault) => match fault.gap() {
                     None => return Err(fault.explain()),
                     Some(gap) => {
                         self.stand_still(fault, gap, &stop).await?;
+                        failures = Failures::default();
                         Duration::ZERO
                     }
                 },
@@ -121,6 +155,12 @@ impl Capture {
         }
     }
 
+    /// Up to where the WAL is durable.
+    fn position(&self) -> Option<Position> {
+        let progress = self.enqueuer.recorded.progress;
+        progress.map(|progress| (progress.commit_lsn, progress.ordinal))
+    }
+
     /// From taking the slot to losing it. `Ok` means that `stop` was asked for.
     async fn session(
         &mut self,
@@ -129,6 +169,10 @@ impl Capture {
     ) -> Result<(), Fault> {
         self.enqueuer.settle_unanswered().await?;
         let old_values = self.check_rules(&Arc::clone(&self.generation)).await?;
+        if self.enqueuer.instance.is_silent() {
+            return Err(Fault::Silent);
+        }
+        self.enqueuer.write_first().await?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             started = replication::start(&self.source, &self.config) => started,
@@ -256,6 +300,7 @@ impl Capture {
         *streamed = true;
         let heartbeat = Heartbeat::new(self.config.heartbeat.0);
         let store = self.enqueuer.store.clone();
+        let instance = Arc::clone(&self.enqueuer.instance);
         let (mut client, mut old_values, mut rest) = (client, old_values, Vec::new());
         loop {
             let mapper = Mapper::new(Arc::clone(&self.generation.rules), system);
@@ -280,11 +325,15 @@ impl Capture {
                 heartbeat: heartbeat.as_ref(),
                 brink: &self.brink,
                 stop,
+                instance: &instance,
             };
             rest = match follow.run(&mut session, rest).await {
                 Ok(Followed::ToNextRules(behind)) => behind,
                 Ok(Followed::Stopped) => {
-                    stream.acknowledge(session.end().await?);
+                    let leaving = leave(session, stream);
+                    if tokio::time::timeout(LAST_WRITE, leaving).await.is_err() {
+                        tracing::debug!("the store did not take what was handed over");
+                    }
                     return Ok(());
                 }
                 Err(fault) => {
@@ -353,13 +402,13 @@ impl Fault {
             }
             Fault::Replication(error) => error.into(),
             Fault::Gap(gap) => gap.into(),
-            Fault::Brink => Fault::Brink.into(),
+            Fault::Brink | Fault::Silent => self.into(),
         }
     }
 
     fn is_of_another_leader(&self) -> bool {
         match self {
-            Fault::Replication(ReplicationError::SlotActive { .. }) => true,
+            Fault::Replication(ReplicationError::SlotActive { .. }) | Fault::Silent => true,
             Fault::Store(error) => {
                 matches!(error.downcast_ref(), Some(Interrupted::Deposed { .. }))
             }
@@ -371,8 +420,18 @@ impl Fault {
         match self {
             Fault::Replication(error) => error.is_transient(),
             Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
+            Fault::Silent => true,
             Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
         }
+    }
+
+    fn is_of_decoding(&self) -> bool {
+        matches!(self, Fault::Replication(error) if error.is_of_decoding())
+    }
+
+    /// The source does not let us in.
+    fn is_refused(&self) -> bool {
+        matches!(self, Fault::Replication(error) if error.nature() == Nature::Refused)
     }
 }
 

@@ -13,8 +13,10 @@ use super::shed::Brink;
 use super::{backfill, seed};
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
+use crate::delivery::instance::Instance;
 use crate::enqueuer::Session;
 use crate::health::{Health, RulesState};
+use crate::lsn::Lsn;
 use crate::pgoutput::StreamEvent;
 use crate::replication::WalStream;
 
@@ -29,6 +31,8 @@ pub(super) struct Follow<'a> {
     /// Asks for log to be shed, for which the slot must be free.
     pub(super) brink: &'a Brink,
     pub(super) stop: &'a CancellationToken,
+    /// Whose heartbeats are to be heard for as long as it holds the slot.
+    pub(super) instance: &'a Instance,
 }
 
 pub(super) enum Followed {
@@ -83,7 +87,9 @@ impl Follow<'_> {
             };
             if !batch.is_empty() || std::mem::take(&mut due) {
                 heartbeat.inspect(|heartbeat| heartbeat.hear(&batch));
-                let durable = session.enqueue(batch).await?;
+                let Some(durable) = self.enqueue(session, batch).await? else {
+                    return Ok(Followed::Stopped);
+                };
                 heartbeat.inspect(|heartbeat| heartbeat.say_lag());
                 self.stream.acknowledge(durable);
                 self.health.set_rules(rules_state(session));
@@ -94,6 +100,10 @@ impl Follow<'_> {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(Followed::Stopped),
+                () = self.instance.silent() => {
+                    self.stream.release();
+                    return Err(Fault::Silent);
+                }
                 received = self.stream.next_batch() => batch = received?,
                 Ok(()) = self.next.changed(), if !changed => self.next.mark_changed(),
                 () = session.due() => due = true,
@@ -102,6 +112,28 @@ impl Follow<'_> {
                 () = &mut backfilling => {}
                 () = &mut beating => {}
             }
+        }
+    }
+
+    /// `None` where the process is to stop: what was handed over can still be written, the
+    /// rest of the batch comes again. The slot is released while the store is silent for
+    /// longer than this instance may be.
+    async fn enqueue(
+        &self,
+        session: &mut Session<'_>,
+        batch: Vec<StreamEvent>,
+    ) -> Result<Option<Lsn>, Fault> {
+        let mut enqueuing = std::pin::pin!(session.enqueue(batch));
+        tokio::select! {
+            biased;
+            durable = &mut enqueuing => return Ok(Some(durable?)),
+            () = self.stop.cancelled() => return Ok(None),
+            () = self.instance.silent() => self.stream.release(),
+        }
+        // Not cut short: its commit may be under way.
+        tokio::select! {
+            durable = enqueuing => durable.map_err(Fault::from).and(Err(Fault::Silent)),
+            () = self.stop.cancelled() => Ok(None),
         }
     }
 }
@@ -126,7 +158,6 @@ fn split_behind_commit(batch: &mut Vec<StreamEvent>) -> Vec<StreamEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsn::Lsn;
 
     #[test]
     fn a_batch_is_split_behind_its_first_commit() {

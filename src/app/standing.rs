@@ -95,12 +95,10 @@ impl Fault {
                     error.state(),
                     position.is_some(),
                 ),
-                ReplicationError::Server {
-                    position: Some(_), ..
-                } => found(GapKind::Unreadable, error.state(), true),
+                error if error.is_of_decoding() => found(GapKind::Unreadable, error.state(), true),
                 _ => None,
             },
-            Fault::Final(_) | Fault::Store(_) | Fault::Brink => None,
+            Fault::Final(_) | Fault::Store(_) | Fault::Brink | Fault::Silent => None,
         }
     }
 }

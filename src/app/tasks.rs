@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// The supervised tasks.
@@ -83,10 +84,19 @@ impl Tasks {
         }
     }
 
-    /// Waits for all; what still fails while stopping is reported and no more.
-    pub(super) async fn finish(&mut self) {
-        while let Some((task, ended)) = self.next_end().await {
-            report_late_end(task, ended);
+    /// Waits for all, and abandons those that have not ended by `until`; what still fails
+    /// while stopping is reported and no more.
+    pub(super) async fn finish(&mut self, until: Instant) {
+        let finishing = async {
+            while let Some((task, ended)) = self.next_end().await {
+                report_late_end(task, ended);
+            }
+        };
+        if timeout_at(until, finishing).await.is_err() {
+            let tasks: Vec<&str> = self.names.values().copied().collect();
+            tracing::debug!(?tasks, "these tasks did not end in time");
+            self.set.shutdown().await;
+            self.names.clear();
         }
     }
 

@@ -89,6 +89,15 @@ pub async fn forget_mended(store: &Client, slot: &str) -> anyhow::Result<()> {
     forgotten.map(drop).context("forget the mended gaps")
 }
 
+/// Forgets that the server failed at a transaction, which it decodes by now. Capture takes
+/// the slot again.
+pub async fn close_readable(store: &Client, slot: &str) -> anyhow::Result<()> {
+    let query = include_str!("../../sql/queries/close_readable_gap.sql");
+    let kind = GapKind::Unreadable.as_str();
+    let closed = store.execute(query, &[&slot, &kind]).await;
+    closed.map(drop).context("close the gap that is none")
+}
+
 /// Why capture could not get past the recorded progress, although slot and catalog
 /// look well.
 pub async fn wedged(store: &Client, slot: &str) -> anyhow::Result<Option<String>> {

@@ -180,7 +180,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
         .build()
         .context("start the runtime")?;
     let config = || load(cli.config.as_deref());
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => {
                 let file = file(cli.config.as_deref());
@@ -197,7 +197,11 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
             Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
         }
-    })
+    });
+    // A name that is being looked up, for a connection that is not wanted any more, must not
+    // keep the process.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The configuration: the named file, else `walhook.toml` where there is one, else the

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::conninfo::Client;
+use crate::conninfo::sqlstate::{self, Nature};
 use crate::lsn::Lsn;
 use crate::replication::slot;
 
@@ -46,6 +47,9 @@ pub(super) async fn logging_snapshots<T>(primary: &Client, creating: impl Future
             return created;
         }
         if let Err(error) = primary.execute(query, &[]).await {
+            if sqlstate::nature_of(&error) == Nature::Passing && !primary.is_closed() {
+                continue;
+            }
             tracing::warn!(
                 error = format!("{:#}", anyhow::Error::from(error)),
                 "the primary does not log a snapshot for us; the slot waits for the next that it logs by itself"

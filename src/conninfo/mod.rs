@@ -24,6 +24,7 @@ mod pgpass;
 mod primary;
 mod purpose;
 mod settings;
+pub mod sqlstate;
 pub mod tls;
 
 pub use client::{Client, Queries, Transaction};
@@ -34,6 +35,7 @@ use monitor::Pending;
 pub use monitor::{Monitor, Silence};
 pub use purpose::{Purpose, quote_identifier};
 use settings::{Environment, Settings};
+use sqlstate::Nature;
 use tls::TlsSettings;
 pub use tls::{MakeTls, SslMode, TlsError};
 
@@ -120,6 +122,22 @@ pub enum ConnInfoError {
          or of a pool in session mode that passes startup parameters on"
     )]
     Pooler { to: String },
+}
+
+impl ConnInfoError {
+    /// What may become of another try to connect.
+    pub fn nature(&self) -> Nature {
+        match self {
+            ConnInfoError::NoAnswer { .. } => Nature::Passing,
+            ConnInfoError::Connect { source, .. } => sqlstate::nature_of(source),
+            ConnInfoError::Tls(_) => Nature::Refused,
+            ConnInfoError::Syntax(_)
+            | ConnInfoError::Unknown { .. }
+            | ConnInfoError::Unsupported { .. }
+            | ConnInfoError::Invalid { .. }
+            | ConnInfoError::NoUser(_) => Nature::Lasting,
+        }
+    }
 }
 
 impl ConnInfo {

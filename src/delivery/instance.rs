@@ -154,6 +154,25 @@ impl Instance {
         self.heard.subscribe()
     }
 
+    /// Whether others may take over what this instance holds: its last confirmed heartbeat
+    /// is too old.
+    pub fn is_silent(&self) -> bool {
+        self.heard.borrow().elapsed() >= SILENCE
+    }
+
+    /// Waits until it is. Cancel-safe.
+    pub async fn silent(&self) {
+        let mut heard = self.heard();
+        loop {
+            let until = *heard.borrow_and_update() + SILENCE;
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => return,
+                // The sender is ours: it does not go away.
+                _ = heard.changed() => {}
+            }
+        }
+    }
+
     /// Heartbeats until `stop`, fences silent instances and adopts what they held.
     /// Ends with an error when this instance has itself been fenced.
     pub async fn run(

@@ -72,6 +72,15 @@ impl Unwritten {
         state.orphans > 0 && state.awaited.contains_key(&id)
     }
 
+    /// Deliveries that were handed over and have no row.
+    pub fn len(&self) -> usize {
+        self.lock().awaited.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Another leads: orphans are its to send.
     pub fn disown(&self) {
         let mut state = self.lock();

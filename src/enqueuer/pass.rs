@@ -173,6 +173,9 @@ impl Session<'_> {
     fn durable(&mut self, Written { progress, shadow }: Written) {
         self.shadow.rows_are_durable(shadow);
         self.durable = progress;
+        let recorded = &mut self.enqueuer.recorded;
+        recorded.commits += 1;
+        recorded.progress = Some(progress);
         self.persisted_at = Instant::now();
         self.asked = self.asked.filter(|lsn| progress.acknowledged_lsn < *lsn);
     }

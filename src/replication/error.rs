@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::slot::{REMEDY, without_remedy};
 use crate::conninfo::ConnInfoError;
+use crate::conninfo::sqlstate::{self, Nature};
 use crate::lsn::Lsn;
 
 #[derive(Debug, thiserror::Error)]
@@ -91,38 +92,48 @@ impl ReplicationError {
         without_remedy(&self.to_string())
     }
 
-    /// Whether to connect again may help by itself, without an operator.
-    pub fn is_transient(&self) -> bool {
+    /// What may become of another session, begun where this one stood.
+    pub fn nature(&self) -> Nature {
         match self {
             ReplicationError::SlotActive { .. }
             | ReplicationError::SlotSynchronized { .. }
             | ReplicationError::Io { .. }
             | ReplicationError::Timeout { .. }
-            | ReplicationError::Closed { .. }
-            | ReplicationError::ConnInfo(ConnInfoError::NoAnswer { .. }) => true,
-            ReplicationError::Server { sqlstate, .. } => is_transient_state(sqlstate),
-            ReplicationError::Query { source, .. }
-            | ReplicationError::ConnInfo(ConnInfoError::Connect { source, .. }) => source
-                .code()
-                .is_none_or(|state| is_transient_state(state.code())),
+            | ReplicationError::Closed { .. } => Nature::Passing,
+            ReplicationError::Server { sqlstate, .. } => sqlstate::nature(sqlstate),
+            ReplicationError::Query { source, .. } => sqlstate::nature_of(source),
+            ReplicationError::ConnInfo(error) => error.nature(),
+            ReplicationError::Auth { .. }
+            | ReplicationError::NoTls(_)
+            | ReplicationError::Tls { .. } => Nature::Refused,
             ReplicationError::SlotMissing { .. }
             | ReplicationError::SlotLost { .. }
             | ReplicationError::SlotUnusable { .. }
             | ReplicationError::PublicationMissing { .. }
-            | ReplicationError::Auth { .. }
-            | ReplicationError::NoTls(_)
-            | ReplicationError::Tls { .. }
-            | ReplicationError::Protocol(_)
-            | ReplicationError::ConnInfo(_) => false,
+            | ReplicationError::Protocol(_) => Nature::Lasting,
         }
     }
-}
 
-/// Connection exceptions (08), insufficient resources (53), a terminated backend
-/// or a server that shuts down or starts (57P0x), a serialization failure (40).
-fn is_transient_state(sqlstate: &str) -> bool {
-    matches!(sqlstate.get(..2), Some("08" | "53" | "40"))
-        || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03")
+    /// Whether the server may be unable to decode the WAL where the stream stood: known
+    /// once it has failed there again and again.
+    pub fn is_of_decoding(&self) -> bool {
+        match self {
+            ReplicationError::Server { position, .. } => {
+                position.is_some() && matches!(self.nature(), Nature::Internal | Nature::Lasting)
+            }
+            ReplicationError::PublicationMissing { position, .. } => position.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether to connect again may help by itself, without an operator.
+    pub fn is_transient(&self) -> bool {
+        match self.nature() {
+            Nature::Passing => true,
+            Nature::Internal => !self.is_of_decoding(),
+            Nature::Refused | Nature::Lasting => false,
+        }
+    }
 }
 
 fn of_process(pid: Option<i32>) -> String {

@@ -210,6 +210,11 @@ impl WalStream {
         self.queue.received()
     }
 
+    /// Releases the slot: the same as [`shutdown`](Self::shutdown), without waiting for it.
+    pub fn release(&self) {
+        self.queue.stop();
+    }
+
     /// Reports the acknowledged position for the last time, ends the stream in
     /// order, which frees the slot, and waits for the thread. Takes 2 s at most
     /// from a server that answers no more.

@@ -43,7 +43,7 @@ async fn an_instance_that_drains_still_says_that_it_lives() {
     // Longer than a peer needs to take a silent one for dead.
     walhook
         .wait_for(&format!(
-            "select max(heartbeat_at) > '{asked}'::timestamptz + interval '7 s' from instances"
+            "select max(heartbeat_at) > '{asked}'::timestamptz + interval '6 s' from instances"
         ))
         .await;
     draining.await.unwrap();
@@ -106,8 +106,8 @@ async fn an_idle_walhook_does_not_hold_up_the_shutdown_of_postgresql() {
     running.stop.cancel();
     let stopped = stopped.expect("PostgreSQL waits for walhook");
     stopped.unwrap().unwrap();
-    // The store is gone: that it could not hand back is an error, and no more.
-    let _ = running.task.await.unwrap();
+    // The store is gone: that it could not hand back is said, and no more.
+    running.task.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,9 +122,8 @@ async fn a_store_that_is_away_does_not_keep_walhook_from_ending() {
     receiver.wait_for(1).await;
     server.crash().unwrap();
     running.stop.cancel();
-    // Before the 30 s after which Kubernetes kills.
-    let ended = tokio::time::timeout(Duration::from_secs(29), running.task).await;
-    assert!(ended.expect("it waits for the store").unwrap().is_err());
+    let ended = tokio::time::timeout(Duration::from_secs(12), running.task).await;
+    ended.expect("it waits for the store").unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

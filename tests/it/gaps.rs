@@ -262,6 +262,32 @@ async fn what_turns_out_to_be_no_gap_is_forgotten() {
     assert_eq!(gap.installation.count("select count(*) from gaps").await, 0);
 }
 
+/// As where somebody ended the session each time that it was tried.
+#[tokio::test]
+async fn what_is_decoded_after_all_is_no_gap_and_nothing_of_it_is_skipped() {
+    let gap = Gap::after_one_order(quiet_orders().await).await;
+    gap.order("in the gap").await;
+    gap.sql(
+        "insert into gaps (slot, kind, from_lsn, reason, wedged)
+         select slot, 'unreadable', acknowledged_lsn, 'PostgreSQL says: out of memory', true
+         from replication_progress",
+    )
+    .await;
+    gap.walhook(&["setup"]).await.exits(1).says("out of memory");
+    let accepted = gap.walhook(&["setup", "--accept-gap"]).await.exits(0);
+    assert!(!accepted.out.contains("NOT delivered"), "{}", accepted.out);
+    assert!(
+        accepted.out.contains("nothing was skipped"),
+        "{}",
+        accepted.out
+    );
+    let running = gap.installation.start();
+    gap.receiver.wait_for(2).await;
+    running.stop().await;
+    assert_eq!(notes(&gap.receiver.requests()), ["before", "in the gap"]);
+    assert_eq!(gap.installation.count("select count(*) from gaps").await, 0);
+}
+
 /// In WIN1252 the byte 81 is stored and has no equivalent in UTF-8: the server fails at
 /// that row, each time. Slot and catalog look well.
 #[tokio::test]

@@ -6,6 +6,7 @@ use anyhow::Context;
 use tokio_postgres::types::ToSql;
 
 use crate::conninfo::Client;
+use crate::conninfo::sqlstate::{self, Nature};
 use crate::db::quote_identifier;
 use crate::lsn::Lsn;
 
@@ -83,10 +84,15 @@ impl Reader<'_> {
                     let further = messages.saturating_mul(2);
                     wanted = i32::try_from(further).unwrap_or(i32::MAX);
                 }
-                Err(error) if error.as_db_error().is_some() && !self.client.is_closed() => {
+                Err(error) => {
+                    // Somebody's pg_cancel_backend says nothing of the WAL.
+                    let passes = sqlstate::nature_of(&error) == Nature::Passing;
+                    if passes || error.code().is_none() || self.client.is_closed() {
+                        let trying = "decode the WAL through a copy of the slot: run setup again";
+                        return Err(error).context(trying);
+                    }
                     return Ok(false);
                 }
-                Err(error) => return Err(error).context("read the log through a copy of the slot"),
             }
         }
     }

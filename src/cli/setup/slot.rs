@@ -171,6 +171,13 @@ impl SlotSetup<'_> {
                 let from = confirmed(slot).max(recorded.unwrap_or(Lsn::ZERO));
                 match self.pass_unreadable(from).await? {
                     Some(to) => (to, Done::Changed),
+                    None if self.is_unreadable().await? => {
+                        gaps::close_readable(self.store, name).await?;
+                        report.add(Done::Kept, format!("the slot `{name}`"));
+                        let closed = "the gap, which is none: the WAL is decoded again, and nothing was skipped";
+                        report.add(Done::Changed, closed);
+                        return Ok(());
+                    }
                     None => self.replace_slot().await?,
                 }
             }
@@ -214,6 +221,16 @@ impl SlotSetup<'_> {
         Ok((self.create_slot().await?, Done::Changed))
     }
 
+    /// Whether the gap is that the server failed at a transaction, and no other.
+    async fn is_unreadable(&self) -> anyhow::Result<bool> {
+        let kind = GapKind::Unreadable.as_str();
+        let open = gaps::open(self.store, &self.config.source.slot).await?;
+        let mut standing = open
+            .iter()
+            .filter(|gap| gap.table.is_none() && gap.to.is_none());
+        Ok(standing.next().is_some_and(|gap| gap.kind == kind) && standing.next().is_none())
+    }
+
     /// Advances the slot just past what the server cannot decode; `None` where it can
     /// decode what follows, so that only a slot of the present is sure to go on.
     async fn pass_unreadable(&self, from: Lsn) -> anyhow::Result<Option<Lsn>> {
@@ -223,6 +240,7 @@ impl SlotSetup<'_> {
             publication: &self.config.source.publication,
         };
         let until = slot::identify_system(self.client).await?.flushed_lsn;
+        self.client.limit_statements(DECODING).await?;
         let found = reader.first_readable(from, until).await?;
         if let Some(to) = found {
             let query = include_str!("../../../sql/queries/advance_slot_to.sql");
@@ -358,6 +376,9 @@ fn confirmed(slot: &SlotState) -> Lsn {
 /// How long a slot's creation may wait for open transactions. The operator is told, and can
 /// end the command.
 const CREATING: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// How long one try to decode may take: a transaction may be large.
+const DECODING: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// How long a slot's creation may take before we say what it waits for.
 const SLOT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -66,9 +66,9 @@ async fn listen_once(
         .batch_execute(include_str!("../../../sql/queries/listen.sql"))
         .await
         .context("listen")?;
-    backoff.reset();
     // What was announced while nobody listened.
     directory.refresh(&*store.get().await?).await?;
+    backoff.reset();
     told.schedule_changed.notify_one();
     told.leases_changed.notify_one();
     let mut alive = pin!(stay_alive(&client));

@@ -4,6 +4,7 @@ pub mod command;
 pub mod name_server;
 pub mod operated;
 pub mod process;
+pub mod proxy;
 pub mod receiver;
 pub mod walhook;
 

@@ -45,6 +45,8 @@ async fn take_undecodable(walhook: &Installation) -> anyhow::Error {
         max_body: config.delivery.max_body,
         filters: Filters::default(),
         unanswered: Vec::new(),
+        ready: None,
+        recorded: ::walhook::enqueuer::Recorded::default(),
     };
     let (session, leadership) = enqueuer.lead().await.unwrap();
     let mapper = Mapper::new(Arc::clone(&rules), leadership.system_identifier);
