@@ -16,11 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, JwtVerifier};
 use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
-use crate::db::{self, SchemaError, Store};
+use crate::db::Store;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
-use crate::episode::Episode;
 use crate::health::Health;
 use crate::mapping::Filter;
 use crate::secret::EncryptionKey;
@@ -30,10 +29,12 @@ mod backfill;
 mod capture;
 mod delivering;
 mod descriptors;
+mod fault;
 mod follow;
 mod generation;
 mod harm_watch;
 mod heartbeat;
+mod reached;
 mod reload;
 mod rules;
 mod seed;
@@ -47,6 +48,7 @@ use capture::Capture;
 pub(crate) use delivering::endpoint_client;
 use delivering::{Delivering, RECORDER};
 use generation::Generation;
+use reached::reached;
 use reload::Reloader;
 use shed::Brink;
 use tasks::Tasks;
@@ -186,7 +188,7 @@ pub async fn run_reloading(
     ));
     let directory = Directory::new(Arc::clone(&key));
     let (read, from) = (&directory, &store);
-    let refresh = || async move { Ok(read.refresh(&*from.get().await?).await?) };
+    let refresh = || async move { read.refresh(&*from.get().await?).await };
     if reached(&store, &shutdown, refresh).await?.is_none() {
         return Ok(());
     }
@@ -371,43 +373,6 @@ fn check_filter(source: &str) -> Result<(), String> {
 fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
     let matched = Filter::compile(source).and_then(|filter| filter.matches(body));
     matched.map_err(|error| error.to_string())
-}
-
-/// Asks the store until it answers; fails with what time does not mend. `None` where the
-/// process was asked to stop meanwhile.
-async fn reached<T, A: Future<Output = anyhow::Result<T>>>(
-    store: &Store,
-    shutdown: &CancellationToken,
-    ask: impl Fn() -> A,
-) -> anyhow::Result<Option<T>> {
-    let mut backoff = crate::backoff::Backoff::reconnect();
-    let mut episode = Episode::default();
-    loop {
-        let answer = tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            answer = ask() => answer,
-        };
-        match answer {
-            Ok(answer) => {
-                episode.succeeded("cannot read the store");
-                return Ok(Some(answer));
-            }
-            Err(error) if error.is::<SchemaError>() => return Err(error),
-            Err(error) if db::is_refused(&error) => {
-                return Err(error.context(format!(
-                    "the store {} refuses the connection: correct `store.url`, or `source.url` \
-                     where that is empty, or the server's role, database, pg_hba.conf or TLS",
-                    store.describe()
-                )));
-            }
-            Err(error) if !db::is_transient(&error) => return Err(error),
-            Err(error) => episode.failed("cannot read the store", &error),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = tokio::time::sleep(backoff.next_delay()) => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::capture::Fault;
+use super::fault::Fault;
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
 use super::shed::Brink;

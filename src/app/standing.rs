@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::capture::{Capture, Fault};
+use super::capture::Capture;
+use super::fault::Fault;
 use crate::cli::gaps::{self, Found};
 use crate::health::CaptureState;
 use crate::metrics::METRICS;

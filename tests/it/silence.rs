@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::receiver::Receiver;
-use crate::harness::server;
 use crate::harness::walhook::Installation;
+use crate::harness::{connect, server};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 const LEADS: &str = "holding the slot: capturing";
@@ -84,18 +84,23 @@ impl Node {
     }
 }
 
-/// What was sent and not written comes again, once, from whoever is next.
+/// What was sent and not written comes again, once, from the next process.
 async fn stops_in_silence(moment: &str) {
     let behind = Behind::proxies().await;
     let node = behind.start().await;
     behind.insert().await;
     behind.delivered(1).await;
-    node.proxy.fall_silent();
+    // So that it is sent, and not written before the store falls silent.
+    let blocker = connect(&behind.installation.database.url).await;
+    let block = "begin; lock table walhook.webhook_events in share mode";
+    blocker.batch_execute(block).await.unwrap();
     behind.insert().await;
     behind.receiver.wait_for(2).await;
+    node.proxy.fall_silent();
     node.process.says(moment, 1).await;
     let log = node.stops().await;
     assert_eq!(log.matches("are sent again").count(), 1, "{log}");
+    blocker.batch_execute("rollback").await.unwrap();
 
     let node = behind.start().await;
     behind.delivered(2).await;

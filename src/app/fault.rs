@@ -1,0 +1,83 @@
+//! Why a session of capture ended, and what follows from it.
+
+use crate::conninfo::sqlstate::Nature;
+use crate::db;
+use crate::delivery::instance::SILENCE;
+use crate::enqueuer::{Interrupted, Redefined};
+use crate::replication::{Gap, ReplicationError, slot::REMEDY};
+
+/// Why a session ended that cannot simply be begun again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    #[error(transparent)]
+    Gap(#[from] Gap),
+    /// Of the configuration, or of what was found in the log.
+    #[error(transparent)]
+    Final(anyhow::Error),
+    /// Of the store: it may come back.
+    #[error(transparent)]
+    Store(#[from] anyhow::Error),
+    /// The slot has to be let go for log to be shed.
+    #[error("log is about to be shed")]
+    Brink,
+    /// Another may hold the slot, and can write.
+    #[error(
+        "the store has confirmed no heartbeat of this instance for {} s: the slot is released for \
+         a stand-by",
+        SILENCE.as_secs()
+    )]
+    Silent,
+}
+
+impl Fault {
+    /// The error to end with. A configuration's keeps its type, which decides the exit
+    /// code; one that the stream cannot get past is told the way on.
+    pub(super) fn explain(self) -> anyhow::Error {
+        match self {
+            Fault::Final(error) | Fault::Store(error) => error,
+            Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
+                anyhow::Error::from(error).context(format!(
+                    "capture cannot get past this, and the slot keeps the log from there on. If nothing else mends it: {REMEDY}"
+                ))
+            }
+            Fault::Replication(error) => error.into(),
+            Fault::Gap(gap) => gap.into(),
+            Fault::Brink | Fault::Silent => self.into(),
+        }
+    }
+
+    pub(super) fn is_of_another_leader(&self) -> bool {
+        match self {
+            Fault::Replication(ReplicationError::SlotActive { .. }) | Fault::Silent => true,
+            Fault::Store(error) => {
+                matches!(error.downcast_ref(), Some(Interrupted::Deposed { .. }))
+            }
+            Fault::Replication(_) | Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
+        }
+    }
+
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Fault::Replication(error) => error.is_transient(),
+            Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
+            Fault::Silent => true,
+            Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
+        }
+    }
+
+    pub(super) fn is_of_decoding(&self) -> bool {
+        matches!(self, Fault::Replication(error) if error.is_of_decoding())
+    }
+
+    /// The source does not let us in.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Fault::Replication(error) if error.nature() == Nature::Refused)
+    }
+}
+
+/// Whether the store may answer otherwise later, or ended our session.
+fn is_transient(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Interrupted>()) || db::is_transient(error)
+}
