@@ -130,7 +130,7 @@ impl ConnInfoError {
         match self {
             ConnInfoError::NoAnswer { .. } => Nature::Passing,
             ConnInfoError::Connect { source, .. } => sqlstate::nature_of(source),
-            ConnInfoError::Tls(_) => Nature::Refused,
+            ConnInfoError::Tls(_) | ConnInfoError::Pooler { .. } => Nature::Refused,
             ConnInfoError::Syntax(_)
             | ConnInfoError::Unknown { .. }
             | ConnInfoError::Unsupported { .. }

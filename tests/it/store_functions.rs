@@ -75,8 +75,7 @@ async fn attack(database: &TestDatabase, function: &str) {
              begin insert into attack.trapped values (current_user); end $$;
          create or replace function attack.current_schema() returns name language plpgsql as $$
              begin insert into attack.trapped values (current_user); return 'attack'; end $$;
-         set search_path = attack, walhook"
-    ;
+         set search_path = attack, walhook";
     client.batch_execute(made).await.unwrap();
     // Called, and attached to tables of its own.
     for sql in [
