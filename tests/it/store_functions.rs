@@ -143,7 +143,7 @@ async fn holder_of_the_tenant_role_cannot_run_code_as_the_store() {
          grant temporary on database {} to {attacker}",
         database.name
     );
-    database.client.batch_execute(made).await.unwrap();
+    database.client.batch_execute(&made).await.unwrap();
     let definers = "select proname::text from pg_proc
         where pronamespace = 'walhook'::regnamespace and prosecdef";
     let definers = database.client.query(definers, &[]).await.unwrap();
