@@ -212,7 +212,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "environment variable WALHOOK_SORCE__URL: `sorce` is not a section: expected one of source, store, delivery, security, api, defaults; did you mean `source`?",
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
         "walhook.toml:3: source.slto: is unknown: expected one of url, primary_url, slot, publication, receive_timeout, buffer_bytes, on_gap, wal_limit, wal_policy, max_row, heartbeat, url_file, primary_url_file; did you mean `slot`?",
-        "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, retention, connections, url_file; did you mean `schema`?",
+        "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, tenant_role, retention, connections, url_file; did you mean `schema`?",
         "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, name_servers, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",
