@@ -123,7 +123,7 @@ impl Purpose {
     pub fn deadline(self) -> Duration {
         match self.statement_timeout() {
             Some(limit) if !limit.is_zero() => limit + GRACE,
-            _ => COMMAND_STATEMENT + GRACE,
+            Some(_) | None => CHUNK_STATEMENT + GRACE,
         }
     }
 
