@@ -147,8 +147,7 @@ pub async fn run_reloading(
     reloads: Reloads,
 ) -> anyhow::Result<()> {
     descriptors::raise_limit();
-    let key = EncryptionKey::load(&config.security.encryption_key_file)?;
-    let key = Arc::new(key);
+    let key = Arc::new(config.security.load_key()?);
     let (to_source, to_store) = (Monitor::new("source"), Monitor::new("store"));
     let source = crate::cli::source(&config)?.monitored(&to_source);
     let generation = Arc::new(Generation::compile(config.clone())?);
@@ -166,8 +165,12 @@ pub async fn run_reloading(
     let source_url = config.source.writable_url();
     let store = Store::open(&config.store, source_url, Purpose::Housekeeping)?;
     let store = store.monitored(&to_store, Purpose::Housekeeping)?;
-    let checked = reached(&store, &shutdown, || store.check_schema()).await?;
-    if checked.is_none() {
+    let checked = || async {
+        store.check_schema().await?;
+        store.check_identity().await?;
+        store.agree_on_key(&key).await
+    };
+    if reached(&store, &shutdown, checked).await?.is_none() {
         return Ok(());
     }
 
@@ -186,7 +189,7 @@ pub async fn run_reloading(
         roles.contains(Role::Capture),
         vec![to_source, to_store],
     ));
-    let directory = Directory::new(Arc::clone(&key));
+    let directory = Directory::new(Arc::clone(&key)).checking_filters(check_filter);
     let (read, from) = (&directory, &store);
     let refresh = || async move { read.refresh(&*from.get().await?).await };
     if reached(&store, &shutdown, refresh).await?.is_none() {
@@ -201,7 +204,7 @@ pub async fn run_reloading(
     let Some(instance) = reached(&store, &shutdown, register).await? else {
         return Ok(());
     };
-    let instance = Arc::new(instance);
+    let instance = Arc::new(instance.with_key(Arc::clone(&key)));
     let schedule_changed = Arc::new(Notify::new());
     let mut tasks = Tasks::default();
     let mut keepers = Tasks::default();

@@ -1,6 +1,6 @@
 //! The store's connections, a pool for each purpose that shares them, and its schema.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,9 +17,13 @@ use crate::conninfo::sqlstate::{self, Nature};
 use crate::conninfo::{Client, ConnInfo, ConnInfoError, Monitor, Purpose, Transaction};
 use crate::duration::HumanDuration;
 
+mod encryption;
+mod identity;
 mod schema;
 mod tenant_role;
 
+pub use encryption::{OtherKeyError, StoreKey};
+pub use identity::{IdentityError, StoreComparison, StoreIdentity, StoreRecord};
 pub use schema::{SchemaError, SchemaState};
 pub use tenant_role::{NAME_BYTES, tenant_role_name};
 
@@ -65,7 +69,12 @@ pub struct Store {
     /// `store.tenant_role`; empty: whatever the store keeps.
     configured_tenant_role: String,
     conninfo: ConnInfo,
+    /// The store that answered at first, once it was found to be ours.
+    began_with: BeganWith,
 }
+
+/// Shared by all that open sessions of a process's store.
+type BeganWith = Arc<OnceLock<StoreIdentity>>;
 
 /// A session of the pool's, which takes it back.
 pub type Connection = managed::Object<Sessions>;
@@ -74,12 +83,34 @@ pub type Connection = managed::Object<Sessions>;
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
     #[error(transparent)]
-    Connect(ConnInfoError),
+    Connect(SessionError),
     #[error(
         "all connections of `{purpose}` to the store are in use, and none came free within {} s",
         POOL_WAIT.as_secs()
     )]
     Exhausted { purpose: String },
+}
+
+/// A session of the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Connect(#[from] ConnInfoError),
+    #[error("compare the store's identity")]
+    Compare(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl SessionError {
+    /// What may become of another try.
+    fn nature(&self) -> Nature {
+        match self {
+            SessionError::Connect(error) => error.nature(),
+            SessionError::Compare(error) => sqlstate::nature_of(error),
+            SessionError::Identity(_) => Nature::Lasting,
+        }
+    }
 }
 
 /// Makes the pool's sessions.
@@ -88,24 +119,43 @@ pub struct Sessions {
     conninfo: ConnInfo,
     purpose: Purpose,
     schema: String,
+    began_with: BeganWith,
 }
 
 impl managed::Manager for Sessions {
     type Type = Client;
-    type Error = ConnInfoError;
+    type Error = SessionError;
 
-    async fn create(&self) -> Result<Client, ConnInfoError> {
-        self.conninfo
+    async fn create(&self) -> Result<Client, SessionError> {
+        let client = self
+            .conninfo
             .connect(self.purpose, Some(&self.schema))
-            .await
+            .await?;
+        compared(client, &self.began_with).await
     }
 
-    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<ConnInfoError> {
+    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<SessionError> {
         match client.is_closed() {
             true => Err(RecycleError::message("the connection has ended")),
             false => Ok(()),
         }
     }
+}
+
+/// Whether the store itself is refused: it is not set up, a copy, or encrypted with another
+/// key. It does not become another by waiting.
+pub fn is_refusal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<SchemaError>()
+            || cause.is::<IdentityError>()
+            || cause.is::<OtherKeyError>()
+            // These show what they hold as their own, and are not followed by it.
+            || matches!(cause.downcast_ref(), Some(SessionError::Identity(_)))
+            || matches!(
+                cause.downcast_ref(),
+                Some(PoolError::Connect(SessionError::Identity(_)))
+            )
+    })
 }
 
 /// How long a task waits for one of the pool's connections before it reports that
@@ -167,6 +217,7 @@ impl Store {
             config.tenant_role.clone(),
             config.connections,
             purpose,
+            BeganWith::default(),
         )
     }
 
@@ -178,6 +229,7 @@ impl Store {
             self.configured_tenant_role.clone(),
             self.connections,
             purpose,
+            Arc::clone(&self.began_with),
         )
     }
 
@@ -187,8 +239,10 @@ impl Store {
         configured_tenant_role: String,
         connections: usize,
         purpose: Purpose,
+        began_with: BeganWith,
     ) -> anyhow::Result<Self> {
         let sessions = Sessions {
+            began_with: Arc::clone(&began_with),
             conninfo: conninfo.clone(),
             purpose,
             schema: schema.clone(),
@@ -214,6 +268,7 @@ impl Store {
             schema,
             configured_tenant_role,
             conninfo,
+            began_with,
         })
     }
 
@@ -235,7 +290,9 @@ impl Store {
     /// A connection of its own, outside the pool.
     pub async fn connect(&self, purpose: Purpose) -> anyhow::Result<Client> {
         let connected = self.conninfo.connect(purpose, Some(&self.schema)).await;
-        connected.with_context(|| format!("connect to the store {}", self.describe()))
+        let connected =
+            connected.with_context(|| format!("connect to the store {}", self.describe()))?;
+        Ok(compared(connected, &self.began_with).await?)
     }
 
     /// A connection that listens for what other instances announce, and what it hears.
@@ -247,7 +304,9 @@ impl Store {
             .conninfo
             .connect_listening(Purpose::Listen, schema)
             .await;
-        connected.with_context(|| format!("connect to the store {}", self.describe()))
+        let (client, heard) =
+            connected.with_context(|| format!("connect to the store {}", self.describe()))?;
+        Ok((compared(client, &self.began_with).await?, heard))
     }
 
     /// The same store, with word of every connection to `monitor`.
@@ -268,6 +327,14 @@ impl Store {
     pub fn conninfo(&self) -> &ConnInfo {
         &self.conninfo
     }
+}
+
+/// Compares the store behind a new session with the one that the process began with.
+async fn compared(client: Client, began_with: &BeganWith) -> Result<Client, SessionError> {
+    if let Some(began_with) = began_with.get() {
+        identity::check_session(&client, began_with).await?;
+    }
+    Ok(client)
 }
 
 /// Begins a transaction that sees, and can write, the rows of `tenant` alone:

@@ -53,10 +53,14 @@ pub enum ProblemKind {
     ParkedChanges,
     /// Clocks of nodes and databases differ.
     ClockSkew,
+    /// The store is a copy, or lacks what was committed to it.
+    StoreRefused,
+    /// Subscriptions cannot be decrypted or read.
+    UnreadableSubscriptions,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 18] = [
+    pub const ALL: [ProblemKind; 20] = [
         ProblemKind::StoreUnreachable,
         ProblemKind::SourceUnreachable,
         ProblemKind::ConnectionSilent,
@@ -75,6 +79,8 @@ impl ProblemKind {
         ProblemKind::Overdue,
         ProblemKind::ParkedChanges,
         ProblemKind::ClockSkew,
+        ProblemKind::StoreRefused,
+        ProblemKind::UnreadableSubscriptions,
     ];
 
     /// As metrics and JSON name it.
@@ -98,6 +104,8 @@ impl ProblemKind {
             ProblemKind::Overdue => "overdue",
             ProblemKind::ParkedChanges => "parked_changes",
             ProblemKind::ClockSkew => "clock_skew",
+            ProblemKind::StoreRefused => "store_refused",
+            ProblemKind::UnreadableSubscriptions => "unreadable_subscriptions",
         }
     }
 
@@ -113,6 +121,7 @@ impl ProblemKind {
             | ProblemKind::CaptureFailing
             | ProblemKind::Gap
             | ProblemKind::NotSetUp
+            | ProblemKind::StoreRefused
             | ProblemKind::RulesNotRead => true,
             ProblemKind::SlotUnread
             | ProblemKind::WalBudget
@@ -122,6 +131,7 @@ impl ProblemKind {
             | ProblemKind::NothingDelivers
             | ProblemKind::Overdue
             | ProblemKind::ParkedChanges
+            | ProblemKind::UnreadableSubscriptions
             | ProblemKind::ClockSkew => false,
         }
     }

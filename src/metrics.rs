@@ -43,6 +43,8 @@ pub struct Metrics {
     pub breakers_open: IntGauge,
     /// Active subscriptions that this process sends to.
     pub subscriptions_held: IntGauge,
+    /// In the store: their deliveries wait.
+    pub subscriptions_unreadable: IntGauge,
     /// `kind`: as ProblemKind names them. Counted when they are scraped.
     pub problems: GaugeVec,
     /// How long ago the watch last saw the slot, the publication and its tables.
@@ -176,6 +178,10 @@ impl Metrics {
             subscriptions_held: int_gauge(
                 "walhook_subscriptions_held",
                 "Active subscriptions that this process alone sends to.",
+            ),
+            subscriptions_unreadable: int_gauge(
+                "walhook_subscriptions_unreadable",
+                "Subscriptions that cannot be decrypted or read; their deliveries wait.",
             ),
             gaps: counters(
                 "walhook_gaps_total",

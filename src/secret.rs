@@ -8,6 +8,7 @@
 mod api_token;
 mod encryption_key;
 mod file;
+mod key_id;
 mod pasted;
 mod signing_key;
 mod signing_secret;
@@ -15,6 +16,7 @@ mod signing_secret;
 pub use api_token::{ApiToken, TokenError};
 pub use encryption_key::{EncryptionKey, KeyFileError};
 pub use file::{SecretFileError, mode_open_to_others, read_secret_file};
+pub use key_id::KeyId;
 pub use pasted::PasteError;
 pub use signing_key::{PublicKey, PublicKeyError, SigningKey, SigningKeyError};
 pub use signing_secret::SigningSecret;
@@ -55,7 +57,9 @@ pub enum SecretError {
     )]
     UnknownCiphertext,
     #[error(
-        "the encrypted value does not open with this key: `security.encryption_key_file` must name the key that the store was set up with"
+        "the value is encrypted with the key {0}, which this process does not have: name that key's file as security.encryption_key_file or security.previous_encryption_key_file"
     )]
+    UnknownKey(KeyId),
+    #[error("the encrypted value was altered, or is another's")]
     WrongKey,
 }

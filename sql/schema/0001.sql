@@ -17,7 +17,33 @@ create table store (
     schema_sha256 bytea not null check (octet_length(schema_sha256) = 32),
     -- The role that the API's queries run as: the installation's own. A store that is restored
     -- under another name keeps it.
-    tenant_role text not null check (tenant_role <> '')
+    tenant_role text not null check (tenant_role <> ''),
+    -- Where it is kept: the server, its database and this very table. A copy of the store is
+    -- elsewhere, and sends nothing until it is adopted.
+    system_identifier text not null,
+    timeline integer not null check (timeline > 0),
+    database_oid oid not null,
+    database_name text not null,
+    table_oid oid not null,
+    -- Since when it is what was made by setup, or adopted.
+    identified_at timestamptz not null default now(),
+    -- An instance found that the store lacks what it had committed: the server was failed
+    -- over, or restored, to a state from before. Nothing is sent until the store is adopted.
+    branched_at timestamptz,
+    -- The key of all that is encrypted in it, by its id and by what it made of a fixed text.
+    encryption_key_id bytea check (octet_length(encryption_key_id) = 8),
+    encryption_key_check bytea,
+    -- The source that the slot is on, as setup found it.
+    source_system_identifier text,
+    source_timeline integer check (source_timeline > 0),
+    source_database_oid oid,
+    source_database_name text,
+    source_slot text,
+    constraint keys_have_a_check_value
+        check ((encryption_key_id is null) = (encryption_key_check is null)),
+    constraint sources_are_whole
+        check (num_nulls(source_system_identifier, source_timeline, source_database_oid,
+            source_database_name, source_slot) in (0, 5))
 );
 
 create function current_tenant() returns text
@@ -72,6 +98,9 @@ create table webhook_subscriptions (
     -- may not have been, and no time says so, as capture may lag.
     disabled_after_lsn pg_lsn,
     disabled_after_ordinal bigint,
+    -- Why an instance cannot send to it: what it needs of this row does not open, or is not
+    -- what walhook writes. Its deliveries wait.
+    unreadable_reason text,
     -- Encrypted under the key of security.encryption_key_file, as are those before it, which
     -- sign until each of them expires; oldest first.
     secret bytea not null,
@@ -424,6 +453,11 @@ create table instances (
     -- Which process of which machine it is, where that is known: the next one that is started
     -- there sees whether it still runs.
     process text,
+    -- The ids of the encryption keys that it has, beginning with the one that it encrypts with.
+    encryption_key_ids bytea[] not null default '{}',
+    -- Counts its heartbeats: one that it had committed and does not find again tells that the
+    -- store is not what it was.
+    heartbeats bigint not null default 0,
     -- Which rules it has, and since when: they can be reloaded while it runs. Two that may
     -- lead the capture should have the same.
     rules_hash text,

@@ -218,12 +218,11 @@ impl Claim {
 
     /// Binds a stored answer to its tenant and key.
     fn context(&self) -> Vec<u8> {
-        [
-            b"idempotency\0",
-            self.tenant.as_bytes(),
-            b"\0",
-            self.key.as_bytes(),
-        ]
-        .concat()
+        context(&self.tenant, &self.key)
     }
+}
+
+/// What a stored answer is encrypted for.
+pub fn context(tenant: &str, key: &str) -> Vec<u8> {
+    [b"idempotency\0", tenant.as_bytes(), b"\0", key.as_bytes()].concat()
 }

@@ -97,7 +97,7 @@ pub async fn rotate_secret(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rotated = keys::rotate_secret(&transaction, subscription, &sealed, OVERLAP).await;
     let rotated = rotated.map_err(|error| refused(error, &id))?;
-    let answer = Subscription::with_secret(rotated, &secret, &state.key)?;
+    let answer = Subscription::with_secret(rotated, &secret, &state.key);
     transaction.commit().await?;
     Ok(Json(answer))
 }
@@ -135,7 +135,7 @@ pub async fn rotate_signing_key(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rotated = keys::rotate_signing_key(&transaction, subscription, &sealed, OVERLAP).await;
     let rotated = rotated.map_err(|error| refused(error, &id))?;
-    let answer = Subscription::masked(rotated, &state.key)?.with_signing_key(Some(&new));
+    let answer = Subscription::masked(rotated, &state.key).with_signing_key(Some(&new));
     transaction.commit().await?;
     Ok(Json(answer))
 }

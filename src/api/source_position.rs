@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use tokio_postgres::Row;
 
 use super::State;
 use super::error::Problem;
-use crate::conninfo::Purpose;
+use crate::conninfo::{Client, Purpose};
 use crate::lsn::Lsn;
 
 /// How long creation waits for the source: it must say from where the log is to be sent.
@@ -27,6 +28,7 @@ pub async fn source_position(state: &State) -> Result<Lsn, Problem> {
             )
             .await
             .context("read the position of the source's log")?;
+        check_source(state, &client).await?;
         anyhow::Ok(row.get(0))
     };
     let error = match tokio::time::timeout(SOURCE_TIMEOUT, read).await {
@@ -42,4 +44,30 @@ pub async fn source_position(state: &State) -> Result<Lsn, Problem> {
         "source_unavailable",
         "the source database does not answer, and it must say from where on events are sent: try again",
     ))
+}
+
+/// Fails where the source is not the one that the store's events are of: its positions say
+/// nothing of that one.
+async fn check_source(state: &State, source: &Client) -> anyhow::Result<()> {
+    let store = state.store.get().await?;
+    let recorded = store
+        .query_opt(include_str!("../../sql/queries/recorded_source.sql"), &[])
+        .await
+        .context("read which source the store is of")?;
+    let Some(recorded) = recorded else {
+        return Ok(());
+    };
+    let found = source
+        .query_one(include_str!("../../sql/queries/source_identity.sql"), &[])
+        .await
+        .context("read which source it is")?;
+    let place =
+        |row: &Row| -> (String, u32) { (row.get("system_identifier"), row.get("database_oid")) };
+    ensure!(
+        place(&recorded) == place(&found),
+        "the source is not the database `{}` that `walhook setup` found: correct source.url on this \
+         node, or run `walhook setup` where the source was moved",
+        recorded.get::<_, String>("database_name")
+    );
+    Ok(())
 }

@@ -7,11 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::batching::Batch;
-use super::error::Problem;
 use super::signing::NewSigningKey;
 use super::subscription_rules as rules;
 use crate::secret::{EncryptionKey, SigningSecret};
-use crate::subscription::headers::HeadersError;
 use crate::subscription::queries::StoredSubscription;
 
 #[derive(Serialize, ToSchema)]
@@ -57,15 +55,25 @@ pub struct Subscription {
     previous_signing_key_expires_at: Option<Timestamp>,
     /// The endpoint's circuit breaker: `closed` (traffic flows), `open` or `half_open`.
     breaker: String,
+    /// Why walhook cannot send to it; null: it can. What is due waits until that is mended:
+    /// by rotating the secret, or setting the headers, the filter or the URL anew, as it says.
+    unreadable: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
 
 impl Subscription {
-    pub fn masked(stored: StoredSubscription, key: &EncryptionKey) -> Result<Self, Problem> {
+    pub fn masked(stored: StoredSubscription, key: &EncryptionKey) -> Self {
         let now = Timestamp::now();
-        let headers = stored.headers.open(key, stored.id)?;
-        Ok(Subscription {
+        let (headers, unreadable) = match stored.headers.open(key, stored.id) {
+            Ok(headers) => (headers, None),
+            // One that cannot be read must not hide the tenant's others.
+            Err(error) => {
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                (BTreeMap::new(), Some(reason))
+            }
+        };
+        Subscription {
             id: stored.id.to_string(),
             url: stored.url,
             events: stored.events,
@@ -89,22 +97,23 @@ impl Subscription {
                 .previous_signing_key_expires_at
                 .filter(|at| *at > now),
             breaker: stored.breaker,
+            unreadable: stored.unreadable_reason.or(unreadable),
             created_at: stored.created_at,
             updated_at: stored.updated_at,
-        })
+        }
     }
 
     pub fn with_secret(
         stored: StoredSubscription,
         secret: &SigningSecret,
         key: &EncryptionKey,
-    ) -> Result<Self, Problem> {
-        Ok(Subscription {
+    ) -> Self {
+        Subscription {
             secret: Some(secret.text().to_owned()),
             key: Some(SecretKey::of(secret)),
             secret_hint: None,
-            ..Self::masked(stored, key)?
-        })
+            ..Self::masked(stored, key)
+        }
     }
 
     /// With the private key, if it was generated.
@@ -132,12 +141,5 @@ impl SecretKey {
             true => SecretKey::Text,
             false => SecretKey::Base64,
         }
-    }
-}
-
-/// The key is not the one that encrypted them: the operator's to mend.
-impl From<HeadersError> for Problem {
-    fn from(error: HeadersError) -> Self {
-        anyhow::Error::from(error).into()
     }
 }

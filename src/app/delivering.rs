@@ -14,6 +14,7 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::leases::Leasing;
 use crate::delivery::recorder::{self, Recorder};
+use crate::delivery::unreadable;
 use crate::subscription::directory::Directory;
 
 /// The task whose end is waited for by its name.
@@ -82,6 +83,10 @@ impl Delivering<'_> {
             schedule_changed: Arc::clone(self.schedule_changed),
         };
         tasks.spawn("claimer", claimer.run(stop.clone()));
+        tasks.spawn(
+            "unreadable subscriptions",
+            unreadable::run(self.store.clone(), self.directory.clone(), stop.clone()),
+        );
         let leases_changed = Arc::new(Notify::new());
         tasks.spawn(
             "listener",

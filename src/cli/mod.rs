@@ -17,6 +17,7 @@ use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
 
+pub mod adopt_store;
 pub mod backfill;
 pub mod catalog;
 pub mod check;
@@ -30,6 +31,7 @@ pub mod progress;
 pub mod publication;
 pub mod published;
 pub mod replay;
+pub mod rotate_key;
 pub mod run;
 pub mod setup;
 pub mod signals;
@@ -77,6 +79,8 @@ Attach to your own database:
   walhook explain                    which changes make which events for whom, and why not
   walhook backfill                   events of rows that exist already
   walhook replay                     stored events once more, to one subscription
+  walhook rotate-key                 change the key that the store is encrypted with
+  walhook adopt-store                use a store that was copied or restored
 
 Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 `walhook help COMMAND` has examples of each.";
@@ -95,6 +99,8 @@ enum Command {
     Explain(explain::Args),
     Backfill(backfill::Args),
     Replay(replay::Args),
+    RotateKey(rotate_key::Args),
+    AdoptStore(adopt_store::Args),
 }
 
 /// Whether what was asked holds.
@@ -196,6 +202,8 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
             Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
             Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
+            Command::RotateKey(args) => Box::pin(rotate_key::run(args, &config()?)).await,
+            Command::AdoptStore(args) => Box::pin(adopt_store::run(args, &config()?)).await,
         }
     });
     // A name that is being looked up, for a connection that is not wanted any more, must not

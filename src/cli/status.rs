@@ -18,6 +18,9 @@ mod gaps;
 mod instances;
 mod render;
 mod shadow;
+mod subscriptions;
+
+pub use subscriptions::Subscriptions;
 
 /// Show the slot, the progress, the instances and what waits
 ///
@@ -103,12 +106,6 @@ struct Queue {
     oldest_due_seconds: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Subscriptions {
-    active: i64,
-    disabled: i64,
-}
-
 /// Changes that matched a rule and were sent to nobody.
 #[derive(Debug, Serialize)]
 struct Parked {
@@ -151,6 +148,9 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     let mut store_clock = None;
     let progress = match StoreState::read(config, Purpose::Inspection("status")).await {
         Ok(store) if store.usable().is_ok() => {
+            if let Some(error) = store.refusal() {
+                status.problem(ProblemKind::StoreRefused, error.to_string());
+            }
             let client = store.store.get().await.context("reach the store")?;
             status.read_store(&client, store.progress.as_ref()).await?;
             let clock = clock::read(&*client).await;
@@ -312,7 +312,11 @@ impl Status {
             ));
         }
         self.queue = Some(queue);
-        self.subscriptions = Some(read_subscriptions(client).await?);
+        let subscriptions = Subscriptions::read(client).await?;
+        if let Some(problem) = subscriptions.problem() {
+            self.problem(ProblemKind::UnreadableSubscriptions, problem);
+        }
+        self.subscriptions = Some(subscriptions);
         let parked = read_parked(client).await?;
         if parked.last_day > 0 {
             self.problem(ProblemKind::ParkedChanges, format!(
@@ -350,18 +354,6 @@ async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
         parked: row.get("parked"),
         failed: row.get("failed"),
         oldest_due_seconds: row.get("oldest_due_seconds"),
-    })
-}
-
-async fn read_subscriptions(client: &Client) -> anyhow::Result<Subscriptions> {
-    let query = include_str!("../../sql/queries/count_subscriptions.sql");
-    let row = client
-        .query_one(query, &[])
-        .await
-        .context("count the subscriptions")?;
-    Ok(Subscriptions {
-        active: row.get("active"),
-        disabled: row.get("disabled"),
     })
 }
 

@@ -46,6 +46,8 @@ use known_urls::{Known, KnownUrls};
 use resolver::GuardedResolver;
 use system_names::SystemNames;
 
+use crate::secret::{EncryptionKey, KeyFileError};
+
 /// What a success says beyond its headers is only shown: it may take so long, and no more
 /// of it is waited for.
 const EXCERPT_TIME: Duration = Duration::from_secs(1);
@@ -67,6 +69,8 @@ pub struct SecurityConfig {
     pub allow_networks: Vec<IpNet>,
     /// The key that encrypts signing secrets in the store.
     pub encryption_key_file: PathBuf,
+    /// The key before it, while `walhook rotate-key` has not encrypted all anew; empty: none.
+    pub previous_encryption_key_file: PathBuf,
 }
 
 impl Default for SecurityConfig {
@@ -75,7 +79,20 @@ impl Default for SecurityConfig {
             allow_http: false,
             allow_networks: Vec::new(),
             encryption_key_file: PathBuf::from("walhook.key"),
+            previous_encryption_key_file: PathBuf::new(),
         }
+    }
+}
+
+impl SecurityConfig {
+    /// Reads the key, and the previous one where there is one.
+    pub fn load_key(&self) -> Result<EncryptionKey, KeyFileError> {
+        let key = EncryptionKey::load(&self.encryption_key_file)?;
+        let previous = &self.previous_encryption_key_file;
+        if previous.as_os_str().is_empty() {
+            return Ok(key);
+        }
+        Ok(key.with_previous(EncryptionKey::load(previous)?))
     }
 }
 

@@ -272,6 +272,11 @@ impl Dispatcher {
         if !subscription.active {
             return Record::unattempted(delivery, Transition::Parked(ParkedReason::Disabled));
         }
+        // It became so while the delivery was in memory.
+        if subscription.unreadable.is_some() {
+            let due_at = Timestamp::now();
+            return Record::unattempted(delivery, Transition::Released { due_at });
+        }
         let queued = delivery.queued_at.elapsed();
         METRICS.stages.queue.observe(queued.as_secs_f64());
         let outcome = tokio::select! {

@@ -2,6 +2,7 @@
 //! takes over what a silent one held.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,13 @@ use uuid::Uuid;
 
 use crate::clock::{ClockReading, Clocks};
 use crate::conninfo::Purpose;
-use crate::db::Store;
+use crate::db::{Store, is_refusal};
 use crate::episode::Episode;
 use crate::event::{id_floor, milliseconds};
+use crate::secret::EncryptionKey;
 
 mod adoption;
+mod comparison;
 mod process;
 
 use adoption::disown;
@@ -104,6 +107,10 @@ pub struct Instance {
     pub clocks: Arc<Clocks>,
     /// When it last began to say that it lives, and was heard.
     heard: watch::Sender<Instant>,
+    /// The last of its heartbeats that is known to be committed.
+    counted: AtomicI64,
+    /// What this process encrypts with, if it does.
+    key: Option<Arc<EncryptionKey>>,
     store: Store,
     /// For heartbeats alone: whatever else waits for the store, these do not wait for it.
     membership: Store,
@@ -145,9 +152,18 @@ impl Instance {
             outstanding,
             clocks,
             heard: watch::Sender::new(began),
+            counted: AtomicI64::new(0),
+            key: None,
             store: store.clone(),
             membership: store.reopen(Purpose::Membership)?,
         })
+    }
+
+    /// Tells the others which keys this process has, and lets it encrypt with the one that
+    /// the store has on record.
+    pub fn with_key(mut self, key: Arc<EncryptionKey>) -> Self {
+        self.key = Some(key);
+        self
     }
 
     pub fn heard(&self) -> watch::Receiver<Instant> {
@@ -216,6 +232,8 @@ impl Instance {
                      its deliveries; start it again",
                     SILENCE.as_secs()
                 ),
+                // The store is another, or lost what it had: nothing may be sent any more.
+                Err(error) if is_refusal(&error) => return Err(error),
                 Err(error) => {
                     heard.send_replace(None);
                     tick.reset_after(BEAT_AGAIN);
@@ -238,10 +256,14 @@ impl Instance {
         // a single statement might still come after it and rise above its deliveries.
         let sql = include_str!("../../sql/queries/lock_instance.sql");
         let statement = transaction.prepare_cached(sql).await?;
-        let alive = transaction.query_opt(&statement, &[&self.id]).await;
-        if alive.context("lock this instance's row")?.is_none() {
+        let alive = transaction
+            .query_opt(&statement, &[&self.id, &self.key_ids()])
+            .await;
+        let Some(alive) = alive.context("lock this instance's row")? else {
             return Ok(false);
-        }
+        };
+        let heartbeat: i64 = alive.get("heartbeats");
+        let transaction = self.compare(transaction, heartbeat).await?;
         let rise = self.outstanding.rise();
         // Until the answer is here the store may know the one or the other.
         *low_water = rise.max(*low_water);
@@ -257,6 +279,7 @@ impl Instance {
         self.clocks.observe_store(reading);
         transaction.commit().await.context("commit the heartbeat")?;
         *low_water = rise;
+        self.counted.store(heartbeat, Ordering::Relaxed);
         Ok(true)
     }
 

@@ -40,6 +40,7 @@ pub mod recorder;
 pub mod replay;
 pub mod signature;
 pub mod state;
+pub mod unreadable;
 pub mod unwritten;
 pub mod verification;
 

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,18 +14,35 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
 
+use super::key_id::KeyId;
 use super::{SecretError, mode_open_to_others};
 
 const KEY_BYTES: usize = 32;
 /// XChaCha20's nonce is long enough to be drawn at random for ever.
 const NONCE_BYTES: usize = 24;
-/// The first byte of every ciphertext, so that a later scheme can be told apart.
-const VERSION: u8 = 1;
+/// The first byte of every ciphertext, so that a later scheme can be told apart. The key's
+/// id and the nonce follow it.
+const VERSION: u8 = 2;
+/// What a key is recognised by encrypts this, in this context.
+const CHECK: &[u8] = b"walhook encryption key";
 /// A key file is 44 characters and a newline; read no more of what may be a device.
 const MAX_FILE_BYTES: u64 = 1024;
 
-/// The key of `security.encryption_key_file`: 32 bytes, XChaCha20-Poly1305.
-pub struct EncryptionKey(SecretBox<[u8; KEY_BYTES]>);
+/// The key of `security.encryption_key_file`: 32 bytes, XChaCha20-Poly1305. While the store's
+/// key is being changed, the one before it too.
+pub struct EncryptionKey {
+    own: Key,
+    /// Of `security.previous_encryption_key_file`.
+    previous: Option<Key>,
+    /// The previous one is the store's until `walhook rotate-key` has recorded ours: a node
+    /// that does not have ours yet must be able to read what this one writes.
+    encrypts_with_previous: AtomicBool,
+}
+
+struct Key {
+    id: KeyId,
+    bytes: SecretBox<[u8; KEY_BYTES]>,
+}
 
 /// The key file is absent, too open or not one. Each message says the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +103,7 @@ impl EncryptionKey {
         if length != Ok(KEY_BYTES) {
             return Err(KeyFileError::Malformed { path: path.into() });
         }
-        Ok(EncryptionKey(SecretBox::new(key)))
+        Ok(EncryptionKey::of(SecretBox::new(key)))
     }
 
     /// Writes a new key to a new file that only its owner can read (mode 0600).
@@ -100,7 +118,7 @@ impl EncryptionKey {
             },
         };
         let key = EncryptionKey::generate();
-        let mut line = Zeroizing::new(STANDARD.encode(key.0.expose_secret()));
+        let mut line = Zeroizing::new(STANDARD.encode(key.own.bytes.expose_secret()));
         line.push('\n');
         let mut file = OpenOptions::new()
             .write(true)
@@ -116,15 +134,103 @@ impl EncryptionKey {
 
     /// A key that lives in memory only, for a throwaway store.
     pub fn generate() -> Self {
-        EncryptionKey(SecretBox::init_with_mut(|key: &mut [u8; KEY_BYTES]| {
+        EncryptionKey::of(SecretBox::init_with_mut(|key: &mut [u8; KEY_BYTES]| {
             rand::fill(&mut key[..]);
         }))
+    }
+
+    fn of(bytes: SecretBox<[u8; KEY_BYTES]>) -> Self {
+        EncryptionKey {
+            own: Key {
+                id: KeyId::of_key(bytes.expose_secret()),
+                bytes,
+            },
+            previous: None,
+            encrypts_with_previous: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads what the other key encrypted, too.
+    pub fn with_previous(mut self, previous: EncryptionKey) -> Self {
+        self.previous = (previous.own.id != self.own.id).then_some(previous.own);
+        self
+    }
+
+    pub fn id(&self) -> KeyId {
+        self.own.id
+    }
+
+    /// The ids of all that it can decrypt with, that of `security.encryption_key_file` first.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        [&self.own]
+            .into_iter()
+            .chain(&self.previous)
+            .map(|key| key.id)
+    }
+
+    /// The id of the key that it encrypts with.
+    pub fn encrypts_with(&self) -> KeyId {
+        self.current().id
+    }
+
+    /// What the key of `security.encryption_key_file` is recognised by, beyond its id.
+    pub fn check_value(&self) -> Vec<u8> {
+        self.own.encrypt(CHECK, CHECK)
+    }
+
+    /// Encrypts with the key of this id from now on. Fails where it has none of that id, or
+    /// that one did not make the check value.
+    pub fn encrypt_with(&self, id: KeyId, check_value: &[u8]) -> Result<(), SecretError> {
+        let key = self.find(id).ok_or(SecretError::UnknownKey(id))?;
+        key.decrypt(check_value, CHECK)?;
+        let previous = id != self.own.id;
+        self.encrypts_with_previous
+            .store(previous, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Encrypts for the store. `context` says what the value is and whose (such as
     /// the subscription's id): it is not stored, and the value opens under the
     /// same context only, so that no row's secret can be passed off as another's.
     pub fn encrypt(&self, plaintext: &[u8], context: &[u8]) -> Vec<u8> {
+        self.current().encrypt(plaintext, context)
+    }
+
+    /// What every ciphertext begins with that it makes now.
+    pub fn prefix(&self) -> Vec<u8> {
+        [&[VERSION], &self.current().id.bytes()[..]].concat()
+    }
+
+    /// Opens what [`encrypt`](Self::encrypt) made under the same `context`.
+    pub fn decrypt(&self, ciphertext: &[u8], context: &[u8]) -> Result<Vec<u8>, SecretError> {
+        let id = KeyId::of_ciphertext(ciphertext).ok_or(SecretError::UnknownCiphertext)?;
+        let key = self.find(id).ok_or(SecretError::UnknownKey(id))?;
+        key.decrypt(ciphertext, context)
+    }
+
+    fn current(&self) -> &Key {
+        match &self.previous {
+            Some(previous) if self.encrypts_with_previous.load(Ordering::Relaxed) => previous,
+            Some(_) | None => &self.own,
+        }
+    }
+
+    fn find(&self, id: KeyId) -> Option<&Key> {
+        let mut keys = [&self.own].into_iter().chain(&self.previous);
+        keys.find(|key| key.id == id)
+    }
+}
+
+impl KeyId {
+    /// Of the key that made a ciphertext.
+    pub fn of_ciphertext(ciphertext: &[u8]) -> Option<Self> {
+        let (id, _) = ciphertext.strip_prefix(&[VERSION])?.split_first_chunk()?;
+        Some(KeyId::from(*id))
+    }
+}
+
+impl Key {
+    fn encrypt(&self, plaintext: &[u8], context: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         rand::fill(&mut nonce[..]);
         let payload = Payload {
@@ -135,13 +241,12 @@ impl EncryptionKey {
             .cipher()
             .encrypt(&XNonce::from(nonce), payload)
             .expect("XChaCha20-Poly1305 refuses only 256 GiB and more");
-        [&[VERSION], &nonce[..], &sealed[..]].concat()
+        [&[VERSION], &self.id.bytes()[..], &nonce[..], &sealed[..]].concat()
     }
 
-    /// Opens what [`encrypt`](Self::encrypt) made under the same `context`.
-    pub fn decrypt(&self, ciphertext: &[u8], context: &[u8]) -> Result<Vec<u8>, SecretError> {
+    fn decrypt(&self, ciphertext: &[u8], context: &[u8]) -> Result<Vec<u8>, SecretError> {
         let (nonce, sealed) = ciphertext
-            .strip_prefix(&[VERSION])
+            .get(1 + KeyId::BYTES..)
             .and_then(|rest| rest.split_first_chunk::<NONCE_BYTES>())
             .ok_or(SecretError::UnknownCiphertext)?;
         let payload = Payload {
@@ -154,7 +259,7 @@ impl EncryptionKey {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(self.0.expose_secret().into())
+        XChaCha20Poly1305::new(self.bytes.expose_secret().into())
     }
 }
 
@@ -180,8 +285,36 @@ mod tests {
         assert!(!sealed.windows(6).any(|part| part == b"secret"));
         assert_eq!(key.decrypt(&sealed, b"sub_2"), Err(SecretError::WrongKey));
         let other = EncryptionKey::generate();
-        assert_eq!(other.decrypt(&sealed, b"sub_1"), Err(SecretError::WrongKey));
+        let unknown = SecretError::UnknownKey(key.id());
+        assert_eq!(other.decrypt(&sealed, b"sub_1"), Err(unknown));
         assert_eq!(format!("{key:?}"), "EncryptionKey");
+    }
+
+    #[test]
+    fn a_rotated_key_opens_what_either_made_and_encrypts_with_the_recorded_one() {
+        let (old, new) = (EncryptionKey::generate(), EncryptionKey::generate());
+        let (old_id, new_id) = (old.id(), new.id());
+        let (old_check, new_check) = (old.check_value(), new.check_value());
+        let sealed = old.encrypt(b"text", b"");
+        let both = new.with_previous(old);
+        assert_eq!(both.decrypt(&sealed, b"").unwrap(), b"text");
+        both.encrypt_with(old_id, &old_check).unwrap();
+        let sealed = both.encrypt(b"text", b"");
+        assert_eq!(KeyId::of_ciphertext(&sealed), Some(old_id));
+        assert_eq!(both.decrypt(&sealed, b"").unwrap(), b"text");
+        both.encrypt_with(new_id, &new_check).unwrap();
+        assert_eq!(KeyId::of_ciphertext(&both.encrypt(b"", b"")), Some(new_id));
+        // The id alone is not enough, and neither is another's check value.
+        assert_eq!(
+            both.encrypt_with(new_id, &old_check),
+            Err(SecretError::WrongKey)
+        );
+        let other = EncryptionKey::generate().id();
+        assert_eq!(
+            both.encrypt_with(other, &new_check),
+            Err(SecretError::UnknownKey(other))
+        );
+        assert_eq!(both.encrypts_with(), new_id);
     }
 
     #[test]

@@ -2,15 +2,14 @@
 //! their generation in the store has moved.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use tokio_postgres::Row;
 
-use super::headers::SealedHeaders;
+use super::reading::Reader;
 use super::wish::refusal;
-use super::{Batching, Format, Ordering, Subscription, keys};
+use super::{Subscription, reading};
 use crate::conninfo::Client;
 use crate::event::{IdMap, SubscriptionId};
 use crate::lsn::Lsn;
@@ -20,6 +19,8 @@ use crate::secret::EncryptionKey;
 #[derive(Clone)]
 pub struct Directory {
     key: Arc<EncryptionKey>,
+    /// Says why a filter does not compile.
+    check_filter: reading::CheckFilter,
     current: Arc<RwLock<Arc<Snapshot>>>,
 }
 
@@ -35,8 +36,15 @@ impl Directory {
     pub fn new(key: Arc<EncryptionKey>) -> Self {
         Directory {
             key,
+            check_filter: |_| Ok(()),
             current: Arc::default(),
         }
+    }
+
+    /// Holds back subscriptions whose filter does not compile, by what this says of it.
+    pub fn checking_filters(mut self, check: reading::CheckFilter) -> Self {
+        self.check_filter = check;
+        self
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -62,7 +70,7 @@ impl Directory {
             .await
             .context("load the subscriptions")?;
         // The rows may be younger than `generation`; then the next look loads them again.
-        let snapshot = Arc::new(self.build(generation, &rows)?);
+        let snapshot = Arc::new(self.build(generation, &rows, &current)?);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.generation < generation {
             *current = Arc::clone(&snapshot);
@@ -83,60 +91,27 @@ impl Directory {
         self.at_generation(client, generation).await
     }
 
-    fn build(&self, generation: i64, rows: &[Row]) -> anyhow::Result<Snapshot> {
-        let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
-        let subscriptions = rows.iter().map(|row| self.read(row, &mut tenants));
-        Ok(Snapshot::of(
-            generation,
-            subscriptions.collect::<anyhow::Result<Vec<_>>>()?,
-        ))
-    }
-
-    fn read(
-        &self,
-        row: &Row,
-        tenants: &mut HashMap<String, Arc<str>>,
-    ) -> anyhow::Result<Subscription> {
-        let id = SubscriptionId(row.get("id"));
-        let tenant: String = row.get("tenant_id");
-        let tenant_id = tenants
-            .entry(tenant)
-            .or_insert_with_key(|tenant| Arc::from(tenant.as_str()));
-        let sealed = || {
-            format!(
-                "decrypt the secrets of {id}: is security.encryption_key_file the key that \
-                 encrypted them? Restore that file; without it the secrets must be rotated"
-            )
+    fn build(&self, generation: i64, rows: &[Row], before: &Snapshot) -> anyhow::Result<Snapshot> {
+        let reader = Reader {
+            key: &self.key,
+            check_filter: self.check_filter,
+            before,
         };
-        let secrets = keys::open_secrets(row, &self.key, id).with_context(sealed)?;
-        let signing_keys = keys::open_signing_keys(row, &self.key, id).with_context(sealed)?;
-        let format: &str = row.get("format");
-        let headers = SealedHeaders::from_stored(row.get("headers"));
-        Ok(Subscription {
-            id,
-            tenant_id: Arc::clone(tenant_id),
-            url: row.get("url"),
-            events: row.get("events"),
-            filter: row.get("filter"),
-            headers: headers.open(&self.key, id)?,
-            format: Format::parse(format).with_context(|| format!("read the format of {id}"))?,
-            rate_limit: rate_limit(row.get("rate_limit")),
-            batching: Batching::of(row),
-            ordering: Ordering::parse(row.get("ordering"))
-                .with_context(|| format!("read the ordering of {id}"))?,
-            ordering_settled: row.get("ordering_settled"),
-            active: row.get("active"),
-            secrets,
-            signing_keys,
-            from_lsn: row.get::<_, Lsn>("from_lsn"),
-            created_at: row.get("created_at"),
-        })
+        let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
+        let mut subscriptions = Vec::with_capacity(rows.len());
+        for row in rows {
+            // Without these it is nobody's, and there is nothing to hold back.
+            let id = row.try_get("id").context("read a subscription's id")?;
+            let tenant: String = row
+                .try_get("tenant_id")
+                .context("read a subscription's tenant")?;
+            let tenant = tenants
+                .entry(tenant)
+                .or_insert_with_key(|tenant| Arc::from(tenant.as_str()));
+            subscriptions.push(reader.read(row, SubscriptionId(id), Arc::clone(tenant)));
+        }
+        Ok(Snapshot::of(generation, subscriptions))
     }
-}
-
-/// The table admits no other numbers.
-fn rate_limit(per_second: Option<i32>) -> Option<NonZeroU32> {
-    NonZeroU32::new(u32::try_from(per_second?).ok()?)
 }
 
 impl Snapshot {

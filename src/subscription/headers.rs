@@ -75,7 +75,8 @@ impl fmt::Debug for SealedHeaders {
     }
 }
 
-fn context(id: SubscriptionId) -> Vec<u8> {
+/// What a subscription's headers are encrypted for.
+pub fn context(id: SubscriptionId) -> Vec<u8> {
     [id.0.as_bytes(), CONTEXT].concat()
 }
 

@@ -28,7 +28,7 @@ pub struct SealedSecret {
 impl SealedSecret {
     pub fn seal(secret: &SigningSecret, key: &EncryptionKey, id: SubscriptionId) -> Self {
         SealedSecret {
-            ciphertext: key.encrypt(secret.text().as_bytes(), id.0.as_bytes()),
+            ciphertext: key.encrypt(secret.text().as_bytes(), &secret_context(id)),
             hint: secret.hint(),
         }
     }
@@ -50,7 +50,13 @@ impl SealedSigningKey {
     }
 }
 
-fn signing_key_context(id: SubscriptionId) -> Vec<u8> {
+/// What a subscription's secrets are encrypted for.
+pub fn secret_context(id: SubscriptionId) -> Vec<u8> {
+    id.0.as_bytes().to_vec()
+}
+
+/// What its signing keys are encrypted for.
+pub fn signing_key_context(id: SubscriptionId) -> Vec<u8> {
     [id.0.as_bytes(), SIGNING_KEY_CONTEXT].concat()
 }
 
@@ -61,6 +67,8 @@ pub(super) enum OpenError {
     Sealed(#[from] SecretError),
     #[error("what was encrypted is not what walhook writes")]
     Malformed,
+    #[error(transparent)]
+    Column(#[from] Error),
 }
 
 /// The secrets of a row that sign still, newest first.
@@ -69,9 +77,10 @@ pub(super) fn open_secrets(
     key: &EncryptionKey,
     id: SubscriptionId,
 ) -> Result<Vec<Active<SigningSecret>>, OpenError> {
-    let previous = signing_still(row, "previous_secrets", "previous_secrets_left");
-    open_all(Some(row.get("secret")), previous, |ciphertext| {
-        let text = Zeroizing::new(key.decrypt(ciphertext, id.0.as_bytes())?);
+    let previous = signing_still(row, "previous_secrets", "previous_secrets_left")?;
+    let context = secret_context(id);
+    open_all(id, Some(row.get("secret")), previous, |ciphertext| {
+        let text = Zeroizing::new(key.decrypt(ciphertext, &context)?);
         let text = std::str::from_utf8(&text).map_err(|_| OpenError::Malformed)?;
         SigningSecret::parse(text).map_err(|_| OpenError::Malformed)
     })
@@ -83,9 +92,9 @@ pub(super) fn open_signing_keys(
     key: &EncryptionKey,
     id: SubscriptionId,
 ) -> Result<Vec<Active<SigningKey>>, OpenError> {
-    let previous = signing_still(row, "previous_signing_keys", "previous_signing_keys_left");
+    let previous = signing_still(row, "previous_signing_keys", "previous_signing_keys_left")?;
     let context = signing_key_context(id);
-    open_all(row.get("signing_key"), previous, |ciphertext| {
+    open_all(id, row.get("signing_key"), previous, |ciphertext| {
         let text = Zeroizing::new(key.decrypt(ciphertext, &context)?);
         let text = std::str::from_utf8(&text).map_err(|_| OpenError::Malformed)?;
         SigningKey::parse(text).map_err(|_| OpenError::Malformed)
@@ -94,32 +103,53 @@ pub(super) fn open_signing_keys(
 
 /// Those before the newest, oldest first, each with when it ends to sign. The store's clock
 /// says how many seconds are left.
-fn signing_still<'a>(row: &'a Row, ciphertexts: &str, left: &str) -> Vec<(&'a [u8], Instant)> {
-    let ciphertexts: Vec<&[u8]> = row.get(ciphertexts);
-    let left: Vec<f64> = row.get(left);
+fn signing_still<'a>(
+    row: &'a Row,
+    ciphertexts: &str,
+    left: &str,
+) -> Result<Vec<(&'a [u8], Instant)>, OpenError> {
+    let ciphertexts: Vec<&[u8]> = row.try_get(ciphertexts)?;
+    let left: Vec<f64> = row.try_get(left)?;
     let now = Instant::now();
     let ends = left.into_iter().map(|seconds| {
         let left = Duration::try_from_secs_f64(seconds).ok()?;
         now.checked_add(left)
     });
     let both = ciphertexts.into_iter().zip(ends);
-    both.filter_map(|(ciphertext, ends)| Some((ciphertext, ends?)))
-        .collect()
+    Ok(both
+        .filter_map(|(ciphertext, ends)| Some((ciphertext, ends?)))
+        .collect())
 }
 
+/// One from before a rotation that does not open is left out: its receiver verifies by the
+/// newest.
 fn open_all<T>(
+    id: SubscriptionId,
     newest: Option<&[u8]>,
     previous: Vec<(&[u8], Instant)>,
     open: impl Fn(&[u8]) -> Result<T, OpenError>,
 ) -> Result<Vec<Active<T>>, OpenError> {
-    let newest = newest.map(|ciphertext| (ciphertext, None));
-    let previous = previous.into_iter().rev();
-    let previous = previous.map(|(ciphertext, ends)| (ciphertext, Some(ends)));
-    newest
-        .into_iter()
-        .chain(previous)
-        .map(|(ciphertext, expires_at)| open(ciphertext).map(|key| Active { key, expires_at }))
-        .collect()
+    let mut keys = Vec::with_capacity(1 + previous.len());
+    if let Some(newest) = newest {
+        keys.push(Active {
+            key: open(newest)?,
+            expires_at: None,
+        });
+    }
+    for (ciphertext, ends) in previous.into_iter().rev() {
+        match open(ciphertext) {
+            Ok(key) => keys.push(Active {
+                key,
+                expires_at: Some(ends),
+            }),
+            Err(error) => tracing::warn!(
+                subscription = %id,
+                %error,
+                "one that was rotated cannot be read, and does not sign beside the newest"
+            ),
+        }
+    }
+    Ok(keys)
 }
 
 /// What is rotated: both kinds are kept, and expire, alike.
@@ -143,8 +173,9 @@ impl Previous {
             Kind::SigningKey => ("previous_signing_keys", "previous_signing_keys_expire_at"),
         };
         Previous {
-            ciphertexts: row.get(ciphertexts),
-            expire_at: row.get(expire_at),
+            // What nobody can read signs no more, and is dropped with the next rotation.
+            ciphertexts: row.try_get(ciphertexts).unwrap_or_default(),
+            expire_at: row.try_get(expire_at).unwrap_or_default(),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod headers;
 pub mod keys;
 pub mod pause;
 pub mod queries;
+pub mod reading;
 pub mod wish;
 
 /// A tenant's wish to receive events, with its secrets in the clear: lives in
@@ -51,6 +52,8 @@ pub struct Subscription {
     /// Receives what committed at or after this position.
     pub from_lsn: Lsn,
     pub created_at: Timestamp,
+    /// Why nothing can be sent to it; its deliveries wait in the schedule.
+    pub unreadable: Option<Arc<str>>,
 }
 
 /// Of headers the names alone: their values are credentials.
@@ -72,6 +75,7 @@ impl fmt::Debug for Subscription {
             .field("signing_keys", &self.signing_keys)
             .field("from_lsn", &self.from_lsn)
             .field("created_at", &self.created_at)
+            .field("unreadable", &self.unreadable)
             .finish()
     }
 }

@@ -33,6 +33,8 @@ pub struct StoredSubscription {
     pub disabled_at: Option<Timestamp>,
     pub disabled_reason: Option<String>,
     pub breaker: String,
+    /// Why an instance cannot send to it.
+    pub unreadable_reason: Option<String>,
     pub secret_hint: String,
     /// Until then a secret from before a rotation signs too.
     pub previous_secret_expires_at: Option<Timestamp>,
@@ -278,11 +280,17 @@ pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result
     }
 }
 
+/// A null among them is nothing that is asked for.
+fn events(row: &Row) -> Vec<String> {
+    let events: Vec<Option<String>> = row.get("events");
+    events.into_iter().flatten().collect()
+}
+
 pub(super) fn read(row: &Row) -> StoredSubscription {
     StoredSubscription {
         id: SubscriptionId(row.get("id")),
         url: row.get("url"),
-        events: row.get("events"),
+        events: events(row),
         description: row.get("description"),
         filter: row.get("filter"),
         headers: SealedHeaders::from_stored(row.get("headers")),
@@ -294,6 +302,7 @@ pub(super) fn read(row: &Row) -> StoredSubscription {
         disabled_at: row.get("disabled_at"),
         disabled_reason: row.get("disabled_reason"),
         breaker: row.get("breaker"),
+        unreadable_reason: row.get("unreadable_reason"),
         secret_hint: row.get("secret_hint"),
         previous_secret_expires_at: Previous::of(row, Kind::Secret).last_expires_at(),
         public_key: row.get("public_key"),

@@ -13,6 +13,7 @@ mod facts;
 mod gaps;
 mod harness;
 mod heartbeat;
+mod identity;
 mod interrupted;
 mod listen;
 mod mapping;

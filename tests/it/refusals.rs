@@ -137,7 +137,7 @@ async fn another_key_is_named_and_no_secret_is() {
     let answer = run(&installation).await.exits(1);
     let answer = answer
         .says("security.encryption_key_file")
-        .says("Restore that file");
+        .says("Give this node the key file");
     assert!(!answer.err.contains(&subscribed.secret));
     assert_nothing_taken(&installation).await;
 }

@@ -7,10 +7,11 @@ use super::catalog::{self, Table};
 use super::gaps;
 use super::progress::{self, Progress};
 use super::publication::{self, Publication};
+use super::status::Subscriptions;
 use super::{Outcome, chain};
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
-use crate::db::{SchemaError, SchemaState, Store};
+use crate::db::{IdentityError, SchemaError, SchemaState, Store, StoreRecord};
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
 
@@ -130,10 +131,7 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     if let Some(store) = store {
         findings.extend(store.preconditions(config));
-        if matches!(store.schema, SchemaState::Current { .. }) {
-            let key = &config.security.encryption_key_file;
-            findings.extend(store::subscriptions_finding(&store.store, key).await);
-        }
+        findings.extend(store.unreadable_subscriptions().await);
     }
     findings.extend(machine::findings(config).await);
     Ok(findings)
@@ -294,6 +292,8 @@ pub struct StoreState {
     pub wedged: Option<String>,
     /// How many subscriptions' secrets the key encrypts.
     pub subscriptions: i64,
+    /// What the store says of itself; `None` before setup.
+    pub record: Option<StoreRecord>,
 }
 
 impl StoreState {
@@ -311,12 +311,13 @@ impl StoreState {
         let role = store::role(&client, &schema, &store.tenant_role(&state)).await?;
         let creators = creators::read(&client, &schema).await?;
         let tenant_role = tenant_role::read(&client, &store, &state).await?;
-        let (progress, wedged, subscriptions) = match state {
-            SchemaState::Absent | SchemaState::Other => (None, None, 0),
+        let (progress, wedged, subscriptions, record) = match state {
+            SchemaState::Absent | SchemaState::Other => (None, None, 0, None),
             SchemaState::Current { .. } => (
                 progress::read(&client, &config.source.slot).await?,
                 gaps::wedged(&client, &config.source.slot).await?,
                 store::count_subscriptions(&client).await?,
+                Some(StoreRecord::read(&*client).await?),
             ),
         };
         Ok(StoreState {
@@ -328,6 +329,7 @@ impl StoreState {
             role,
             progress,
             subscriptions,
+            record,
         })
     }
 
@@ -343,11 +345,38 @@ impl StoreState {
         self.store.require(&self.schema)
     }
 
+    /// Subscriptions that an instance could not read.
+    async fn unreadable_subscriptions(&self) -> Option<Finding> {
+        self.record.as_ref()?;
+        let read = async {
+            let client = self.store.get().await.context("reach the store")?;
+            Subscriptions::read(&client).await
+        };
+        match read.await {
+            Ok(subscriptions) => {
+                let why = "rotate the secret, or set what it names anew";
+                Some(Finding::warning(subscriptions.problem()?, why))
+            }
+            Err(error) => Some(Finding::failure(
+                "the subscriptions cannot be read",
+                chain(&error),
+            )),
+        }
+    }
+
+    /// Why nothing may be sent from this store, if so.
+    pub fn refusal(&self) -> Option<IdentityError> {
+        self.record.as_ref()?.identity.judge().err()
+    }
+
     pub fn preconditions(&self, config: &Config) -> impl Iterator<Item = Finding> {
-        let key = &config.security.encryption_key_file;
+        let identity = self.record.as_ref().map(store::identity_finding);
+        let recorded = self.record.as_ref().and_then(|record| record.key.as_ref());
+        let key = store::key_finding(&config.security, recorded, self.subscriptions > 0);
         store::store_findings(&self.role, &self.store, &self.schema, &self.tenant_role)
             .into_iter()
             .chain(self.creator_findings())
-            .chain([store::key_finding(key, self.subscriptions > 0)])
+            .chain(identity)
+            .chain([key])
     }
 }

@@ -1,16 +1,13 @@
 //! The store: whether our role may keep it, and the key that its secrets need.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use anyhow::Context;
 
 use super::finding::Finding;
 use super::tenant_role::TenantRole;
 use crate::conninfo::Client;
-use crate::db::{SchemaError, SchemaState, Store, quote_identifier};
-use crate::secret::{EncryptionKey, KeyFileError};
-use crate::subscription::directory::Directory;
+use crate::db::{SchemaError, SchemaState, Store, StoreKey, StoreRecord, quote_identifier};
+use crate::delivery::client::SecurityConfig;
+use crate::secret::KeyFileError;
 
 /// What the store's role may do.
 #[derive(Clone, Debug)]
@@ -151,11 +148,40 @@ pub(super) fn store_findings(
     findings
 }
 
-/// The key file; `in_use`: the store already holds what it encrypted.
-pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
+/// Whether the store is where it was made.
+pub(super) fn identity_finding(record: &StoreRecord) -> Finding {
+    match record.identity.judge() {
+        Ok(()) => Finding::ok("the store is where it was made"),
+        Err(error) => Finding::failure("the store is not to be used as it is", error.to_string()),
+    }
+}
+
+/// The key files; `recorded` is the store's key, `in_use`: it already encrypted something.
+pub(super) fn key_finding(
+    security: &SecurityConfig,
+    recorded: Option<&StoreKey>,
+    in_use: bool,
+) -> Finding {
+    let path = &security.encryption_key_file;
     let what = format!("the encryption key file `{}`", path.display());
-    match EncryptionKey::load(path) {
-        Ok(_) => Finding::ok(format!("{what} is readable by its owner only")),
+    let settled = |key| recorded.map_or(Ok(()), |recorded| recorded.settle(&key));
+    match security.load_key() {
+        Ok(key) => match settled(key) {
+            Ok(()) => Finding::ok(format!(
+                "{what} is readable by its owner only, and holds the store's key"
+            )),
+            Err(error) => Finding::failure(
+                format!("{what} does not hold the store's key"),
+                error.to_string(),
+            ),
+        },
+        Err(KeyFileError::Missing { path: missing }) if missing != *path => Finding::failure(
+            format!(
+                "the previous encryption key file `{}` does not exist",
+                missing.display()
+            ),
+            "put it back, or remove security.previous_encryption_key_file once `walhook rotate-key` is done",
+        ),
         Err(KeyFileError::Missing { .. }) if !in_use => {
             Finding::setup(format!("{what} does not exist"))
         }
@@ -163,25 +189,16 @@ pub(super) fn key_finding(path: &Path, in_use: bool) -> Finding {
             format!("{what} does not exist, but the store holds secrets that it encrypted"),
             "put it back; without it every subscription needs a new secret",
         ),
-        Err(KeyFileError::TooOpen { mode, .. }) => Finding::failure(
-            format!("{what} may be read by others (mode {mode:04o})"),
+        Err(KeyFileError::TooOpen { mode, path }) => Finding::failure(
+            format!(
+                "the encryption key file `{}` may be read by others (mode {mode:04o})",
+                path.display()
+            ),
             "whoever reads it can sign as you",
         )
         .mend(format!("chmod 600 '{}'", path.display())),
         Err(error) => Finding::failure(what, crate::cli::chain(&error.into())),
     }
-}
-
-/// Whether the subscriptions can be read with the key, as `walhook run` reads them.
-pub(super) async fn subscriptions_finding(store: &Store, key_file: &Path) -> Option<Finding> {
-    let key = EncryptionKey::load(key_file).ok()?;
-    let read = async {
-        let client = store.get().await.context("reach the store")?;
-        Directory::new(Arc::new(key)).refresh(&client).await
-    };
-    let error = read.await.err()?;
-    let what = "the subscriptions cannot be read";
-    Some(Finding::failure(what, crate::cli::chain(&error)))
 }
 
 /// The store was made under another role, and ours may not do as that one does.

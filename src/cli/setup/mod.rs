@@ -9,9 +9,10 @@ use super::catalog::Table;
 use super::check::{Finding, Level, SourceState, StoreState, render};
 use super::{Outcome, gaps, progress};
 use crate::config::Config;
-use crate::conninfo::Purpose;
+use crate::conninfo::{Client, Purpose};
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
+use crate::replication;
 use crate::secret::EncryptionKey;
 
 mod accepted;
@@ -145,7 +146,7 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
 
     let mut report = SetupReport::default();
     make_store(config, &store, &mut report).await?;
-    make_key(config, &store, &mut report)?;
+    make_key(config, &store, &mut report).await?;
     let connection = store.store.get().await.context("reach the store")?;
     let progress = progress::read(&connection, &config.source.slot).await?;
     let watched: Vec<TableName> = rules.tables().cloned().collect();
@@ -163,6 +164,7 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
         accept_gap,
     };
     slot.make(&mut report).await?;
+    record_source(config, &writable, &connection).await?;
     Ok(report)
 }
 
@@ -205,21 +207,54 @@ async fn make_store(
     Ok(())
 }
 
-fn make_key(config: &Config, state: &StoreState, report: &mut SetupReport) -> anyhow::Result<()> {
+async fn make_key(
+    config: &Config,
+    state: &StoreState,
+    report: &mut SetupReport,
+) -> anyhow::Result<()> {
     let path = &config.security.encryption_key_file;
     let what = format!("the encryption key file `{}`", path.display());
     if path.exists() {
-        EncryptionKey::load(path)?;
+        let key = config.security.load_key()?;
+        state.store.agree_on_key(&key).await?;
         report.add(Done::Kept, what);
         return Ok(());
     }
     if state.subscriptions > 0 {
         bail!("{what} is missing and the store holds secrets that it encrypted: put it back");
     }
-    EncryptionKey::create(path)?;
+    // Nothing is encrypted that another key could read.
+    let key = EncryptionKey::create(path)?;
+    state.store.replace_key(&key).await?;
     report.add(
         Done::Made,
         format!("{what}: keep a copy, and give it to every instance"),
     );
+    Ok(())
+}
+
+/// Keeps on record which source the store's events are of.
+async fn record_source(config: &Config, source: &Client, store: &Client) -> anyhow::Result<()> {
+    let system = replication::slot::identify_system(source).await?;
+    let database = source
+        .query_one(
+            include_str!("../../../sql/queries/current_database.sql"),
+            &[],
+        )
+        .await
+        .context("read which database the source is")?;
+    store
+        .execute(
+            include_str!("../../../sql/queries/record_source.sql"),
+            &[
+                &system.system_identifier.to_string(),
+                &system.timeline,
+                &database.get::<_, u32>("oid"),
+                &database.get::<_, String>("name"),
+                &config.source.slot,
+            ],
+        )
+        .await
+        .context("record the source's identity")?;
     Ok(())
 }

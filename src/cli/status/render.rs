@@ -121,6 +121,12 @@ pub(super) fn text(status: &Status) -> String {
                 subscriptions.active, subscriptions.disabled
             ),
         );
+        for one in &subscriptions.unreadable {
+            line(
+                "  unreadable",
+                format!("{} of tenant {}: {}", one.id, one.tenant_id, one.reason),
+            );
+        }
     }
     if let Some(parked) = &status.parked {
         line(

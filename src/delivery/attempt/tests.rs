@@ -82,6 +82,7 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Instant>)]) -> Sub
         ordering_settled: true,
         from_lsn: Lsn::ZERO,
         created_at: Timestamp::now(),
+        unreadable: None,
     }
 }
 

@@ -76,9 +76,11 @@ impl Lanes {
         }
     }
 
-    /// Whether this instance may send to it, and so take deliveries over in memory.
+    /// Whether this instance may send to it, and so take deliveries over in memory. One that
+    /// cannot be read is not sent to: what comes of it waits in the store.
     pub(super) fn holds(&self, id: SubscriptionId) -> bool {
-        self.leases.held.contains(&id)
+        let subscription = self.snapshot.get(id);
+        self.leases.held.contains(&id) && subscription.is_none_or(|one| one.unreadable.is_none())
     }
 
     /// Whether what waits of it in the store is this instance's to settle. Nothing is sent

@@ -92,6 +92,7 @@ pub(super) fn subscription(
         signing_keys: Vec::new(),
         from_lsn: Lsn(0),
         created_at: jiff::Timestamp::UNIX_EPOCH,
+        unreadable: None,
     }
 }
 

@@ -183,7 +183,7 @@ async fn another_key_than_that_of_the_store_is_a_failure() {
     assert_only(
         &failures,
         &[
-            "the subscriptions cannot be read",
+            "does not hold the store's key",
             "security.encryption_key_file",
         ],
     );

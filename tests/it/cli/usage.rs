@@ -10,8 +10,19 @@ async fn every_command_explains_itself_with_examples() {
     let project = Project::new("");
     let top = project.walhook(&["--help"]).await.exits(0);
     for command in [
-        "run", "check", "setup", "teardown", "token", "listen", "status", "demo", "explain",
-        "backfill", "replay",
+        "run",
+        "check",
+        "setup",
+        "teardown",
+        "token",
+        "listen",
+        "status",
+        "demo",
+        "explain",
+        "backfill",
+        "replay",
+        "rotate-key",
+        "adopt-store",
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
         let help = project.walhook(&[command, "--help"]).await.exits(0);

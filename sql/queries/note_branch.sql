@@ -1,0 +1,1 @@
+update store set branched_at = coalesce(branched_at, now())

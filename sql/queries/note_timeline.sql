@@ -1,0 +1,1 @@
+update store set timeline = $1 where timeline < $1

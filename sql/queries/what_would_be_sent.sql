@@ -1,0 +1,10 @@
+-- Deliveries that this store would send once it is in use: those in the schedule, and those
+-- that an instance had in memory, which whoever comes next takes over.
+select
+    (select count(*) from delivery_schedule
+        where status in ('pending', 'held', 'open') and batch_id is distinct from delivery_id) as scheduled,
+    (select count(*) from webhook_deliveries
+        where id >= (select min(low_water) from instances) and owner is not null
+            and status = 'pending') as in_memory,
+    (select count(*) from webhook_subscriptions where active) as subscriptions,
+    (select extract(epoch from now() - max(heartbeat_at))::float8 from instances) as silent_seconds

@@ -1,0 +1,196 @@
+//! The key is changed while nodes run.
+
+use std::path::PathBuf;
+
+use ::walhook::secret::EncryptionKey;
+
+use super::{ORDER, is_refused, with_keys};
+use crate::harness::command::Project;
+use crate::harness::process::Process;
+use crate::harness::receiver::Receiver;
+use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
+
+struct Rotated {
+    installation: Installation,
+    old: PathBuf,
+    new: PathBuf,
+    old_key: EncryptionKey,
+}
+
+impl Rotated {
+    async fn begin() -> Self {
+        // Not the section itself: the harness has written it.
+        let installation =
+            Installation::create(ORDERS, ORDER_RULES, "request_timeout = '1s'").await;
+        let old = installation.directory.path().join("walhook.key");
+        let new = installation.directory.path().join("new.key");
+        drop(EncryptionKey::create(&new).unwrap());
+        let old_key = EncryptionKey::load(&old).unwrap();
+        Rotated {
+            installation,
+            old,
+            new,
+            old_key,
+        }
+    }
+
+    fn both(&self) -> Project {
+        with_keys(&self.installation, &self.new, Some(&self.old))
+    }
+
+    /// Values of any column of the store that the old key encrypted.
+    async fn left(&self) -> i64 {
+        let client = self.installation.store.get().await.unwrap();
+        let mut prefix = vec![2];
+        prefix.extend(self.old_key.id().bytes());
+        let columns = client
+            .query(
+                "select format('%I', class.relname), format('%I', attribute.attname),
+                    attribute.atttypid = 'bytea[]'::regtype
+                 from pg_attribute attribute
+                 join pg_class class on class.oid = attribute.attrelid
+                 where class.relnamespace = 'walhook'::regnamespace
+                    and class.relkind in ('r', 'p') and not class.relispartition
+                    and attribute.attnum > 0 and class.relname not in ('instances', 'store')
+                    and attribute.atttypid in ('bytea'::regtype, 'bytea[]'::regtype)",
+                &[],
+            )
+            .await
+            .unwrap();
+        let mut left = 0;
+        for row in columns {
+            let (table, column): (String, String) = (row.get(0), row.get(1));
+            let value = match row.get(2) {
+                true => format!("unnest({column})"),
+                false => column,
+            };
+            let count = format!(
+                "select count(*) from (select {value} as value from {table}) one
+                 where substring(value from 1 for 9) = $1"
+            );
+            left += client
+                .query_one(&count, &[&prefix])
+                .await
+                .unwrap()
+                .get::<_, i64>(0);
+        }
+        left
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_changed_while_two_nodes_run() {
+    let rotated = Rotated::begin().await;
+    let installation = &rotated.installation;
+    let receiver = Receiver::start().await;
+    let subscribed = installation
+        .subscribe("acme", &receiver.url("/"), &["*"])
+        .await;
+    let both = rotated.both();
+
+    // A node that has only the old key is named, and nothing changes.
+    let old_only = with_keys(installation, &rotated.old, None);
+    let node = Process::start(&old_only.file(), &["run", "--roles", "deliver"]);
+    installation
+        .wait_for("exists (select from instances where heartbeats > 1)")
+        .await;
+    let instance: uuid::Uuid = {
+        let client = installation.store.get().await.unwrap();
+        client
+            .query_one("select id from instances", &[])
+            .await
+            .unwrap()
+            .get(0)
+    };
+    both.walhook(&["rotate-key"])
+        .await
+        .exits(1)
+        .says("nothing was changed")
+        .says(&instance.to_string());
+    assert!(node.terminate().success());
+
+    let first = Process::start(&both.file(), &["run"]);
+    let other = rotated.both();
+    let second = Process::start(&other.file(), &["run", "--roles", "deliver,api"]);
+    let token = both
+        .walhook(&["token", "create", "--tenant", "acme"])
+        .await
+        .exits(0);
+    let created = reqwest::Client::new()
+        .post(format!(
+            "{}/api/v1/tenant/webhooks/subscriptions",
+            first.api().await
+        ))
+        .bearer_auth(token.out.trim())
+        .header("idempotency-key", "once")
+        .json(&serde_json::json!({
+            "url": receiver.url("/api"), "event": "*", "headers": {"authorization": "Bearer 1"}
+        }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(created.status(), 201);
+    second.says("walhook is running", 1).await;
+    // Both go on with the old key until it is changed: a node may not have the new one yet.
+    assert_eq!(rotated.left().await, 4);
+
+    let answer = both.walhook(&["rotate-key"]).await.exits(0);
+    answer.says("may be removed");
+    assert_eq!(rotated.left().await, 0);
+    both.walhook(&["rotate-key"]).await.exits(0);
+
+    installation
+        .database
+        .client
+        .batch_execute(ORDER)
+        .await
+        .unwrap();
+    receiver.wait_for_of("/", 1).await;
+    let sent = receiver.wait_for_of("/api", 1).await;
+    assert_eq!(sent[0].header("authorization"), "Bearer 1");
+    assert!(first.terminate().success());
+    assert!(second.terminate().success());
+
+    is_refused(&old_only, &["Give this node the key file"]).await;
+    let new_only = with_keys(installation, &rotated.new, None);
+    new_only
+        .walhook(&["check"])
+        .await
+        .says("holds the store's key");
+    let node = Process::start(&new_only.file(), &["run"]);
+    installation
+        .database
+        .client
+        .batch_execute(ORDER)
+        .await
+        .unwrap();
+    let requests = receiver.wait_for_of("/", 2).await;
+    subscribed.verify(&requests[1]);
+    assert!(node.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_was_cut_short_is_taken_up_again_past_what_cannot_be_read() {
+    let rotated = Rotated::begin().await;
+    let installation = &rotated.installation;
+    for _ in 0..3 {
+        installation
+            .subscribe("acme", "https://example.com/", &["*"])
+            .await;
+    }
+    // It ended after the key was on record, and before anything was encrypted with it.
+    let new = EncryptionKey::load(&rotated.new).unwrap();
+    assert!(installation.store.replace_key(&new).await.unwrap());
+    rotated.both().walhook(&["rotate-key"]).await.exits(0);
+    assert_eq!(rotated.left().await, 0);
+
+    // Without the old key only --lost goes on, and says what it leaves.
+    let third = installation.directory.path().join("third.key");
+    drop(EncryptionKey::create(&third).unwrap());
+    let lost = with_keys(installation, &third, None);
+    lost.walhook(&["rotate-key"]).await.exits(2).says("--lost");
+    lost.walhook(&["rotate-key", "--lost"])
+        .await
+        .exits(0)
+        .says("3 in webhook_subscriptions.secret");
+}
