@@ -22,7 +22,6 @@ use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
 use crate::health::Health;
 use crate::mapping::Filter;
-use crate::secret::EncryptionKey;
 use crate::subscription::directory::Directory;
 
 mod backfill;

@@ -274,8 +274,7 @@ impl Dispatcher {
         }
         // It became so while the delivery was in memory.
         if subscription.unreadable.is_some() {
-            let due_at = Timestamp::now();
-            return Record::unattempted(delivery, Transition::Released { due_at });
+            return Record::released(delivery);
         }
         let queued = delivery.queued_at.elapsed();
         METRICS.stages.queue.observe(queued.as_secs_f64());

@@ -243,7 +243,8 @@ async fn a_node_with_another_source_makes_no_subscription() {
             api.api().await
         ))
         .bearer_auth(token.out.trim())
-        .json(&serde_json::json!({"url": "https://example.com/", "event": "*"}))
+        .header("content-type", "application/json")
+        .body(serde_json::json!({"url": "https://example.com/", "event": "*"}).to_string())
         .send()
         .await
         .unwrap();

@@ -123,9 +123,13 @@ async fn a_key_is_changed_while_two_nodes_run() {
         ))
         .bearer_auth(token.out.trim())
         .header("idempotency-key", "once")
-        .json(&serde_json::json!({
-            "url": receiver.url("/api"), "event": "*", "headers": {"authorization": "Bearer 1"}
-        }))
+        .header("content-type", "application/json")
+        .body(
+            serde_json::json!({
+                "url": receiver.url("/api"), "event": "*", "headers": {"authorization": "Bearer 1"}
+            })
+            .to_string(),
+        )
         .send()
         .await
         .unwrap();

@@ -125,7 +125,7 @@ async fn shows_reasons(walhook: &Operated, broken: &[Subscribed]) {
         .await
         .unwrap();
     assert_eq!(listed.status(), 200);
-    let listed: serde_json::Value = listed.json().await.unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&listed.text().await.unwrap()).unwrap();
     let listed = listed["data"].as_array().unwrap();
     assert_eq!(listed.len(), broken.len() + 1);
     let unreadable = listed.iter().filter(|one| one["unreadable"].is_string());
