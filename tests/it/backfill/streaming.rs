@@ -152,7 +152,7 @@ async fn a_transaction_larger_than_what_is_kept_between_watermarks_is_waited_out
             "--table",
             "orders",
             "--where",
-            "id <= 30 and pg_sleep(0.15)::text = ''",
+            "id <= 30 and pg_sleep(0.3)::text = ''",
             "--detach",
         ],
     );
