@@ -73,16 +73,10 @@ fn restore(url: &str, dump: &[u8]) {
 
 /// The roles that a dump names and does not hold.
 async fn make_tenant_roles(of: &Installation, server: &Postgres) {
-    let client = &of.database.client;
-    let roles = client
-        .query(
-            "select rolname::text from pg_roles where rolname like 'walhook\\_tenant%'",
-            &[],
-        )
-        .await
-        .unwrap();
+    let store = of.store.get().await.unwrap();
+    let roles = store.query("select tenant_role from store", &[]).await;
     let target = connect(&server.url("postgres")).await;
-    for row in roles {
+    for row in roles.unwrap() {
         let role = format!("create role \"{}\" nologin", row.get::<_, String>(0));
         target.batch_execute(&role).await.unwrap();
     }

@@ -134,7 +134,9 @@ async fn a_key_is_changed_while_two_nodes_run() {
         .await
         .unwrap();
     assert_eq!(created.status(), 201);
-    second.says("walhook is running", 1).await;
+    installation
+        .wait_for("(select count(*) from instances where heartbeats > 0) = 2")
+        .await;
     // Both go on with the old key until it is changed: a node may not have the new one yet.
     assert_eq!(rotated.left().await, 4);
 
