@@ -37,6 +37,7 @@ use encrypting::encrypt_anew;
 /// Exit code 0: all is encrypted with the key of security.encryption_key_file. 1: something
 /// is not.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 #[command(after_long_help = "\
 Examples:
   walhook rotate-key

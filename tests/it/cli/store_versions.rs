@@ -10,7 +10,7 @@ use crate::harness::command::{Answer, Project};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// What each command is called with; `None`: it opens no store.
-const COMMANDS: [(&str, Option<&[&str]>); 12] = [
+const COMMANDS: [(&str, Option<&[&str]>); 14] = [
     ("run", Some(&["run"])),
     ("check", Some(&["check"])),
     ("setup", Some(&["setup"])),
@@ -31,6 +31,8 @@ const COMMANDS: [(&str, Option<&[&str]>); 12] = [
             "sub_019acb4e-6c5e-7c4f-9a52-5a8c3a4c7d10",
         ]),
     ),
+    ("rotate-key", Some(&["rotate-key"])),
+    ("adopt-store", Some(&["adopt-store"])),
     ("help", None),
 ];
 
@@ -160,6 +162,11 @@ async fn processes_that_set_up_at_once_make_one_store() {
     let others: Vec<Project> = (0..3)
         .map(|_| Project::of(&it.database, PAYMENT_RULE))
         .collect();
+    // As on the nodes of one installation.
+    let key = it.project.directory.path().join("walhook.key");
+    for other in &others {
+        std::fs::copy(&key, other.directory.path().join("walhook.key")).unwrap();
+    }
     let setups = others.iter().map(|other| other.walhook(&["setup"]));
     // One of them makes the store; another may be the one that makes publication or slot, of
     // which those that are late say that they are there.
