@@ -1,37 +1,20 @@
-//! A session with PostgreSQL whose every statement has a deadline.
-//!
-//! A connection can fall silent without an error: a network that swallows, a server that
-//! is frozen. A statement that is not answered in time therefore ends its connection, and
-//! so does one whose caller has gone away meanwhile, as its answer would come before that
-//! of the next. Either is cancelled on the server, over a connection of its own.
+//! A session with PostgreSQL whose every statement has a deadline: `tokio_postgres`'s client,
+//! each call of which waits on the connection's [`Line`].
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{
-    AsyncMessage, CancelToken, Connection, CopyInSink, Error, IsolationLevel, Notification, Row,
-    SimpleQueryMessage, Statement, ToStatement,
+    CopyInSink, Error, IsolationLevel, Row, SimpleQueryMessage, Statement, ToStatement,
 };
 
-use super::MakeTls;
-use super::monitor::Pending;
+use super::line::Line;
 use super::purpose::GRACE;
 use crate::duration::milliseconds;
-
-/// How long a request to cancel a statement may take.
-const CANCEL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Notifications that wait to be read; a session that does not listen has none.
-const NOTIFICATIONS: usize = 64;
 
 /// A session. Queries may be sent side by side; answers come in the order of the queries.
 pub struct Client {
@@ -44,7 +27,7 @@ pub struct Client {
 /// Shows where it leads.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Client").field(&self.line.to).finish()
+        f.debug_tuple("Client").field(&self.line.to()).finish()
     }
 }
 
@@ -82,155 +65,19 @@ pub trait Queries {
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 }
 
-/// The connection below a session.
-struct Line {
-    /// Where it leads, for the log.
-    to: String,
-    /// Milliseconds.
-    deadline: AtomicU64,
-    lost: AtomicBool,
-    driver: AbortHandle,
-    cancel: CancelToken,
-    tls: MakeTls,
-    pending: Arc<Pending>,
-}
-
-/// What a statement waits for.
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
-
-impl Line {
-    /// Waits for an answer until the deadline.
-    ///
-    /// On the heap: futures of statements are large, and callers hold many within another.
-    async fn answer<T>(&self, answer: Answer<'_, T>) -> Result<T, Error> {
-        let mut unanswered = Unanswered(Some(self));
-        self.pending.begin();
-        let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
-        let answered = match tokio::time::timeout(deadline, answer).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                let seconds = deadline.as_secs();
-                let why = anyhow::anyhow!("no answer from {} within {seconds} s", self.to);
-                unanswered.give_up(Some(&why));
-                // The only way to make this error. The synchronous client, which is of the
-                // same makers and release, depends on it.
-                return Err(Error::__private_api_timeout());
-            }
-        };
-        match &answered {
-            Err(error) if error.is_closed() => {
-                let why = anyhow::anyhow!("the connection to {} has ended", self.to);
-                unanswered.give_up(Some(&why));
-            }
-            Ok(_) | Err(_) => {
-                unanswered.0 = None;
-                self.pending.answered();
-            }
-        }
-        answered
-    }
-
-    fn set_deadline(&self, deadline: Duration) {
-        let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        self.deadline.store(deadline, Ordering::Relaxed);
-    }
-
-    /// Ends the connection and what the server does for it.
-    fn end(&self) {
-        if self.lost.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        self.driver.abort();
-        let (cancel, tls) = (self.cancel.clone(), self.tls.clone());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let cancelling = cancel.cancel_query(tls);
-                match tokio::time::timeout(CANCEL_LIMIT, cancelling).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "cannot cancel a statement"),
-                    Err(_) => tracing::debug!("cannot cancel a statement: no answer"),
-                }
-            });
-        }
-    }
-}
-
-/// How long a connection whose client is gone may take to say good-bye.
-const PARTING: Duration = Duration::from_secs(5);
-
-/// A rollback that nobody waits for may still be under way, on a connection that has fallen
-/// silent.
-impl Drop for Line {
-    fn drop(&mut self) {
-        let driver = self.driver.clone();
-        if driver.is_finished() {
-            return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                tokio::time::sleep(PARTING).await;
-                driver.abort();
-            });
-        }
-    }
-}
-
-/// Ends its connection when it is dropped before the answer came.
-struct Unanswered<'a>(Option<&'a Line>);
-
-impl Unanswered<'_> {
-    fn give_up(&mut self, why: Option<&anyhow::Error>) {
-        if let Some(line) = self.0.take() {
-            line.pending.given_up(why);
-            line.end();
-        }
-    }
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        self.give_up(None);
-    }
-}
-
 impl Client {
-    /// Lets the connection run on a task of its own until the client is dropped.
-    /// Notifications arrive by the receiver, which may be dropped.
-    pub(super) fn start<S, T>(
-        session: tokio_postgres::Client,
-        connection: Connection<S, T>,
-        to: String,
-        deadline: Duration,
-        tls: MakeTls,
-        pending: Arc<Pending>,
-    ) -> (Self, mpsc::Receiver<Notification>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (heard, notifications) = mpsc::channel(NOTIFICATIONS);
-        let driver = tokio::spawn(drive(connection, heard)).abort_handle();
-        let line = Line {
-            to,
-            deadline: AtomicU64::default(),
-            lost: AtomicBool::new(false),
-            driver,
-            cancel: session.cancel_token(),
-            tls,
-            pending,
-        };
-        line.set_deadline(deadline);
-        let client = Client {
+    /// `line` is the connection that `session` speaks over.
+    pub(super) fn over(session: tokio_postgres::Client, line: Line) -> Self {
+        Client {
             session,
             line,
             prepared: Mutex::default(),
-        };
-        (client, notifications)
+        }
     }
 
     /// Whether the connection has ended, or must not be used any more.
     pub fn is_closed(&self) -> bool {
-        self.session.is_closed() || self.line.lost.load(Ordering::Relaxed)
+        self.session.is_closed() || self.line.is_lost()
     }
 
     /// Lets every statement of the session take up to `limit`.
@@ -501,27 +348,4 @@ async fn cached(
     let mut prepared = prepared.lock().unwrap_or_else(PoisonError::into_inner);
     prepared.insert(sql, statement.clone());
     Ok(statement)
-}
-
-/// Moves messages until the connection ends.
-async fn drive<S, T>(mut connection: Connection<S, T>, heard: mpsc::Sender<Notification>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
-        match message {
-            // A session that nobody listens on keeps none.
-            Ok(AsyncMessage::Notification(notification)) if !heard.is_closed() => {
-                let _ = heard.send(notification).await;
-            }
-            Ok(_) => {}
-            // The caller of the next statement meets the failure and handles it.
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::debug!(error, "a connection to PostgreSQL ended");
-                return;
-            }
-        }
-    }
 }
