@@ -1,5 +1,7 @@
 //! Connection strings as a whole.
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 fn resolve(text: &str) -> ConnInfo {
