@@ -4,7 +4,7 @@ from :"table"
 where exists (
         select
         from unnest(:"column") as one (value)
-        where substring(value from 1 for octet_length($1)) <> $1
+        where substring(value from 1 for octet_length($1::bytea)) <> $1::bytea
     )
     and not ctid = any ($2::text[]::tid[])
 limit $3

@@ -4,7 +4,7 @@ select
     (select count(*) from delivery_schedule
         where status in ('pending', 'held', 'open') and batch_id is distinct from delivery_id) as scheduled,
     (select count(*) from webhook_deliveries
-        where id >= (select min(low_water) from instances) and owner is not null
+        where id >= (select low_water from instances order by low_water limit 1) and owner is not null
             and status = 'pending') as in_memory,
     (select count(*) from webhook_subscriptions where active) as subscriptions,
     (select extract(epoch from now() - max(heartbeat_at))::float8 from instances) as silent_seconds

@@ -21,7 +21,7 @@ impl Rotated {
     async fn begin() -> Self {
         // Not the section itself: the harness has written it.
         let installation =
-            Installation::create(ORDERS, ORDER_RULES, "request_timeout = '1s'").await;
+            Installation::create(ORDERS, ORDER_RULES, "request_timeout = '5s'").await;
         let old = installation.directory.path().join("walhook.key");
         let new = installation.directory.path().join("new.key");
         drop(EncryptionKey::create(&new).unwrap());
