@@ -1,7 +1,7 @@
 //! The store's connections, a pool for each purpose that shares them, and its schema.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use deadpool::Runtime;
@@ -120,7 +120,15 @@ pub struct Sessions {
     purpose: Purpose,
     schema: String,
     began_with: BeganWith,
+    /// When one was found silent. What was not used since may be silent too.
+    suspected: Mutex<Option<Instant>>,
 }
+
+/// A session that was idle for so long is asked whether it still answers before it is handed
+/// out: its connection may have fallen silent without an error …
+const IDLE: Duration = Duration::from_secs(1);
+/// … and a probe of `/readyz` must get another within its own time.
+const STILL_ANSWERS: Duration = Duration::from_secs(1);
 
 impl managed::Manager for Sessions {
     type Type = Client;
@@ -134,11 +142,30 @@ impl managed::Manager for Sessions {
         compared(client, &self.began_with).await
     }
 
-    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<SessionError> {
-        match client.is_closed() {
-            true => Err(RecycleError::message("the connection has ended")),
-            false => Ok(()),
+    async fn recycle(&self, client: &mut Client, used: &Metrics) -> RecycleResult<SessionError> {
+        if client.is_closed() {
+            return Err(RecycleError::message("the connection has ended"));
         }
+        let used = used.recycled.unwrap_or(used.created);
+        if used.elapsed() < IDLE {
+            return Ok(());
+        }
+        if self.suspected().is_some_and(|since| used < since) {
+            return Err(RecycleError::message("others of its age do not answer"));
+        }
+        if client.still_answers(STILL_ANSWERS).await {
+            return Ok(());
+        }
+        *self.suspected() = Some(Instant::now());
+        Err(RecycleError::message("it does not answer any more"))
+    }
+}
+
+impl Sessions {
+    fn suspected(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.suspected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -246,6 +273,7 @@ impl Store {
             conninfo: conninfo.clone(),
             purpose,
             schema: schema.clone(),
+            suspected: Mutex::default(),
         };
         let size = match purpose {
             Purpose::Api => connections,
@@ -257,8 +285,8 @@ impl Store {
         let pool = managed::Pool::builder(sessions)
             .max_size(size)
             .runtime(Runtime::Tokio1)
+            // To make one has a limit of its own, which names the server that is silent.
             .wait_timeout(Some(POOL_WAIT))
-            .create_timeout(Some(POOL_WAIT))
             .build()
             .context("build the store's pool")?;
         Ok(Store {

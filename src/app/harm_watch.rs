@@ -15,6 +15,9 @@ use crate::metrics::METRICS;
 /// But a table of ten thousand partitions takes the server some tenths of a second.
 const PERIOD: Duration = Duration::from_secs(10);
 
+/// After a look that failed: over another connection, if that was the reason.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// What fails, for the log.
 const LOOK: &str = "cannot look whether publishing harms the application";
 
@@ -31,19 +34,23 @@ pub(super) async fn run(
     let mut episode = Episode::default();
     loop {
         let looking = look(&source, &mut client, &publication);
-        tokio::select! {
+        let rest = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             harms = looking => match harms {
                 Ok(harms) => {
                     episode.succeeded(LOOK);
                     known = report(&publication, &harms, &known);
+                    PERIOD
                 }
-                Err(error) => episode.failed(LOOK, &error),
+                Err(error) => {
+                    episode.failed(LOOK, &error);
+                    AGAIN
+                }
             }
-        }
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }

@@ -80,6 +80,13 @@ impl Client {
         self.session.is_closed() || self.line.is_lost()
     }
 
+    /// Whether the server still answers, asked with an empty statement. A session that does
+    /// not answer within `limit` is ended.
+    pub async fn still_answers(&self, limit: Duration) -> bool {
+        let asking = Box::pin(self.session.batch_execute(""));
+        self.line.answer_within(limit, asking).await.is_ok()
+    }
+
     /// Lets every statement of the session take up to `limit`.
     pub async fn limit_statements(&self, limit: Duration) -> Result<(), Error> {
         let set = format!("set statement_timeout = '{}'", milliseconds(limit));

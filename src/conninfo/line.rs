@@ -85,9 +85,17 @@ impl Line {
     ///
     /// On the heap: futures of statements are large, and callers hold many within another.
     pub(super) async fn answer<T>(&self, answer: Answer<'_, T>) -> Result<T, Error> {
+        let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
+        self.answer_within(deadline, answer).await
+    }
+
+    pub(super) async fn answer_within<T>(
+        &self,
+        deadline: Duration,
+        answer: Answer<'_, T>,
+    ) -> Result<T, Error> {
         let mut unanswered = Unanswered(Some(self));
         self.pending.begin();
-        let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
         let answered = match tokio::time::timeout(deadline, answer).await {
             Ok(answered) => answered,
             Err(_) => {

@@ -56,8 +56,9 @@ const MEMBERSHIP_STATEMENT: Duration = Duration::from_secs(3);
 const API_STATEMENT: Duration = Duration::from_secs(20);
 /// A watch looks again every few seconds.
 const WATCH_STATEMENT: Duration = Duration::from_secs(4);
-/// A table of ten thousand partitions takes the server some tenths of a second.
-const HARM_STATEMENT: Duration = Duration::from_secs(10);
+/// A table of ten thousand partitions takes the server some tenths of a second. A connection
+/// that falls silent is replaced before it counts as a fault of the node.
+const HARM_STATEMENT: Duration = Duration::from_secs(8);
 /// One chunk of a table, the search for rows that a condition admits included.
 const CHUNK_STATEMENT: Duration = Duration::from_secs(600);
 /// A command has somebody who watches it and can end it.
