@@ -12,7 +12,6 @@ select
     -- megabytes, -1: no limit
     (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size') as keep_size_mb,
     -- milliseconds, 0: never
-    (select setting::bigint from pg_settings where name = 'wal_sender_timeout') as sender_timeout_ms,
     -- 18 and later; 0: never
     (select setting::bigint from pg_settings where name = 'idle_replication_slot_timeout') as idle_slot_timeout,
     current_setting('synchronous_standby_names') <> '' as synchronous_standbys

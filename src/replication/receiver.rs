@@ -37,7 +37,7 @@ pub struct SourceConfig {
     #[serde(deserialize_with = "publication_name")]
     pub publication: String,
     /// A server that is silent for this long is given up; after half of it, it is
-    /// asked for a sign of life.
+    /// asked for a sign of life. It gives up a silent session as early.
     pub receive_timeout: HumanDuration,
     /// Bytes of decoded changes that may wait for the pipeline in memory.
     pub buffer_bytes: usize,
@@ -93,8 +93,8 @@ impl Default for SourceConfig {
             primary_url: SecretString::default(),
             slot: "walhook".to_owned(),
             publication: "walhook".to_owned(),
-            // PostgreSQL's own wal_receiver_timeout.
-            receive_timeout: HumanDuration::from_secs(60),
+            // A connection that is silent without an error must not hold the slot for long.
+            receive_timeout: HumanDuration::from_secs(15),
             buffer_bytes: 8 * 1024 * 1024,
             on_gap: OnGap::Wait,
             wal_limit: None,

@@ -7,6 +7,7 @@ use super::error::ReplicationError;
 use super::slot::{LIST_SLOTS, PLUGIN, SlotState};
 use super::system::{self, SystemIdentity};
 use crate::conninfo::ConnInfo;
+use crate::duration::milliseconds;
 use crate::lsn::Lsn;
 
 const LIST_PUBLICATIONS: &str = include_str!("../../sql/queries/list_publications.sql");
@@ -37,8 +38,7 @@ pub(super) struct Taken {
 pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, ReplicationError> {
     let mut connection = Connection::open(conninfo)?;
     let system = system::identify(&mut connection)?;
-    let timeout = connection.show("wal_sender_timeout")?;
-    let status_interval = status_interval(&timeout)?;
+    let timeout = sender_timeout(&mut connection, command.receive_timeout)?;
     take_any_bytes(&mut connection)?;
     find_publication(&mut connection, &command.publication)?;
     if command.temporary {
@@ -52,8 +52,24 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
     Ok(Taken {
         connection,
         system,
-        status_interval,
+        status_interval: STATUS_INTERVAL.min(timeout / 3),
     })
+}
+
+/// After how much silence the server ends the session. A connection can fall silent for both
+/// sides: the server must free the slot as early as we ask for it anew.
+fn sender_timeout(
+    connection: &mut Connection,
+    receive_timeout: Duration,
+) -> Result<Duration, ReplicationError> {
+    let shown = connection.show("wal_sender_timeout")?;
+    let timeout = read_timeout(&shown)?;
+    if !timeout.is_zero() && timeout <= receive_timeout {
+        return Ok(timeout);
+    }
+    let set = milliseconds(receive_timeout);
+    connection.query(&format!("SET wal_sender_timeout = '{set}'"))?;
+    Ok(receive_timeout)
 }
 
 /// Waits for every transaction that is running. The old spelling of NOEXPORT_SNAPSHOT
@@ -77,11 +93,10 @@ fn start_replication(command: &Command, major_version: u32) -> String {
     )
 }
 
-/// A third of `wal_sender_timeout` as SHOW writes it (`1min`, `1500ms`, `0`), at
-/// most [`STATUS_INTERVAL`].
-fn status_interval(timeout: &str) -> Result<Duration, ReplicationError> {
-    let digits = timeout.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = timeout.split_at(digits);
+/// `wal_sender_timeout` as SHOW writes it: `1min`, `1500ms`, `0`.
+fn read_timeout(shown: &str) -> Result<Duration, ReplicationError> {
+    let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = shown.split_at(digits);
     let milliseconds = match unit.trim() {
         "" | "ms" => 1,
         "s" => 1_000,
@@ -93,12 +108,7 @@ fn status_interval(timeout: &str) -> Result<Duration, ReplicationError> {
     let number: u64 = number
         .parse()
         .map_err(|_| unexpected("SHOW wal_sender_timeout"))?;
-    Ok(
-        match Duration::from_millis(number.saturating_mul(milliseconds)) {
-            Duration::ZERO => STATUS_INTERVAL,
-            timeout => STATUS_INTERVAL.min(timeout / 3),
-        },
-    )
+    Ok(Duration::from_millis(number.saturating_mul(milliseconds)))
 }
 
 /// A database in SQL_ASCII takes any bytes. Asked for UTF-8, the server refuses to send
@@ -212,14 +222,14 @@ mod tests {
 
     #[test]
     fn reads_every_unit_of_a_timeout() {
-        let interval = |text| status_interval(text).ok();
+        let timeout = |text| read_timeout(text).ok();
         let seconds = |s| Some(Duration::from_secs(s));
-        assert_eq!(interval("1min"), seconds(10));
-        assert_eq!(interval("15s"), seconds(5));
-        assert_eq!(interval("1500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(interval("2h"), seconds(10));
-        assert_eq!(interval("0"), seconds(10));
-        assert_eq!(interval("soon"), None);
+        assert_eq!(timeout("1min"), seconds(60));
+        assert_eq!(timeout("15s"), seconds(15));
+        assert_eq!(timeout("1500ms"), Some(Duration::from_millis(1500)));
+        assert_eq!(timeout("2h"), seconds(7200));
+        assert_eq!(timeout("0"), seconds(0));
+        assert_eq!(timeout("soon"), None);
     }
 
     #[test]

@@ -24,7 +24,6 @@ pub struct Server {
     /// `max_slot_wal_keep_size` in MB; -1: no limit.
     pub keep_size_mb: i64,
     /// 0: never.
-    pub sender_timeout_ms: i64,
     /// `idle_replication_slot_timeout`, from 18 on; 0: never.
     pub idle_slot_timeout: Option<i64>,
     pub synchronous_standbys: bool,
@@ -62,7 +61,6 @@ pub async fn server(client: &Client) -> anyhow::Result<Server> {
         max_senders: row.get("max_senders"),
         senders: row.get("senders"),
         keep_size_mb: row.get("keep_size_mb"),
-        sender_timeout_ms: row.get("sender_timeout_ms"),
         idle_slot_timeout: row.get("idle_slot_timeout"),
         synchronous_standbys: row.get("synchronous_standbys"),
     })
@@ -145,16 +143,6 @@ pub(super) fn server_findings(
             "max_slot_wal_keep_size is {} MB",
             server.keep_size_mb
         )));
-    }
-    if server.sender_timeout_ms == 0 {
-        findings.push(
-            Finding::warning(
-                "wal_sender_timeout is 0",
-                "when walhook's machine vanishes, the server never notices, and no other instance can take the slot",
-            )
-            .mend("alter system set wal_sender_timeout = '60s';")
-            .mend("select pg_reload_conf();"),
-        );
     }
     if server.idle_slot_timeout.is_some_and(|timeout| timeout > 0) {
         findings.push(
@@ -256,7 +244,6 @@ mod tests {
             max_senders: 10,
             senders: 3,
             keep_size_mb: 65_536,
-            sender_timeout_ms: 60_000,
             idle_slot_timeout: None,
             synchronous_standbys: false,
         }
@@ -287,9 +274,6 @@ mod tests {
             ("slots are in use", Level::Failure, |s| s.slots = 10),
             ("walsenders are in use", Level::Failure, |s| s.senders = 10),
             ("keep_size", Level::Warning, |s| s.keep_size_mb = -1),
-            ("wal_sender_timeout", Level::Warning, |s| {
-                s.sender_timeout_ms = 0
-            }),
             ("idle_replication_slot", Level::Warning, |s| {
                 s.idle_slot_timeout = Some(60)
             }),
