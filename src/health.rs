@@ -147,7 +147,7 @@ impl ProblemKind {
 
 /// How the tasks of the process stand, as they say themselves.
 pub struct Health {
-    capture: Mutex<CaptureState>,
+    capture: Mutex<Capturing>,
     rules: Mutex<RulesState>,
     gaps: Mutex<Vec<OpenGap>>,
     /// When the watch saw all that it looks at; `None`: it does not run here.
@@ -155,8 +155,13 @@ pub struct Health {
     connections: Vec<Arc<Monitor>>,
 }
 
-/// The watch looks every few seconds: after this long it is blind.
-const BLIND: Duration = Duration::from_secs(12);
+/// The watch looks every few seconds: after this long it is blind. A connection of its that
+/// fell silent is replaced before.
+const BLIND: Duration = Duration::from_secs(14);
+
+/// An interruption of capture that is over sooner, such as a restart of the source, does not
+/// take the node out of service.
+const INTERRUPTION: Duration = Duration::from_secs(14);
 
 /// A gap in the WAL that nobody has accepted yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,6 +208,21 @@ pub enum CaptureState {
     Failing(String),
 }
 
+impl CaptureState {
+    fn is_well(&self) -> bool {
+        match self {
+            CaptureState::NotRunHere | CaptureState::Standby | CaptureState::Leading => true,
+            CaptureState::Starting | CaptureState::Failing(_) => false,
+        }
+    }
+}
+
+struct Capturing {
+    state: CaptureState,
+    /// When it last held the slot or stood by.
+    was_well: Option<Instant>,
+}
+
 /// Whether the rules make events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RulesState {
@@ -218,9 +238,12 @@ impl Health {
     /// nothing is watched. `connections`: to the store and the source.
     pub fn new(capture: bool, connections: Vec<Arc<Monitor>>) -> Self {
         Health {
-            capture: Mutex::new(match capture {
-                true => CaptureState::Starting,
-                false => CaptureState::NotRunHere,
+            capture: Mutex::new(Capturing {
+                state: match capture {
+                    true => CaptureState::Starting,
+                    false => CaptureState::NotRunHere,
+                },
+                was_well: None,
             }),
             rules: Mutex::new(match capture {
                 true => RulesState::NotRead,
@@ -246,10 +269,19 @@ impl Health {
                 problems.push(ProblemKind::CaptureFailing.because(reason.clone()));
             }
         }
+        if self
+            .was_well()
+            .is_some_and(|at| at.elapsed() < INTERRUPTION)
+        {
+            for problem in &mut problems {
+                problem.affects_readiness = false;
+            }
+        }
         for gap in self.gaps() {
-            let said = |problem: &Problem| problem.text.contains(&gap.reason);
-            if gap.to_lsn.is_some() || !problems.iter().any(said) {
-                problems.push(ProblemKind::Gap.because(gap.describe()));
+            let said = |problem: &&mut Problem| problem.text.contains(&gap.reason);
+            match problems.iter_mut().find(said) {
+                Some(problem) if gap.to_lsn.is_none() => problem.affects_readiness = true,
+                _ => problems.push(ProblemKind::Gap.because(gap.describe())),
             }
         }
         // The process that holds the slot activates the rules.
@@ -304,12 +336,23 @@ impl Health {
     }
 
     pub fn set_capture(&self, state: CaptureState) {
-        *self.capture.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        let mut capture = self.lock_capture();
+        if capture.state.is_well() {
+            capture.was_well = Some(Instant::now());
+        }
+        capture.state = state;
     }
 
     pub fn capture(&self) -> CaptureState {
-        let state = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clone()
+        self.lock_capture().state.clone()
+    }
+
+    fn was_well(&self) -> Option<Instant> {
+        self.lock_capture().was_well
+    }
+
+    fn lock_capture(&self) -> std::sync::MutexGuard<'_, Capturing> {
+        self.capture.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn set_rules(&self, state: RulesState) {
@@ -335,6 +378,36 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_interruption_of_capture_is_listed_and_a_first_failure_affects_readiness() {
+        let health = Health::new(true, Vec::new());
+        let failing = || {
+            health.set_capture(CaptureState::Failing("no route".to_owned()));
+            health.problems().swap_remove(0)
+        };
+        let affects = |problem: Problem| {
+            assert_eq!(problem.kind, ProblemKind::CaptureFailing);
+            problem.affects_readiness
+        };
+        assert!(affects(failing()));
+        health.set_capture(CaptureState::Leading);
+        assert!(!affects(failing()));
+        assert!(!affects(failing()));
+        let long_ago = Instant::now().checked_sub(INTERRUPTION);
+        health.lock_capture().was_well = long_ago;
+        assert!(affects(failing()));
+        health.set_capture(CaptureState::Standby);
+        let gap = OpenGap {
+            kind: "slot_lost".to_owned(),
+            table: None,
+            from_lsn: Lsn(1),
+            to_lsn: None,
+            reason: "no route".to_owned(),
+        };
+        health.set_gaps(vec![gap]);
+        assert!(affects(failing()));
+    }
 
     #[test]
     fn every_kind_is_named_as_json_names_it() {

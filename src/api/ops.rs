@@ -36,7 +36,7 @@ pub struct Ready {
     status: &'static str,
     /// `ok`
     store: &'static str,
-    /// `held`, `stand-by` or `not run here`
+    /// `held`, `stand-by` or `not run here`; `failing` while capture is interrupted for a moment
     slot: &'static str,
     /// `active` or `seeding`
     rules: &'static str,
@@ -74,7 +74,8 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Does it do its work?
 ///
 /// The slot is held (or another process holds it), the store answers, every connection is
-/// answered, the rules are read, and no gap in the WAL waits to be accepted. With
+/// answered, the rules are read, and no gap in the WAL waits to be accepted. One connection
+/// that is silent, or an interruption of capture, counts once it lasts 14 s. With
 /// `?wait=rules` also: every rule makes events. Endpoints, deliveries and seeds that fail never
 /// take a node out of service; they are listed.
 #[utoipa::path(get, path = "/readyz", tag = "Operation", security(()), params(ReadyQuery),

@@ -10,8 +10,8 @@ use super::Purpose;
 use crate::episode::Episode;
 
 /// A statement without an answer for this long, or connections that fail for this long, are a
-/// fault. Below the deadlines of statements, so that `/readyz` does not wait for these.
-const SILENCE: Duration = Duration::from_secs(12);
+/// fault. Below the deadlines of most statements, so that `/readyz` does not wait for these.
+const SILENCE: Duration = Duration::from_secs(14);
 
 /// A purpose that does not try any more is not at fault for its last try.
 const STALE: Duration = Duration::from_secs(45);
