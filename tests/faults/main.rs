@@ -10,4 +10,5 @@ mod crash;
     reason = "the harness of `it`, of which this target needs a part"
 )]
 mod harness;
+mod silence;
 mod store;

@@ -23,6 +23,7 @@ mod pipeline;
 mod refusals;
 mod reload;
 mod replay;
+mod sessions;
 mod shadow;
 mod silence;
 mod store;

@@ -33,10 +33,13 @@ impl Operated {
         }
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// Status and body; `None` while nobody listens.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let url = format!("{}{path}", self.base);
-        let response = self.http.get(url).send().await.ok()?;
+        let response = self.http.get(self.url(path)).send().await.ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
     }
 

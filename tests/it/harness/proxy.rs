@@ -1,24 +1,45 @@
-//! A network between walhook and PostgreSQL that can fall silent without a reset.
+//! A network between walhook and PostgreSQL that can fall silent without a reset: it goes on
+//! reading, so that each side's TCP is acknowledged, and passes nothing on.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use ::walhook::demo::postgres::Postgres;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::{PATIENCE, pause};
+
+/// URLs must say `sslmode=disable`: the proxy reads each connection's startup packet.
 pub struct Proxy {
     port: u16,
-    silent: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// New connections are swallowed too.
+    silent: AtomicBool,
+    open: Mutex<Vec<Arc<Line>>>,
+}
+
+/// One connection.
+struct Line {
+    /// Its `application_name`; empty for a request to cancel.
+    name: String,
+    /// For good: it lost bytes, and neither end ever learns of the other's.
+    swallowed: AtomicBool,
 }
 
 impl Proxy {
     pub async fn to(server: &Postgres) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let silent = Arc::new(AtomicBool::new(false));
-        tokio::spawn(serve(listener, server.port(), Arc::clone(&silent)));
-        Proxy { port, silent }
+        let shared = Arc::new(Shared::default());
+        tokio::spawn(serve(listener, server.port(), Arc::clone(&shared)));
+        Proxy { port, shared }
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -26,47 +47,99 @@ impl Proxy {
         format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
-    /// From now on it accepts connections and takes bytes, and passes nothing on. A
-    /// connection that lost a byte is lost for good; its other end never learns of it.
+    /// The names of the connections that pass.
+    pub fn names(&self) -> BTreeSet<String> {
+        let open = self.shared.open.lock().unwrap();
+        let passing = open.iter().filter(|line| !line.is_swallowed());
+        let mut names: BTreeSet<_> = passing.map(|line| line.name.clone()).collect();
+        names.remove("");
+        names
+    }
+
+    /// Waits until connections of all these names pass.
+    pub async fn carries<'a>(&self, names: impl IntoIterator<Item = &'a str> + Clone) {
+        let began = Instant::now();
+        loop {
+            let open = self.names();
+            if names.clone().into_iter().all(|name| open.contains(name)) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "only {open:?} pass");
+            pause(began).await;
+        }
+    }
+
+    /// Swallows what the connections of this name say from now on. New ones pass.
+    pub fn swallow(&self, name: &str) {
+        self.swallow_those(|line| line.name == name);
+    }
+
+    /// Swallows all connections and accepts new ones, whose startup packets it swallows too.
     pub fn fall_silent(&self) {
-        self.silent.store(true, Ordering::SeqCst);
+        self.shared.silent.store(true, Ordering::SeqCst);
+        self.swallow_those(|_| true);
     }
 
     /// New connections pass again.
     pub fn recover(&self) {
-        self.silent.store(false, Ordering::SeqCst);
+        self.shared.silent.store(false, Ordering::SeqCst);
+    }
+
+    fn swallow_those(&self, are_meant: impl Fn(&Line) -> bool) {
+        let open = self.shared.open.lock().unwrap();
+        for line in open.iter().filter(|line| are_meant(line)) {
+            line.swallowed.store(true, Ordering::SeqCst);
+        }
     }
 }
 
-async fn serve(listener: TcpListener, port: u16, silent: Arc<AtomicBool>) {
+impl Line {
+    fn is_swallowed(&self) -> bool {
+        self.swallowed.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
-        let silent = Arc::clone(&silent);
+        let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            let lost = AtomicBool::new(false);
-            tokio::join!(
-                pass(from_client, to_server, &silent, &lost),
-                pass(from_server, to_client, &silent, &lost),
-            );
+            let mut client = client;
+            let Some(startup) = startup_packet(&mut client).await else {
+                return;
+            };
+            let line = Arc::new(Line {
+                name: application_name(&startup),
+                swallowed: AtomicBool::new(false),
+            });
+            shared.open.lock().unwrap().push(Arc::clone(&line));
+            if shared.silent.load(Ordering::SeqCst) {
+                line.swallowed.store(true, Ordering::SeqCst);
+            }
+            carry(client, &startup, port, &line).await;
+            let mut open = shared.open.lock().unwrap();
+            open.retain(|other| !Arc::ptr_eq(other, &line));
         });
     }
 }
 
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    silent: &AtomicBool,
-    lost: &AtomicBool,
-) {
+async fn carry(client: TcpStream, startup: &[u8], port: u16, line: &Line) {
+    let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    if !line.is_swallowed() && server.write_all(startup).await.is_err() {
+        return;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::join!(
+        pass(from_client, to_server, line),
+        pass(from_server, to_client, line),
+    );
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, line: &Line) {
     let mut bytes = [0; 16 * 1024];
     loop {
         let read = from.read(&mut bytes).await.unwrap_or(0);
-        if silent.load(Ordering::SeqCst) {
-            lost.store(true, Ordering::SeqCst);
-        }
-        match (read, lost.load(Ordering::SeqCst)) {
+        match (read, line.is_swallowed()) {
             // Not even the end is passed on.
             (0, true) => return std::future::pending().await,
             (_, true) => {}
@@ -81,4 +154,25 @@ async fn pass(
             }
         }
     }
+}
+
+/// Its length, which counts itself, and what follows.
+async fn startup_packet(client: &mut TcpStream) -> Option<Vec<u8>> {
+    let length = client.read_u32().await.ok()?;
+    let mut packet = length.to_be_bytes().to_vec();
+    packet.resize(usize::try_from(length).ok()?, 0);
+    client.read_exact(packet.get_mut(4..)?).await.ok()?;
+    Some(packet)
+}
+
+/// Of the parameters behind length and version: a name and a value in turn, each with a zero
+/// behind it.
+fn application_name(startup: &[u8]) -> String {
+    let mut texts = startup[8..].split(|byte| *byte == 0);
+    while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
+        if name == b"application_name" {
+            return String::from_utf8_lossy(value).into_owned();
+        }
+    }
+    String::new()
 }
