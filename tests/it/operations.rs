@@ -25,6 +25,7 @@ fn exported() -> BTreeSet<String> {
     METRICS.parked.with_label_values(&["oversized"]);
     METRICS.queue_depth.with_label_values(&["retrying"]);
     METRICS.gaps.with_label_values(&["shed"]);
+    METRICS.problems.with_label_values(&["gap"]);
     let mut names = BTreeSet::new();
     for line in METRICS.render().unwrap().lines() {
         let Some(described) = line.strip_prefix("# TYPE ") else {

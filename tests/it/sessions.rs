@@ -25,10 +25,9 @@ async fn pid(client: &Client) -> i32 {
 async fn wait_for(database: &TestDatabase, condition: &str) {
     let began = Instant::now();
     loop {
-        let row = database
-            .client
-            .query_one(&format!("select {condition}"), &[]);
-        if row.await.unwrap().get(0) {
+        let query = format!("select {condition}");
+        let row = database.client.query_one(&query, &[]).await;
+        if row.unwrap().get(0) {
             return;
         }
         assert!(began.elapsed() < PATIENCE, "never: {condition}");
@@ -47,9 +46,10 @@ async fn a_session_whose_caller_has_gone_is_cancelled_and_not_handed_out_again()
     let store = pool(&database.url, Purpose::Api);
     let session = store.get().await.unwrap();
     let abandoned = pid(&session).await;
+    let sleeping = is_there(abandoned, "and state = 'active'");
     tokio::select! {
         _ = session.query_one(SLEEP, &[]) => panic!("it sleeps"),
-        () = wait_for(&database, &is_there(abandoned, "and state = 'active'")) => {}
+        () = wait_for(&database, &sleeping) => {}
     }
     let left = Instant::now();
     drop(session);
@@ -75,9 +75,10 @@ async fn a_transaction_whose_caller_has_gone_is_rolled_back_and_its_session_ende
         let transaction = session.transaction().await.unwrap();
         let insert = "insert into public.kept values (1)";
         transaction.execute(insert, &[]).await.unwrap();
+        let sleeping = is_there(abandoned, "and query like '%pg_sleep%'");
         tokio::select! {
             _ = transaction.query_one(SLEEP, &[]) => panic!("it sleeps"),
-            () = wait_for(&database, &is_there(abandoned, "and query like '%pg_sleep%'")) => {}
+            () = wait_for(&database, &sleeping) => {}
         }
     }
     drop(session);

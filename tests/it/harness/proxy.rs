@@ -115,7 +115,7 @@ async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>) {
             if shared.silent.load(Ordering::SeqCst) {
                 line.swallowed.store(true, Ordering::SeqCst);
             }
-            carry(client, &startup, port, &line).await;
+            Box::pin(carry(client, &startup, port, &line)).await;
             let mut open = shared.open.lock().unwrap();
             open.retain(|other| !Arc::ptr_eq(other, &line));
         });
