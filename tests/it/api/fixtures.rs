@@ -26,7 +26,6 @@ pub struct Api {
     pub base: String,
     pub database: TestDatabase,
     pub store: Store,
-    pub health: Arc<Health>,
     pub schedule_changed: Arc<Notify>,
     pub http: reqwest::Client,
     server: JoinHandle<anyhow::Result<()>>,
@@ -82,7 +81,6 @@ impl Api {
         store: Store,
         change: impl FnOnce(&mut State),
     ) -> Self {
-        let health = Arc::new(Health::new(false, Vec::new()));
         let schedule_changed = Arc::new(Notify::new());
         let mut state = State {
             store: store.clone(),
@@ -98,7 +96,7 @@ impl Api {
                 false => Ok(()),
             },
             filter_matches: |source, body| Ok(String::from_utf8_lossy(body).contains(source)),
-            health: Arc::clone(&health),
+            health: Arc::new(Health::new(false, Vec::new())),
             schedule_changed: Arc::clone(&schedule_changed),
             jwt: None,
             body_limit: 64 * 1024,
@@ -114,7 +112,6 @@ impl Api {
             base,
             database,
             store,
-            health,
             schedule_changed,
             http: http(),
             server,

@@ -21,19 +21,25 @@ async fn ready_is_what_the_tasks_say() {
         (&"not run here".into(), &"ok".into())
     );
 
-    let api = Api::start().await;
-    let health = &api.health;
+    let health = std::sync::Arc::new(Health::new(true, Vec::new()));
+    let api = Api::start_with(|state| state.health = health.clone()).await;
     let seeding = || RulesState::Seeding(vec!["public.orders".to_owned()]);
     for (capture, rules, ready) in [
         (CaptureState::Starting, RulesState::Active, false),
-        (CaptureState::Leading, RulesState::NotRead, false),
-        (CaptureState::Leading, seeding(), true),
-        (CaptureState::Leading, RulesState::Active, true),
-        (CaptureState::Standby, seeding(), true),
         (
             CaptureState::Failing("the slot `walhook` is lost".into()),
             RulesState::Active,
             false,
+        ),
+        (CaptureState::Leading, RulesState::NotRead, false),
+        (CaptureState::Leading, seeding(), true),
+        (CaptureState::Leading, RulesState::Active, true),
+        (CaptureState::Standby, seeding(), true),
+        // Interrupted a moment ago.
+        (
+            CaptureState::Failing("no answer".into()),
+            RulesState::Active,
+            true,
         ),
     ] {
         health.set_capture(capture.clone());
