@@ -112,7 +112,7 @@ async fn a_session_that_falls_silent_while_idle_fails_once_and_is_replaced() {
     let database = TestDatabase::create().await;
     let proxy = Proxy::to(server()).await;
     let store = pool(&proxy.url(&database.name), Purpose::Membership);
-    let first = pid(&*store.get().await.unwrap()).await;
+    let first = pid(&store.get().await.unwrap()).await;
     proxy.swallow(NAME);
     let session = store.get().await.unwrap();
     let asked = Instant::now();
