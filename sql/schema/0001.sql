@@ -651,6 +651,8 @@ create table backfills (
     rules text[] not null check (cardinality(rules) > 0),
     -- The operator's condition, in SQL.
     filter text,
+    -- The schemas that the condition's names are looked for in, after pg_catalog.
+    search_path text[] not null default '{}',
     since timestamptz,
     since_column text,
     -- The highest key when it was asked for. Rows behind it came later, and the stream

@@ -283,7 +283,7 @@ async fn describe(client: &Client, job: &Job) -> Result<Reader, Fault> {
             "the key of {name} is another one than when the backfill began: cancel it, and begin anew"
         )));
     }
-    let reader = Reader::new(table, job.order.wanted.clone());
+    let reader = Reader::new(client, table, job.order.wanted.clone()).await?;
     let begun = reader.begin(client).await;
     begun.with_context(|| format!("prepare to read {name}"))?;
     Ok(reader)

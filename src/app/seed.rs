@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::backfill::source::{emit, literal, snapshot};
+use crate::backfill::key::KeyOrder;
+use crate::backfill::source::{emit, snapshot};
 use crate::backoff::Backoff;
 use crate::cli::catalog;
-use crate::conninfo::{Client, ConnInfo, Purpose};
+use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 use crate::enqueuer::seeding::{Chunk, LONGEST_VALUE, SeedRow, SeedTable, Seeding, Taken};
 use crate::enqueuer::watermark::{Bound, Snapshot, Subject, Watermark};
@@ -98,10 +99,11 @@ impl Seed {
     async fn read(&mut self, source: &ConnInfo) -> anyhow::Result<Ended> {
         let client = source.connect_writable(Purpose::Seed).await?;
         let encoding = encoding(&client).await?;
+        let order = KeyOrder::read(&client, &self.table.table, &self.table.key).await?;
         loop {
             self.number += 1;
             emit(&client, &self.watermark(Bound::Low)).await?;
-            let read = self.read_chunk(&client, encoding).await?;
+            let read = self.read_chunk(&client, &order, encoding).await?;
             let (taken, answer) = oneshot::channel();
             let (last, end) = (read.last.clone(), read.end);
             let chunk = Chunk {
@@ -136,20 +138,30 @@ impl Seed {
         }
     }
 
-    async fn read_chunk(&self, client: &Client, encoding: &str) -> anyhow::Result<Read> {
+    async fn read_chunk(
+        &self,
+        client: &Client,
+        order: &KeyOrder,
+        encoding: &str,
+    ) -> anyhow::Result<Read> {
         client
             .batch_execute("begin transaction isolation level repeatable read, read only")
             .await?;
-        let read = self.read_rows(client, encoding).await;
+        let read = self.read_rows(client, order, encoding).await;
         let ended = client.batch_execute("rollback").await;
         let read = read?;
         ended?;
         Ok(read)
     }
 
-    async fn read_rows(&self, client: &Client, encoding: &str) -> anyhow::Result<Read> {
+    async fn read_rows(
+        &self,
+        client: &Client,
+        order: &KeyOrder,
+        encoding: &str,
+    ) -> anyhow::Result<Read> {
         let snapshot = snapshot(client).await?;
-        let select = select(&self.table, encoding);
+        let select = select(&self.table, order, encoding);
         let declare = format!("declare rows no scroll cursor for {select}");
         client
             .batch_execute(&declare)
@@ -233,7 +245,8 @@ impl Seed {
 async fn encoding(client: &Client) -> anyhow::Result<&'static str> {
     let row = client.query_one("show server_encoding", &[]).await;
     let row = row.context("ask for the server's encoding")?;
-    Ok(match row.get(0) {
+    let encoding: &str = column(&row, 0)?;
+    Ok(match encoding {
         "SQL_ASCII" => "SQL_ASCII",
         _ => "UTF8",
     })
@@ -249,9 +262,9 @@ fn size(row: &SeedRow) -> usize {
 
 /// The rows behind the last one that was seeded, in the order of the identity's index:
 /// the key's values, and for each place its value and whether that may be long.
-fn select(table: &SeedTable, encoding: &str) -> String {
-    // As the type's output function writes it, and so the log: a cast to text would
-    // write a boolean or a padded one otherwise.
+fn select(table: &SeedTable, order: &KeyOrder, encoding: &str) -> String {
+    // As the type's output function writes it, and so the log: a cast to text would write
+    // a boolean or a padded one otherwise, or be whatever the type's owner has made.
     let text = |name: &str| format!("convert_to(format('%s', {name}), '{encoding}')");
     let key: Vec<String> = table
         .key
@@ -267,22 +280,19 @@ fn select(table: &SeedTable, encoding: &str) -> String {
         let _ = write!(
             sql,
             ", case when {name} is not distinct from null or pg_column_size({name}) > {LONGEST_VALUE} \
-             or pg_column_size({name}) > {SHORT} and octet_length({name}::text) > {LONGEST_VALUE} \
+             or pg_column_size({name}) > {SHORT} and octet_length(format('%s', {name})) > {LONGEST_VALUE} \
              then null else {} end, pg_column_size({name}) > {SHORT}",
             text(&name)
         );
     }
-    let key = key.join(", ");
     // Tables that inherit from it have changes of their own; a partitioned table has no
     // rows but its partitions'.
     let only = if table.partitioned { "" } else { "only " };
     let _ = write!(sql, " from {only}{}", catalog::sql_name(&table.table));
     if let Some(after) = &table.after {
-        let after = after.iter().map(|text| literal(text));
-        let after = after.collect::<Vec<_>>().join(", ");
-        let _ = write!(sql, " where ({key}) > ({after})");
+        let _ = write!(sql, " where {}", order.after(after));
     }
-    let _ = write!(sql, " order by {key}");
+    let _ = write!(sql, " order by {}", order.list());
     sql
 }
 
@@ -304,7 +314,8 @@ mod tests {
             places: vec!["c".to_owned(), String::new(), "d".to_owned()],
             after: None,
         };
-        let first = select(&table, "UTF8");
+        let order = KeyOrder::of_builtin(&table.table, &[("a", "integer"), ("B", "text")]);
+        let first = select(&table, &order, "UTF8");
         assert!(
             first.starts_with(r#"select convert_to(format('%s', "a"), 'UTF8'), "#)
                 && first.ends_with(r#" from only "user"."o""ops" order by "a", "B""#),
@@ -312,10 +323,10 @@ mod tests {
         );
         table.after = Some(vec!["1".to_owned(), "it's \\ '".to_owned()]);
         table.partitioned = true;
-        let next = select(&table, "UTF8");
+        let next = select(&table, &order, "UTF8");
         assert!(
             next.ends_with(
-                r#" from "user"."o""ops" where ("a", "B") > ('1', 'it''s \ ''') order by "a", "B""#
+                r#" from "user"."o""ops" where ("a", "B") operator(pg_catalog.>) ('1'::integer, 'it''s \ '''::text) order by "a", "B""#
             ),
             "{next}"
         );

@@ -92,6 +92,7 @@ impl Jobs<'_> {
                     &order.key,
                     &order.rules,
                     &order.wanted.condition,
+                    &order.wanted.search_path,
                     &since,
                     &since_column,
                     &order.wanted.until,
@@ -215,6 +216,7 @@ fn read(row: &Row) -> anyhow::Result<Job> {
             rules: row.get("rules"),
             wanted: Wanted {
                 condition: row.get("filter"),
+                search_path: row.get("search_path"),
                 since: column.zip(since),
                 until: row.get("until_key"),
             },

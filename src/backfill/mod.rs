@@ -5,6 +5,7 @@
 //! two watermarks in the log, and the enqueuer takes each chunk at its place there.
 
 pub mod job;
+pub mod key;
 pub mod reader;
 pub mod source;
 pub mod table;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_postgres::SimpleQueryRow;
 
+use super::key::KeyOrder;
 use super::source::{literal, rows, snapshot};
 use super::table::Table;
-use crate::conninfo::Client;
+use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::enqueuer::backfill::ChunkRow;
 use crate::enqueuer::watermark::Snapshot;
@@ -35,6 +36,8 @@ const BEGIN: &str = "begin transaction isolation level repeatable read, read onl
 pub struct Wanted {
     /// The operator's own SQL.
     pub condition: Option<String>,
+    /// The schemas that the condition's names are looked for in, after `pg_catalog`.
+    pub search_path: Vec<String>,
     /// A column, and the time that it must have reached.
     pub since: Option<(String, Timestamp)>,
     /// The key of the last row that is wanted.
@@ -43,6 +46,7 @@ pub struct Wanted {
 
 pub struct Reader {
     table: Table,
+    order: KeyOrder,
     wanted: Wanted,
 }
 
@@ -65,8 +69,14 @@ pub struct Read {
 }
 
 impl Reader {
-    pub fn new(table: Table, wanted: Wanted) -> Self {
-        Reader { table, wanted }
+    /// A reader of the table as it is now.
+    pub async fn new(client: &Client, table: Table, wanted: Wanted) -> anyhow::Result<Self> {
+        let order = KeyOrder::read(client, &table.name, &table.key_names()).await?;
+        Ok(Reader {
+            table,
+            order,
+            wanted,
+        })
     }
 
     pub fn table(&self) -> &Table {
@@ -78,21 +88,25 @@ impl Reader {
     pub async fn begin(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         client.limit_statements(LIMIT).await?;
         if let Some(condition) = self.condition() {
-            let table = self.from();
-            client
-                .prepare(&format!("select from {table} where {condition}"))
-                .await?;
+            let sql = format!("select from {} where {condition}", self.from());
+            client.batch_execute(&self.begin_condition()).await?;
+            let prepared = client.prepare(&sql).await;
+            client.batch_execute("rollback").await?;
+            prepared?;
         }
         Ok(())
     }
 
     /// How many rows there are, as the planner guesses.
-    pub async fn estimate(&self, client: &Client) -> Result<i64, tokio_postgres::Error> {
+    pub async fn estimate(&self, client: &Client) -> anyhow::Result<i64> {
         let mut sql = format!("explain (format json) select from {}", self.from());
         if let Some(condition) = self.condition() {
             let _ = write!(sql, " where {condition}");
         }
-        let plan: serde_json::Value = client.query_one(&sql, &[]).await?.get(0);
+        client.batch_execute(&self.begin_condition()).await?;
+        let row = client.query_one(&sql, &[]).await;
+        client.batch_execute("rollback").await?;
+        let plan: serde_json::Value = column(&row?, 0)?;
         Ok(plan[0]["Plan"]["Plan Rows"]
             .as_f64()
             .unwrap_or(0.0)
@@ -101,11 +115,7 @@ impl Reader {
 
     /// The highest key that there is: rows that come later may be behind it for ever.
     pub async fn last_key(&self, client: &Client) -> anyhow::Result<Option<Vec<String>>> {
-        let names = self.table.key.iter();
-        let down: Vec<_> = names
-            .map(|column| format!("{} desc", quote_identifier(&column.name)))
-            .collect();
-        let (key, table, down) = (self.key_list(), self.from(), down.join(", "));
+        let (key, table, down) = (self.order.list(), self.from(), self.order.backwards());
         let sql = format!("select {key} from {table} order by {down} limit 1");
         let found = rows(client, &sql).await.context("find the last row")?;
         let last = found.first();
@@ -123,13 +133,13 @@ impl Reader {
         let Some(condition) = self.condition() else {
             return Ok(Next::All);
         };
-        let key = self.key_list();
+        let key = self.order.list();
         let mut sql = format!("select {key} from {} where {condition}", self.from());
         for bound in self.bounds(after) {
             let _ = write!(sql, " and {bound}");
         }
         let _ = write!(sql, " order by {key} limit {limit}");
-        client.batch_execute(BEGIN).await?;
+        client.batch_execute(&self.begin_condition()).await?;
         let found = rows(client, &sql).await;
         client.batch_execute("rollback").await?;
         let found = found.with_context(|| format!("look for rows of {}", self.table.name))?;
@@ -178,6 +188,7 @@ impl Reader {
                 client
                     .batch_execute("set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_seqscan = off")
                     .await?;
+                client.batch_execute(&self.set_search_path()).await?;
                 self.select_keys(keys)
             }
             Next::All => self.select_behind(after),
@@ -262,10 +273,19 @@ impl Reader {
         )
     }
 
-    fn key_list(&self) -> String {
-        let names = self.table.key.iter();
-        let names: Vec<_> = names.map(|column| quote_identifier(&column.name)).collect();
-        names.join(", ")
+    /// Begins the transaction of a query with the operator's condition.
+    fn begin_condition(&self) -> String {
+        format!("{BEGIN}; {}", self.set_search_path())
+    }
+
+    /// For the condition alone, and so for the transaction alone.
+    fn set_search_path(&self) -> String {
+        let schemas = self.wanted.search_path.iter();
+        let schemas: Vec<_> = schemas.map(|schema| quote_identifier(schema)).collect();
+        match schemas.is_empty() {
+            true => String::new(),
+            false => format!("set local search_path = {}", schemas.join(", ")),
+        }
     }
 
     fn column_list(&self) -> String {
@@ -285,7 +305,10 @@ impl Reader {
             .map(|sql| format!("({sql}\n)"));
         let since = self.wanted.since.as_ref().map(|(column, since)| {
             let column = quote_identifier(column);
-            format!("{column} >= {}::timestamptz", literal(&since.to_string()))
+            format!(
+                "{column} operator(pg_catalog.>=) {}::pg_catalog.timestamptz",
+                literal(&since.to_string())
+            )
         });
         let both: Vec<String> = since.into_iter().chain(condition).collect();
         (!both.is_empty()).then(|| both.join(" and "))
@@ -293,15 +316,14 @@ impl Reader {
 
     /// Behind the last row that was read, up to the last one that is wanted.
     fn bounds(&self, after: Option<&[String]>) -> Vec<String> {
-        let key = self.key_list();
-        let after = after.map(|after| format!("({key}) > ({})", literals(after)));
+        let after = after.map(|after| self.order.after(after));
         let until = self.wanted.until.as_deref();
-        let until = until.map(|until| format!("({key}) <= ({})", literals(until)));
+        let until = until.map(|until| self.order.up_to(until));
         after.into_iter().chain(until).collect()
     }
 
     fn select_behind(&self, after: Option<&[String]>) -> String {
-        let (columns, key, table) = (self.column_list(), self.key_list(), self.from());
+        let (columns, key, table) = (self.column_list(), self.order.list(), self.from());
         let mut sql = format!("select {columns} from {table}");
         let bounds = self.bounds(after);
         if !bounds.is_empty() {
@@ -313,35 +335,15 @@ impl Reader {
 
     /// The rows of these keys that the condition still admits.
     fn select_keys(&self, keys: &[Vec<String>]) -> String {
-        let (columns, key, table) = (self.column_list(), self.key_list(), self.from());
-        let typed = self.table.key.iter().enumerate();
-        let typed: Vec<_> = typed
-            .map(|(place, column)| format!("key_{place}::{}", column.type_name))
-            .collect();
-        let names: Vec<_> = (0..typed.len())
-            .map(|place| format!("key_{place}"))
-            .collect();
-        let values: Vec<_> = keys
-            .iter()
-            .map(|key| format!("({})", literals(key)))
-            .collect();
-        let mut sql = format!(
-            "select {columns} from {table} where ({key}) in (select {} from (values {}) as keys ({}))",
-            typed.join(", "),
-            values.join(", "),
-            names.join(", "),
-        );
+        let (columns, key, table) = (self.column_list(), self.order.list(), self.from());
+        let among = self.order.among(keys);
+        let mut sql = format!("select {columns} from {table} where {among}");
         if let Some(condition) = self.condition() {
             let _ = write!(sql, " and {condition}");
         }
         let _ = write!(sql, " order by {key}");
         sql
     }
-}
-
-fn literals(key: &[String]) -> String {
-    let key: Vec<_> = key.iter().map(|text| literal(text)).collect();
-    key.join(", ")
 }
 
 fn size(row: &ChunkRow) -> usize {

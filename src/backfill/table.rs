@@ -18,8 +18,6 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyColumn {
     pub name: String,
-    /// As `format_type` writes it.
-    pub type_name: String,
     /// Its place among the relation's columns.
     pub place: usize,
 }
@@ -55,7 +53,6 @@ impl Table {
             let place = place.ok_or_else(|| NoKey::Generated(name.clone(), named.clone()))?;
             key.push(KeyColumn {
                 name: named.clone(),
-                type_name: columns[place].type_name.clone(),
                 place,
             });
         }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio_postgres::Row;
 
 use crate::backfill::table as readable;
-use crate::conninfo::Client;
+use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::mapping::{ColumnDescription, TableDescription, TableName};
 use crate::pgoutput::ReplicaIdentity;
@@ -81,6 +81,8 @@ pub struct Column {
     pub name: String,
     pub type_oid: u32,
     pub type_name: String,
+    /// Its type is compared by operators that are not in `pg_catalog`, as `citext` is.
+    pub own_operators: bool,
     pub generated: Generated,
 }
 
@@ -167,14 +169,14 @@ pub async fn describe(client: &Client, names: &[TableName]) -> anyhow::Result<Ve
 
 fn table(row: &Row) -> anyhow::Result<Table> {
     Ok(Table {
-        oid: row.get("oid"),
+        oid: column(row, "oid")?,
         storage: storage(row)?,
         columns: Vec::new(),
-        primary_key: row.get("primary_key"),
+        primary_key: column(row, "primary_key")?,
         leaves: Vec::new(),
-        has_children: row.get("has_children"),
-        owner: row.get("owner"),
-        owned: row.get("owned"),
+        has_children: column(row, "has_children")?,
+        owner: column(row, "owner")?,
+        owned: column(row, "owned")?,
     })
 }
 
@@ -184,7 +186,7 @@ pub async fn list(client: &Client) -> anyhow::Result<Vec<String>> {
         .query(include_str!("../../sql/queries/list_tables.sql"), &[])
         .await
         .context("list the source's tables")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    rows.iter().map(|row| column(row, 0)).collect()
 }
 
 async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<()> {
@@ -192,21 +194,24 @@ async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<(
     let query = include_str!("../../sql/queries/describe_columns.sql");
     let rows = client.query(query, &[&oids]).await;
     let rows = rows.context("read the watched tables' columns")?;
-    for table in tables {
-        table.columns = rows
-            .iter()
-            .filter(|row| row.get::<_, u32>("attrelid") == table.oid)
-            .map(|row| Column {
-                name: row.get("name"),
-                type_oid: row.get("type_oid"),
-                type_name: row.get("type_name"),
-                generated: match row.get("generated") {
-                    "" => Generated::No,
-                    "v" => Generated::Virtual,
-                    _ => Generated::Stored,
-                },
-            })
-            .collect();
+    for row in &rows {
+        let oid: u32 = column(row, "attrelid")?;
+        let described = Column {
+            name: column(row, "name")?,
+            type_oid: column(row, "type_oid")?,
+            type_name: column(row, "type_name")?,
+            own_operators: column(row, "own_operators")?,
+            generated: match column(row, "generated")? {
+                "" => Generated::No,
+                "v" => Generated::Virtual,
+                _ => Generated::Stored,
+            },
+        };
+        let table = tables.iter_mut().find(|table| table.oid == oid);
+        table
+            .with_context(|| format!("pg_attribute has a column of another table: {oid}"))?
+            .columns
+            .push(described);
     }
     Ok(())
 }
@@ -223,23 +228,24 @@ async fn fill_leaves(client: &Client, tables: &mut [Table]) -> anyhow::Result<()
     let query = include_str!("../../sql/queries/describe_leaves.sql");
     let rows = client.query(query, &[&oids]).await;
     let rows = rows.context("read the watched tables' partitions")?;
-    for table in tables {
-        table.leaves = rows
-            .iter()
-            .filter(|row| row.get::<_, u32>("root") == table.oid)
-            .map(storage)
-            .collect::<anyhow::Result<_>>()?;
+    for row in &rows {
+        let oid: u32 = column(row, "root")?;
+        let table = tables.iter_mut().find(|table| table.oid == oid);
+        table
+            .with_context(|| format!("pg_partition_tree has a partition of another table: {oid}"))?
+            .leaves
+            .push(storage(row)?);
     }
     Ok(())
 }
 
 fn storage(row: &Row) -> anyhow::Result<Storage> {
     let name = TableName {
-        schema: row.get("schema"),
-        name: row.get("name"),
+        schema: column(row, "schema")?,
+        name: column(row, "name")?,
     };
     Ok(Storage {
-        kind: match row.get("kind") {
+        kind: match column(row, "kind")? {
             "r" => TableKind::Ordinary,
             "p" => TableKind::Partitioned,
             "v" => TableKind::View,
@@ -248,17 +254,17 @@ fn storage(row: &Row) -> anyhow::Result<Storage> {
             "s" => TableKind::System,
             other => anyhow::bail!("pg_class says that {name} is of the unknown kind `{other}`"),
         },
-        logged: row.get::<_, &str>("persistence") == "p",
-        replica_identity: match row.get("replica_identity") {
+        logged: column::<&str, _>(row, "persistence")? == "p",
+        replica_identity: match column(row, "replica_identity")? {
             "d" => ReplicaIdentity::Default,
             "n" => ReplicaIdentity::Nothing,
             "f" => ReplicaIdentity::Full,
             "i" => ReplicaIdentity::Index,
             other => anyhow::bail!("pg_class gives {name} the unknown replica identity `{other}`"),
         },
-        primary_index: row.get("primary_index"),
-        identity_index: row.get("identity_index"),
-        identity_columns: row.get("identity_columns"),
+        primary_index: column(row, "primary_index")?,
+        identity_index: column(row, "identity_index")?,
+        identity_columns: column(row, "identity_columns")?,
         name,
     })
 }

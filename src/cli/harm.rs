@@ -218,6 +218,7 @@ mod tests {
             name: "total".to_owned(),
             type_oid: 23,
             type_name: "integer".to_owned(),
+            own_operators: false,
             generated: Generated::Virtual,
         }];
         assert!(harms(&full, 170_000).is_empty());

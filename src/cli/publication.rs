@@ -3,10 +3,11 @@
 //! its publication does not exist (facts 5).
 
 use anyhow::Context;
+use tokio_postgres::Row;
 
 use super::catalog::{self, Table, TableKind, sql_name};
 use super::harm::{Harm, harms, needs_generated_columns};
-use crate::conninfo::Client;
+use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::mapping::TableName;
 
@@ -138,24 +139,28 @@ pub async fn inspect(
         Vec::new()
     };
     Ok(Some(Publication {
-        all_tables: row.get("all_tables"),
-        all_operations: row.get("all_operations"),
-        via_root: row.get("via_root"),
-        generated_columns: row.get("generated_columns"),
-        owned: row.get("owned"),
+        all_tables: column(&row, "all_tables")?,
+        all_operations: column(&row, "all_operations")?,
+        via_root: column(&row, "via_root")?,
+        generated_columns: column(&row, "generated_columns")?,
+        owned: column(&row, "owned")?,
         tables: tables
             .iter()
-            .map(|row| Published {
-                name: TableName {
-                    schema: row.get("schema"),
-                    name: row.get("name"),
-                },
-                row_filter: row.get("row_filter"),
-                column_list: row.get("column_list"),
-            })
-            .collect(),
-        schemas: schemas.iter().map(|row| row.get(0)).collect(),
+            .map(published)
+            .collect::<anyhow::Result<_>>()?,
+        schemas: (schemas.iter().map(|row| column(row, 0))).collect::<anyhow::Result<_>>()?,
     }))
+}
+
+fn published(row: &Row) -> anyhow::Result<Published> {
+    Ok(Published {
+        name: TableName {
+            schema: column(row, "schema")?,
+            name: column(row, "name")?,
+        },
+        row_filter: column(row, "row_filter")?,
+        column_list: column(row, "column_list")?,
+    })
 }
 
 /// What the publication of that name does to the application at this moment: a table

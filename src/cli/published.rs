@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 
-use crate::conninfo::Client;
+use crate::conninfo::{Client, column};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::replication::{GapKind, slot};
@@ -84,13 +84,18 @@ pub async fn read(
         .await
         .context("read what the publication holds")?;
     let to = slot::current_wal_insert_lsn(source).await?;
-    let tables = rows.iter().map(|row| {
+    let mut tables = Vec::with_capacity(rows.len());
+    for row in &rows {
         let table = TableName {
-            schema: row.get("schema"),
-            name: row.get("name"),
+            schema: column(row, "schema")?,
+            name: column(row, "name")?,
         };
-        let oid = |name: &str| row.get::<_, Option<u32>>(name);
-        let state = match (oid("publication_oid"), oid("table_oid"), oid("member_oid")) {
+        let oid = |name: &'static str| column::<Option<u32>, _>(row, name);
+        let state = match (
+            oid("publication_oid")?,
+            oid("table_oid")?,
+            oid("member_oid")?,
+        ) {
             (None, _, _) => State::NoPublication,
             (Some(_), None, _) => State::NoTable,
             (Some(_), Some(_), None) => State::Unpublished,
@@ -100,13 +105,9 @@ pub async fn read(
                 member,
             }),
         };
-        (table, state)
-    });
-    Ok(Catalog {
-        from,
-        to,
-        tables: tables.collect(),
-    })
+        tables.push((table, state));
+    }
+    Ok(Catalog { from, to, tables })
 }
 
 /// Judges one table.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::conninfo::Client;
 use crate::conninfo::sqlstate::{self, Nature};
+use crate::conninfo::{Client, column};
 use crate::lsn::Lsn;
 use crate::replication::slot;
 
@@ -23,7 +23,7 @@ pub(super) async fn await_replay(standby: &Client, primary: &Client) -> anyhow::
     let deadline = Instant::now() + REPLAY;
     loop {
         let row = standby.query_one(query, &[&written]).await;
-        if row.context("ask how far the standby is")?.get(0) {
+        if column(&row.context("ask how far the standby is")?, 0)? {
             return Ok(());
         }
         if Instant::now() > deadline {

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use secrecy::SecretString;
 use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
 
+mod answer;
 mod client;
 mod connect;
 mod defaults;
@@ -24,6 +25,7 @@ mod settings;
 pub mod sqlstate;
 pub mod tls;
 
+pub use answer::column;
 pub use client::{Client, Queries, Transaction};
 use defaults::{check_ignored, filed_password, tls_settings};
 pub use endpoint::Endpoint;

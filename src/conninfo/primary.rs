@@ -29,10 +29,10 @@ impl ConnInfo {
     async fn is_standby(&self, client: &Client) -> Result<bool, ConnInfoError> {
         let query = include_str!("../../sql/queries/is_standby.sql");
         let row = client.query_one(query, &[]).await;
-        let row = row.map_err(|source| ConnInfoError::Connect {
+        let standby = row.and_then(|row| row.try_get(0));
+        standby.map_err(|source| ConnInfoError::Connect {
             to: self.describe(),
             source,
-        })?;
-        Ok(row.get(0))
+        })
     }
 }

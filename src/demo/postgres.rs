@@ -121,6 +121,11 @@ impl Postgres {
         self.directory.join("data")
     }
 
+    /// What the server has written of itself.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+
     pub fn binaries(&self) -> &Path {
         &self.binaries
     }
@@ -162,7 +167,7 @@ impl Postgres {
             let started = self.command("pg_ctl", |pg_ctl| {
                 pg_ctl
                     .args(["start", "--wait", "--silent", "--timeout=60", "--log"])
-                    .arg(self.directory.join("server.log"))
+                    .arg(self.log_file())
                     .arg("--pgdata")
                     .arg(self.data_directory());
             });
@@ -172,7 +177,7 @@ impl Postgres {
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 Err(_) => {
-                    let log = fs::read_to_string(self.directory.join("server.log"));
+                    let log = fs::read_to_string(self.log_file());
                     return Err(PostgresError::NotReady {
                         seconds: START_TIMEOUT.as_secs(),
                         log: log.unwrap_or_default(),

@@ -99,7 +99,8 @@ pub async fn create(client: &Client, slot: &str, failover: bool) -> Result<Lsn, 
         include_str!("../../sql/queries/create_slot.sql")
     };
     let row = client.query_one(query, &[&slot]).await;
-    Ok(row.map_err(failed("create the replication slot"))?.get(0))
+    let created = row.and_then(|row| row.try_get(0));
+    created.map_err(failed("create the replication slot"))
 }
 
 /// Lets the server write down which transactions are running. Until it does, by itself
@@ -127,14 +128,25 @@ pub async fn identify_system(client: &Client) -> Result<SystemIdentity, Replicat
     let query = include_str!("../../sql/queries/identify_system.sql");
     let row = client.query_one(query, &[]).await;
     let row = row.map_err(failed("identify the system"))?;
-    let identifier: String = row.get(0);
-    let version: i32 = row.get(4);
+    let read = || {
+        let identifier: String = row.try_get(0)?;
+        let version: i32 = row.try_get(4)?;
+        Ok((
+            identifier,
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+            version,
+        ))
+    };
+    let (identifier, timeline, flushed_lsn, dbname, version) =
+        read().map_err(failed("identify the system"))?;
     Ok(SystemIdentity {
         // A bigint in SQL, unsigned in the protocol and in the control file.
         system_identifier: identifier.parse::<i64>().unwrap_or(0).cast_unsigned(),
-        timeline: row.get(1),
-        flushed_lsn: row.get(2),
-        dbname: row.get(3),
+        timeline,
+        flushed_lsn,
+        dbname,
         major_version: version.unsigned_abs() / 10_000,
         history: Vec::new(),
     })
@@ -145,7 +157,8 @@ pub async fn identify_system(client: &Client) -> Result<SystemIdentity, Replicat
 pub async fn current_wal_insert_lsn(client: &Client) -> Result<Lsn, ReplicationError> {
     let query = include_str!("../../sql/queries/current_wal_insert_lsn.sql");
     let row = client.query_one(query, &[]).await;
-    Ok(row.map_err(failed("read the log's position"))?.get(0))
+    let position = row.and_then(|row| row.try_get(0));
+    position.map_err(failed("read the log's position"))
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> ReplicationError {

@@ -13,6 +13,7 @@ mod facts;
 mod gaps;
 mod harness;
 mod heartbeat;
+mod hostile;
 mod identity;
 mod interrupted;
 mod listen;

@@ -10,7 +10,7 @@ use crate::release::postgres_release;
 
 /// The modules whose tests meet the server itself: what it streams, its catalog, its
 /// messages and its rights.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 16] = [
     "pipeline::",
     "capture::",
     "shadow::",
@@ -21,6 +21,7 @@ const MODULES: [&str; 15] = [
     "facts::",
     "truncate::",
     "backfill::",
+    "hostile::",
     "replay::",
     // tables::large is of our memory, and slow.
     "tables::changes::",

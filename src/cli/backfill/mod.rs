@@ -43,7 +43,8 @@ Examples:
 
 Without --event it is the rules of the table that ask for inserts; a rule that asks for
 updates alone takes part where it is named. --where is SQL over the table's columns, run
-with your source's login in a read-only transaction. Ctrl-C pauses. Deliveries that are due
+with your source's login in a read-only transaction under an empty search path: qualify what
+is not PostgreSQL's own, or name its schema with --search-path. Ctrl-C pauses. Deliveries that are due
 come first: while more than 10,000 are, a backfill waits.")]
 pub struct Args {
     /// The table, as in public.payments; with --event the event's own table.
@@ -57,6 +58,13 @@ pub struct Args {
     /// Only rows that this SQL condition holds for.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
+
+    /// The schemas, separated by commas, in which --where looks for operators, functions and
+    /// types, after pg_catalog. Without it for nothing but pg_catalog: the operators of
+    /// extensions are not found, and citext compares as text. Whoever may create something in
+    /// these schemas may run code with your source's login.
+    #[arg(long, value_name = "SCHEMAS", value_delimiter = ',', value_parser = schema, requires = "condition")]
+    search_path: Vec<String>,
 
     /// Only rows written from then on: a time, as in 2026-11-23T12:00:00Z, or how long ago.
     #[arg(long, value_name = "WHEN", value_parser = moment)]
@@ -105,7 +113,22 @@ pub struct Args {
 }
 
 /// What only a new backfill takes.
-const NEW: [&str; 5] = ["table", "events", "condition", "since", "subscription"];
+const NEW: [&str; 6] = [
+    "table",
+    "events",
+    "condition",
+    "search_path",
+    "since",
+    "subscription",
+];
+
+/// The name of a schema that holds what people made.
+fn schema(name: &str) -> Result<String, String> {
+    match name.is_empty() || name.starts_with("pg_") {
+        true => Err("name schemas of your own, as in public,app".to_owned()),
+        false => Ok(name.to_owned()),
+    }
+}
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     // Before anything is begun: from here on Ctrl-C is ours.

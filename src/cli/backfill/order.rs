@@ -50,11 +50,12 @@ pub(super) async fn resolve(args: &Args, config: &Config, store: &Client) -> any
     let readable = catalog::readable(table).map_err(|error| UsageError(error.to_string()))?;
     let mut wanted = Wanted {
         condition: args.condition.clone(),
+        search_path: args.search_path.clone(),
         since: since(args, &description)?,
         until: None,
     };
     let key = readable.key_names();
-    let reader = Reader::new(readable, wanted.clone());
+    let reader = Reader::new(&source, readable, wanted.clone()).await?;
     let estimate = try_out(&source, &reader, &wanted).await?;
     let wishes = wishes(args, store, &outlines).await?;
     // In this order: who had begun by then is told by the stream of what is not there yet.
@@ -213,12 +214,14 @@ async fn try_out(source: &Client, reader: &Reader, wanted: &Wanted) -> anyhow::R
     let estimate = match begun.await {
         Ok(estimate) => estimate,
         Err(error) => {
-            return Err(match (&wanted.condition, error.as_db_error()) {
+            let told = error.downcast_ref::<tokio_postgres::Error>();
+            let told = told.and_then(tokio_postgres::Error::as_db_error);
+            return Err(match (&wanted.condition, told) {
                 (_, Some(told)) if *told.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
                     unreadable(source, reader, told).await.into()
                 }
                 (Some(condition), Some(told)) => refused(condition, told).into(),
-                _ => anyhow::Error::from(error).context(format!("look at {name}")),
+                _ => error.context(format!("look at {name}")),
             });
         }
     };
@@ -252,7 +255,8 @@ async fn unreadable(
 ) -> UsageError {
     let query = include_str!("../../../sql/queries/current_user.sql");
     let role = source.query_one(query, &[]).await;
-    let role = role.map_or_else(|_| "…".to_owned(), |row| quote_identifier(row.get(0)));
+    let role = role.ok().and_then(|row| row.try_get::<_, String>(0).ok());
+    let role = role.map_or_else(|| "…".to_owned(), |role| quote_identifier(&role));
     let table = reader.table().name.to_sql();
     UsageError(format!(
         "PostgreSQL says: {}. A backfill reads the table: grant select on {table} to {role}",

@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::finding::Finding;
 use super::source::Role;
 use crate::cli::catalog::{Table, sql_name};
-use crate::conninfo::Client;
+use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::mapping::RuleSet;
 use crate::mapping::watch::TableWatch;
@@ -35,9 +35,9 @@ pub(super) async fn read(
         let row = client.query_one(query, &[&table.oid, &columns]).await;
         let row = row.with_context(|| format!("read our rights on {}", table.name()))?;
         shadowed.push(Shadowed {
-            may_use_schema: row.get("may_use_schema"),
-            unreadable: row.get("unreadable"),
-            hidden_rows: row.get("hidden_rows"),
+            may_use_schema: column(&row, "may_use_schema")?,
+            unreadable: column(&row, "unreadable")?,
+            hidden_rows: column(&row, "hidden_rows")?,
             watch,
         });
     }

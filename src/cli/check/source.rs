@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::finding::Finding;
-use crate::conninfo::Client;
+use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::replication::{SourceConfig, WalPolicy};
 
@@ -50,19 +50,19 @@ pub async fn server(client: &Client) -> anyhow::Result<Server> {
         .await
         .context("read the source's settings")?;
     Ok(Server {
-        version_number: row.get("version_number"),
-        version: row.get("version"),
-        encoding: row.get("encoding"),
-        database: row.get("database"),
-        in_recovery: row.get("in_recovery"),
-        wal_level: row.get("wal_level"),
-        max_slots: row.get("max_slots"),
-        slots: row.get("slots"),
-        max_senders: row.get("max_senders"),
-        senders: row.get("senders"),
-        keep_size_mb: row.get("keep_size_mb"),
-        idle_slot_timeout: row.get("idle_slot_timeout"),
-        synchronous_standbys: row.get("synchronous_standbys"),
+        version_number: column(&row, "version_number")?,
+        version: column(&row, "version")?,
+        encoding: column(&row, "encoding")?,
+        database: column(&row, "database")?,
+        in_recovery: column(&row, "in_recovery")?,
+        wal_level: column(&row, "wal_level")?,
+        max_slots: column(&row, "max_slots")?,
+        slots: column(&row, "slots")?,
+        max_senders: column(&row, "max_senders")?,
+        senders: column(&row, "senders")?,
+        keep_size_mb: column(&row, "keep_size_mb")?,
+        idle_slot_timeout: column(&row, "idle_slot_timeout")?,
+        synchronous_standbys: column(&row, "synchronous_standbys")?,
     })
 }
 
@@ -72,11 +72,11 @@ pub(super) async fn role(client: &Client) -> anyhow::Result<Role> {
         .await
         .context("read the rights of the source's role")?;
     Ok(Role {
-        name: row.get("name"),
-        superuser: row.get("superuser"),
-        replication: row.get("replication"),
-        rds_replication: row.get("rds_replication"),
-        may_create: row.get("may_create"),
+        name: column(&row, "name")?,
+        superuser: column(&row, "superuser")?,
+        replication: column(&row, "replication")?,
+        rds_replication: column(&row, "rds_replication")?,
+        may_create: column(&row, "may_create")?,
     })
 }
 

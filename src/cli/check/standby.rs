@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::finding::Finding;
 use super::source::Server;
 use crate::cli::chain;
-use crate::conninfo::{Client, ConnInfo, Purpose};
+use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 
 /// Logical decoding on standbys came with 16.
@@ -53,7 +53,7 @@ async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
     let query = include_str!("../../../sql/queries/standby_settings.sql");
     let row = client.query_one(query, &[]).await?;
     let mut findings = Vec::new();
-    if row.get("feedback") {
+    if column(&row, "feedback")? {
         findings.push(Finding::ok(
             "the source is a standby with hot_standby_feedback",
         ));
@@ -67,7 +67,7 @@ async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
             .mend("select pg_reload_conf();"),
         );
     }
-    if row.get::<_, &str>("primary_slot").is_empty() {
+    if column::<&str, _>(&row, "primary_slot")?.is_empty() {
         findings.push(Finding::warning(
             "primary_slot_name is not set on the standby",
             "while the standby is away its primary removes the log that it needs, and rows that the slot needs: \
@@ -83,27 +83,29 @@ async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Findi
     let connected = primary.connect(Purpose::Inspection("check"), None).await;
     let connected = connected.with_context(|| format!("reach {}", primary.describe()))?;
     let row = connected.query_one(query, &[]).await?;
-    if row.get("in_recovery") {
+    if column(&row, "in_recovery")? {
         return Ok(Finding::failure(
             "source.primary_url leads to a standby too",
             "name the primary; with several hosts and target_session_attrs=read-write it is found",
         ));
     }
-    if own.get::<_, &str>("system_identifier") != row.get::<_, &str>("system_identifier") {
+    if column::<&str, _>(&own, "system_identifier")?
+        != column::<&str, _>(&row, "system_identifier")?
+    {
         return Ok(Finding::failure(
             "source.primary_url leads to another PostgreSQL system than source.url",
             "name the primary that the standby follows",
         ));
     }
-    if row.get::<_, &str>("wal_level") != "logical" {
+    if column::<&str, _>(&row, "wal_level")? != "logical" {
         return Ok(Finding::failure(
             "wal_level of the primary is not `logical`",
             "the standby decodes what its primary writes; the setting takes effect after a restart",
         )
         .mend("alter system set wal_level = 'logical';"));
     }
-    if !row.get::<_, bool>("may_log_snapshot") {
-        let role = quote_identifier(row.get("role"));
+    if !column::<bool, _>(&row, "may_log_snapshot")? {
+        let role = quote_identifier(column(&row, "role")?);
         return Ok(Finding::warning(
             "the primary does not let us log a snapshot",
             "a slot on a standby is made at the next snapshot in the log, which a quiet primary writes late: setup \
@@ -125,7 +127,7 @@ pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result
     if server.in_recovery {
         return Ok(None);
     }
-    let missing: Vec<String> = row.get("missing");
+    let missing: Vec<String> = column(&row, "missing")?;
     if !missing.is_empty() {
         return Ok(Some(
             Finding::failure(
@@ -141,10 +143,10 @@ pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result
         ));
     }
     // Without a standby there is nothing to fail over to.
-    if row.get::<_, i64>("standbys") == 0 {
+    if column::<i64, _>(&row, "standbys")? == 0 {
         return Ok(None);
     }
-    let synchronized: Option<&str> = row.get("synchronized");
+    let synchronized: Option<&str> = column(&row, "synchronized")?;
     Ok(Some(match synchronized {
         None => Finding::warning(
             format!("PostgreSQL {} keeps no slots on standbys", server.version),

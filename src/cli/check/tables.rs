@@ -66,9 +66,30 @@ pub(super) fn table_findings(
             ));
         }
         findings.extend(harm_findings(table, server_version));
+        findings.extend(own_operators(table));
     }
     findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
+}
+
+/// A condition of the operator's own on such a column may mean another thing than it does in
+/// the application's sessions.
+fn own_operators(table: &Table) -> Option<Finding> {
+    let own = table.columns.iter().filter(|column| column.own_operators);
+    let columns: Vec<_> = own
+        .map(|column| format!("`{}` ({})", column.name, column.type_name))
+        .collect();
+    (!columns.is_empty()).then(|| {
+        Finding::warning(
+            format!(
+                "types of {} have operators of their own: {}",
+                table.name(),
+                columns.join(", ")
+            ),
+            "`walhook backfill --where` runs under an empty search path and does not find them: citext compares as \
+             text there. Name their schema with --search-path",
+        )
+    })
 }
 
 /// What publishing the table would break.

@@ -5,8 +5,8 @@
 use anyhow::Context;
 use tokio_postgres::types::ToSql;
 
-use crate::conninfo::Client;
 use crate::conninfo::sqlstate::{self, Nature};
+use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::lsn::Lsn;
 
@@ -77,7 +77,7 @@ impl Reader<'_> {
             let of: [&(dyn ToSql + Sync); 3] = [&copy, &publication, &wanted];
             match self.client.query_one(query, &of).await {
                 Ok(row) => {
-                    let (messages, telling): (i64, i64) = (row.get(0), row.get(1));
+                    let (messages, telling): (i64, i64) = (column(&row, 0)?, column(&row, 1)?);
                     if telling > 0 || messages < i64::from(wanted) {
                         return Ok(true);
                     }

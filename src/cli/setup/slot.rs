@@ -10,7 +10,7 @@ use crate::cli::gaps::{self, Acceptance};
 use crate::cli::progress::{self, Progress};
 use crate::cli::{harm, publication, published, standby};
 use crate::config::Config;
-use crate::conninfo::{Client, ConnInfo};
+use crate::conninfo::{Client, ConnInfo, column};
 use crate::db::Store;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
@@ -344,7 +344,7 @@ impl SlotSetup<'_> {
         let name = &self.config.source.slot;
         let row = self.client.query_one(query, &[name]).await;
         let row = row.with_context(|| format!("advance the slot `{name}` to the publication"))?;
-        Ok(row.get(0))
+        column(&row, 0)
     }
 
     /// Records where the slot begins.

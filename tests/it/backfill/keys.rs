@@ -107,3 +107,45 @@ async fn partitions_quoted_names_and_identities_by_index() {
         insert into more_things values (7, 'another')";
     every_row_once(inherited, &[], "select name from only things").await;
 }
+
+/// Sorted without regard to case by their operator class, and compared with it by `>` where
+/// that is looked up by name and not found.
+#[tokio::test]
+async fn keys_whose_operators_are_an_extension_s() {
+    let letters = "select case n % 2 when 0 then upper(chr(97 + n)) else chr(97 + n) end as name from generate_series(0, 25) n";
+    let one = format!(
+        "create extension citext; create table things (name citext primary key);
+         insert into things {letters}"
+    );
+    every_row_once(&one, &[], "select name::text from things").await;
+    every_row_once(
+        &one,
+        &["--where", "name > 'm'", "--search-path", "public"],
+        "select name::text from things where name > 'm'",
+    )
+    .await;
+    // As text: capitals come first.
+    every_row_once(
+        &one,
+        &["--where", "name > 'm'"],
+        "select name::text from things where name::text > 'm'",
+    )
+    .await;
+    // Operators of two schemas, and a domain.
+    let several = format!(
+        "create schema extensions; create extension citext schema extensions;
+         create domain code as extensions.citext;
+         create table things (region int, code code, name text not null, key_0 extensions.citext,
+            primary key (region, code, key_0));
+         insert into things select ascii(upper(name)) % 3, case ascii(name) % 2 when 0 then 'x' else 'X' end, name, name
+            from ({letters}) as letters"
+    );
+    every_row_once(&several, &[], ALL).await;
+    let some = ["--where", "key_0 operator(extensions.>) 'm'"];
+    every_row_once(
+        &several,
+        &some,
+        "select name from things where key_0 operator(extensions.>) 'm'",
+    )
+    .await;
+}

@@ -11,7 +11,7 @@ use crate::harness::{TestDatabase, connect};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// Runs statements as a DBA does: through psql, as the superuser.
-pub(super) async fn psql(database: &TestDatabase, sql: &str) {
+pub async fn psql(database: &TestDatabase, sql: &str) {
     let mut psql = Command::new("psql")
         .args([
             "--no-psqlrc",
@@ -32,7 +32,7 @@ pub(super) async fn psql(database: &TestDatabase, sql: &str) {
 }
 
 /// The database's URL under another role.
-pub(super) fn url_as(database: &TestDatabase, role: &str) -> String {
+pub fn url_as(database: &TestDatabase, role: &str) -> String {
     database
         .url
         .replace("postgres://postgres@", &format!("postgres://{role}@"))

@@ -4,7 +4,7 @@ mod check;
 mod examples;
 mod harm;
 mod harmed;
-mod least_privilege;
+pub mod least_privilege;
 mod machine;
 mod rights;
 mod setup;

@@ -265,3 +265,22 @@ async fn partitions_and_composite_keys_of_any_type_are_shadowed() {
         0
     );
 }
+
+#[tokio::test]
+async fn a_key_whose_operators_are_an_extension_s_is_read_whole() {
+    let tables = "create extension citext;
+        create table things (name citext primary key, tenant_id text, status text);
+        insert into things select case n % 2 when 0 then 'a' else 'B' end || n, 'acme', 'new' from generate_series(1, 4500) n";
+    let rules = "
+[[events]]
+type = 'thing.done'
+table = 'public.things'
+when = \"became('status', 'done')\"
+";
+    let walhook = Installation::create(tables, rules, "").await;
+    let running = walhook.start();
+    walhook.wait_for(COMPLETE).await;
+    running.stop().await;
+    let seeded = walhook.count("select seeded_rows from shadow_tables").await;
+    assert_eq!(seeded, 4500);
+}
