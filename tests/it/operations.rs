@@ -26,7 +26,7 @@ fn exported() -> BTreeSet<String> {
     METRICS.queue_depth.with_label_values(&["retrying"]);
     METRICS.gaps.with_label_values(&["shed"]);
     METRICS.problems.with_label_values(&["gap"]);
-    METRICS.clock_skew_seconds.with_label_values(&["store"]);
+    METRICS.clock_skew.with_label_values(&["store"]);
     let mut names = BTreeSet::new();
     for line in METRICS.render().unwrap().lines() {
         let Some(described) = line.strip_prefix("# TYPE ") else {
