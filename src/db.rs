@@ -127,8 +127,8 @@ pub struct Sessions {
 /// A session that was idle for so long is asked whether it still answers before it is handed
 /// out: its connection may have fallen silent without an error …
 const IDLE: Duration = Duration::from_secs(1);
-/// … and a probe of `/readyz` must get another within its own time.
-const STILL_ANSWERS: Duration = Duration::from_secs(1);
+/// … for as long as a server under load may take for an empty statement.
+const STILL_ANSWERS: Duration = Duration::from_secs(3);
 
 impl managed::Manager for Sessions {
     type Type = Client;
@@ -153,11 +153,24 @@ impl managed::Manager for Sessions {
         if self.suspected().is_some_and(|since| used < since) {
             return Err(RecycleError::message("others of its age do not answer"));
         }
+        let mut asking = Asking(Some(self));
         if client.still_answers(STILL_ANSWERS).await {
+            asking.0 = None;
             return Ok(());
         }
-        *self.suspected() = Some(Instant::now());
         Err(RecycleError::message("it does not answer any more"))
+    }
+}
+
+/// Suspects the sessions of its age unless the one that is asked answers: also where the
+/// caller, such as a probe of `/readyz`, waits for less long.
+struct Asking<'a>(Option<&'a Sessions>);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(sessions) = self.0 {
+            *sessions.suspected() = Some(Instant::now());
+        }
     }
 }
 

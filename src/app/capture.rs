@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
 use crate::conninfo::{ConnInfo, Purpose};
 use crate::enqueuer::{Enqueuer, Leadership, OldValueTables, Session};
+use crate::episode::Episode;
 use crate::health::{CaptureState, Health};
 use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
@@ -57,6 +58,8 @@ impl Capture {
         let mut backoff = Backoff::reconnect();
         let mut standing_by = false;
         let mut failures = Failures::default();
+        // That it is over is said by what holds the slot again.
+        let mut interruption = Episode::default();
         loop {
             if self.brink.is_asked() {
                 tokio::select! {
@@ -76,6 +79,7 @@ impl Capture {
             let steady = streamed && began.elapsed() >= STEADY;
             if steady || self.enqueuer.recorded.commits > commits {
                 backoff.reset();
+                interruption = Episode::default();
             }
             if ended.as_ref().is_err_and(Fault::is_of_another_leader) {
                 self.enqueuer.disown();
@@ -96,8 +100,9 @@ impl Capture {
                     STAND_BY
                 }
                 Err(fault) if fault.is_transient() || (self.has_led && fault.is_refused()) => {
-                    let error = format!("{:#}", anyhow::Error::from(fault));
-                    tracing::warn!(error, "capture was interrupted; beginning again");
+                    let error = anyhow::Error::from(fault);
+                    interruption.failed("capture was interrupted", &error);
+                    let error = format!("{error:#}");
                     self.health.set_capture(CaptureState::Failing(error));
                     METRICS.reconnects.inc();
                     backoff.next_delay()
