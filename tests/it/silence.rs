@@ -10,7 +10,7 @@ use crate::harness::{connect, server};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 const LEADS: &str = "holding the slot: capturing";
-const UNHEARD: &str = "cannot reach the store to say that this instance lives";
+const UNHEARD: &str = "cannot record a heartbeat in the store";
 
 /// An installation, of which a process reaches the store through a proxy of its own.
 struct Behind {
@@ -125,7 +125,7 @@ async fn a_process_stops_in_time_before_the_store_has_answered_at_all() {
     let behind = Behind::proxies().await;
     let node = behind.start().await;
     node.proxy.fall_silent();
-    node.process.says("cannot reach the store", 1).await;
+    node.process.says("cannot read the store", 1).await;
     node.stops().await;
 }
 
