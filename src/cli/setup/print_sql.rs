@@ -12,6 +12,11 @@ use crate::conninfo::ConnInfo;
 use crate::db::{quote_identifier, tenant_role_name};
 use crate::mapping::TableName;
 
+/// Whoever runs the script is a superuser, in a session as the database makes it: a function
+/// that somebody has created must not be called in place of PostgreSQL's own.
+const EMPTY_PATH: &str =
+    "-- Nothing that somebody has created here is called by mistake.\nset search_path = '';\n\n";
+
 /// The statements, for psql.
 pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
     let rules = crate::cli::rules(config)?;
@@ -34,6 +39,7 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
         "-- What walhook needs, with the least rights. Run it with psql, as a superuser or as the\n\
          -- owner of the tables with CREATEROLE. A role that exists already: take its line out.\n\n",
     );
+    sql.push_str(EMPTY_PATH);
     let _ = write!(
         sql,
         "-- 1. On the source, database {database}.\n\
@@ -93,6 +99,7 @@ pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
             "-- 2. On the store's server, database {}.",
             quote_identifier(config_dbname(store.as_ref(), &source))
         );
+        sql.push_str(EMPTY_PATH);
     } else {
         sql.push_str("-- 2. The store, in the same database.\n");
     }
