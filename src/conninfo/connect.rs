@@ -1,6 +1,7 @@
 //! Makes sessions: over the first server that lets us in, with the settings of their purpose.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
@@ -34,10 +35,11 @@ impl ConnInfo {
         purpose: Purpose,
         store: Option<&str>,
     ) -> Result<(Client, mpsc::Receiver<Notification>), ConnInfoError> {
+        let began = Instant::now();
         let connected = self.try_endpoints(purpose, store).await;
         if let (Err(error), Some(monitor)) = (&connected, &self.monitor) {
             let why = error_chain(error);
-            monitor.failed(&purpose.application_name(), &why);
+            monitor.failed(&purpose.application_name(), began, &why);
         }
         connected
     }

@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -94,7 +94,10 @@ impl Line {
         deadline: Duration,
         answer: Answer<'_, T>,
     ) -> Result<T, Error> {
-        let mut unanswered = Unanswered(Some(self));
+        let mut unanswered = Unanswered {
+            line: Some(self),
+            began: Instant::now(),
+        };
         self.pending.begin();
         let answered = match tokio::time::timeout(deadline, answer).await {
             Ok(answered) => answered,
@@ -113,7 +116,7 @@ impl Line {
                 unanswered.give_up(Some(&why));
             }
             Ok(_) | Err(_) => {
-                unanswered.0 = None;
+                unanswered.line = None;
                 self.pending.answered();
             }
         }
@@ -166,12 +169,15 @@ impl Drop for Line {
 }
 
 /// Ends its connection when it is dropped before the answer came.
-struct Unanswered<'a>(Option<&'a Line>);
+struct Unanswered<'a> {
+    line: Option<&'a Line>,
+    began: Instant,
+}
 
 impl Unanswered<'_> {
     fn give_up(&mut self, why: Option<&anyhow::Error>) {
-        if let Some(line) = self.0.take() {
-            line.pending.given_up(why);
+        if let Some(line) = self.line.take() {
+            line.pending.given_up(self.began, why);
             line.end();
         }
     }

@@ -32,6 +32,8 @@ pub struct Monitor {
 struct Attempts {
     episode: Episode,
     last_failure: Option<Instant>,
+    /// When the last episode ended.
+    recovered: Option<Instant>,
     error: String,
 }
 
@@ -102,11 +104,16 @@ impl Monitor {
         silences.into_values().collect()
     }
 
-    /// A connection could not be made, or was given up.
-    pub(super) fn failed(&self, name: &str, error: &anyhow::Error) {
+    /// A connection could not be made, or was given up. `began`: when it was tried, or asked.
+    pub(super) fn failed(&self, name: &str, began: Instant, error: &anyhow::Error) {
         let mut purposes = self.lock();
-        self.any_failing.store(true, Ordering::Relaxed);
         let attempts = purposes.entry(name.to_owned()).or_default();
+        // One that began before the last answer came says nothing of the time since.
+        if attempts.recovered.is_some_and(|at| at > began) {
+            tracing::debug!(error = format!("{error:#}"), "no answer for `{name}`");
+            return;
+        }
+        self.any_failing.store(true, Ordering::Relaxed);
         // The failures of one episode follow one another.
         if attempts.last_failure.is_some_and(|at| at.elapsed() > STALE) {
             attempts.episode = Episode::default();
@@ -122,12 +129,13 @@ impl Monitor {
             return;
         }
         let mut purposes = self.lock();
-        if let Some(mut attempts) = purposes.remove(name) {
+        if let Some(attempts) = purposes.get_mut(name) {
             let what = format!("no answer from the {} for `{name}`", self.database);
             attempts.episode.succeeded(&what);
+            attempts.recovered = Some(Instant::now());
         }
-        self.any_failing
-            .store(!purposes.is_empty(), Ordering::Relaxed);
+        let failing = purposes.values().any(|one| one.episode.since().is_some());
+        self.any_failing.store(failing, Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
@@ -176,11 +184,11 @@ impl Pending {
     }
 
     /// No answer came, or nobody waits for it any more.
-    pub(super) fn given_up(&self, error: Option<&anyhow::Error>) {
+    pub(super) fn given_up(&self, began: Instant, error: Option<&anyhow::Error>) {
         let Some(monitor) = &self.monitor else { return };
         self.statements.fetch_sub(1, Ordering::Relaxed);
         if let Some(error) = error {
-            monitor.failed(&self.name, error);
+            monitor.failed(&self.name, began, error);
         }
     }
 

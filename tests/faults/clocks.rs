@@ -251,8 +251,8 @@ async fn days_are_made_and_kept_and_secrets_expire_by_the_stores_clock() {
     let receiver = Receiver::start().await;
     let url = receiver.url("/");
     installation.subscribe("acme", &url, &["*"]).await;
-    let rotate = "update walhook.webhook_subscriptions set previous_secret = secret,
-        previous_secret_expires_at = now() + interval '1 h'";
+    let rotate = "update walhook.webhook_subscriptions set previous_secrets = array[secret],
+        previous_secrets_expire_at = array[now() + interval '1 h']";
     let rotated = installation.database.client.batch_execute(rotate);
     rotated.await.unwrap();
     let clock = FakeClock::ahead_by("+60d");

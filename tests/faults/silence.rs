@@ -336,8 +336,6 @@ async fn a_network_that_is_silent_for_a_minute_is_told_of_once_and_survived() {
     }
     println!("{said:#?}");
     assert!(said.values().all(|times| *times == 1), "{said:#?}");
-    let whole = behind.operated.log();
-    let since = &whole[log.len()..];
     for begun in said.keys() {
         let Some((what, _)) = begun.split_once("; trying again") else {
             continue;
@@ -346,6 +344,10 @@ async fn a_network_that_is_silent_for_a_minute_is_told_of_once_and_survived() {
             "capture was interrupted" => "holding the slot: capturing".to_owned(),
             _ => format!("over: {what}"),
         };
+        // A task tries again within its back-off.
+        behind.operated.wait_logged(&end).await;
+        let whole = behind.operated.log();
+        let since = &whole[log.len()..];
         assert_eq!(since.matches(&end).count(), 1, "{end}\n{since}");
     }
     behind.stops().await;
