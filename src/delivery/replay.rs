@@ -78,8 +78,8 @@ pub async fn replay(
             let Some(newest) = newest else {
                 return Ok(replayed);
             };
-            let newest: Uuid = newest.get(0);
-            Uuid::from_u128(newest.as_u128().saturating_add(1))
+            // To the end of its millisecond, in which its deliveries' ids are too.
+            id_floor(id_milliseconds(newest.get(0)).saturating_add(1))
         }
     };
     let until = replay.until.unwrap_or(Timestamp::MAX);
