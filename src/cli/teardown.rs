@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use anyhow::{Context, bail};
 
 use super::check::StoreState;
+use super::setup::SetupLock;
 use super::{Outcome, UsageError, publication};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
@@ -47,6 +48,7 @@ pub struct Args {
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let conninfo = super::source(config)?;
     let client = super::connect_source(&conninfo, Purpose::Command("teardown")).await?;
+    let _lock = SetupLock::take(config, &conninfo, "teardown").await?;
     let store = StoreState::read(config, Purpose::Command("teardown")).await?;
     let everything = !args.slot && !args.publication;
     let slot = slot::inspect(&client, &config.source.slot).await?;

@@ -94,18 +94,14 @@ impl Store {
         }
     }
 
-    /// Creates the schema and its tables where they are absent, in one transaction under an
-    /// advisory lock: two processes that start at once do it one after the other. Returns
-    /// whether it created them.
+    /// Creates the schema and its tables where they are absent, in one transaction. Returns
+    /// whether it created them. The caller sees to it that no other process does it at once.
     pub async fn create_schema(&self) -> anyhow::Result<bool> {
         let mut client = self
             .get()
             .await
             .with_context(|| format!("connect to the store {}", self.describe()))?;
         let transaction = client.transaction().await?;
-        transaction
-            .execute(include_str!("../../sql/queries/lock_schema.sql"), &[])
-            .await?;
         let state = read_state(&transaction, &self.schema).await?;
         if state != SchemaState::Absent {
             self.require(&state)?;

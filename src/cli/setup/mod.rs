@@ -16,11 +16,13 @@ use crate::replication;
 use crate::secret::EncryptionKey;
 
 mod accepted;
+mod lock;
 mod print_sql;
 mod readable;
 mod slot;
 
 pub use accepted::AcceptedGap;
+pub(super) use lock::SetupLock;
 use slot::SlotSetup;
 
 /// Make the store, the publication and the slot
@@ -129,6 +131,7 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
     let client = super::connect_source(&conninfo, Purpose::Command("setup")).await?;
+    let _lock = SetupLock::take(config, &conninfo, "setup").await?;
     let source = SourceState::read(&client, config, &rules).await?;
     let standby = source.standby(&client, &conninfo).await;
     let store = StoreState::read(config, Purpose::Command("setup")).await?;
