@@ -80,7 +80,7 @@ fn mapper() -> Mapper {
         type = "payment.received"
         table = "public.payments"
         key = ["id"]
-        when = "became('status', 'succeeded') and amount > 100"
+        when = "became(status = 'succeeded') and amount > 100"
         [events.data]
         payment_id = "id"
         invoice_id = "invoice_id"

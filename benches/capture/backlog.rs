@@ -62,7 +62,7 @@ impl Backlog {
     pub(crate) async fn slots(&self) -> anyhow::Result<Slots> {
         let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
         let no_event = self
-            .set_up(&name, "no_event", "status == 'succeeded'")
+            .set_up(&name, "no_event", "status = 'succeeded'")
             .await?;
         let mapped = self.set_up(&name, "mapped", "status != 'failed'").await?;
         let stored = self.set_up(&name, "stored", "status != 'failed'").await?;

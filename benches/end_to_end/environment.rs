@@ -191,7 +191,7 @@ listen = "{api}"
 type = "payment.received"
 table = "public.payments"
 on = ["insert"]
-when = "status == 'succeeded'"
+when = "status = 'succeeded'"
 "#,
         key = directory.join("walhook.key").display()
     );

@@ -38,8 +38,8 @@ struct Args {
 
 /// What the updates meet: every touched status makes an event, or none does.
 const RULES: [(&str, &str); 2] = [
-    ("an event of each such update", "changed('status')"),
-    ("no event of any", "became('status', 'never')"),
+    ("an event of each such update", "changed(status)"),
+    ("no event of any", "became(status = 'never')"),
 ];
 
 /// Updates that change the watched column, in percent.

@@ -2,7 +2,7 @@
 -- watch. Rows of all tenants share a table, and tenant_id says whose they are.
 --
 -- replica identity full lets the log carry a row's old values, which rules such as
--- became('status', 'succeeded') compare with.
+-- became(status = 'succeeded') compare with.
 
 create table payments (
     id uuid primary key default gen_random_uuid(),

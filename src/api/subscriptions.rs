@@ -50,8 +50,15 @@ pub struct CreateSubscription {
     signing_key: Option<SecretString>,
     /// For people; at most 1024 characters.
     description: Option<String>,
-    /// An expression over the event's body: only events for which it is true are sent.
-    #[schema(max_length = 1024, examples("data.amount > 100"))]
+    /// A condition over the event, in the words of PostgreSQL: only events for which it is
+    /// true are sent. Names lead into the body (`type`, `data.total`, `previous.status`,
+    /// `data."order-id"`); `previous ? 'status'` asks whether a member changed. Values are
+    /// what JSON has: numbers, texts, true and false, null (also where a member is absent).
+    /// A comparison of two kinds is an error, and the event is not sent.
+    #[schema(
+        max_length = 1024,
+        examples("data.amount > 100 and data.currency in ('EUR', 'USD')")
+    )]
     filter: Option<String>,
     /// Headers to send along, such as an Authorization of your own.
     headers: Option<BTreeMap<String, String>>,

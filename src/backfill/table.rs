@@ -108,10 +108,8 @@ mod tests {
     fn described(identity: ReplicaIdentity, primary: &[&str], index: &[&str]) -> TableDescription {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let column = |name: &str| ColumnDescription {
-            name: name.to_owned(),
-            type_oid: 25,
-            type_name: "text".to_owned(),
             generated: name == "made",
+            ..ColumnDescription::built_in(name, 25)
         };
         TableDescription {
             schema: "public".to_owned(),
@@ -120,6 +118,7 @@ mod tests {
             primary_key: owned(primary),
             replica_identity: identity,
             identity: owned(index),
+            database: crate::mapping::Database::unasked(),
         }
     }
 

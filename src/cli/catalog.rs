@@ -1,12 +1,16 @@
 //! What the source's catalog says of the tables that rules watch.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::Context;
 use tokio_postgres::Row;
 
 use crate::backfill::table as readable;
 use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
-use crate::mapping::{ColumnDescription, TableDescription, TableName};
+use crate::mapping::language::letters::Letters;
+use crate::mapping::language::types::{Collation, Encoding, EnumType, Type};
+use crate::mapping::{ColumnDescription, Database, TableDescription, TableName};
 use crate::pgoutput::ReplicaIdentity;
 
 /// A table's name for SQL, always quoted: a schema may be called `user`.
@@ -24,6 +28,8 @@ pub struct Table {
     pub oid: u32,
     pub storage: Storage,
     pub columns: Vec<Column>,
+    /// Of the database that it is in.
+    pub database: Arc<Database>,
     /// In the key's order; empty where there is none.
     pub primary_key: Vec<String>,
     /// The leaf partitions, where the table is partitioned: rows live in them.
@@ -81,6 +87,8 @@ pub struct Column {
     pub name: String,
     pub type_oid: u32,
     pub type_name: String,
+    pub r#type: Type,
+    pub collation: Collation,
     /// Its type is compared by operators that are not in `pg_catalog`, as `citext` is.
     pub own_operators: bool,
     pub generated: Generated,
@@ -131,12 +139,15 @@ impl Table {
                     name: column.name.clone(),
                     type_oid: column.type_oid,
                     type_name: column.type_name.clone(),
+                    r#type: column.r#type.clone(),
+                    collation: column.collation.clone(),
                     generated: column.generated != Generated::No,
                 })
                 .collect(),
             primary_key: self.primary_key.clone(),
             replica_identity: weakest.replica_identity,
             identity: weakest.identity_columns.clone(),
+            database: Arc::clone(&self.database),
         }
     }
 }
@@ -161,17 +172,100 @@ pub async fn describe(client: &Client, names: &[TableName]) -> anyhow::Result<Ve
         )
         .await
         .context("read the watched tables from the source's catalog")?;
-    let mut described: Vec<Table> = rows.iter().map(table).collect::<anyhow::Result<_>>()?;
+    let database = database(client).await?;
+    let described = rows.iter().map(|row| table(row, &database));
+    let mut described: Vec<Table> = described.collect::<anyhow::Result<_>>()?;
     fill_columns(client, &mut described).await?;
     fill_leaves(client, &mut described).await?;
     Ok(described)
 }
 
-fn table(row: &Row) -> anyhow::Result<Table> {
+/// The database's encoding and letters. Asked for once, as long as they stay the same: the
+/// letters take the server some 60 ms.
+async fn database(client: &Client) -> anyhow::Result<Arc<Database>> {
+    static KNOWN: Mutex<Option<(String, Arc<Database>)>> = Mutex::new(None);
+    let query = include_str!("../../sql/queries/describe_database.sql");
+    let row = client.query_one(query, &[]).await;
+    let row = row.context("read the database's encoding")?;
+    let identity: String = column(&row, "identity")?;
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((of, database)) = known
+        && of == identity
+    {
+        return Ok(database);
+    }
+    let (encoding, last) = match column(&row, "encoding")? {
+        "UTF8" => (Encoding::Utf8, 0x1_ffff),
+        "LATIN1" => (Encoding::Latin1, 0xff),
+        "SQL_ASCII" => (Encoding::SqlAscii, 0),
+        _ => (Encoding::Other, 0),
+    };
+    let letters = match last {
+        0 => Letters::ascii(),
+        last => letters(client, last).await?,
+    };
+    let mut database = Database { encoding, letters };
+    if column::<&str, _>(&row, "provider")? == "i" {
+        // ICU writes it in another way at the end of a word.
+        database.letters.unclear('Σ');
+    }
+    let database = Arc::new(database);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known = Some((identity, Arc::clone(&database)));
+    Ok(database)
+}
+
+async fn letters(client: &Client, last: i32) -> anyhow::Result<Letters> {
+    let query = include_str!("../../sql/queries/list_letters.sql");
+    let rows = client.query(query, &[&last]).await;
+    let rows = rows.context("read the database's upper and lower case")?;
+    let mut letters = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let code = u32::try_from(column::<i32, _>(row, "code")?).unwrap_or_default();
+        let (lower, upper) = (column(row, "lower")?, column(row, "upper")?);
+        letters.extend(char::from_u32(code).map(|character| (character, lower, upper)));
+    }
+    Ok(Letters::of(letters))
+}
+
+/// The type as expressions see it.
+fn type_of(row: &Row) -> anyhow::Result<Type> {
+    let labels: Vec<String> = column(row, "labels")?;
+    let element: u32 = column(row, "element_oid")?;
+    let one = |oid: u32, name: &str| match labels.is_empty() {
+        true => Type::of_oid(oid, name),
+        false => Type::Enum(Arc::new(EnumType {
+            name: name.to_owned(),
+            labels: labels.clone(),
+        })),
+    };
+    let base = one(column(row, "type_oid")?, column(row, "base_name")?);
+    Ok(match (element, base) {
+        (0, base) => base,
+        // What is an array of elements that are carried only is one itself.
+        (oid, base) => match one(oid, column(row, "element_name")?) {
+            Type::Opaque(_) | Type::Array(_) => base,
+            element => Type::Array(Box::new(element)),
+        },
+    })
+}
+
+fn collation_of(row: &Row) -> anyhow::Result<Collation> {
+    let name: Option<String> = column(row, "collation")?;
+    let deterministic: bool = column(row, "deterministic")?;
+    Ok(match name {
+        None => Collation::Default,
+        Some(name) if deterministic => Collation::Other(name),
+        Some(name) => Collation::Nondeterministic(name),
+    })
+}
+
+fn table(row: &Row, database: &Arc<Database>) -> anyhow::Result<Table> {
     Ok(Table {
         oid: column(row, "oid")?,
         storage: storage(row)?,
         columns: Vec::new(),
+        database: Arc::clone(database),
         primary_key: column(row, "primary_key")?,
         leaves: Vec::new(),
         has_children: column(row, "has_children")?,
@@ -200,6 +294,8 @@ async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<(
             name: column(row, "name")?,
             type_oid: column(row, "type_oid")?,
             type_name: column(row, "type_name")?,
+            r#type: type_of(row)?,
+            collation: collation_of(row)?,
             own_operators: column(row, "own_operators")?,
             generated: match column(row, "generated")? {
                 "" => Generated::No,

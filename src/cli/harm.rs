@@ -139,6 +139,7 @@ fn set_identity(storage: &Storage, identity: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::language::types::{Collation, Type};
 
     fn storage(identity: ReplicaIdentity, primary_index: bool) -> Storage {
         Storage {
@@ -164,6 +165,7 @@ mod tests {
             oid: 1,
             storage,
             columns: Vec::new(),
+            database: crate::mapping::Database::unasked(),
             primary_key: Vec::new(),
             leaves: Vec::new(),
             has_children: false,
@@ -218,6 +220,8 @@ mod tests {
             name: "total".to_owned(),
             type_oid: 23,
             type_name: "integer".to_owned(),
+            r#type: Type::Int4,
+            collation: Collation::Default,
             own_operators: false,
             generated: Generated::Virtual,
         }];

@@ -216,7 +216,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, name_servers, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
         "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
         "walhook.toml:12: api.listen: expected a string, found a whole number",
-        "walhook.toml:14: defaults.tenant: expected a column's name, or { value = \"…\" } for one tenant",
+        "walhook.toml:14: defaults.tenant: expected an expression such as a column, or { value = \"…\" } for one tenant",
     ];
     assert_eq!(problems, expected);
 
@@ -273,7 +273,7 @@ fn rules_are_refused_with_their_lines() {
         "b.toml:9: events[1]: invalid type: integer `5`, expected an expression in quotes",
         "walhook.toml:1: include: cannot read missing.toml: No such file",
         "walhook.toml:2: include: a.toml is included twice",
-        "b.toml:15: events[2].data.x: rule `n`: `1 +` is not an expression",
+        "b.toml:15: events[2].data.x: rule `n`: column 4: expected a value behind `+`, met the end",
         "b.toml:11: events[2].name: rule `n`: another rule has the same name; names are unique, as they enter the events' ids (the other rule is at a.toml:2)",
     ];
     assert_eq!(problems.len(), starts.len(), "{problems:#?}");

@@ -62,11 +62,11 @@ fn report(id: SubscriptionId, error: &FilterError) {
 /// An event's body, parsed when the first filter asks for it.
 struct LazyBody<'a> {
     event: &'a Event,
-    parsed: Option<Body>,
+    parsed: Option<Body<'a>>,
 }
 
-impl LazyBody<'_> {
-    fn parsed(&mut self) -> Result<&Body, FilterError> {
+impl<'a> LazyBody<'a> {
+    fn parsed(&mut self) -> Result<&Body<'a>, FilterError> {
         match &mut self.parsed {
             Some(body) => Ok(body),
             empty => Ok(empty.insert(Body::parse(&self.event.body)?)),

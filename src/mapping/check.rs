@@ -1,13 +1,17 @@
 //! Checks rules against the live tables: a typo is an error at start, with its place,
 //! never a silent non-match.
 
+use std::sync::Arc;
+
 use crate::pgoutput::value::built_in_name;
 use crate::pgoutput::{Relation, ReplicaIdentity};
 
-use super::expression::{Comparison, Node, Use};
+use super::database::Database;
 use super::file::{RuleError, suggestion};
-use super::rules::{Member, OldValues, Rule, RuleSet, Source, Tenant};
-use super::scope::ColumnKind;
+use super::language::types::{Collation, Column, Type};
+use super::names::Use;
+use super::programs::programs;
+use super::rules::{OldValues, Rule, RuleSet};
 use super::table_name::TableName;
 use super::watch::unlogged;
 
@@ -23,6 +27,7 @@ pub struct TableDescription {
     /// The columns of which the log carries the old values of updates and deletes:
     /// the primary key's under DEFAULT, the index's under INDEX, all under FULL.
     pub identity: Vec<String>,
+    pub database: Arc<Database>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +36,51 @@ pub struct ColumnDescription {
     pub type_oid: u32,
     /// As `format_type` writes it.
     pub type_name: String,
+    /// As expressions see it; of a domain, the type beneath.
+    pub r#type: Type,
+    pub collation: Collation,
     /// `generated always as (…) stored`.
     pub generated: bool,
+}
+
+impl ColumnDescription {
+    /// A column of a built-in type; of any other type's values nothing is known.
+    pub fn built_in(name: &str, type_oid: u32) -> Self {
+        let type_name = built_in_name(type_oid).unwrap_or_else(|| "of its own".to_owned());
+        ColumnDescription {
+            name: name.to_owned(),
+            type_oid,
+            r#type: Type::of_oid(type_oid, &type_name),
+            type_name,
+            collation: Collation::Default,
+            generated: false,
+        }
+    }
+
+    fn column(&self) -> Column {
+        Column {
+            name: self.name.clone(),
+            r#type: self.r#type.clone(),
+            type_name: self.type_name.clone(),
+            collation: self.collation.clone(),
+        }
+    }
+}
+
+/// A relation's columns, in its order, with what the catalog said of those that are still
+/// the same.
+pub(super) fn columns_of(relation: &Relation, table: Option<&TableDescription>) -> Vec<Column> {
+    let described = |name: &str, type_oid: u32| {
+        let mut columns = table.into_iter().flat_map(|table| &table.columns);
+        columns.find(|column| column.name == name && column.type_oid == type_oid)
+    };
+    let columns = relation.columns.iter();
+    columns
+        .map(|column| match described(&column.name, column.type_oid) {
+            Some(described) => described.column(),
+            None => ColumnDescription::built_in(&column.name, column.type_oid).column(),
+        })
+        .collect()
 }
 
 impl RuleSet {
@@ -69,6 +117,8 @@ impl RuleSet {
             name: table.name.clone(),
         };
         let mut errors = Vec::new();
+        let known = table.columns.iter().filter(|column| !column.generated);
+        let columns: Vec<Column> = known.map(ColumnDescription::column).collect();
         for rule in self.of_table(&name) {
             let mut check = Check {
                 rule,
@@ -80,31 +130,29 @@ impl RuleSet {
             if check.errors.is_empty() {
                 check.key();
                 check.old_values();
-                check.literals();
             }
+            check.expressions(&columns, &table.database);
             errors.append(&mut check.errors);
         }
-        self.learn_primary_key(name, &table.primary_key);
+        self.learn_table(name, table);
         errors
     }
 }
 
 /// Why the rule does not fit the table as the log describes it at this place: a column
-/// that it names is gone or new, or has another type than what it is compared with.
+/// that it names is gone.
 pub(super) fn misfit(rule: &Rule, relation: &Relation) -> Option<String> {
-    let columns = relation.columns.iter().map(|column| ColumnDescription {
-        name: column.name.clone(),
-        type_oid: column.type_oid,
-        type_name: built_in_name(column.type_oid).unwrap_or_else(|| "of its own".to_owned()),
-        generated: false,
-    });
+    let columns = relation.columns.iter();
     let table = TableDescription {
         schema: relation.namespace.clone(),
         name: relation.name.clone(),
-        columns: columns.collect(),
+        columns: columns
+            .map(|column| ColumnDescription::built_in(&column.name, column.type_oid))
+            .collect(),
         primary_key: Vec::new(),
         replica_identity: relation.replica_identity,
         identity: Vec::new(),
+        database: Database::unasked(),
     };
     let mut check = Check {
         rule,
@@ -112,9 +160,6 @@ pub(super) fn misfit(rule: &Rule, relation: &Relation) -> Option<String> {
         errors: Vec::new(),
     };
     check.columns();
-    if check.errors.is_empty() {
-        check.literals();
-    }
     let error = check.errors.into_iter().next()?;
     Some(format!("`{}`: {}", error.key, error.message))
 }
@@ -156,6 +201,7 @@ impl Check<'_> {
             .map_or("", String::as_str)
     }
 
+    /// Columns that are named exactly, and generated ones wherever they are named.
     fn columns(&mut self) {
         for one in &self.rule.names.uses {
             let name = self.name_of(one);
@@ -163,8 +209,7 @@ impl Check<'_> {
                 Some(column) if column.generated => format!(
                     "column `{name}` is generated: PostgreSQL before 18 leaves such columns out of the log; use the columns that it is computed from"
                 ),
-                Some(_) => continue,
-                None => format!(
+                None if matches!(one.key.as_str(), "key" | "data") => format!(
                     "table `{}` has no column `{name}`{}",
                     self.rule.table,
                     suggestion(
@@ -172,12 +217,7 @@ impl Check<'_> {
                         self.table.columns.iter().map(|column| column.name.as_str())
                     )
                 ),
-            };
-            let message = match (&one.key[..], &self.rule.tenant) {
-                ("tenant", Tenant::Column(_)) => format!(
-                    "{message} (the tenant's column: set `tenant` here or under [defaults], or give a fixed one as {{ value = \"…\" }})"
-                ),
-                _ => message,
+                Some(_) | None => continue,
             };
             self.errors.push(error(self.rule, &one.key, message));
         }
@@ -236,117 +276,22 @@ impl Check<'_> {
         );
     }
 
-    /// Comparisons that can never hold, because the column and the constant differ in kind.
-    fn literals(&mut self) {
-        let rule = self.rule;
-        if let Some(when) = &rule.when {
-            self.literals_of(when, "when");
-        }
-        if let Some(data) = &rule.data {
-            self.literals_of_members(data);
-        }
-    }
-
-    fn literals_of_members(&mut self, members: &[Member]) {
-        for member in members {
-            match &member.source {
-                Source::Column(..) => {}
-                Source::Expression(node) => self.literals_of(node, "data"),
-                Source::Object(members) => self.literals_of_members(members),
-            }
-        }
-    }
-
-    fn literals_of(&mut self, node: &Node, key: &str) {
-        match node {
-            Node::Null
-            | Node::Bool(_)
-            | Node::Integer(_)
-            | Node::Float(_)
-            | Node::Decimal(_)
-            | Node::Text(_)
-            | Node::Column(..)
-            | Node::Operation
-            | Node::Changed(_) => {}
-            Node::List(items) => items.iter().for_each(|item| self.literals_of(item, key)),
-            Node::Member(of, _) | Node::Element(of, _) | Node::Not(of) | Node::Negate(of) => {
-                self.literals_of(of, key);
-            }
-            Node::And(left, right)
-            | Node::Or(left, right)
-            | Node::Arithmetic(_, left, right)
-            | Node::Concatenate(left, right) => {
-                self.literals_of(left, key);
-                self.literals_of(right, key);
-            }
-            Node::Choose(test, yes, no) => {
-                for node in [test, yes, no] {
-                    self.literals_of(node, key);
+    /// What the expressions mean on this table.
+    fn expressions(&mut self, columns: &[Column], database: &Database) {
+        if let Err(errors) = programs(self.rule, columns, database) {
+            for (key, message) in errors {
+                // A generated column is said once, and better.
+                if self.errors.iter().any(|error| error.key == key) {
+                    continue;
                 }
+                let message = match key.as_str() {
+                    "tenant" => format!(
+                        "{message} (whose row it is: set `tenant` here or under [defaults], or give a fixed one as {{ value = \"…\" }})"
+                    ),
+                    _ => message,
+                };
+                self.error(&key, message);
             }
-            Node::Filter(_, operand, arguments) | Node::Test(_, operand, arguments) => {
-                self.literals_of(operand, key);
-                arguments
-                    .iter()
-                    .for_each(|argument| self.literals_of(argument, key));
-            }
-            Node::Became(column, value) => {
-                self.literal(*column, value, key);
-                self.literals_of(value, key);
-            }
-            Node::Compare(first, links) => {
-                let mut left: &Node = first;
-                self.literals_of(left, key);
-                for (comparison, right) in links {
-                    self.literals_of(right, key);
-                    match (left, right, comparison) {
-                        (
-                            Node::Column(_, column),
-                            Node::List(items),
-                            Comparison::In | Comparison::NotIn,
-                        ) => {
-                            items
-                                .iter()
-                                .for_each(|item| self.literal(*column, item, key));
-                        }
-                        (_, _, Comparison::In | Comparison::NotIn) => {}
-                        (Node::Column(_, column), other, _)
-                        | (other, Node::Column(_, column), _) => {
-                            self.literal(*column, other, key);
-                        }
-                        _ => {}
-                    }
-                    left = right;
-                }
-            }
-        }
-    }
-
-    fn literal(&mut self, column: usize, value: &Node, key: &str) {
-        let Some(column) = self.column(column) else {
-            return;
-        };
-        let (expected, fits) = match (ColumnKind::of(column.type_oid), value) {
-            (ColumnKind::Json, _) => return,
-            (ColumnKind::Number, Node::Text(_) | Node::Bool(_)) => {
-                ("a number without quotes", false)
-            }
-            (
-                ColumnKind::Bool,
-                Node::Text(_) | Node::Integer(_) | Node::Decimal(_) | Node::Float(_),
-            ) => ("true or false", false),
-            (
-                ColumnKind::Text | ColumnKind::Padded,
-                Node::Bool(_) | Node::Integer(_) | Node::Decimal(_) | Node::Float(_),
-            ) => ("a text in quotes", false),
-            _ => ("", true),
-        };
-        if !fits {
-            let message = format!(
-                "column `{}` is of type {}: compare it with {expected}, else the comparison never holds",
-                column.name, column.type_name
-            );
-            self.error(key, message);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! `walhook check` runs them as unit tests.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,10 +18,11 @@ use crate::pgoutput::{
 
 use super::TableDescription;
 use super::file::{RuleConfig, RuleError, suggestion};
+use super::language::types::Type;
 use super::mapper::explain::{Verdict, verdict_on};
+use super::names::Use;
 use super::row::RowChange;
-use super::rules::{Rule, RuleSet, Tenant};
-use super::scope::ColumnKind;
+use super::rules::{Rule, RuleSet};
 use super::trace::Trace;
 
 /// One `[[events.examples]]` as it was written.
@@ -126,7 +128,7 @@ fn run_one(
     let change = Change {
         relation: relation.clone().into(),
         ordinal: 0,
-        operation: operation(relation, rule, example)?,
+        operation: operation(relation, example)?,
     };
     let row = RowChange::of(&change);
     let header = TransactionHeader {
@@ -135,7 +137,9 @@ fn run_one(
         committed_at: Timestamp::UNIX_EPOCH,
     };
     let unexpected = |message: String| Err(("expect".to_owned(), message));
-    match (verdict_on(rules, rule, &header, row), example.expect) {
+    let tenant = some_tenant(rule, example);
+    let verdict = verdict_on(rules, rule, &header, row, tenant.as_ref());
+    match (verdict, example.expect) {
         (Verdict::Event { event, .. }, true) => match &example.data {
             Some(expected) => compare(&event.body, expected),
             None => Ok(()),
@@ -206,38 +210,27 @@ fn relation(table: &TableDescription) -> Relation {
     }
 }
 
-/// The tenant's column of a row that does not name it: whose it is says nothing of
-/// whether the rule matches, and the column may have another name elsewhere.
-fn some_tenant(relation: &Relation, rule: &Rule) -> Option<(usize, TupleValue)> {
-    let Tenant::Column(name) = rule.tenant else {
-        return None;
+/// Some tenant, for a row that names no column of it: whose it is says nothing of whether
+/// the rule matches, and the column may have another name elsewhere.
+fn some_tenant(rule: &Rule, example: &ExampleConfig) -> Option<Arc<str>> {
+    rule.tenant_expression()?;
+    let named = |one: &&Use| {
+        let name = rule.names.names.get(one.name).map_or("", String::as_str);
+        let has =
+            |row: &Option<toml::Table>| row.as_ref().is_some_and(|row| row.contains_key(name));
+        one.key == "tenant" && (has(&example.new) || has(&example.old))
     };
-    let place = relation.column_index(rule.names.names.get(name)?)?;
-    let text: &[u8] = match ColumnKind::of(relation.columns.get(place)?.type_oid) {
-        ColumnKind::Number => b"1",
-        ColumnKind::Bool | ColumnKind::Json | ColumnKind::Padded | ColumnKind::Text => b"example",
-    };
-    Some((place, TupleValue::Text(Bytes::from_static(text))))
+    match rule.names.uses.iter().any(|one| named(&one)) {
+        true => None,
+        false => Some(Arc::from("example")),
+    }
 }
 
-fn operation(
-    relation: &Relation,
-    rule: &Rule,
-    example: &ExampleConfig,
-) -> Result<Operation, Failure> {
+fn operation(relation: &Relation, example: &ExampleConfig) -> Result<Operation, Failure> {
     let nulls = || vec![TupleValue::Null; relation.columns.len()];
-    let some_row = || {
-        let mut row = nulls();
-        if let Some((place, tenant)) = some_tenant(relation, rule)
-            && let Some(value) = row.get_mut(place)
-        {
-            *value = tenant;
-        }
-        row
-    };
     let new = match &example.new {
-        Some(row) => fill(relation, some_row(), row, "new")?,
-        None => some_row(),
+        Some(row) => fill(relation, nulls(), row, "new")?,
+        None => nulls(),
     };
     let no_row = toml::Table::new();
     let old = example.old.as_ref().unwrap_or(&no_row);
@@ -245,7 +238,7 @@ fn operation(
         "insert" => Operation::Insert { new },
         "truncate" => Operation::Truncate,
         "delete" => Operation::Delete {
-            old: OldTuple::Full(fill(relation, some_row(), old, "old")?),
+            old: OldTuple::Full(fill(relation, nulls(), old, "old")?),
         },
         _ => {
             let mut before = fill(relation, new.clone(), old, "old")?;
@@ -292,6 +285,26 @@ fn fill(
     Ok(tuple)
 }
 
+/// The kinds of value that TOML writes in ways of its own.
+#[derive(Clone, Copy)]
+enum ColumnKind {
+    Bool,
+    Number,
+    Json,
+    Text,
+}
+
+impl ColumnKind {
+    fn of(type_oid: u32) -> Self {
+        match Type::of_oid(type_oid, "") {
+            Type::Bool => ColumnKind::Bool,
+            Type::Json | Type::Jsonb => ColumnKind::Json,
+            number if number.is_number() => ColumnKind::Number,
+            _ => ColumnKind::Text,
+        }
+    }
+}
+
 /// A value as PostgreSQL writes it.
 fn text(type_oid: u32, value: &Toml) -> Result<String, String> {
     let kind = ColumnKind::of(type_oid);
@@ -313,11 +326,11 @@ fn text(type_oid: u32, value: &Toml) -> Result<String, String> {
                 "expected a number; in quotes it keeps its digits, as in \"12.50\"".to_owned(),
             );
         }
-        (ColumnKind::Text | ColumnKind::Padded, Toml::String(text)) => text.clone(),
-        (ColumnKind::Text | ColumnKind::Padded, Toml::Datetime(at)) => {
+        (ColumnKind::Text, Toml::String(text)) => text.clone(),
+        (ColumnKind::Text, Toml::Datetime(at)) => {
             at.to_string().replace('T', " ").replace('Z', "+00")
         }
-        (ColumnKind::Text | ColumnKind::Padded, _) => {
+        (ColumnKind::Text, _) => {
             return Err("expected a text in quotes, as PostgreSQL writes the value".to_owned());
         }
     })

@@ -82,7 +82,7 @@ impl RuleConfig {
 
 impl DefaultsConfig {
     fn tenant_id() -> TenantConfig {
-        TenantConfig::Column("tenant_id".to_owned())
+        TenantConfig::Expression("tenant_id".to_owned())
     }
 }
 
@@ -94,14 +94,14 @@ impl Default for DefaultsConfig {
     }
 }
 
-/// Whose row it is: a column says it, or all rows are one tenant's.
+/// Whose row it is: an expression says it, such as a column, or all rows are one tenant's.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column's name, or { value = \"…\" } for one tenant"
+    expecting = "expected an expression such as a column, or { value = \"…\" } for one tenant"
 )]
 pub enum TenantConfig {
-    Column(String),
+    Expression(String),
     Value(TenantValue),
 }
 
@@ -262,7 +262,7 @@ mod tests {
         let rule = "type = 'a'\ntable = 'b'\n";
         assert!(read("table = 'b'").contains("missing field `type`"));
         assert!(read(&format!("{rule}whne = 'x'")).contains("unknown field `whne`"));
-        assert!(read(&format!("{rule}tenant = 5")).contains("a column's name, or"));
+        assert!(read(&format!("{rule}tenant = 5")).contains("an expression such as a column, or"));
         assert!(read(&format!("{rule}data = 5")).contains("list of columns"));
         assert!(read(&format!("{rule}[data]\nx = 5")).contains("expression in quotes"));
     }

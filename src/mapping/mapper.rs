@@ -9,12 +9,12 @@ use crate::event::{Event, EventPosition};
 use crate::pgoutput::value::write_string;
 use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader, kept};
 
-use super::condition::holds;
-use super::expression::Row;
-use super::payload::{Data, write_head, write_rest};
+use super::language::evaluate::{Evaluation, Failure};
+use super::language::program::Version;
+use super::payload::{Data, Members, write_head, write_rest};
+use super::programs::{Values, tenant_text};
 use super::row::{Kind, RowChange};
 use super::rules::{Rule, RuleSet, Tenant};
-use super::scope::RowScope;
 use super::table_name::TableName;
 use super::{Mapped, ParkedChange, ParkedReason};
 
@@ -117,6 +117,7 @@ impl Mapper {
                 timestamp: &self.timestamp,
                 ordinal: change.ordinal,
                 existing: None,
+                tenant: None,
             };
             let mapped = match &bound.places {
                 Ok(places) => context
@@ -153,6 +154,8 @@ struct Context<'a> {
     ordinal: u64,
     /// Where the row was not changed, but met by a backfill.
     existing: Option<Existing<'a>>,
+    /// Whose row it is taken to be, instead of what the rule's expression says.
+    tenant: Option<&'a Arc<str>>,
 }
 
 /// The commit's time as events carry it.
@@ -181,18 +184,23 @@ impl Context<'_> {
 
     fn evaluate(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
         let rule = self.rule;
-        if let Some(when) = &rule.when {
-            let scope = RowScope {
-                row: self.row,
-                columns: &places.columns,
-            };
-            let holds = holds(when, &scope)
-                .map_err(|error| unmappable(format_args!("`when` cannot be evaluated: {error}")))?;
-            if !holds {
+        let values = self.values();
+        let evaluation = Evaluation::new(&values, &places.database.letters);
+        if let Some(when) = rule.when.and_then(|when| places.programs.get(when)) {
+            let held = evaluation
+                .condition(&when.node)
+                .map_err(|failure| unmappable(format_args!("`when` has no answer: {failure}")))?;
+            if held != Some(true) {
                 return Ok(None);
             }
         }
-        let (tenant_id, row) = self.tenant(places)?;
+        let (tenant_id, row) = self.tenant(places, &evaluation)?;
+        // As that tenant may see it, computed values included.
+        let shown = Values {
+            row,
+            committed_at: self.header.committed_at,
+        };
+        let evaluation = Evaluation::new(&shown, &places.database.letters);
         let row_key = self.row_identity(places)?;
         let position = EventPosition {
             commit_lsn: self.header.commit_lsn,
@@ -202,7 +210,12 @@ impl Context<'_> {
         };
         let id = self.id();
         let data = match &rule.data {
-            Some(members) => Data::Members(members, &places.columns),
+            Some(members) => Data::Members(Members {
+                members,
+                columns: &places.columns,
+                programs: &places.programs,
+                evaluation: &evaluation,
+            }),
             None => Data::WholeRow(&places.whole_row),
         };
         body.clear();
@@ -230,34 +243,58 @@ impl Context<'_> {
         }))
     }
 
+    fn values(&self) -> Values<'_> {
+        Values {
+            row: self.row,
+            committed_at: self.header.committed_at,
+        }
+    }
+
     /// The row's tenant, and the row as that tenant may see it: where an update moved
     /// it here from another tenant, its old values are the other one's.
-    fn tenant(&self, places: &Places) -> Result<(Arc<str>, RowChange<'_>), Refusal> {
-        let name = match &self.rule.tenant {
+    fn tenant<'e>(
+        &self,
+        places: &'e Places,
+        evaluation: &'e Evaluation<'e, Values<'_>>,
+    ) -> Result<(Arc<str>, RowChange<'_>), Refusal> {
+        if let Some(tenant) = self.tenant {
+            return Ok((Arc::clone(tenant), self.row));
+        }
+        let place = match &self.rule.tenant {
             Tenant::Value(value) => return Ok((Arc::clone(value), self.row)),
-            Tenant::Column(name) => *name,
+            Tenant::Expression(place) => *place,
         };
-        let column = places.columns.get(name).copied().unwrap_or(usize::MAX);
-        let column_name = self.rule.names.names.get(name).map_or("", String::as_str);
+        let source = self
+            .rule
+            .expressions
+            .get(place)
+            .map_or("", |written| &written.source);
         let unroutable = |what: std::fmt::Arguments<'_>| {
-            let detail = format!("the tenant's column `{column_name}` {what}");
-            (ParkedReason::Unroutable, detail)
+            (
+                ParkedReason::Unroutable,
+                format!("the tenant, `{source}`, {what}"),
+            )
         };
-        let text = match self.row.value(Row::Current, column) {
+        let Some(program) = places.programs.get(place) else {
+            return Err(unroutable(format_args!("is not known")));
+        };
+        let text = match tenant_text(program, evaluation, Version::Current) {
             Ok(Some(text)) if !text.is_empty() => text,
             Ok(Some(_)) => return Err(unroutable(format_args!("is empty"))),
             Ok(None) => return Err(unroutable(format_args!("is null"))),
-            Err(missing) => return Err(unroutable(format_args!("is not known: {missing}"))),
+            Err(Failure::Unknown(missing)) => {
+                return Err(unroutable(format_args!("is not known: {missing}")));
+            }
+            Err(failure) => return Err(unroutable(format_args!("has no value: {failure}"))),
         };
-        let tenant_id = std::str::from_utf8(text)
-            .map_err(|_| unroutable(format_args!("is not valid UTF-8")))?;
         let moved = self.row.kind == Kind::Update
-            && matches!(self.row.value(Row::Old, column), Ok(old) if old != Some(text));
+            && tenant_text(program, evaluation, Version::Old)
+                .is_ok_and(|old| old.as_deref() != Some(&*text));
         let row = match moved {
             true => self.row.without_old(),
             false => self.row,
         };
-        Ok((Arc::from(tenant_id), row))
+        Ok((Arc::from(&*text), row))
     }
 
     /// The table and the row's key; equal for two events of one row, and empty for a
@@ -277,7 +314,7 @@ impl Context<'_> {
             return Ok(String::new());
         }
         let text = |column: usize| {
-            let value = self.row.value(Row::Current, column);
+            let value = self.row.value(Version::Current, column);
             let value = value.map_err(|missing| unmappable(format_args!("`key`: {missing}")))?;
             value
                 .map(|text| std::str::from_utf8(text))

@@ -7,18 +7,18 @@ use crate::event::Event;
 use crate::lsn::Lsn;
 
 mod check;
-pub mod condition;
+mod database;
 pub mod example;
-mod expression;
 pub mod file;
 pub mod filter;
+pub mod language;
 mod mapper;
-mod number;
+mod names;
 mod outline;
 pub mod payload;
+mod programs;
 mod row;
 mod rules;
-mod scope;
 mod table_name;
 #[cfg(test)]
 mod tests;
@@ -26,6 +26,7 @@ mod trace;
 pub mod watch;
 
 pub use check::{ColumnDescription, TableDescription};
+pub use database::Database;
 pub use filter::{Filter, FilterError};
 pub use mapper::explain::{Explained, Explanation, Verdict};
 pub use mapper::{ExistingRow, Mapper};

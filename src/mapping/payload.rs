@@ -6,22 +6,20 @@
 use crate::event::{EventId, EventPosition};
 use crate::pgoutput::value::{ValueError, write_json, write_string};
 
-use super::condition::{EvaluationError, Value, evaluate};
-use super::expression::{Node, Row};
-use super::number::Number;
+use super::language::check::Checked;
+use super::language::evaluate::{Evaluation, Failure, write_output};
+use super::language::program::{Node, Version};
+use super::language::types::Type;
+use super::language::value::Value;
+use super::programs::Values;
 use super::row::{Kind, Missing, RowChange};
 use super::rules::{Member, Source, label};
-use super::scope::RowScope;
-
-/// `numeric` in `pg_type.dat`: digits that JSON would not take, such as a constant
-/// `00.5`, become a string.
-const NUMERIC: u32 = 1700;
 
 /// Why a row's payload cannot be written. Never holds the row's values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PayloadError {
     #[error(transparent)]
-    Evaluation(#[from] EvaluationError),
+    Evaluation(#[from] Failure),
     #[error(transparent)]
     Missing(#[from] Missing),
     #[error("column `{column}`: {source}")]
@@ -32,8 +30,34 @@ pub(super) enum PayloadError {
 
 /// A rule's `data` for one relation: labels and places, ready to be written.
 pub(super) enum Data<'a> {
-    Members(&'a [Member], &'a [usize]),
+    Members(Members<'a>),
     WholeRow(&'a [(Vec<u8>, usize)]),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Members<'a> {
+    pub(super) members: &'a [Member],
+    /// Of the rule's names, their places in the relation.
+    pub(super) columns: &'a [usize],
+    pub(super) programs: &'a [Checked],
+    pub(super) evaluation: &'a Evaluation<'a, Values<'a>>,
+}
+
+impl Members<'_> {
+    /// The column that a member copies, and of which row.
+    fn copied(&self, source: &Source) -> Option<(Version, usize)> {
+        match source {
+            Source::Column(name) => {
+                let place = self.columns.get(*name).copied().unwrap_or(usize::MAX);
+                Some((Version::Current, place))
+            }
+            Source::Expression(place) => match self.programs.get(*place)?.node {
+                Node::Column(version, place, _) => Some((version, place)),
+                _ => None,
+            },
+            Source::Object(_) => None,
+        }
+    }
 }
 
 /// The labels and places of all columns of a relation.
@@ -74,17 +98,14 @@ pub(super) fn write_rest(
     row: &RowChange<'_>,
 ) -> Result<(), PayloadError> {
     match data {
-        Data::Members(members, columns) => {
-            let scope = RowScope { row: *row, columns };
-            write_members(out, members, &scope)?;
-        }
+        Data::Members(members) => write_members(out, members, members.members, row)?,
         Data::WholeRow(columns) => write_whole_row(out, columns, row)?,
     }
     if row.has_old_values() {
         out.extend_from_slice(b",\"previous\":");
         match data {
-            Data::Members(members, columns) => {
-                write_previous(out, members, columns, row)?;
+            Data::Members(members) => {
+                write_previous(out, members, members.members, row)?;
             }
             Data::WholeRow(columns) => {
                 let mut object = Object::open(out);
@@ -130,16 +151,23 @@ impl<'a> Object<'a> {
 
 fn write_members(
     out: &mut Vec<u8>,
+    data: &Members<'_>,
     members: &[Member],
-    scope: &RowScope<'_>,
+    row: &RowChange<'_>,
 ) -> Result<(), PayloadError> {
     let mut object = Object::open(out);
     for member in members {
         let out = object.member(&member.label);
-        match &member.source {
-            Source::Column(row, name) => write_column(out, &scope.row, *row, scope.place(*name))?,
-            Source::Expression(node) => write_expression(out, node, scope)?,
-            Source::Object(members) => write_members(out, members, scope)?,
+        match (&member.source, data.copied(&member.source)) {
+            (_, Some((version, column))) => write_column(out, row, version, column)?,
+            (Source::Object(members), None) => write_members(out, data, members, row)?,
+            (Source::Expression(place), None) => {
+                if let Some(program) = data.programs.get(*place) {
+                    let value = data.evaluation.value(&program.node)?;
+                    write_value(out, &program.r#type, value.as_ref())?;
+                }
+            }
+            (Source::Column(_), None) => {}
         }
     }
     object.close();
@@ -155,11 +183,11 @@ fn write_whole_row(
     let has_row = row.kind != Kind::Truncate;
     for (label, column) in columns.iter().filter(|_| has_row) {
         // A delete without FULL has the key only: the rest is absent, not null.
-        let old = row.value(Row::Old, *column);
+        let old = row.value(Version::Old, *column);
         if row.kind == Kind::Delete && matches!(old, Err(Missing::OldValue(_))) {
             continue;
         }
-        write_column(object.member(label), row, Row::Current, *column)?;
+        write_column(object.member(label), row, Version::Current, *column)?;
     }
     object.close();
     Ok(())
@@ -168,7 +196,7 @@ fn write_whole_row(
 fn write_column(
     out: &mut Vec<u8>,
     row: &RowChange<'_>,
-    version: Row,
+    version: Version,
     column: usize,
 ) -> Result<(), PayloadError> {
     let Some(text) = row.value(version, column)? else {
@@ -190,26 +218,25 @@ fn write_column(
 /// have there. Values that expressions compute have no previous.
 fn write_previous(
     out: &mut Vec<u8>,
+    data: &Members<'_>,
     members: &[Member],
-    columns: &[usize],
     row: &RowChange<'_>,
 ) -> Result<bool, PayloadError> {
     let mut object = Object::open(out);
     for member in members {
-        match &member.source {
-            Source::Column(Row::Current | Row::New, name) => {
-                let column = columns.get(*name).copied().unwrap_or(usize::MAX);
+        match (&member.source, data.copied(&member.source)) {
+            (_, Some((Version::Current | Version::New, column))) => {
                 write_old_value(&mut object, &member.label, column, row)?;
             }
-            Source::Column(Row::Old, _) | Source::Expression(_) => {}
-            Source::Object(members) => {
+            (Source::Object(members), None) => {
                 let (before, was_empty) = (object.out.len(), object.is_empty);
                 let out = object.member(&member.label);
-                if !write_previous(out, members, columns, row)? {
+                if !write_previous(out, data, members, row)? {
                     object.out.truncate(before);
                     object.is_empty = was_empty;
                 }
             }
+            (Source::Column(_) | Source::Expression(_), _) | (Source::Object(_), Some(_)) => {}
         }
     }
     let wrote = !object.is_empty;
@@ -225,58 +252,61 @@ fn write_old_value(
 ) -> Result<(), PayloadError> {
     // Under DEFAULT a changed key brings the old key only: what is unknown is left out,
     // and so is what JSON cannot tell.
-    let tellable = |column| match row.value(Row::Old, column) {
+    let tellable = |column| match row.value(Version::Old, column) {
         Ok(Some(text)) => std::str::from_utf8(text).is_ok(),
         Ok(None) => true,
         Err(_) => false,
     };
     match row.changed(column) {
-        Ok(true) if tellable(column) => write_column(object.member(label), row, Row::Old, column),
+        Ok(true) if tellable(column) => {
+            write_column(object.member(label), row, Version::Old, column)
+        }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-fn write_expression(
+/// A computed value, as a bare column of its type is written.
+pub(super) fn write_value(
     out: &mut Vec<u8>,
-    node: &Node,
-    scope: &RowScope<'_>,
+    r#type: &Type,
+    value: Option<&Value<'_>>,
 ) -> Result<(), PayloadError> {
-    write_value(out, &evaluate(node, scope)?)
-}
-
-pub(super) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Result<(), PayloadError> {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(bool) => out.extend_from_slice(if *bool { b"true" } else { b"false" }),
-        Value::Number(number @ (Number::Integer(_) | Number::Decimal(_))) => {
-            write_json(out, NUMERIC, number.digits().as_bytes()).map_err(|_| PayloadError::Json)?;
+    let Some(value) = value else {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    };
+    match (value, r#type) {
+        (Value::Bool(value), _) => {
+            out.extend_from_slice(if *value { b"true" } else { b"false" });
         }
-        Value::Number(Number::Float(float)) if float.is_finite() => {
-            serde_json::to_writer(out, float).map_err(|_| PayloadError::Json)?;
+        (Value::Text(text), Type::Text | Type::Varchar | Type::Enum(_) | Type::Opaque(_)) => {
+            write_string(out, text);
         }
-        // As bare columns do: what JSON has no number for is a string.
-        Value::Number(Number::Float(float)) => write_string(
-            out,
-            match () {
-                () if float.is_nan() => "NaN",
-                () if *float > 0.0 => "Infinity",
-                () => "-Infinity",
-            },
-        ),
-        Value::Text(text) => write_string(out, text),
-        Value::List(items) => {
-            out.push(b'[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                write_value(out, item)?;
-            }
-            out.push(b']');
+        (Value::Json(json), _) => out.extend_from_slice(json.as_bytes()),
+        (Value::Timestamp(value), Type::Timestamptz) => {
+            let mut text = String::new();
+            value.write_timestamptz(&mut text);
+            write_as(out, r#type, &text)?;
         }
-        Value::Json(json) => {
-            serde_json::to_writer(out, json.as_ref()).map_err(|_| PayloadError::Json)?;
+        (value, r#type) => {
+            let mut text = String::new();
+            write_output(&mut text, value);
+            write_as(out, r#type, &text)?;
         }
     }
     Ok(())
+}
+
+fn write_as(out: &mut Vec<u8>, r#type: &Type, text: &str) -> Result<(), PayloadError> {
+    let oid = match r#type {
+        Type::Enum(_) | Type::Opaque(_) | Type::Unknown => None,
+        known => known.oid(),
+    };
+    match oid {
+        Some(oid) => write_json(out, oid, text.as_bytes()).map_err(|_| PayloadError::Json),
+        None => {
+            write_string(out, text);
+            Ok(())
+        }
+    }
 }

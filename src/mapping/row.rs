@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::pgoutput::{Change, OldTuple, Operation, Relation, ReplicaIdentity, TupleValue};
 
-use super::expression::Row;
+use super::language::program::Version;
 
 /// A value that the change has but the log does not carry. Names the column, no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,12 +101,16 @@ impl<'a> RowChange<'a> {
     }
 
     /// A column's text; `None` is null.
-    pub(crate) fn value(&self, row: Row, column: usize) -> Result<Option<&'a Bytes>, Missing> {
-        match (row, self.kind) {
-            (Row::Old, _) | (Row::Current, Kind::Delete) => self.old_value(column),
-            (Row::New, Kind::Delete) => Ok(None),
+    pub(crate) fn value(
+        &self,
+        version: Version,
+        column: usize,
+    ) -> Result<Option<&'a Bytes>, Missing> {
+        match (version, self.kind) {
+            (Version::Old, _) | (Version::Current, Kind::Delete) => self.old_value(column),
+            (Version::New, Kind::Delete) => Ok(None),
             // Rules that take truncates name no columns.
-            (Row::New | Row::Current, Kind::Insert | Kind::Update | Kind::Truncate) => {
+            (Version::New | Version::Current, Kind::Insert | Kind::Update | Kind::Truncate) => {
                 self.new_value(column)
             }
         }
@@ -118,7 +122,7 @@ impl<'a> RowChange<'a> {
         if self.is_untouched(column) {
             return Ok(false);
         }
-        Ok(self.value(Row::Old, column)? != self.value(Row::New, column)?)
+        Ok(self.value(Version::Old, column)? != self.value(Version::New, column)?)
     }
 
     /// The log says of an update that it left the column's TOASTed value alone.

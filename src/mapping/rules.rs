@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::expression::{Names, Node, Row};
+use super::check::TableDescription;
 use super::file::{DefaultsConfig, RuleConfig, RuleError};
+use super::names::Names;
+use super::programs::Written;
 use super::row::Kind;
 use super::table_name::TableName;
 
@@ -18,9 +20,9 @@ pub(super) use compile::label;
 pub struct RuleSet {
     pub(super) rules: Vec<Rule>,
     by_table: HashMap<TableName, Vec<usize>>,
-    /// Learned by [`RuleSet::check_table`]: under REPLICA IDENTITY FULL the stream
-    /// marks every column as key, and only the catalog knows the primary key.
-    primary_keys: RwLock<HashMap<TableName, Vec<String>>>,
+    /// Learned by [`RuleSet::check_table`]: what the stream does not say of a table, such
+    /// as the primary key under REPLICA IDENTITY FULL, and the labels of enums.
+    tables: RwLock<HashMap<TableName, Arc<TableDescription>>>,
 }
 
 #[derive(Debug)]
@@ -30,11 +32,13 @@ pub(super) struct Rule {
     pub(super) event_type: Arc<str>,
     pub(super) table: TableName,
     pub(super) on: Operations,
-    /// The columns that the rule names; everything below speaks of them by number.
+    /// The columns that the rule names.
     pub(super) names: Names,
     /// Empty: the primary key.
     pub(super) key: Vec<usize>,
-    pub(super) when: Option<Node>,
+    /// Everything below speaks of expressions by their place here.
+    pub(super) expressions: Vec<Written>,
+    pub(super) when: Option<usize>,
     pub(super) tenant: Tenant,
     pub(super) old_values: OldValues,
     /// `None`: the whole row.
@@ -78,8 +82,18 @@ impl Operations {
 
 #[derive(Clone, Debug)]
 pub(super) enum Tenant {
-    Column(usize),
+    /// By its place among the rule's expressions.
+    Expression(usize),
     Value(Arc<str>),
+}
+
+impl Rule {
+    pub(super) fn tenant_expression(&self) -> Option<usize> {
+        match self.tenant {
+            Tenant::Expression(place) => Some(place),
+            Tenant::Value(_) => None,
+        }
+    }
 }
 
 /// A member of the event's `data`.
@@ -92,9 +106,10 @@ pub(super) struct Member {
 
 #[derive(Debug)]
 pub(super) enum Source {
-    /// Copied losslessly from the column's text.
-    Column(Row, usize),
-    Expression(Node),
+    /// A column, by its place among the rule's names: copied losslessly.
+    Column(usize),
+    /// By its place among the rule's expressions.
+    Expression(usize),
     Object(Vec<Member>),
 }
 
@@ -146,7 +161,7 @@ impl RuleSet {
         Ok(RuleSet {
             rules,
             by_table,
-            primary_keys: RwLock::default(),
+            tables: RwLock::default(),
         })
     }
 
@@ -186,20 +201,19 @@ impl RuleSet {
         indexes.iter().filter_map(|index| self.rules.get(*index))
     }
 
-    pub(super) fn primary_key(&self, table: &TableName) -> Option<Vec<String>> {
-        let known = self
-            .primary_keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// What the catalog said of the table.
+    pub(super) fn described(&self, table: &TableName) -> Option<Arc<TableDescription>> {
+        let known = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         known.get(table).cloned()
     }
 
-    pub(super) fn learn_primary_key(&self, table: TableName, columns: &[String]) {
-        let mut known = self
-            .primary_keys
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        known.insert(table, columns.to_vec());
+    pub(super) fn primary_key(&self, table: &TableName) -> Option<Vec<String>> {
+        Some(self.described(table)?.primary_key.clone())
+    }
+
+    pub(super) fn learn_table(&self, name: TableName, table: &TableDescription) {
+        let mut known = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name, Arc::new(table.clone()));
     }
 }
 
@@ -233,8 +247,8 @@ mod tests {
     #[test]
     fn reports_everything_that_is_wrong_with_its_path() {
         let errors = compile(
-            "[[events]]\ntype='A.b'\ntable=''\non=['upsert']\nwhen='status =='\nold_values='ful'\n\
-             tenant={value=''}\n[events.data]\nx='became('\n[events.data.y]\nz='new'\n\
+            "[[events]]\ntype='A.b'\ntable=''\non=['upsert']\nwhen='status ='\nold_values='ful'\n\
+             tenant={value=''}\n[events.data]\nx='became('\n[events.data.y]\nz='new.'\n\
              [[events]]\nname='n'\ntype='a'\ntable='t'\non=[]\n\
              [[events]]\nname='n'\ntype='a'\ntable='t'\n",
         )
@@ -266,8 +280,8 @@ mod tests {
     #[test]
     fn a_rule_on_truncates_may_name_no_column() {
         let errors = compile(
-            "[[events]]\ntype='a'\ntable='t'\non=['truncate', 'insert']\nwhen=\"status == 'x'\"\n\
-             key=['id']\n[events.data]\nx='op'\ny='amount'\n",
+            "[[events]]\ntype='a'\ntable='t'\non=['truncate', 'insert']\nwhen=\"status = 'x'\"\n\
+             key=['id']\n[events.data]\nx='tg_op'\ny='amount'\n",
         )
         .unwrap_err();
         let paths: Vec<_> = errors.iter().map(RuleError::path).collect();
@@ -277,7 +291,7 @@ mod tests {
         );
         assert!(errors[0].message.contains("value = \"acme\""));
         let fine = "[[events]]\ntype='a'\ntable='t'\non=['truncate']\ntenant={value='x'}\n\
-             [events.data]\nx='op'\ny='1'\n";
+             [events.data]\nx='tg_op'\ny='1'\n";
         assert!(compile(fine).is_ok());
     }
 }

@@ -6,8 +6,10 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::condition::{EvaluationError, Scope, Value, evaluate, truth};
-use super::expression::{Node, Row, prefix, show};
+use super::language::check::{Scope, check};
+use super::language::evaluate::{Evaluation, Operation, Row};
+use super::language::program::Version;
+use super::language::syntax::{Expr, Kind, Name};
 use super::payload::write_value;
 
 /// An expression with what it came to.
@@ -35,108 +37,114 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Evaluates an expression as mapping does, and its parts with it. `name` gives the
-/// names of columns.
-pub(super) fn trace<'n, S: Scope>(
-    node: &Node,
-    scope: &S,
-    name: &impl Fn(usize) -> &'n str,
-) -> Trace {
-    Tracer { scope, name }.trace(node)
+/// Evaluates an expression as mapping does, and each of its parts by itself.
+pub(super) fn trace<R: Row>(source: &str, expr: &Expr, scope: &Scope<'_>, row: &R) -> Trace {
+    Tracer { source, scope, row }.trace(expr)
 }
 
-struct Tracer<'a, S, N> {
-    scope: &'a S,
-    name: &'a N,
+struct Tracer<'a, R> {
+    source: &'a str,
+    scope: &'a Scope<'a>,
+    row: &'a R,
 }
 
-impl<'n, S: Scope, N: Fn(usize) -> &'n str> Tracer<'_, S, N> {
-    fn trace(&self, node: &Node) -> Trace {
-        let result = evaluate(node, self.scope);
-        let failed = result.is_err();
+impl<R: Row> Tracer<'_, R> {
+    fn trace(&self, expr: &Expr) -> Trace {
+        let (value, error) = self.value(expr, Version::Current);
         Trace {
-            parts: self.parts(node, failed),
-            ..of_result(show(node, self.name), &result)
+            parts: self.parts(expr, value.is_none()),
+            expression: bare(self.source.get(expr.at.clone()).unwrap_or_default()).to_owned(),
+            value,
+            error,
         }
     }
 
-    fn all<'t>(&self, nodes: impl IntoIterator<Item = &'t Node>) -> Vec<Trace> {
-        let nodes = nodes.into_iter().filter(|node| !is_constant(node));
-        nodes.map(|node| self.trace(node)).collect()
+    /// What the part comes to by itself.
+    fn value(&self, expr: &Expr, version: Version) -> (Option<Box<RawValue>>, Option<String>) {
+        // Each part of what was checked as a whole can be checked alone.
+        let checked = match check(self.source, expr, self.scope) {
+            Ok(checked) => checked,
+            Err(error) => return (None, Some(error.message)),
+        };
+        let evaluation = Evaluation::new(self.row, self.scope.letters);
+        let value = match evaluation.value_of(&checked.node, version) {
+            Ok(value) => value,
+            Err(failure) => return (None, Some(failure.to_string())),
+        };
+        let mut json = Vec::new();
+        let written = write_value(&mut json, &checked.r#type, value.as_ref()).ok();
+        let text = written.and_then(|()| String::from_utf8(json).ok());
+        (text.and_then(|text| RawValue::from_string(text).ok()), None)
     }
 
-    fn holds(&self, node: &Node) -> bool {
-        evaluate(node, self.scope).is_ok_and(|value| truth(&value))
+    fn is(&self, expr: &Expr, expected: bool) -> bool {
+        let expected = if expected { "true" } else { "false" };
+        let (value, _) = self.value(expr, Version::Current);
+        value.is_some_and(|value| value.get() == expected)
+    }
+
+    fn all<'e>(&self, parts: impl IntoIterator<Item = &'e Expr>) -> Vec<Trace> {
+        let parts = parts.into_iter().filter(|part| !is_constant(part));
+        parts.map(|part| self.trace(part)).collect()
     }
 
     /// What evaluation looked at; `failed`: it had no value.
-    fn parts(&self, node: &Node, failed: bool) -> Vec<Trace> {
-        match node {
-            Node::Null
-            | Node::Bool(_)
-            | Node::Integer(_)
-            | Node::Float(_)
-            | Node::Decimal(_)
-            | Node::Text(_)
-            | Node::Column(..)
-            | Node::Operation
-            // Of a JSON value only the member that is asked for, not the whole.
-            | Node::Member(..)
-            | Node::Element(..) => Vec::new(),
-            Node::List(items) => self.all(items),
-            Node::Not(of) | Node::Negate(of) => self.all([&**of]),
-            Node::And(left, right) => match self.holds(left) {
-                true => self.all([&**left, &**right]),
-                false => self.all([&**left]),
-            },
-            Node::Or(left, right) => match self.holds(left) {
-                true => self.all([&**left]),
-                false => self.all([&**left, &**right]),
-            },
-            Node::Compare(first, links) => {
-                self.all([&**first].into_iter().chain(links.iter().map(|link| &link.1)))
+    fn parts(&self, expr: &Expr, failed: bool) -> Vec<Trace> {
+        match &expr.kind {
+            Kind::And(parts) => self.all(until(parts, |part| self.is(part, false))),
+            Kind::Or(parts) => self.all(until(parts, |part| self.is(part, true))),
+            Kind::Case {
+                operand,
+                branches,
+                otherwise,
+            } => {
+                let mut looked_at: Vec<&Expr> = operand.as_deref().into_iter().collect();
+                let chosen = branches
+                    .iter()
+                    .position(|(when, _)| operand.is_none() && self.is(when, true));
+                let until = chosen.map_or(branches.len(), |chosen| chosen + 1);
+                let whens = branches.iter().take(until).map(|(when, _)| when);
+                looked_at.extend(whens);
+                match chosen.and_then(|chosen| branches.get(chosen)) {
+                    Some((_, then)) => looked_at.push(then),
+                    None => looked_at.extend(otherwise.as_deref()),
+                }
+                self.all(looked_at)
             }
-            Node::Arithmetic(_, left, right) | Node::Concatenate(left, right) => {
-                self.all([&**left, &**right])
-            }
-            Node::Choose(test, yes, no) => match self.holds(test) {
-                true => self.all([&**test, &**yes]),
-                false => self.all([&**test, &**no]),
-            },
-            Node::Filter(_, of, arguments) | Node::Test(_, of, arguments) => {
-                self.all([&**of].into_iter().chain(arguments))
-            }
-            Node::Became(column, value) => {
-                let mut parts = self.before_and_after(*column, failed);
-                parts.extend(self.all([&**value]));
+            Kind::Became(condition) => self.before_and_after(condition, failed),
+            Kind::Changed(of) => {
+                let mut parts = Vec::new();
+                for one in of {
+                    parts.extend(self.before_and_after(one, failed));
+                }
                 parts
             }
-            Node::Changed(columns) => match columns.as_slice() {
-                [column] => self.before_and_after(*column, failed),
-                columns => columns.iter().map(|column| self.changed(*column)).collect(),
-            },
+            // Of a JSON value only the member that is asked for, not the whole.
+            Kind::Other(..) if is_member(expr) => Vec::new(),
+            other => self.all(other.children()),
         }
     }
 
-    fn changed(&self, column: usize) -> Trace {
-        let result = self.scope.changed(column).map(Value::Bool);
-        Trace {
-            parts: self.before_and_after(column, result.is_err()),
-            ..of_result(show(&Node::Changed(vec![column]), self.name), &result)
-        }
-    }
-
-    /// A column's values around the change. One that is not in the log is told of only
+    /// The values of the columns around the change. One that is not known is told of only
     /// where it was missed.
-    fn before_and_after(&self, column: usize, missed: bool) -> Vec<Trace> {
-        let rows: &[Row] = match self.scope.operation() {
-            "insert" => &[Row::New],
-            "delete" => &[Row::Old],
-            _ => &[Row::Old, Row::New],
+    fn before_and_after(&self, expr: &Expr, missed: bool) -> Vec<Trace> {
+        let versions: &[(&str, Version)] = match self.row.operation() {
+            Operation::Insert => &[("new.", Version::New)],
+            Operation::Delete => &[("old.", Version::Old)],
+            _ => &[("old.", Version::Old), ("new.", Version::New)],
         };
-        let values = rows.iter().map(|row| {
-            let expression = format!("{}{}", prefix(*row), (self.name)(column));
-            of_result(expression, &self.scope.column(*row, column))
+        let mut columns = Vec::new();
+        collect_columns(expr, &mut columns);
+        let values = columns.iter().flat_map(|(name, column)| {
+            versions.iter().map(|(prefix, version)| {
+                let (value, error) = self.value(column, *version);
+                Trace {
+                    expression: format!("{prefix}{}", super::language::check::spelt(&name.text)),
+                    value,
+                    error,
+                    parts: Vec::new(),
+                }
+            })
         });
         values
             .filter(|value| missed || value.error.is_none())
@@ -144,49 +152,71 @@ impl<'n, S: Scope, N: Fn(usize) -> &'n str> Tracer<'_, S, N> {
     }
 }
 
-fn of_result(expression: String, result: &Result<Value<'_>, EvaluationError>) -> Trace {
-    let (value, error) = match result {
-        Ok(value) => (json(value), None),
-        Err(error) => (None, Some(error.to_string())),
+/// Without the parentheses around all of it.
+fn bare(source: &str) -> &str {
+    let Some(inner) = source
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'))
+    else {
+        return source;
     };
-    Trace {
-        expression,
-        value,
-        error,
-        parts: Vec::new(),
+    let (mut depth, mut quote) = (0, None);
+    for c in inner.chars() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => depth -= 1,
+            (None, _) => {}
+        }
+        if depth < 0 {
+            return source;
+        }
+    }
+    bare(inner.trim())
+}
+
+fn until(parts: &[Expr], decided: impl Fn(&Expr) -> bool) -> &[Expr] {
+    let end = parts.iter().position(decided);
+    parts
+        .get(..end.map_or(parts.len(), |end| end + 1))
+        .unwrap_or(parts)
+}
+
+/// The columns that a part names, each once.
+fn collect_columns<'e>(expr: &'e Expr, into: &mut Vec<(&'e Name, &'e Expr)>) {
+    if let Kind::Name(path) = &expr.kind
+        && let [name] = path.as_slice()
+        && into.iter().all(|(known, _)| known != &name)
+        && (name.quoted || !matches!(name.text.as_str(), "tg_op" | "committed_at"))
+    {
+        into.push((name, expr));
+    }
+    for part in expr.kind.children() {
+        collect_columns(part, into);
     }
 }
 
-fn json(value: &Value<'_>) -> Option<Box<RawValue>> {
-    let mut text = Vec::new();
-    write_value(&mut text, value).ok()?;
-    RawValue::from_string(String::from_utf8(text).ok()?).ok()
+fn is_member(expr: &Expr) -> bool {
+    use super::language::syntax::Other;
+    matches!(
+        &expr.kind,
+        Kind::Other(
+            Other::Member | Other::MemberText | Other::Path | Other::PathText,
+            _,
+            _
+        )
+    )
 }
 
-fn is_constant(node: &Node) -> bool {
-    match node {
-        Node::Null
-        | Node::Bool(_)
-        | Node::Integer(_)
-        | Node::Float(_)
-        | Node::Decimal(_)
-        | Node::Text(_) => true,
-        Node::List(items) => items.iter().all(is_constant),
-        Node::Negate(of) => is_constant(of),
-        Node::Column(..)
-        | Node::Operation
-        | Node::Member(..)
-        | Node::Element(..)
-        | Node::Not(_)
-        | Node::And(..)
-        | Node::Or(..)
-        | Node::Compare(..)
-        | Node::Arithmetic(..)
-        | Node::Concatenate(..)
-        | Node::Choose(..)
-        | Node::Filter(..)
-        | Node::Test(..)
-        | Node::Became(..)
-        | Node::Changed(_) => false,
+fn is_constant(expr: &Expr) -> bool {
+    match &expr.kind {
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Constant(..) => true,
+        Kind::Name(_) => false,
+        other => {
+            let children = other.children();
+            !children.is_empty() && children.into_iter().all(is_constant)
+        }
     }
 }

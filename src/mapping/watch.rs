@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::pgoutput::ReplicaIdentity;
 
 use super::check::TableDescription;
-use super::expression::Usage;
+use super::names::Usage;
 use super::rules::{OldValues, Rule, RuleSet};
 use super::table_name::TableName;
 
@@ -116,7 +116,7 @@ pub(super) fn unlogged<'a>(rule: &'a Rule, table: &'a TableDescription) -> Vec<(
     let mut missing: Vec<(&str, &str)> = Vec::new();
     for one in &rule.names.uses {
         let of_update = matches!(one.usage, Usage::Old | Usage::Became | Usage::Changed);
-        let of_delete = matches!(one.usage, Usage::Old | Usage::Current | Usage::Changed);
+        let of_delete = matches!(one.usage, Usage::Old | Usage::Current);
         let needed = (on.update && of_update) || (on.delete && of_delete);
         let name = rule.names.names.get(one.name).map_or("", String::as_str);
         if needed && !is_logged(table, name) {

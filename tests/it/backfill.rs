@@ -28,7 +28,7 @@ version = 'version'
 [[events]]
 type = 'order.paid'
 table = 'public.orders'
-when = \"became('status', 'paid')\"
+when = \"became(status = 'paid')\"
 [events.data]
 id = 'id'
 version = 'version'

@@ -47,7 +47,7 @@ id = 'id'
 [[events]]
 type = 'thing.done'
 table = 'app.things'
-when = \"became('status', 'done') or changed('details')\"
+when = \"became(status = 'done') or changed(details)\"
 [events.data]
 id = 'id'
 ";

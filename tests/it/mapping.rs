@@ -94,9 +94,9 @@ async fn a_typo_is_named_with_its_file_line_and_the_nearest_name() {
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("walhook.toml");
-    let text = "[[events]]\ntype = 'a'\ntable = 'payments'\nwhen = \"became('statsu', 'x')\"\n\
+    let text = "[[events]]\ntype = 'a'\ntable = 'payments'\nwhen = \"became(statsu = 'x')\"\n\
                 [[events]]\ntype = 'b'\ntable = 'payment'\n\
-                [[events]]\ntype = 'c'\ntable = 'plain'\nwhen = \"changed('total')\"\nold_values = 'full'\n\
+                [[events]]\ntype = 'c'\ntable = 'plain'\nwhen = \"changed(total)\"\nold_values = 'full'\n\
                 [[events]]\ntype = 'd'\ntable = 'plain'\n[events.data]\ngross = 'gross'\n";
     std::fs::write(&file, text).unwrap();
     let (config, rules) = load(&file);
@@ -105,7 +105,7 @@ async fn a_typo_is_named_with_its_file_line_and_the_nearest_name() {
     let problems = config.locate(errors).to_string();
     let problems: Vec<_> = problems.lines().collect();
     for (problem, (line, text)) in problems.iter().zip([
-        (4, "events[0].when: rule `a@public.payments`: table `public.payments` has no column `statsu`; did you mean `status`?"),
+        (4, "events[0].when: rule `a@public.payments`: column 8: table `public.payments` has no column `statsu`; did you mean `status`?"),
         (7, "did you mean `public.payments`?"),
         (11, "alter table public.plain replica identity full;"),
         (17, "column `gross` is generated"),

@@ -49,7 +49,7 @@ async fn a_rule_that_does_not_fit_its_table_is_a_configuration_error_with_its_li
     for (from, to, line, said) in [
         (
             "on = ['insert']",
-            "on = ['insert']\nwhen = \"statsu == 'new'\"",
+            "on = ['insert']\nwhen = \"statsu = 'new'\"",
             "when",
             "has no column `statsu`; did you mean `status`?",
         ),
@@ -60,10 +60,10 @@ async fn a_rule_that_does_not_fit_its_table_is_a_configuration_error_with_its_li
             "did you mean `public.orders`?",
         ),
         (
-            "when = \"became('status', 'paid')\"",
+            "when = \"became(status = 'paid')\"",
             "when = \"became('status',\"",
             "when",
-            "is not an expression",
+            "column 16: `became` takes one condition, as in became(status = 'paid')",
         ),
         (
             "on = ['update']",

@@ -15,7 +15,7 @@ const PARCEL_RULE: &str = "
 type = 'parcel.sent'
 table = 'public.parcels'
 on = ['insert', 'update']
-when = \"became('status', 'sent')\"
+when = \"became(status = 'sent')\"
 ";
 
 /// The real binary on an installation whose rules are edited.
@@ -176,7 +176,7 @@ async fn what_is_wrong_leaves_the_old_rules_running_and_is_named_with_its_place(
             "events[2].wen: is unknown",
         ),
         (
-            "[[events]]\ntype = 'a.b'\ntable = 'public.orders'\nwhen = 'stauts == 1'\n",
+            "[[events]]\ntype = 'a.b'\ntable = 'public.orders'\nwhen = 'stauts = 1'\n",
             "did you mean `status`",
         ),
         (

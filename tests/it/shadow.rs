@@ -19,7 +19,7 @@ pub const RULES: &str = "
 type = 'order.paid'
 table = 'public.orders'
 on = ['update']
-when = \"became('status', 'paid')\"
+when = \"became(status = 'paid')\"
 [events.data]
 id = 'id'
 status = 'status'

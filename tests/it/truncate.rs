@@ -30,7 +30,7 @@ table = 'public.accounts'
 on = ['truncate']
 tenant = { value = 'acme' }
 [events.data]
-op = 'op'
+op = 'tg_op'
 table = \"'accounts'\"
 
 [[events]]
@@ -69,7 +69,7 @@ async fn makes_one_event_for_each_table_and_the_stream_goes_on() {
         let mut all = emptied.iter().map(Request::json);
         all.find(|body| body["type"] == name).unwrap()
     };
-    let expected = serde_json::json!({"op": "truncate", "table": "accounts"});
+    let expected = serde_json::json!({"op": "TRUNCATE", "table": "accounts"});
     assert_eq!(of("accounts.emptied")["data"], expected);
     assert_eq!(of("bills.emptied")["data"], serde_json::json!({}));
     let positions = "select count(distinct (commit_lsn, ordinal)) = 2 from webhook_events";

@@ -22,7 +22,7 @@ on = ['insert']
 type = 'order.paid'
 table = 'public.orders'
 on = ['update']
-when = \"became('status', 'paid')\"
+when = \"became(status = 'paid')\"
 ";
 
 /// The pair, and walhook on its standby. `heartbeat`: as in the configuration.

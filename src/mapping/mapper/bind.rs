@@ -4,8 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::mapping::check::misfit;
+use crate::mapping::check::{columns_of, misfit};
+use crate::mapping::database::Database;
+use crate::mapping::language::check::Checked;
+use crate::mapping::language::types::Column;
 use crate::mapping::payload::whole_row;
+use crate::mapping::programs::programs;
 use crate::mapping::rules::{Rule, RuleSet};
 use crate::mapping::table_name::TableName;
 use crate::pgoutput::{Relation, ReplicaIdentity};
@@ -24,6 +28,11 @@ pub(super) struct BoundRule {
 }
 
 pub(super) struct Places {
+    /// The relation's columns with their types.
+    pub(super) known: Vec<Column>,
+    pub(super) database: Arc<Database>,
+    /// The rule's expressions, in their order; columns are places of the relation.
+    pub(super) programs: Vec<Checked>,
     /// By the number of the name in the rule.
     pub(super) columns: Vec<usize>,
     pub(super) key: Vec<usize>,
@@ -63,11 +72,19 @@ fn bind(rules: &RuleSet, relation: &Arc<Relation>) -> BoundRelation {
 }
 
 pub(super) fn places(rules: &RuleSet, rule: &Rule, relation: &Relation) -> Result<Places, String> {
+    let described = rules.described(&rule.table);
+    let database = described.as_ref().map(|table| Arc::clone(&table.database));
+    let database = database.unwrap_or_else(Database::unasked);
+    let known = columns_of(relation, described.as_deref());
+    let unfit =
+        |what: String| format!("the rule does not fit the table as it was at this change, {what}");
     if let Some(misfit) = misfit(rule, relation) {
-        return Err(format!(
-            "the rule does not fit the table as it was at this change, {misfit}"
-        ));
+        return Err(unfit(misfit));
     }
+    let programs = programs(rule, &known, &database).map_err(|errors| {
+        let first = errors.into_iter().next().unwrap_or_default();
+        unfit(format!("`{}`: {}", first.0, first.1))
+    })?;
     let columns: Vec<usize> = rule
         .names
         .names
@@ -104,6 +121,9 @@ pub(super) fn places(rules: &RuleSet, rule: &Rule, relation: &Relation) -> Resul
         ));
     }
     Ok(Places {
+        known,
+        database,
+        programs,
         columns,
         key,
         whole_row: match rule.data {

@@ -95,6 +95,7 @@ impl Mapper {
                     table: &relation.name,
                     key: row.key,
                 }),
+                tenant: None,
             };
             let mapped = match &bound.places {
                 Ok(places) => context

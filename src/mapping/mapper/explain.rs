@@ -13,9 +13,9 @@ use crate::pgoutput::{Operation, TransactionHeader};
 
 use super::bind::places;
 use super::{Change, Context, Kind, Mapper, Places, Rule, RuleSet, bound};
-use crate::mapping::expression::Row;
+use crate::mapping::language::check::Scope;
+use crate::mapping::language::program::Version;
 use crate::mapping::row::RowChange;
-use crate::mapping::scope::RowScope;
 
 /// One change as the rules see it. Holds the row's values: never to be logged.
 pub struct Explanation {
@@ -45,7 +45,7 @@ pub enum Verdict {
     /// The rule does not take this operation, but these.
     OtherOperation(Vec<&'static str>),
     ConditionFalse(Trace),
-    /// The rule matches, or nobody can say; the row cannot be sent.
+    /// The rule matches, or that is not known; the row cannot be sent.
     Parked {
         reason: ParkedReason,
         detail: String,
@@ -73,6 +73,7 @@ impl Mapper {
                     header,
                     row,
                     change.ordinal,
+                    None,
                 ),
             });
         }
@@ -85,15 +86,17 @@ impl Mapper {
     }
 }
 
-/// What a rule makes of a row of its table, on any stream.
+/// What a rule makes of a row of its table, on any stream; `tenant`: whose row it is taken
+/// to be, where the rule's expression is not asked.
 pub(in crate::mapping) fn verdict_on(
     rules: &RuleSet,
     rule: &Rule,
     header: &TransactionHeader,
     row: RowChange<'_>,
+    tenant: Option<&Arc<str>>,
 ) -> Verdict {
     let places = places(rules, rule, row.relation);
-    verdict(0, rule, &places, header, row, 0)
+    verdict(0, rule, &places, header, row, 0, tenant)
 }
 
 fn verdict(
@@ -103,6 +106,7 @@ fn verdict(
     header: &TransactionHeader,
     row: RowChange<'_>,
     ordinal: u64,
+    tenant: Option<&Arc<str>>,
 ) -> Verdict {
     if !rule.on.contains(row.kind) {
         return Verdict::OtherOperation(operations(rule.on));
@@ -126,14 +130,19 @@ fn verdict(
         timestamp: &timestamp,
         ordinal,
         existing: None,
+        tenant,
     };
-    let condition = rule.when.as_ref().map(|when| {
-        let scope = RowScope {
-            row,
-            columns: &places.columns,
+    let when = rule.when.and_then(|when| rule.expressions.get(when));
+    let condition = when.map(|when| {
+        let table = rule.table.to_string();
+        let scope = Scope {
+            table: &table,
+            columns: &places.known,
+            members: None,
+            encoding: places.database.encoding,
+            letters: &places.database.letters,
         };
-        let name = |name: usize| rule.names.names.get(name).map_or("", String::as_str);
-        trace(when, &scope, &name)
+        trace(&when.source, &when.expr, &scope, &context.values())
     });
     match (context.event(places, &mut Vec::new()), condition) {
         (Ok(Some(event)), condition) => Verdict::Event { event, condition },
@@ -182,7 +191,7 @@ fn key(rules: &RuleSet, row: RowChange<'_>) -> Vec<(String, Box<RawValue>)> {
         })
         .filter_map(|(place, column)| {
             let mut json = Vec::new();
-            match row.value(Row::Current, place).ok()? {
+            match row.value(Version::Current, place).ok()? {
                 Some(text) => write_json(&mut json, column.type_oid, text).ok()?,
                 None => json.extend_from_slice(b"null"),
             }

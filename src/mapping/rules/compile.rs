@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::mapping::expression::{Names, Node, Row, Usage, Vocabulary, parse};
 use crate::mapping::file::{
     DataConfig, DataMember, DefaultsConfig, RuleConfig, RuleError, TenantConfig, suggestion,
 };
+use crate::mapping::names::{Names, Usage};
+use crate::mapping::programs::Written;
 use crate::mapping::table_name::TableName;
 use crate::pgoutput::value::write_string;
 
@@ -15,6 +16,7 @@ pub(super) struct Compiler {
     index: usize,
     name: String,
     names: Names,
+    expressions: Vec<Written>,
     pub(super) errors: Vec<RuleError>,
 }
 
@@ -28,6 +30,7 @@ impl Compiler {
             index,
             name: config.name.clone().unwrap_or_else(default_name),
             names: Names::default(),
+            expressions: Vec::new(),
             errors: Vec::new(),
         }
     }
@@ -96,9 +99,10 @@ impl Compiler {
                 Tenant::Value(Arc::from(""))
             }
             TenantConfig::Value(tenant) => Tenant::Value(Arc::from(tenant.value.as_str())),
-            TenantConfig::Column(column) => {
-                Tenant::Column(self.names.intern(column, Usage::Current, "tenant"))
-            }
+            TenantConfig::Expression(source) => match self.expression(source, "tenant") {
+                Some(place) => Tenant::Expression(place),
+                None => Tenant::Value(Arc::from("")),
+            },
         };
         let key = config
             .key
@@ -114,10 +118,7 @@ impl Compiler {
                 .iter()
                 .map(|column| Member {
                     label: label(column),
-                    source: Source::Column(
-                        Row::Current,
-                        self.names.intern(column, Usage::Current, "data"),
-                    ),
+                    source: Source::Column(self.names.intern(column, Usage::Current, "data")),
                 })
                 .collect(),
             DataConfig::Members(members) => self.members(members, "data"),
@@ -137,6 +138,7 @@ impl Compiler {
             table: table?,
             on,
             names: std::mem::take(&mut self.names),
+            expressions: std::mem::take(&mut self.expressions),
             key,
             when,
             tenant,
@@ -182,7 +184,7 @@ impl Compiler {
                     "a truncate has no row, and so no `{column}`: give the rule a fixed tenant, as in tenant = {{ value = \"acme\" }}"
                 ),
                 _ => format!(
-                    "a truncate has no row, and so no `{column}`: name constants and `op` only, and give the other operations a rule of their own"
+                    "a truncate has no row, and so no `{column}`: name constants and `tg_op` only, and give the other operations a rule of their own"
                 ),
             };
             if refused.iter().all(|(key, _)| *key != one.key) {
@@ -194,9 +196,14 @@ impl Compiler {
         }
     }
 
-    fn expression(&mut self, source: &str, key: &str) -> Option<Node> {
-        match parse(source, Vocabulary::Row, &mut self.names, key) {
-            Ok(node) => Some(node),
+    /// Reads an expression, and says where it stands among the rule's.
+    fn expression(&mut self, source: &str, key: &str) -> Option<usize> {
+        match Written::parse(source, key) {
+            Ok(written) => {
+                self.names.read(&written.expr, key);
+                self.expressions.push(written);
+                Some(self.expressions.len() - 1)
+            }
             Err(message) => {
                 self.error(key, message);
                 None
@@ -211,10 +218,7 @@ impl Compiler {
             let source = match member {
                 DataMember::Object(inner) => Some(Source::Object(self.members(inner, &path))),
                 DataMember::Expression(source) => {
-                    self.expression(source, &path).map(|node| match node {
-                        Node::Column(row, column) => Source::Column(row, column),
-                        node => Source::Expression(node),
-                    })
+                    self.expression(source, &path).map(Source::Expression)
                 }
             };
             compiled.extend(source.map(|source| Member {

@@ -54,8 +54,8 @@ proptest! {
     ) {
         let text = "[[events]]\ntype='a'\ntable='payments'\non=['insert','update','delete']\n\
             [[events]]\ntype='b'\ntable='payments'\non=['insert','update','delete']\nkey=['id','status']\n\
-            tenant={value='x'}\nwhen=\"became('status', 'paid') or changed('amount') or amount * 2.5 // 3 > -amount|round(2)\"\n\
-            [events.data]\na=\"metadata.a[0]\"\nb=\"old.amount ~ status\"\nc=\"[amount, metadata, amount|float]\"\nd='status'\n\
+            tenant={value='x'}\nwhen=\"became(status = 'paid') or changed(amount) or trunc(amount * 2.5 / 3) > -round(amount, 2)\"\n\
+            [events.data]\na=\"metadata#>'{a,0}'\"\nb=\"concat(old.amount, status)\"\nc=\"amount::double precision\"\nd='status'\n\
             [events.data.e]\nf=\"metadata\"\n";
         for mapped in map_with(rules(text), identity, operation) {
             if let Mapped::Event(event) = mapped {

@@ -51,12 +51,12 @@ const PAID: [&str; 6] = ["1", "acme", "paid", "120.50", "t", r#"{"vip":true}"#];
 fn a_false_condition_shows_the_values_that_it_saw() {
     assert_eq!(
         condition_of(
-            "became('status', 'paid') and amount > 100",
+            "became(status = 'paid') and amount > 100",
             update(PAID, PAID)
         ),
         [
-            "became('status', 'paid') and amount > 100: false",
-            "became('status', 'paid'): false",
+            "became(status = 'paid') and amount > 100: false",
+            "became(status = 'paid'): false",
             "old.status: \"paid\"",
             "new.status: \"paid\"",
         ],
@@ -64,12 +64,12 @@ fn a_false_condition_shows_the_values_that_it_saw() {
     );
     assert_eq!(
         condition_of(
-            "became('status', 'paid') and amount > 200",
+            "became(status = 'paid') and amount > 200",
             update(PENDING, PAID)
         ),
         [
-            "became('status', 'paid') and amount > 200: false",
-            "became('status', 'paid'): true",
+            "became(status = 'paid') and amount > 200: false",
+            "became(status = 'paid'): true",
             "old.status: \"pending\"",
             "new.status: \"paid\"",
             "amount > 200: false",
@@ -78,35 +78,31 @@ fn a_false_condition_shows_the_values_that_it_saw() {
     );
     assert_eq!(
         condition_of(
-            "not metadata.vip or changed('amount', 'active')",
+            "not (metadata->>'vip')::boolean or changed(amount, active)",
             update(PENDING, PAID)
         ),
         [
-            "not metadata.vip or changed('amount', 'active'): false",
-            "not metadata.vip: false",
-            "metadata.vip: true",
-            "changed('amount', 'active'): false",
-            "changed('amount'): false",
+            "not (metadata->>'vip')::boolean or changed(amount, active): false",
+            "not (metadata->>'vip')::boolean: false",
+            "(metadata->>'vip')::boolean: true",
+            "metadata->>'vip': \"true\"",
+            "changed(amount, active): false",
             "old.amount: 120.50",
             "new.amount: 120.50",
-            "changed('active'): false",
             "old.active: true",
             "new.active: true",
         ]
     );
     assert_eq!(
-        condition_of(
-            "status == 'paid'",
-            insert(["1", "acme", "~", "1", "t", "~"])
-        ),
-        ["status == 'paid': false", "status: null"]
+        condition_of("status = 'paid'", insert(["1", "acme", "~", "1", "t", "~"])),
+        ["status = 'paid': null", "status: null"]
     );
 }
 
 #[test]
 fn a_condition_without_a_value_says_which_part_has_none() {
-    let told = condition_of("amount / 0 > 1", insert(PAID));
-    assert_eq!(told[0], "(amount / 0) > 1: division by zero");
+    let told = condition_of("amount / (amount - amount) > 1", insert(PAID));
+    assert_eq!(told[0], "amount / (amount - amount) > 1: division by zero");
     assert_eq!(told[2], "amount: 120.50");
 }
 
@@ -114,7 +110,7 @@ fn a_condition_without_a_value_says_which_part_has_none() {
 fn explaining_says_what_mapping_does() {
     let rules = || {
         rules(
-            "[[events]]\nname='paid'\ntype='p.paid'\ntable='payments'\nwhen=\"became('status', 'paid')\"\n\
+            "[[events]]\nname='paid'\ntype='p.paid'\ntable='payments'\nwhen=\"became(status = 'paid')\"\n\
              [[events]]\nname='new'\ntype='p.new'\ntable='payments'\non=['insert']\n\
              [[events]]\nname='gone'\ntype='p.gone'\ntable='payments'\non=['delete', 'update']\ntenant={value='x'}\n\
              [[events]]\nname='odd'\ntype='p.odd'\ntable='payments'\nwhen='1 / (amount - 120.5) > 0'\n",
@@ -183,13 +179,13 @@ fn an_explanation_names_the_row_by_its_primary_key() {
 
 #[test]
 fn what_prints_a_trace_by_debug_prints_no_values() {
-    let explanation = explain(rule("when = \"status == 'void'\"\n"), insert(PAID));
+    let explanation = explain(rule("when = \"status = 'void'\"\n"), insert(PAID));
     let Verdict::ConditionFalse(condition) = &explanation.rules[0].verdict else {
         panic!("it holds");
     };
     let shown = format!("{condition:?}");
     assert!(
-        shown.contains("status == 'void'") && !shown.contains("paid"),
+        shown.contains("status = 'void'") && !shown.contains("paid"),
         "{shown}"
     );
 }
@@ -208,7 +204,7 @@ fn examples(lines: &str) -> Examples {
     example::run(&rules, &file.events, &described)
 }
 
-const RULE: &str = "when = \"became('status', 'paid') and amount > 100\"\n[events.data]\namount = 'amount'\nvip = 'metadata.vip'\n";
+const RULE: &str = "when = \"became(status = 'paid') and amount > 100\"\n[events.data]\namount = 'amount'\nvip = \"(metadata->>'vip')::boolean\"\n";
 
 #[test]
 fn examples_hold_where_the_rule_does_what_they_say() {
@@ -251,7 +247,7 @@ fn examples_that_do_not_hold_say_what_is_wrong_and_where() {
     assert_eq!(
         failure("op = 'insert'\nnew = { status = 'paid', amount = 99 }\nexpect = true"),
         "examples[0].expect: the rule makes no event of it, as its `when` is false: \
-         became('status', 'paid') and amount > 100 (new.status is \"paid\", amount is 99)"
+         became(status = 'paid') and amount > 100 (new.status is \"paid\", amount is 99)"
     );
     assert!(failure(&format!("{paid}expect = false")).contains("makes an event of it"));
     assert!(

@@ -32,7 +32,7 @@ fn previous_tells_what_changed_and_is_known() {
 #[test]
 fn a_row_that_moved_tells_its_new_tenant_nothing_of_the_old_one() {
     let moved = ["1", "globex", "paid", "10.50", "t", "?"];
-    let lines = "[events.data]\nid='id'\nstatus='status'\nwas='old.status'\nnow=\"changed('id')\"\nmetadata='metadata'\n";
+    let lines = "[events.data]\nid='id'\nstatus='status'\nwas='old.status'\nnow=\"changed(id)\"\nmetadata='metadata'\n";
     let body = data_of(&map(lines, update(PENDING, moved)));
     assert_eq!(
         body,

@@ -110,7 +110,7 @@ async fn a_dry_run_says_what_would_come_of_it_and_sends_nothing() {
         .await
         .unwrap()
         .execute(
-            "update webhook_subscriptions set filter = 'data.id < 100 and backfill is not none' where id = $1",
+            "update webhook_subscriptions set filter = 'data.id < 100 and backfill is not null' where id = $1",
             &[&filtered.id],
         )
         .await
@@ -124,7 +124,7 @@ async fn a_dry_run_says_what_would_come_of_it_and_sends_nothing() {
         .says("order.paid: 300 events to 325 deliveries");
     assert!(
         told.out
-            .contains("300 unroutable: the tenant's column `tenant_id` is null"),
+            .contains("300 unroutable: the tenant, `tenant_id`, is null"),
         "{}",
         told.out
     );

@@ -139,12 +139,12 @@ async fn wrong_names_in_rules_are_found_with_the_nearest() {
         type = 'payment.received'
         table = 'public.payments'
         on = ['insert']
-        when = \"statsu == 'paid'\"
+        when = \"statsu = 'paid'\"
         [[events]]
         type = 'payment.changed'
         table = 'public.payments'
         old_values = 'full'
-        when = \"became('status', 'paid')\"";
+        when = \"became(status = 'paid')\"";
     let project = Project::of(&database, rules);
     let answer = project.walhook(&["check", "--json"]).await.exits(1).json();
     let failures = of_level(&answer, "failure");

@@ -14,7 +14,7 @@ async fn check_runs_the_rules_examples_and_names_the_line_of_one_that_fails() {
 [[events]]
 type = 'bill.paid'
 table = 'bills'
-when = \"became('status', 'paid') and total > 10\"
+when = \"became(status = 'paid') and total > 10\"
 [[events.examples]]
 op = 'update'
 old = { status = 'open' }

@@ -199,7 +199,7 @@ const PAID_RULE: &str = "
 type = 'payment.paid'
 table = 'public.payments'
 on = ['update']
-when = \"became('status', 'paid')\"
+when = \"became(status = 'paid')\"
 [events.data]
 status = 'status'
 ";

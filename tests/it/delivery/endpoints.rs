@@ -91,7 +91,7 @@ async fn a_filter_admits_only_what_it_is_true_for() {
     let deployed = Deployed::start("").await;
     let receiver = Receiver::start().await;
     let acme = deployed.tenant("acme").await;
-    let filter = json!({"filter": "data.note == 'wanted' and data.id > 1"});
+    let filter = json!({"filter": "data.note = 'wanted' and data.id > 1"});
     acme.subscribe_with(&receiver.url("/filtered"), filter)
         .await;
     acme.subscribe(&receiver.url("/all")).await;

@@ -31,7 +31,7 @@ on = ['insert']
 type = 'order.paid'
 table = 'public.orders'
 on = ['update']
-when = \"became('status', 'paid')\"
+when = \"became(status = 'paid')\"
 ";
 
 /// An installation: configuration, key and store, with the slot and publication made.

@@ -15,7 +15,7 @@ const FAULTS: [(&str, &str, &str); 6] = [
     ("/foreign", "secret = $2", "secret"),
     ("/headers", "headers = '\\x02'", "headers"),
     ("/url", "url = 'no url'", "URL"),
-    ("/filter", "filter = 'data.id =='", "filter"),
+    ("/filter", "filter = 'data.id ='", "filter"),
     // Nobody makes such a row by the API.
     ("/events", "events = array['*', null]", "null"),
 ];

@@ -131,7 +131,7 @@ async fn a_rule_that_watches_more_waits_for_its_own_seed_and_the_others_go_on() 
 type = 'order.paid'
 table = 'public.orders'
 on = ['update']
-when = \"became('status', 'paid')\"
+when = \"became(status = 'paid')\"
 [events.data]
 id = 'id'
 ";
@@ -151,7 +151,7 @@ id = 'id'
         .await
         .unwrap();
     let more = format!(
-        "{rules}\n[[events]]\ntype = 'order.repriced'\ntable = 'public.orders'\non = ['update']\nwhen = \"changed('total')\"\n"
+        "{rules}\n[[events]]\ntype = 'order.repriced'\ntable = 'public.orders'\non = ['update']\nwhen = \"changed(total)\"\n"
     );
     walhook.edit(rules, &more);
     let running = walhook.start();
@@ -275,7 +275,7 @@ async fn a_key_whose_operators_are_an_extension_s_is_read_whole() {
 [[events]]
 type = 'thing.done'
 table = 'public.things'
-when = \"became('status', 'done')\"
+when = \"became(status = 'done')\"
 ";
     let walhook = Installation::create(tables, rules, "").await;
     let running = walhook.start();

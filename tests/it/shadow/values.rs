@@ -55,7 +55,7 @@ async fn a_value_that_is_too_long_is_not_kept_and_said_to_be() {
 async fn values_that_are_not_utf_8_are_compared_as_the_bytes_that_they_are() {
     let database = TestDatabase::create_encoded("SQL_ASCII").await;
     let rules = format!(
-        "{RULES}\n[[events]]\ntype = 'order.noted'\ntable = 'public.orders'\non = ['update']\nwhen = \"changed('note')\"\n[events.data]\nid = 'id'\n"
+        "{RULES}\n[[events]]\ntype = 'order.noted'\ntable = 'public.orders'\non = ['update']\nwhen = \"changed(note)\"\n[events.data]\nid = 'id'\n"
     );
     let rows = format!(
         "{ORDERS}; insert into orders values (1, 'acme', 'new', 1, E'\\377'), (2, 'acme', 'new', 1, E'\\377')"

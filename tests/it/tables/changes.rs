@@ -20,7 +20,7 @@ table = 'public.items'
 [[events]]
 type = 'item.open'
 table = 'public.items'
-when = \"status == 'open'\"
+when = \"status = 'open'\"
 data = ['id', 'status']
 
 [[events]]
@@ -154,7 +154,7 @@ async fn a_renamed_column_parks_its_rule_until_the_rule_is_changed() {
             ids
         };
         let before = ids(&receiver.requests());
-        walhook.edit("status == 'open'", "state == 'open'");
+        walhook.edit("status = 'open'", "state = 'open'");
         walhook.edit("data = ['id', 'status']", "data = ['id', 'state']");
         let running = walhook.start();
         receiver.wait_for(8).await;
@@ -186,7 +186,7 @@ async fn a_renamed_column_parks_its_rule_until_the_rule_is_changed() {
     }
 }
 
-/// `status == 'open'` would never hold on a number, and nobody would know.
+/// `status = 'open'` would never hold on a number, and nobody would know.
 #[tokio::test]
 async fn a_column_that_can_no_longer_be_what_it_is_compared_with_parks_its_rule() {
     let (walhook, receiver) = items().await;
@@ -209,10 +209,7 @@ async fn a_column_that_can_no_longer_be_what_it_is_compared_with_parks_its_rule(
         .await;
     running.stop().await;
     let details = parked(&walhook).await;
-    assert!(
-        details[0].2.contains("`status` is of type int4"),
-        "{details:?}"
-    );
+    assert!(details[0].2.contains("'open' is no integer"), "{details:?}");
     assert_eq!(data(&walhook, "item.any").await.len(), 2);
 }
 
@@ -250,7 +247,7 @@ async fn dropped_columns_and_tables_stop_nobody_else() {
     let mut walhook = walhook;
     walhook.edit(
         "table = 'public.others'",
-        "table = 'public.others'\nwhen = \"stat == 'x'\"",
+        "table = 'public.others'\nwhen = \"stat = 'x'\"",
     );
     let refused = walhook.start().task.await.unwrap().unwrap_err();
     let refused = format!("{refused:#}");

@@ -20,7 +20,7 @@ data = ['id', 'status']
 type = 'document.signed'
 table = 'public.documents'
 on = ['update']
-when = \"became('status', 'signed')\"
+when = \"became(status = 'signed')\"
 data = ['id', 'status']
 
 [[events]]

@@ -26,12 +26,12 @@ async fn any_name_of_a_schema_table_or_column_is_matched_exactly() {
 [[events]]
 type = 'odd'
 table = '"Ünï.code ""q"""."日本 ""t"""'
-tenant = 'tenant id'
-when = '''became('Stätus"x', 'go') and new['Id'] == 1'''
+tenant = '"tenant id"'
+when = '''became("Stätus""x" = 'go') and new."Id" = 1'''
 [[events]]
 type = 'odd.columns'
 table = '"Ünï.code ""q"""."日本 ""t"""'
-tenant = 'tenant id'
+tenant = '"tenant id"'
 on = ['delete']
 data = ['Id', 'Stätus"x', '{LONGEST}']
 [[events]]

@@ -1,0 +1,512 @@
+//! Gives an expression's value for a row: what the server would give, or a failure where
+//! the server fails or the row does not say.
+
+use std::cell::Cell;
+
+use super::letters::Letters;
+use super::number::Decimal;
+use super::program::{Change, ColumnKind, Node, Version};
+use super::syntax::Name;
+use super::time::{Date, Interval, Timestamp};
+use super::value::{Constant, Value};
+
+mod compare;
+mod convert;
+mod function;
+mod json;
+mod like;
+mod member;
+mod number;
+mod time;
+
+pub use convert::write_output;
+
+/// A change's row, by the places of the columns that the expression was checked with.
+pub trait Row {
+    /// A column's text as the server prints it; `None` is null. Fails, with the reason,
+    /// where the change does not carry the value.
+    fn text(&self, version: Version, column: usize) -> Result<Option<&str>, String>;
+
+    /// Whether an update brought the column another value; by its text, so that to or from
+    /// null counts. Fails where that is not known.
+    fn changed(&self, column: usize) -> Result<bool, String>;
+
+    fn operation(&self) -> Operation;
+
+    fn committed_at(&self) -> Timestamp;
+
+    /// A member of an event, by the names that lead to it; `None` where there is none.
+    fn member(&self, _path: &[Name]) -> Result<Option<&str>, String> {
+        Err("a row has no members".to_owned())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl Operation {
+    /// As `tg_op` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Insert => "INSERT",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Truncate => "TRUNCATE",
+        }
+    }
+}
+
+/// Why an expression has no value for a row. Never holds the row's values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A value is not known: where other parts decide, it does not matter.
+    #[error("{0}")]
+    Unknown(String),
+    /// The server would fail too, or the language stops short of it.
+    #[error("{0}")]
+    Failed(String),
+    #[error("the expression takes more than {MAX_STEPS} steps on this row")]
+    Steps,
+    #[error("the expression makes more than 1 MiB of texts on this row")]
+    Bytes,
+}
+
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Parts evaluated for one row, at most.
+pub const MAX_STEPS: u32 = 10_000;
+/// Bytes of texts made for one row, at most.
+const MAX_BYTES: usize = 1 << 20;
+
+fn failed<T>(reason: impl Into<String>) -> Result<T> {
+    Err(Failure::Failed(reason.into()))
+}
+
+/// One expression, or several of one rule, over one row.
+pub struct Evaluation<'a, R> {
+    row: &'a R,
+    letters: &'a Letters,
+    steps: Cell<u32>,
+    bytes: Cell<usize>,
+}
+
+impl<'a, R: Row> Evaluation<'a, R> {
+    pub fn new(row: &'a R, letters: &'a Letters) -> Self {
+        Evaluation {
+            row,
+            letters,
+            steps: Cell::new(0),
+            bytes: Cell::new(0),
+        }
+    }
+
+    /// A condition: true, false or null.
+    pub fn condition(&'a self, node: &'a Node) -> Result<Option<bool>> {
+        self.boolean(node, Version::Current)
+    }
+
+    /// A value of any type; `None` is null.
+    pub fn value(&'a self, node: &'a Node) -> Result<Option<Value<'a>>> {
+        self.evaluate(node, Version::Current)
+    }
+
+    /// A value as it is in one version of the row.
+    pub fn value_of(&'a self, node: &'a Node, version: Version) -> Result<Option<Value<'a>>> {
+        self.evaluate(node, version)
+    }
+
+    fn step(&self, count: u32) -> Result<()> {
+        let steps = self.steps.get().saturating_add(count);
+        self.steps.set(steps);
+        match steps > MAX_STEPS {
+            true => Err(Failure::Steps),
+            false => Ok(()),
+        }
+    }
+
+    /// Called before a text of so many bytes is made.
+    fn make(&self, bytes: usize) -> Result<()> {
+        let bytes = self.bytes.get().saturating_add(bytes);
+        self.bytes.set(bytes);
+        match bytes > MAX_BYTES {
+            true => Err(Failure::Bytes),
+            false => Ok(()),
+        }
+    }
+
+    /// `current`: what a bare name means, which `became` asks of both rows.
+    fn boolean(&'a self, node: &'a Node, current: Version) -> Result<Option<bool>> {
+        match node {
+            Node::And(parts) => self.junction(parts, false, current),
+            Node::Or(parts) => self.junction(parts, true, current),
+            Node::Not(of) => Ok(self.boolean(of, current)?.map(|value| !value)),
+            Node::IsNull(of, negated) => Ok(Some(self.is_null(of, current)? != *negated)),
+            Node::IsBool(of, expected, negated) => {
+                let value = self.boolean(of, current)?;
+                Ok(Some((value == Some(*expected)) != *negated))
+            }
+            Node::Compare(comparer, comparison, left, right) => {
+                self.step(1)?;
+                let Some(left) = self.evaluate(left, current)? else {
+                    // The server evaluates both sides too.
+                    self.evaluate(right, current)?;
+                    return Ok(None);
+                };
+                let Some(right) = self.evaluate(right, current)? else {
+                    return Ok(None);
+                };
+                compare::holds(comparer, *comparison, &left, &right).map(Some)
+            }
+            Node::Distinct(comparer, left, right, negated) => {
+                self.step(1)?;
+                let left = self.evaluate(left, current)?;
+                let right = self.evaluate(right, current)?;
+                let distinct = compare::distinct(comparer, left.as_ref(), right.as_ref())?;
+                Ok(Some(distinct != *negated))
+            }
+            Node::In(comparer, of, list, negated) => {
+                self.step(1)?;
+                let Some(value) = self.evaluate(of, current)? else {
+                    return Ok(None);
+                };
+                for item in list {
+                    if compare::equal(comparer, &value, &item.as_value())? {
+                        return Ok(Some(!negated));
+                    }
+                }
+                Ok(Some(*negated))
+            }
+            Node::Like(of, pattern, negated) => {
+                let Some(text) = self.text(of, current)? else {
+                    return Ok(None);
+                };
+                Ok(Some(self.like(&text, pattern)? != *negated))
+            }
+            Node::Any(comparer, of, array) => self.any(comparer, of, array, current),
+            Node::Array(comparer, operator, left, right) => {
+                self.arrays(comparer, *operator, left, right, current)
+            }
+            Node::Became(condition, columns) => self.became(condition, columns).map(Some),
+            Node::Changed(changes) => self.changed(changes).map(Some),
+            other => match self.evaluate(other, current)? {
+                None => Ok(None),
+                Some(Value::Bool(value)) => Ok(Some(value)),
+                Some(_) => failed("a condition gave no boolean"),
+            },
+        }
+    }
+
+    /// `and` where the deciding value is false, `or` where it is true. From left to right;
+    /// what is not known does not matter where a later part decides.
+    fn junction(
+        &'a self,
+        parts: &'a [Node],
+        deciding: bool,
+        current: Version,
+    ) -> Result<Option<bool>> {
+        let mut unknown = None;
+        let mut null = false;
+        for part in parts {
+            match self.boolean(part, current) {
+                Ok(Some(value)) if value == deciding => return Ok(Some(deciding)),
+                Ok(Some(_)) => {}
+                Ok(None) => null = true,
+                Err(failure @ Failure::Unknown(_)) => {
+                    unknown.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        match unknown {
+            Some(failure) => Err(failure),
+            None if null => Ok(None),
+            None => Ok(Some(!deciding)),
+        }
+    }
+
+    fn is_null(&'a self, of: &'a Node, current: Version) -> Result<bool> {
+        self.step(1)?;
+        match of {
+            // Whatever its text is, also where it cannot be read as a value.
+            Node::Column(version, column, _) => {
+                let text = self.row.text(version_of(*version, current), *column);
+                text.map(|text| text.is_none()).map_err(Failure::Unknown)
+            }
+            of => Ok(self.evaluate(of, current)?.is_none()),
+        }
+    }
+
+    fn became(&'a self, condition: &'a Node, columns: &[usize]) -> Result<bool> {
+        let is_true = |version| self.boolean(condition, version);
+        match self.row.operation() {
+            Operation::Delete | Operation::Truncate => Ok(false),
+            Operation::Insert => Ok(is_true(Version::New)? == Some(true)),
+            Operation::Update => {
+                if is_true(Version::New)? != Some(true) {
+                    return Ok(false);
+                }
+                let mut unchanged = true;
+                for column in columns {
+                    unchanged &= matches!(self.row.changed(*column), Ok(false));
+                }
+                if unchanged {
+                    return Ok(false);
+                }
+                Ok(is_true(Version::Old)? != Some(true))
+            }
+        }
+    }
+
+    fn changed(&'a self, changes: &'a [Change]) -> Result<bool> {
+        if self.row.operation() != Operation::Update {
+            return Ok(false);
+        }
+        let mut unknown = None;
+        for change in changes {
+            self.step(1)?;
+            let changed = match change {
+                Change::Column(column) => self.row.changed(*column).map_err(Failure::Unknown),
+                Change::Expression(comparer, node) => self.differs(comparer, node),
+            };
+            match changed {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(failure @ Failure::Unknown(_)) => {
+                    unknown.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        match unknown {
+            Some(failure) => Err(failure),
+            None => Ok(false),
+        }
+    }
+
+    fn differs(&'a self, comparer: &'a super::program::Comparer, node: &'a Node) -> Result<bool> {
+        let new = self.evaluate(node, Version::New)?;
+        let old = self.evaluate(node, Version::Old)?;
+        compare::distinct(comparer, new.as_ref(), old.as_ref())
+    }
+
+    fn evaluate(&'a self, node: &'a Node, current: Version) -> Result<Option<Value<'a>>> {
+        match node {
+            Node::Constant(constant) => Ok(constant.as_ref().map(Constant::as_value)),
+            Node::Column(version, column, kind) => {
+                self.step(1)?;
+                self.column(version_of(*version, current), *column, *kind)
+            }
+            Node::Member(path) => {
+                self.step(1)?;
+                let found = self.row.member(path).map_err(Failure::Unknown)?;
+                Ok(found
+                    .filter(|json| *json != "null")
+                    .map(|json| Value::Json(json.into())))
+            }
+            Node::Operation => Ok(Some(Value::Text(self.row.operation().as_str().into()))),
+            Node::CommittedAt => Ok(Some(Value::Timestamp(self.row.committed_at()))),
+            Node::Case(branches, otherwise) => {
+                for (when, then) in branches {
+                    if self.boolean(when, current)? == Some(true) {
+                        return self.evaluate(then, current);
+                    }
+                }
+                match otherwise {
+                    Some(otherwise) => self.evaluate(otherwise, current),
+                    None => Ok(None),
+                }
+            }
+            Node::Coalesce(parts) => {
+                for part in parts {
+                    if let Some(value) = self.evaluate(part, current)? {
+                        return Ok(Some(value));
+                    }
+                }
+                Ok(None)
+            }
+            Node::Nullif(comparer, left, right) => {
+                let (left, right) = (
+                    self.evaluate(left, current)?,
+                    self.evaluate(right, current)?,
+                );
+                match (left, right) {
+                    (Some(left), Some(right)) if compare::equal(comparer, &left, &right)? => {
+                        Ok(None)
+                    }
+                    (left, _) => Ok(left),
+                }
+            }
+            Node::Extreme(comparer, greatest, parts) => {
+                let mut extreme: Option<Value<'a>> = None;
+                for part in parts {
+                    let Some(value) = self.evaluate(part, current)? else {
+                        continue;
+                    };
+                    let replaces = match &extreme {
+                        None => true,
+                        Some(so_far) => {
+                            let order = compare::order(comparer, &value, so_far)?;
+                            if *greatest {
+                                order.is_gt()
+                            } else {
+                                order.is_lt()
+                            }
+                        }
+                    };
+                    if replaces {
+                        extreme = Some(value);
+                    }
+                }
+                Ok(extreme)
+            }
+            Node::Number(operator, kind, left, right) => {
+                self.step(1)?;
+                let (left, right) = (
+                    self.evaluate(left, current)?,
+                    self.evaluate(right, current)?,
+                );
+                match (left, right) {
+                    (Some(left), Some(right)) => {
+                        self.number(*operator, *kind, &left, &right).map(Some)
+                    }
+                    _ => Ok(None),
+                }
+            }
+            Node::Negate(kind, of) => match self.evaluate(of, current)? {
+                Some(value) => number::negate(*kind, &value).map(Some),
+                None => Ok(None),
+            },
+            Node::Time(operation, left, right) => {
+                self.step(1)?;
+                let (left, right) = (
+                    self.evaluate(left, current)?,
+                    self.evaluate(right, current)?,
+                );
+                match (left, right) {
+                    (Some(left), Some(right)) => time::compute(*operation, &left, &right).map(Some),
+                    _ => Ok(None),
+                }
+            }
+            Node::Convert(conversion, of) => {
+                self.step(1)?;
+                match self.evaluate(of, current)? {
+                    Some(value) => self.convert(*conversion, value).map(Some),
+                    None => Ok(None),
+                }
+            }
+            Node::Call(function, arguments) => self.call(*function, arguments, current),
+            Node::Json(operation, left, right) => self.json(*operation, left, right, current),
+            Node::Extract(field, kind, of) => match self.evaluate(of, current)? {
+                Some(value) => time::extract(*field, *kind, &value),
+                None => Ok(None),
+            },
+            Node::And(_)
+            | Node::Or(_)
+            | Node::Not(_)
+            | Node::IsNull(..)
+            | Node::IsBool(..)
+            | Node::Compare(..)
+            | Node::Distinct(..)
+            | Node::In(..)
+            | Node::Like(..)
+            | Node::Any(..)
+            | Node::Array(..)
+            | Node::Became(..)
+            | Node::Changed(_) => Ok(self.boolean(node, current)?.map(Value::Bool)),
+        }
+    }
+
+    fn column(
+        &'a self,
+        version: Version,
+        column: usize,
+        kind: ColumnKind,
+    ) -> Result<Option<Value<'a>>> {
+        let text = self.row.text(version, column).map_err(Failure::Unknown)?;
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let value = match kind {
+            ColumnKind::Text => Some(Value::Text(text.into())),
+            ColumnKind::Bool => Some(Value::Bool(text == "t")),
+            ColumnKind::Integer => text.parse().ok().map(Value::Integer),
+            ColumnKind::Numeric => Decimal::parse(text)
+                .ok()
+                .map(|value| Value::Numeric(std::borrow::Cow::Owned(value))),
+            ColumnKind::Float4 => super::number::float::parse_f32(text)
+                .ok()
+                .map(Value::Float4),
+            ColumnKind::Float8 => super::number::float::parse_f64(text)
+                .ok()
+                .map(Value::Float8),
+            ColumnKind::Date => Date::parse_output(text).ok().map(Value::Date),
+            ColumnKind::Timestamp => timestamp(text).map(Value::Timestamp),
+            ColumnKind::Interval => Interval::parse_output(text).ok().map(Value::Interval),
+        };
+        match value {
+            Some(value) => Ok(Some(value)),
+            None => failed("the value of a column cannot be read as its type"),
+        }
+    }
+
+    /// A part that is a text.
+    fn text(
+        &'a self,
+        node: &'a Node,
+        current: Version,
+    ) -> Result<Option<std::borrow::Cow<'a, str>>> {
+        self.step(1)?;
+        match self.evaluate(node, current)? {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(_) => failed("a text is expected"),
+        }
+    }
+}
+
+fn timestamp(text: &str) -> Option<Timestamp> {
+    match text.ends_with("+00") || text.ends_with("+00 BC") {
+        true => Timestamp::parse_output_tz(text).ok(),
+        false => Timestamp::parse_output(text).ok(),
+    }
+}
+
+fn version_of(version: Version, current: Version) -> Version {
+    match version {
+        Version::Current => current,
+        version => version,
+    }
+}
+
+/// A row of which nothing is asked.
+struct NoRow;
+
+impl Row for NoRow {
+    fn text(&self, _: Version, _: usize) -> Result<Option<&str>, String> {
+        Err("there is no row".to_owned())
+    }
+
+    fn changed(&self, _: usize) -> Result<bool, String> {
+        Err("there is no row".to_owned())
+    }
+
+    fn operation(&self) -> Operation {
+        Operation::Truncate
+    }
+
+    fn committed_at(&self) -> Timestamp {
+        Timestamp::INFINITY
+    }
+}
+
+/// The value of a part that reads nothing of a row.
+pub fn constant_value(node: &Node, letters: &Letters) -> Result<Option<Constant>> {
+    let evaluation = Evaluation::new(&NoRow, letters);
+    let value = evaluation.value(node)?;
+    Ok(value.map(Value::into_constant))
+}

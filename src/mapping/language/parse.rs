@@ -1,0 +1,660 @@
+//! Reads an expression whole: what it does not understand, it refuses.
+//!
+//! A Pratt parser with PostgreSQL's precedences (`gram.y`; "Operator Precedence").
+
+use super::error::{Result, Span, SyntaxError};
+use super::syntax::{Arithmetic, Comparison, Expr, Kind, Other};
+use super::token::{Spanned, Token, tokens};
+use super::words::is_reserved;
+
+mod hint;
+mod prefix;
+
+use hint::is_expected;
+
+/// Nodes above each other, at most.
+pub const MAX_DEPTH: usize = 64;
+
+/// What binds how strongly, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or = 1,
+    And,
+    Not,
+    Is,
+    Comparison,
+    /// `between`, `in`, `like`, `ilike`.
+    Membership,
+    Other,
+    Sum,
+    Product,
+    Collate,
+    Minus,
+    Cast,
+}
+
+impl Level {
+    /// What binds more strongly than this.
+    fn above(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+pub fn parse(source: &str) -> Result<Expr> {
+    let tokens = tokens(source)?;
+    let mut parser = Parser {
+        source,
+        tokens: &tokens,
+        at: 0,
+        depth: 0,
+    };
+    if *parser.peek() == Token::End {
+        return Err(SyntaxError::new(0..0, "the expression is empty"));
+    }
+    let expr = parser.expression(0)?;
+    match parser.peek() {
+        Token::End => Ok(expr),
+        _ => Err(parser.unexpected_after(&expr)),
+    }
+}
+
+struct Parser<'a> {
+    /// For messages.
+    source: &'a str,
+    tokens: &'a [Spanned],
+    at: usize,
+    depth: usize,
+}
+
+/// An operator between two operands, or behind one.
+#[derive(Clone, Copy)]
+enum Infix {
+    Or,
+    And,
+    Is,
+    Compare(Comparison),
+    Between,
+    In,
+    Like { ignore_case: bool },
+    Not,
+    Other(Other),
+    Arithmetic(Arithmetic),
+    Collate,
+    Cast,
+}
+
+impl Infix {
+    fn level(self) -> Level {
+        match self {
+            Infix::Or => Level::Or,
+            Infix::And => Level::And,
+            Infix::Is => Level::Is,
+            Infix::Compare(_) => Level::Comparison,
+            Infix::Between | Infix::In | Infix::Like { .. } | Infix::Not => Level::Membership,
+            Infix::Other(_) => Level::Other,
+            Infix::Arithmetic(Arithmetic::Add | Arithmetic::Subtract) => Level::Sum,
+            Infix::Arithmetic(_) => Level::Product,
+            Infix::Collate => Level::Collate,
+            Infix::Cast => Level::Cast,
+        }
+    }
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> &'a Token {
+        self.tokens
+            .get(self.at)
+            .map_or(&Token::End, |one| &one.token)
+    }
+
+    fn peek_behind(&self, count: usize) -> &'a Token {
+        let at = self.at + count;
+        self.tokens.get(at).map_or(&Token::End, |one| &one.token)
+    }
+
+    fn span(&self) -> Span {
+        let last = self.tokens.last().map_or(0..0, |one| one.at.clone());
+        self.tokens.get(self.at).map_or(last, |one| one.at.clone())
+    }
+
+    fn advance(&mut self) {
+        self.at += 1;
+    }
+
+    /// Takes the word where it comes next.
+    fn take(&mut self, word: &str) -> bool {
+        let takes = matches!(self.peek(), Token::Word(met) if met == word);
+        self.at += usize::from(takes);
+        takes
+    }
+
+    fn is_next(&self, word: &str) -> bool {
+        matches!(self.peek(), Token::Word(met) if met == word)
+    }
+
+    fn expect(&mut self, token: &Token, what: &str) -> Result<()> {
+        if self.peek() == token {
+            self.advance();
+            return Ok(());
+        }
+        Err(self.refuse(format!("expected {what}, met {}", self.met())))
+    }
+
+    fn expect_word(&mut self, word: &str, of: &str) -> Result<()> {
+        match self.take(word) {
+            true => Ok(()),
+            false => Err(self.refuse(format!("expected `{word}` {of}, met {}", self.met()))),
+        }
+    }
+
+    fn refuse(&self, message: impl Into<String>) -> SyntaxError {
+        SyntaxError::new(self.span(), message)
+    }
+
+    /// The source of what was read, for a message.
+    fn source_of(&self, at: &Span) -> &'a str {
+        const SHOWN: usize = 60;
+        let text = self.source.get(at.clone()).unwrap_or_default();
+        match text.chars().count() > SHOWN {
+            true => "…",
+            false => text,
+        }
+    }
+
+    /// The next token, as a message names it.
+    fn met(&self) -> String {
+        match self.peek() {
+            Token::Word(word) => format!("`{word}`"),
+            Token::Quoted(name) => format!("`\"{name}\"`"),
+            Token::Number(number) => format!("`{number}`"),
+            Token::Text(text) => format!("the text '{text}'"),
+            Token::Operator(operator) => format!("`{operator}`"),
+            Token::Open => "`(`".to_owned(),
+            Token::Close => "`)`".to_owned(),
+            Token::Comma => "`,`".to_owned(),
+            Token::Dot => "`.`".to_owned(),
+            Token::End => "the end".to_owned(),
+        }
+    }
+
+    fn node(&self, kind: Kind, at: Span) -> Result<Expr> {
+        let depth = 1 + kind
+            .children()
+            .iter()
+            .map(|child| child.depth)
+            .max()
+            .unwrap_or(0);
+        if depth > MAX_DEPTH {
+            return Err(SyntaxError::new(at, too_deep()));
+        }
+        Ok(Expr { kind, at, depth })
+    }
+
+    /// An operand with all operators behind it that bind at least this strongly.
+    fn expression(&mut self, least: u8) -> Result<Expr> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.refuse(too_deep()));
+        }
+        let mut left = self.prefix()?;
+        while let Some(infix) = self.infix() {
+            if (infix.level() as u8) < least {
+                break;
+            }
+            left = self.operator(infix, left)?;
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn infix(&self) -> Option<Infix> {
+        Some(match self.peek() {
+            Token::Word(word) => match word.as_str() {
+                "or" => Infix::Or,
+                "and" => Infix::And,
+                "is" => Infix::Is,
+                "between" => Infix::Between,
+                "in" => Infix::In,
+                "like" => Infix::Like { ignore_case: false },
+                "ilike" => Infix::Like { ignore_case: true },
+                "not" => Infix::Not,
+                "collate" => Infix::Collate,
+                _ => return None,
+            },
+            Token::Operator(operator) => match *operator {
+                "=" => Infix::Compare(Comparison::Equal),
+                "<>" | "!=" => Infix::Compare(Comparison::NotEqual),
+                "<" => Infix::Compare(Comparison::Less),
+                "<=" => Infix::Compare(Comparison::LessOrEqual),
+                ">" => Infix::Compare(Comparison::Greater),
+                ">=" => Infix::Compare(Comparison::GreaterOrEqual),
+                "||" => Infix::Other(Other::Concatenate),
+                "->" => Infix::Other(Other::Member),
+                "->>" => Infix::Other(Other::MemberText),
+                "#>" => Infix::Other(Other::Path),
+                "#>>" => Infix::Other(Other::PathText),
+                "@>" => Infix::Other(Other::Contains),
+                "<@" => Infix::Other(Other::ContainedIn),
+                "?" => Infix::Other(Other::Has),
+                "&&" => Infix::Other(Other::Overlaps),
+                "+" => Infix::Arithmetic(Arithmetic::Add),
+                "-" => Infix::Arithmetic(Arithmetic::Subtract),
+                "*" => Infix::Arithmetic(Arithmetic::Multiply),
+                "/" => Infix::Arithmetic(Arithmetic::Divide),
+                "%" => Infix::Arithmetic(Arithmetic::Remainder),
+                "::" => Infix::Cast,
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn operator(&mut self, infix: Infix, left: Expr) -> Result<Expr> {
+        let above = infix.level().above();
+        match infix {
+            Infix::Or => self.chain("or", left, above, Kind::Or),
+            Infix::And => self.chain("and", left, above, Kind::And),
+            Infix::Is => self.is(left),
+            Infix::Compare(comparison) => self.compare(comparison, left),
+            Infix::Between | Infix::In | Infix::Like { .. } => self.membership(infix, left, false),
+            Infix::Not => {
+                self.advance();
+                match self.infix() {
+                    Some(infix @ (Infix::Between | Infix::In | Infix::Like { .. })) => {
+                        self.membership(infix, left, true)
+                    }
+                    _ => {
+                        let hint = match self.peek() {
+                            Token::Word(word) if word == "null" => ": write `is not null`",
+                            Token::Operator("=") => ": write `<>`",
+                            Token::Operator(_) => "",
+                            _ => ": to compare with a value write `<>`",
+                        };
+                        Err(self.refuse(format!(
+                            "expected `in`, `between`, `like` or `ilike` behind `not`, met {}{hint}",
+                            self.met()
+                        )))
+                    }
+                }
+            }
+            Infix::Other(other) => {
+                self.advance();
+                let right = self.expression(above)?;
+                self.member_then_operator(other, &left, &right)?;
+                self.binary(left, right, |left, right| Kind::Other(other, left, right))
+            }
+            Infix::Arithmetic(arithmetic) => {
+                self.advance();
+                let right = self.expression(above)?;
+                self.binary(left, right, |left, right| {
+                    Kind::Arithmetic(arithmetic, left, right)
+                })
+            }
+            Infix::Collate => {
+                self.advance();
+                match self.peek() {
+                    Token::Quoted(name) if name == "C" => {}
+                    _ => {
+                        let hint = match self.peek() {
+                            Token::Word(word) if word == "c" => "write it in double quotes",
+                            _ => {
+                                "texts are ordered by their bytes only, as in name < 'b' collate \"C\", and upper and lower case are one by ilike or lower(name)"
+                            }
+                        };
+                        return Err(self.refuse(format!(
+                            "expected \"C\" behind `collate`, met {}: {hint}",
+                            self.met()
+                        )));
+                    }
+                }
+                let at = left.at.start..self.span().end;
+                self.advance();
+                self.node(Kind::Collate(Box::new(left)), at)
+            }
+            Infix::Cast => {
+                self.advance();
+                let name = self.type_name()?;
+                let at = left.at.start..self.end();
+                if let Kind::Text(text) = left.kind {
+                    return self.node(Kind::Constant(name, text), at);
+                }
+                self.node(Kind::Cast(Box::new(left), name), at)
+            }
+        }
+    }
+
+    /// Where the last token taken ends.
+    fn end(&self) -> usize {
+        let last = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        last.map_or(0, |one| one.at.end)
+    }
+
+    fn binary(
+        &self,
+        left: Expr,
+        right: Expr,
+        kind: impl FnOnce(Box<Expr>, Box<Expr>) -> Kind,
+    ) -> Result<Expr> {
+        let at = left.at.start..right.at.end;
+        self.node(kind(Box::new(left), Box::new(right)), at)
+    }
+
+    fn chain(
+        &mut self,
+        word: &str,
+        first: Expr,
+        above: u8,
+        kind: fn(Vec<Expr>) -> Kind,
+    ) -> Result<Expr> {
+        let mut parts = vec![first];
+        while self.take(word) {
+            parts.push(self.expression(above)?);
+        }
+        let start = parts.first().map_or(0, |part| part.at.start);
+        let end = parts.last().map_or(0, |part| part.at.end);
+        self.node(kind(parts), start..end)
+    }
+
+    /// `j->>'n'::int` casts the 'n', and `j->>'n' + 1` adds to it, which is hardly meant.
+    fn member_then_operator(&self, other: Other, left: &Expr, right: &Expr) -> Result<()> {
+        let is_member = matches!(
+            other,
+            Other::Member | Other::MemberText | Other::Path | Other::PathText
+        );
+        let is_grouped = self
+            .source
+            .get(right.at.clone())
+            .is_some_and(|text| text.starts_with('('));
+        if !is_member || is_grouped {
+            return Ok(());
+        }
+        let member = |name: &Expr| {
+            let (left, name) = (self.source_of(&left.at), self.source_of(&name.at));
+            format!("({left}{}{name})", other.as_str())
+        };
+        let message = match &right.kind {
+            Kind::Constant(name, text) => {
+                let text = text.replace('\'', "''");
+                let left = self.source_of(&left.at);
+                format!(
+                    "the cast belongs to '{text}' alone: write ({left}{}'{text}')::{}",
+                    other.as_str(),
+                    name.as_str()
+                )
+            }
+            Kind::Cast(of, name) if matches!(of.kind, Kind::Number(_)) => format!(
+                "the cast belongs to {} alone: write {}::{}",
+                self.source_of(&of.at),
+                member(of),
+                name.as_str()
+            ),
+            Kind::Arithmetic(arithmetic, name, value) if matches!(name.kind, Kind::Text(_)) => {
+                let sign = arithmetic.as_str();
+                format!(
+                    "`{sign}` binds more strongly than `{}`: write {}::numeric {sign} {}",
+                    other.as_str(),
+                    member(name),
+                    self.source_of(&value.at)
+                )
+            }
+            _ => return Ok(()),
+        };
+        Err(SyntaxError::new(right.at.clone(), message))
+    }
+
+    fn compare(&mut self, comparison: Comparison, left: Expr) -> Result<Expr> {
+        self.advance();
+        if let Token::Word(word) = self.peek()
+            && matches!(word.as_str(), "any" | "all" | "some")
+            && *self.peek_behind(1) == Token::Open
+        {
+            return self.any(comparison, word, left);
+        }
+        let right = self.expression(Level::Comparison.above())?;
+        if let Some(Infix::Compare(second)) = self.infix() {
+            let meant = match &right.kind {
+                Kind::Other(Other::Overlaps, a, _) => Some((a, "&&", "and")),
+                Kind::Other(Other::Concatenate, a, _) => Some((a, "||", "or")),
+                _ => None,
+            };
+            if let Some((before, operator, word)) = meant {
+                let at = self.tokens.iter().find(|one| one.at.start >= before.at.end);
+                return Err(SyntaxError::new(
+                    at.map_or(right.at.clone(), |one| one.at.clone()),
+                    format!("`{operator}` does not join conditions: write `{word}`"),
+                ));
+            }
+            let (first, second) = (comparison.as_str(), second.as_str());
+            let (a, b) = (self.source_of(&left.at), self.source_of(&right.at));
+            let third = self
+                .tokens
+                .get(self.at + 1)
+                .map_or("c", |one| self.source_of(&one.at));
+            return Err(self.refuse(format!(
+                "comparisons are not chained: write `{a} {first} {b} and {b} {second} {third}`, or put one of them in parentheses"
+            )));
+        }
+        self.binary(left, right, |left, right| {
+            Kind::Compare(comparison, left, right)
+        })
+    }
+
+    fn any(&mut self, comparison: Comparison, word: &str, left: Expr) -> Result<Expr> {
+        if word != "any" || comparison != Comparison::Equal {
+            let operator = comparison.as_str();
+            let value = self.source_of(&left.at);
+            let array = match self.peek_behind(3) {
+                Token::Close => self
+                    .tokens
+                    .get(self.at + 2)
+                    .map_or("array", |one| self.source_of(&one.at)),
+                _ => "array",
+            };
+            let hint = match (word, comparison) {
+                ("some", Comparison::Equal) => format!("write {value} = any({array})"),
+                (_, Comparison::NotEqual) => format!("write not ({value} = any({array}))"),
+                _ => {
+                    "there is `value = any(array)` only, and `not (value = any(array))`".to_owned()
+                }
+            };
+            return Err(self.refuse(format!("there is no `{operator} {word}(…)`: {hint}")));
+        }
+        self.advance();
+        self.advance();
+        self.refuse_query()?;
+        let array = self.expression(0)?;
+        if *self.peek() == Token::Comma {
+            return Err(self.refuse(format!(
+                "`any` takes one array, such as a column or '{{a,b}}': for several values write {} in (…)",
+                self.source_of(&left.at)
+            )));
+        }
+        self.expect(&Token::Close, "`)` behind the array of `any`")?;
+        if let Some(Infix::Compare(_)) = self.infix() {
+            return Err(self.refuse("comparisons are not chained: put `… = any(…)` in parentheses"));
+        }
+        let at = left.at.start..self.end();
+        self.node(Kind::Any(Box::new(left), Box::new(array)), at)
+    }
+
+    fn is(&mut self, left: Expr) -> Result<Expr> {
+        self.advance();
+        let negated = self.take("not");
+        let not = if negated { "not " } else { "" };
+        let Token::Word(word) = self.peek() else {
+            return Err(self.refuse(is_expected(not, &self.met())));
+        };
+        let start = left.at.start;
+        match word.as_str() {
+            "null" | "true" | "false" => {
+                self.advance();
+                let at = start..self.end();
+                let left = Box::new(left);
+                match word.as_str() {
+                    "null" => self.node(Kind::IsNull(left, negated), at),
+                    word => self.node(Kind::IsBool(left, word == "true", negated), at),
+                }
+            }
+            "distinct" => {
+                self.advance();
+                self.expect_word("from", "behind `is distinct`")?;
+                let right = self.expression(Level::Is.above())?;
+                if let Some(Infix::Is) = self.infix() {
+                    return Err(self
+                        .refuse("`is` behind `is distinct from`: put one of them in parentheses"));
+                }
+                self.binary(left, right, |left, right| {
+                    Kind::IsDistinct(left, right, negated)
+                })
+            }
+            _ => Err(self.refuse(is_expected(not, &self.met()))),
+        }
+    }
+
+    fn membership(&mut self, infix: Infix, left: Expr, negated: bool) -> Result<Expr> {
+        self.advance();
+        let start = left.at.start;
+        let above = Level::Membership.above();
+        let left = Box::new(left);
+        let expr = match infix {
+            Infix::Between => {
+                if self.is_next("symmetric") || self.is_next("asymmetric") {
+                    return Err(self.refuse(format!(
+                        "there is no `between {}`: give the smaller bound first",
+                        self.met().replace('`', "")
+                    )));
+                }
+                let low = self.expression(above)?;
+                self.expect_word("and", "between the bounds, as in `between 1 and 5`")?;
+                let high = self.expression(above)?;
+                let at = start..high.at.end;
+                self.node(
+                    Kind::Between(left, Box::new(low), Box::new(high), negated),
+                    at,
+                )?
+            }
+            Infix::Like { ignore_case } => {
+                let word = if ignore_case { "ilike" } else { "like" };
+                let Token::Text(pattern) = self.peek() else {
+                    let text = self.source_of(&left.at);
+                    let hint = match self.peek() {
+                        Token::Quoted(pattern) => format!(": write '{pattern}', in single quotes"),
+                        Token::Word(word) if is_reserved(word) => {
+                            ": write it for each pattern, with `or`".to_owned()
+                        }
+                        Token::Word(part) => format!(
+                            ": for the text of a column write position({part} in {text}) > 0 or starts_with({text}, {part})"
+                        ),
+                        Token::Open => ": write it for each pattern, with `or`".to_owned(),
+                        _ => String::new(),
+                    };
+                    return Err(self.refuse(format!(
+                        "expected a pattern in single quotes behind `{word}`, such as 'begin%', met {}{hint}",
+                        self.met()
+                    )));
+                };
+                self.pattern(pattern)?;
+                self.advance();
+                let at = start..self.end();
+                if self.is_next("escape") {
+                    return Err(self.refuse("there is no `escape`: a backslash before `%`, `_` or `\\` makes it stand for itself"));
+                }
+                if let Token::Operator("||" | "::") = self.peek() {
+                    return Err(self.refuse(
+                        "the pattern is one text in quotes, without operators: write 'begin%', or starts_with(x, y) for the text of a column",
+                    ));
+                }
+                self.node(
+                    Kind::Like {
+                        text: left,
+                        pattern: pattern.clone(),
+                        ignore_case,
+                        negated,
+                    },
+                    at,
+                )?
+            }
+            _ => {
+                if *self.peek() != Token::Open {
+                    let value = self.source_of(&left.at);
+                    let hint = match self.peek() {
+                        Token::Text(text) => {
+                            let not = if negated { "not " } else { "" };
+                            format!("write {value} {not}in ('{text}', …)")
+                        }
+                        Token::Word(_) if !negated => {
+                            format!(
+                                "write {value} = any({}) where that is an array",
+                                self.met().replace('`', "")
+                            )
+                        }
+                        Token::Word(_) => {
+                            format!(
+                                "write not ({value} = any({})) where that is an array",
+                                self.met().replace('`', "")
+                            )
+                        }
+                        _ => "write it as in status in ('paid', 'sent')".to_owned(),
+                    };
+                    return Err(self.refuse(format!(
+                        "expected a list in parentheses behind `in`, met {}: {hint}",
+                        self.met()
+                    )));
+                }
+                self.advance();
+                self.refuse_query()?;
+                if *self.peek() == Token::Close {
+                    return Err(self.refuse(
+                        "the list behind `in` is empty: give it a value, or write `is null`",
+                    ));
+                }
+                let list = self.list()?;
+                self.expect(&Token::Close, "`,` or `)` in the list of `in`")?;
+                let at = start..self.end();
+                self.node(Kind::In(left, list, negated), at)?
+            }
+        };
+        match self.infix() {
+            Some(Infix::Between | Infix::In | Infix::Like { .. } | Infix::Not) => Err(self.refuse(
+                "`in`, `between`, `like` and `ilike` are not chained: put one of them in parentheses, or write `and`",
+            )),
+            _ => Ok(expr),
+        }
+    }
+
+    fn pattern(&self, pattern: &str) -> Result<()> {
+        let backslashes = pattern.len() - pattern.trim_end_matches('\\').len();
+        match backslashes % 2 {
+            0 => Ok(()),
+            _ => Err(self.refuse(
+                "the pattern ends with a backslash that escapes nothing: write `\\\\` for a backslash",
+            )),
+        }
+    }
+
+    fn list(&mut self) -> Result<Vec<Expr>> {
+        let mut list = vec![self.expression(0)?];
+        while *self.peek() == Token::Comma {
+            self.advance();
+            list.push(self.expression(0)?);
+        }
+        Ok(list)
+    }
+
+    fn refuse_query(&self) -> Result<()> {
+        match self.peek() {
+            Token::Word(word)
+                if matches!(word.as_str(), "select" | "values" | "with" | "table") =>
+            {
+                Err(self.refuse(format!(
+                    "`{word}`: an expression reads the row alone, and has no subqueries"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn too_deep() -> String {
+    format!("nested more than {MAX_DEPTH} deep")
+}
