@@ -18,7 +18,7 @@ use walhook::pgoutput::{
 };
 
 /// Name, type, value: a row of the demo's payments.
-const ROW: [(&str, u32, &str); 10] = [
+const ROW: [(&str, u32, &str); 12] = [
     ("id", 2950, "0198c0de-0000-7000-8000-000000000001"),
     ("tenant_id", 25, "acme"),
     ("invoice_id", 2950, "0198c0de-0000-7000-8000-000000000002"),
@@ -29,7 +29,16 @@ const ROW: [(&str, u32, &str); 10] = [
     ("method", 25, "card"),
     ("metadata", 3802, r#"{"cart": 17, "source": "web"}"#),
     ("created_at", 1184, "2026-11-23 12:00:00.123456+00"),
+    ("quantity", 23, "3"),
+    ("note", 25, "thank you"),
 ];
+
+/// Two conditions, and four of which the last decides.
+const TWO: &str = "became(status = 'succeeded') and amount > 100";
+const FOUR_HIT: &str = "became(status = 'succeeded') and amount > 100 and currency in ('USD', 'EUR') \
+    and metadata->>'source' = 'web'";
+const FOUR_MISS: &str = "became(status = 'succeeded') and amount > 100 and currency in ('USD', 'EUR') \
+    and metadata->>'source' = 'app'";
 
 const STATUS: usize = 6;
 
@@ -69,18 +78,18 @@ fn update(relation: &Arc<Relation>, old: &'static str, new: &'static str) -> Cha
     }
 }
 
-fn mapper() -> Mapper {
+fn mapper(when: &str) -> Mapper {
     #[derive(Deserialize)]
     struct File {
         events: Vec<RuleConfig>,
     }
-    let file: File = toml::from_str(
+    let file: File = toml::from_str(&format!(
         r#"
         [[events]]
         type = "payment.received"
         table = "public.payments"
         key = ["id"]
-        when = "became(status = 'succeeded') and amount > 100"
+        when = "{when}"
         [events.data]
         payment_id = "id"
         invoice_id = "invoice_id"
@@ -92,7 +101,7 @@ fn mapper() -> Mapper {
         metadata = "metadata"
         created_at = "created_at"
         "#,
-    )
+    ))
     .expect("the rule is TOML");
     let rules =
         RuleSet::compile(&file.events, &DefaultsConfig::default()).expect("the rule compiles");
@@ -129,18 +138,19 @@ fn plain(out: &mut Vec<u8>, relation: &Relation, row: &Tuple) {
 fn mapping(criterion: &mut Criterion) {
     let header = header();
     let payments = relation("payments");
+    let paid = || update(&payments, "pending", "succeeded");
+    let elsewhere = update(&relation("elsewhere"), "pending", "succeeded");
     let changes = [
-        (
-            "unwatched",
-            update(&relation("elsewhere"), "pending", "succeeded"),
-        ),
-        ("miss", update(&payments, "pending", "failed")),
-        ("hit", update(&payments, "pending", "succeeded")),
+        ("unwatched", TWO, elsewhere, 0),
+        ("miss", TWO, update(&payments, "pending", "failed"), 0),
+        ("hit", TWO, paid(), 1),
+        ("four_conditions_miss", FOUR_MISS, paid(), 0),
+        ("four_conditions_hit", FOUR_HIT, paid(), 1),
     ];
     let mut group = criterion.benchmark_group("mapping");
     group.throughput(Throughput::Elements(1));
-    for (name, change) in &changes {
-        let mut mapper = mapper();
+    for (name, when, change, events) in &changes {
+        let mut mapper = mapper(when);
         let mut out: Vec<Mapped> = Vec::new();
         group.bench_function(*name, |bencher| {
             bencher.iter(|| {
@@ -148,7 +158,7 @@ fn mapping(criterion: &mut Criterion) {
                 mapper.map(&header, black_box(change), &mut out);
             });
         });
-        assert_eq!(out.len(), usize::from(*name == "hit"));
+        assert_eq!(out.len(), *events);
     }
     let row = row("succeeded");
     let mut out = Vec::new();
@@ -178,7 +188,7 @@ fn ratio(_: &mut Criterion) {
         });
         rounds.fold(f64::INFINITY, f64::min)
     };
-    let mut mapper = mapper();
+    let mut mapper = mapper(TWO);
     let mut mapped = Vec::new();
     let hit = best(&mut || {
         mapped.clear();

@@ -43,6 +43,14 @@ pub struct ColumnDescription {
     pub generated: bool,
 }
 
+impl TableDescription {
+    /// The columns that expressions may name.
+    pub(super) fn readable_columns(&self) -> Vec<Column> {
+        let readable = self.columns.iter().filter(|column| !column.generated);
+        readable.map(ColumnDescription::column).collect()
+    }
+}
+
 impl ColumnDescription {
     /// A column of a built-in type; of any other type's values nothing is known.
     pub fn built_in(name: &str, type_oid: u32) -> Self {
@@ -117,8 +125,7 @@ impl RuleSet {
             name: table.name.clone(),
         };
         let mut errors = Vec::new();
-        let known = table.columns.iter().filter(|column| !column.generated);
-        let columns: Vec<Column> = known.map(ColumnDescription::column).collect();
+        let columns = table.readable_columns();
         for rule in self.of_table(&name) {
             let mut check = Check {
                 rule,

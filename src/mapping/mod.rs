@@ -23,6 +23,7 @@ mod table_name;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod understood;
 pub mod watch;
 
 pub use check::{ColumnDescription, TableDescription};
@@ -34,6 +35,7 @@ pub use outline::Outline;
 pub use rules::RuleSet;
 pub use table_name::TableName;
 pub use trace::Trace;
+pub use understood::Understood;
 
 /// What one rule made of one change.
 #[derive(Clone, Debug, PartialEq)]

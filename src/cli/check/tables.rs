@@ -1,5 +1,7 @@
 //! The rules against the live tables, and the publication that carries them.
 
+use std::sync::Arc;
+
 use super::finding::Finding;
 use super::source::Role;
 use crate::cli::catalog::{Table, TableKind};
@@ -7,7 +9,7 @@ use crate::cli::harm::{harms, needs_generated_columns};
 use crate::cli::publication::{self, Publication};
 use crate::config::Config;
 use crate::db::quote_identifier;
-use crate::mapping::{RuleSet, TableName};
+use crate::mapping::{RuleSet, TableDescription, TableName};
 
 /// What rules say against the tables, and what publishing a table would break.
 /// `existing`: the database's tables, for suggestions.
@@ -50,6 +52,11 @@ pub(super) fn table_findings(
             }
         }));
     }
+    findings.extend(
+        descriptions
+            .iter()
+            .flat_map(|table| understood(rules, table)),
+    );
     for table in tables {
         let harms = harms(table, server_version);
         if harms.is_empty() {
@@ -70,6 +77,24 @@ pub(super) fn table_findings(
     }
     findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
+}
+
+/// What each rule's expressions are: their types, and where it helps how they were read.
+fn understood(rules: &RuleSet, table: &TableDescription) -> Vec<Finding> {
+    let mut told: Vec<(Arc<str>, Vec<String>)> = Vec::new();
+    for one in rules.understood(table) {
+        let text = match &one.form {
+            Some(form) => format!("{} is {}, read as {form}", one.key, one.type_name),
+            None => format!("{} is {}", one.key, one.type_name),
+        };
+        match told.last_mut() {
+            Some((rule, texts)) if *rule == one.rule => texts.push(text),
+            _ => told.push((one.rule, vec![text])),
+        }
+    }
+    let told = told.into_iter();
+    told.map(|(rule, texts)| Finding::ok(format!("the rule `{rule}`: {}", texts.join("; "))))
+        .collect()
 }
 
 /// A condition of the operator's own on such a column may mean another thing than it does in

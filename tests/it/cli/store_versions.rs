@@ -196,7 +196,7 @@ async fn setup_says_which_session_it_waits_for() {
         let began = Instant::now();
         let seen =
             "select exists (select from pg_stat_activity where application_name = 'walhook setup'
-            and query ~ 'pg_locks' and datname = current_database())";
+            and query ~ 'pg_locks' and state = 'idle' and datname = current_database())";
         while !client.query_one(seen, &[]).await.unwrap().get::<_, bool>(0) {
             pause(began).await;
         }
