@@ -1,17 +1,11 @@
 //! round, trunc, floor and ceil of numeric.
 
-use std::cmp::Ordering;
-
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::Signed;
 
-use super::decimal::{POWERS, Value, power_of_ten};
+use super::decimal::{MAX_SCALE, MAX_WHOLE_DIGITS, POWERS, Value, power_of_ten};
 use super::{Decimal, NumberError};
-
-/// Servers before PostgreSQL 18 round to no more places than these, before or after the
-/// point, whatever is asked for.
-const COMMON_PLACES: i32 = 2000;
 
 #[derive(Clone, Copy)]
 enum Rounding {
@@ -24,12 +18,17 @@ enum Rounding {
 impl Decimal {
     /// Rounds half away from zero to so many places; negative ones are before the point.
     pub fn round(&self, places: i32) -> Result<Decimal, NumberError> {
-        self.at_common(places, Rounding::HalfAway)
+        // One place more than a numeric has: its first digit may round up.
+        let lowest = -(MAX_WHOLE_DIGITS as i32) - 1;
+        let places = places.clamp(lowest, i32::from(MAX_SCALE));
+        self.at(places, Rounding::HalfAway)
     }
 
     /// Cuts towards zero.
     pub fn trunc(&self, places: i32) -> Result<Decimal, NumberError> {
-        self.at_common(places, Rounding::Truncate)
+        let lowest = -(MAX_WHOLE_DIGITS as i32);
+        let places = places.clamp(lowest, i32::from(MAX_SCALE));
+        self.at(places, Rounding::Truncate)
     }
 
     pub fn floor(&self) -> Result<Decimal, NumberError> {
@@ -38,21 +37,6 @@ impl Decimal {
 
     pub fn ceil(&self) -> Result<Decimal, NumberError> {
         self.at(0, Rounding::Ceil)
-    }
-
-    /// Fails where PostgreSQL 18 and older ones differ.
-    fn at_common(&self, places: i32, rounding: Rounding) -> Result<Decimal, NumberError> {
-        let common = places.clamp(-COMMON_PLACES, COMMON_PLACES);
-        let result = self.at(common, rounding)?;
-        let same = match places.cmp(&common) {
-            Ordering::Less => matches!(result.0, Value::Small(0, _)),
-            Ordering::Equal => true,
-            Ordering::Greater => false,
-        };
-        match result.0 {
-            Value::Small(..) | Value::Large(..) if !same => Err(NumberError::OutOfRange("scale")),
-            _ => Ok(result),
-        }
     }
 
     fn at(&self, places: i32, rounding: Rounding) -> Result<Decimal, NumberError> {
