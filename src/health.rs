@@ -4,146 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use crate::conninfo::Monitor;
 use crate::lsn::Lsn;
 
-/// Something that is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    pub kind: ProblemKind,
-    /// Whether the node is taken out of service for it.
-    pub affects_readiness: bool,
-    pub text: String,
-}
+pub use problem::{Problem, ProblemKind};
 
-/// What may be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProblemKind {
-    StoreUnreachable,
-    SourceUnreachable,
-    /// A connection to the store or the source gives no answers.
-    ConnectionSilent,
-    /// The slot, the publication and its tables were not looked at for long.
-    WatchBlind,
-    CaptureStarting,
-    CaptureFailing,
-    Gap,
-    /// The store, the slot or the publication is not as `walhook setup` makes it.
-    NotSetUp,
-    /// No process reads the slot.
-    SlotUnread,
-    /// The slot retains nearly as much WAL as it may.
-    WalBudget,
-    /// A published table makes the application's own writes fail.
-    HarmedTable,
-    /// Rules were not compared with the tables yet.
-    RulesNotRead,
-    /// Rules wait for old values.
-    Seeding,
-    /// Instances run different rules.
-    RulesDiffer,
-    /// No instance delivers.
-    NothingDelivers,
-    /// Deliveries have been due for long.
-    Overdue,
-    /// Changes matched a rule and were sent to nobody.
-    ParkedChanges,
-    /// Clocks of nodes and databases differ.
-    ClockSkew,
-    /// The store is a copy, or lacks what was committed to it.
-    StoreRefused,
-    /// Subscriptions cannot be decrypted or read.
-    UnreadableSubscriptions,
-}
-
-impl ProblemKind {
-    pub const ALL: [ProblemKind; 20] = [
-        ProblemKind::StoreUnreachable,
-        ProblemKind::SourceUnreachable,
-        ProblemKind::ConnectionSilent,
-        ProblemKind::WatchBlind,
-        ProblemKind::CaptureStarting,
-        ProblemKind::CaptureFailing,
-        ProblemKind::Gap,
-        ProblemKind::NotSetUp,
-        ProblemKind::SlotUnread,
-        ProblemKind::WalBudget,
-        ProblemKind::HarmedTable,
-        ProblemKind::RulesNotRead,
-        ProblemKind::Seeding,
-        ProblemKind::RulesDiffer,
-        ProblemKind::NothingDelivers,
-        ProblemKind::Overdue,
-        ProblemKind::ParkedChanges,
-        ProblemKind::ClockSkew,
-        ProblemKind::StoreRefused,
-        ProblemKind::UnreadableSubscriptions,
-    ];
-
-    /// As metrics and JSON name it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ProblemKind::StoreUnreachable => "store_unreachable",
-            ProblemKind::SourceUnreachable => "source_unreachable",
-            ProblemKind::ConnectionSilent => "connection_silent",
-            ProblemKind::WatchBlind => "watch_blind",
-            ProblemKind::CaptureStarting => "capture_starting",
-            ProblemKind::CaptureFailing => "capture_failing",
-            ProblemKind::Gap => "gap",
-            ProblemKind::NotSetUp => "not_set_up",
-            ProblemKind::SlotUnread => "slot_unread",
-            ProblemKind::WalBudget => "wal_budget",
-            ProblemKind::HarmedTable => "harmed_table",
-            ProblemKind::RulesNotRead => "rules_not_read",
-            ProblemKind::Seeding => "seeding",
-            ProblemKind::RulesDiffer => "rules_differ",
-            ProblemKind::NothingDelivers => "nothing_delivers",
-            ProblemKind::Overdue => "overdue",
-            ProblemKind::ParkedChanges => "parked_changes",
-            ProblemKind::ClockSkew => "clock_skew",
-            ProblemKind::StoreRefused => "store_refused",
-            ProblemKind::UnreadableSubscriptions => "unreadable_subscriptions",
-        }
-    }
-
-    /// Whether a node with it is taken out of service: only for what keeps the node from its
-    /// work, and never for what one tenant, endpoint or row can cause.
-    pub fn affects_readiness(self) -> bool {
-        match self {
-            ProblemKind::StoreUnreachable
-            | ProblemKind::SourceUnreachable
-            | ProblemKind::ConnectionSilent
-            | ProblemKind::WatchBlind
-            | ProblemKind::CaptureStarting
-            | ProblemKind::CaptureFailing
-            | ProblemKind::Gap
-            | ProblemKind::NotSetUp
-            | ProblemKind::StoreRefused
-            | ProblemKind::RulesNotRead => true,
-            ProblemKind::SlotUnread
-            | ProblemKind::WalBudget
-            | ProblemKind::HarmedTable
-            | ProblemKind::Seeding
-            | ProblemKind::RulesDiffer
-            | ProblemKind::NothingDelivers
-            | ProblemKind::Overdue
-            | ProblemKind::ParkedChanges
-            | ProblemKind::UnreadableSubscriptions
-            | ProblemKind::ClockSkew => false,
-        }
-    }
-
-    pub fn because(self, text: impl Into<String>) -> Problem {
-        Problem {
-            kind: self,
-            affects_readiness: self.affects_readiness(),
-            text: text.into(),
-        }
-    }
-}
+mod problem;
 
 /// How the tasks of the process stand, as they say themselves.
 pub struct Health {
@@ -407,13 +273,5 @@ mod tests {
         };
         health.set_gaps(vec![gap]);
         assert!(affects(failing()));
-    }
-
-    #[test]
-    fn every_kind_is_named_as_json_names_it() {
-        for kind in ProblemKind::ALL {
-            let json = serde_json::to_string(&kind).unwrap();
-            assert_eq!(json, format!("\"{}\"", kind.as_str()));
-        }
     }
 }
