@@ -289,11 +289,25 @@ impl Store {
             suspected: Mutex::default(),
         };
         let size = match purpose {
-            Purpose::Api => connections,
             Purpose::Housekeeping => HOUSEKEEPING_CONNECTIONS.min(connections),
             // A heartbeat that is not answered must not keep the next one waiting.
             Purpose::Membership => 2,
-            _ => connections,
+            Purpose::Api
+            | Purpose::Enqueuer
+            | Purpose::Reader
+            | Purpose::Recorder
+            | Purpose::Claims
+            | Purpose::Listen
+            | Purpose::Capture
+            | Purpose::Watch
+            | Purpose::HarmWatch
+            | Purpose::Seed
+            | Purpose::Backfill
+            | Purpose::Heartbeat
+            | Purpose::Reload
+            | Purpose::Inspection(_)
+            | Purpose::Command(_)
+            | Purpose::Application => connections,
         };
         let pool = managed::Pool::builder(sessions)
             .max_size(size)
