@@ -29,7 +29,7 @@ const BLIND: Duration = Duration::from_secs(14);
 /// take the node out of service.
 const INTERRUPTION: Duration = Duration::from_secs(14);
 
-/// A gap in the WAL that nobody has accepted yet.
+/// A gap in the WAL that is not accepted yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenGap {
     pub kind: String,
@@ -230,7 +230,7 @@ impl Health {
         state.clone()
     }
 
-    /// The gaps that nobody has accepted yet.
+    /// The gaps that are not accepted yet.
     pub fn set_gaps(&self, gaps: Vec<OpenGap>) {
         *self.gaps.lock().unwrap_or_else(PoisonError::into_inner) = gaps;
     }

@@ -1,6 +1,6 @@
 //! What bad endpoints cost the others: from the commit to the arrival at the healthy
 //! ones, with 5 % of the endpoints hanging, dripping, refusing or failing, or beside many
-//! whose names nobody answers for, against the same without any that is bad. Runs are
+//! whose names no server answers for, against the same without any that is bad. Runs are
 //! interleaved; the ratio is the median of them.
 //!
 //! `cargo bench --bench isolation` · `… -- --endpoints 1000 --rounds 1 --seconds 5`
@@ -35,7 +35,7 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy)]
 enum Wrong {
     Endpoints(Manner),
-    /// Nobody answers for the names of [`SILENT`] further endpoints of two tenants; the
+    /// No server answers for the names of [`SILENT`] further endpoints of two tenants; the
     /// healthy ones have names too.
     Names,
 }
@@ -251,7 +251,7 @@ fn silent_tenant(number: usize) -> String {
     format!("silent{}", number % SILENT_TENANTS)
 }
 
-/// Commits events for the endpoints whose names nobody answers for; does not end but by
+/// Commits events for the endpoints whose names no server answers for; does not end but by
 /// an error.
 async fn silent_events(
     deployment: &Deployment,

@@ -1,5 +1,5 @@
--- Failing for $2 seconds or more. Another instance may have seen it succeed, or somebody
--- enabled it again: the store's word counts, not this process's memory.
+-- Failing for $2 seconds or more. Another instance may have seen it succeed, or it
+-- was enabled again: the store's word counts, not this process's memory.
 update webhook_subscriptions
 set active = false, disabled_at = now(),
     disabled_reason = format('every attempt failed since %s',

@@ -55,8 +55,8 @@ pub struct Subscription {
     previous_signing_key_expires_at: Option<Timestamp>,
     /// The endpoint's circuit breaker: `closed` (traffic flows), `open` or `half_open`.
     breaker: String,
-    /// Why walhook cannot send to it; null: it can. What is due waits until that is mended:
-    /// by rotating the secret, or setting the headers, the filter or the URL anew, as it says.
+    /// Why walhook cannot send to it; null: it can. What is due waits until that is fixed:
+    /// by rotating the secret, or setting the headers, the filter or the URL again, as it says.
     unreadable: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,

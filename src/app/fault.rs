@@ -39,7 +39,7 @@ impl Fault {
             Fault::Final(error) | Fault::Store(error) => error,
             Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
                 anyhow::Error::from(error).context(format!(
-                    "capture cannot get past this, and the slot keeps the log from there on. If nothing else mends it: {REMEDY}"
+                    "capture cannot get past this, and the slot keeps the log from there on. If nothing else helps: {REMEDY}"
                 ))
             }
             Fault::Replication(error) => error.into(),

@@ -1,4 +1,4 @@
-//! The store at start: waited for, unless waiting is in vain.
+//! The store at start: waited for, unless waiting cannot help.
 
 use tokio_util::sync::CancellationToken;
 
@@ -6,8 +6,8 @@ use crate::backoff::Backoff;
 use crate::db::{self, SchemaError, Store};
 use crate::episode::Episode;
 
-/// Asks the store until it answers; fails with what time does not mend. `None` where the
-/// process was asked to stop meanwhile.
+/// Asks the store until it answers. Fails with an error that remains however long it waits.
+/// `None` where the process was asked to stop meanwhile.
 pub(super) async fn reached<T, A: Future<Output = anyhow::Result<T>>>(
     store: &Store,
     shutdown: &CancellationToken,

@@ -1,5 +1,5 @@
-//! Tells WAL that the server cannot decode from a session that somebody ended: the one fails
-//! at the same position each time.
+//! Tells WAL that the server cannot decode from a session that was ended: the WAL fails at
+//! the same position each time.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! not found, and another one is taken through a cast. `citext` would be sorted without
 //! regard to case and compared with it, and rows would be skipped. So the operators are
 //! those of the operator class, by schema, between values of exactly its type: no cast or
-//! operator that somebody has made fits better.
+//! operator of another login's fits better.
 
 use anyhow::{Context, ensure};
 use tokio_postgres::Row;

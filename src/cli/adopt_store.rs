@@ -84,7 +84,7 @@ fn place(identity: &StoreIdentity) -> String {
     )
 }
 
-/// What would be sent, and whether somebody else sends it.
+/// What would be sent, and when an instance last wrote to the store.
 async fn pending(client: &Client) -> anyhow::Result<String> {
     let row = client
         .query_one(

@@ -24,7 +24,7 @@ pub struct SecretFile {
 impl Config {
     /// The files of secrets that more may read than should, each with its mode. They are read
     /// all the same, other than the encryption key: Docker and Kubernetes mount secrets as
-    /// 0444 and 0644 unless told otherwise, where nobody else logs in.
+    /// 0444 and 0644 by default, where no one else can log in.
     pub fn exposed_secret_files(&self) -> Vec<(SecretFile, u32)> {
         let mut files = self.value_files.clone();
         if let Some(jwt) = &self.api.jwt {

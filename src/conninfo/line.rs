@@ -151,7 +151,7 @@ impl Line {
 /// How long a connection whose client is gone may take to say good-bye.
 const PARTING: Duration = Duration::from_secs(5);
 
-/// A rollback that nobody waits for may still be under way, on a connection that has fallen
+/// A rollback whose caller has gone may still be under way, on a connection that has fallen
 /// silent.
 impl Drop for Line {
     fn drop(&mut self) {
@@ -197,7 +197,7 @@ where
 {
     while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
         match message {
-            // A session that nobody listens on keeps none.
+            // A session that does not listen keeps none.
             Ok(AsyncMessage::Notification(notification)) if !heard.is_closed() => {
                 let _ = heard.send(notification).await;
             }

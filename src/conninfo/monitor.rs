@@ -183,7 +183,7 @@ impl Pending {
         monitor.answered(&self.name);
     }
 
-    /// No answer came, or nobody waits for it any more.
+    /// No answer came, or its caller has gone.
     pub(super) fn given_up(&self, began: Instant, error: Option<&anyhow::Error>) {
         let Some(monitor) = &self.monitor else { return };
         self.statements.fetch_sub(1, Ordering::Relaxed);

@@ -61,7 +61,7 @@ const WATCH_STATEMENT: Duration = Duration::from_secs(4);
 const HARM_STATEMENT: Duration = Duration::from_secs(8);
 /// One chunk of a table, the search for rows that a condition admits included.
 const CHUNK_STATEMENT: Duration = Duration::from_secs(600);
-/// A command has somebody who watches it and can end it.
+/// The operator watches a command and can end it.
 const COMMAND_STATEMENT: Duration = Duration::from_secs(60);
 
 /// How much later than the server's own limit an answer may come: the way there and back.

@@ -9,8 +9,8 @@ use super::tls::is_tls_failure;
 /// What may become of the same request, made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nature {
-    /// It may succeed: the server stops, starts, lacks room, is a standby, or somebody ended
-    /// the statement or the session.
+    /// It may succeed: the server stops, starts, lacks room or is a standby, or the statement
+    /// or the session was ended from outside.
     Passing,
     /// The server failed in itself: at its disk or memory, which passes, or at the data,
     /// which does not.
@@ -18,7 +18,7 @@ pub enum Nature {
     /// It does not let us in: the password, the user, the database or `pg_hba.conf` is at
     /// fault.
     Refused,
-    /// It fails again until somebody changes what is asked or what it is asked of.
+    /// It fails again until the request, or what it concerns, is changed.
     Lasting,
 }
 
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn nature_of_each_state_is_known() {
         for (states, expected) in [
-            // Ended by somebody or by a limit of time.
+            // Ended from outside or by a limit of time.
             (
                 &["57014", "57P01", "57P05", "25P03", "25P04"][..],
                 Nature::Passing,

@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Creates the schema and its tables where they are absent, in one transaction. Returns
-    /// whether it created them. The caller sees to it that no other process does it at once.
+    /// whether it created them. The caller holds the lock that keeps others from doing it at once.
     pub async fn create_schema(&self) -> anyhow::Result<bool> {
         let mut client = self
             .get()

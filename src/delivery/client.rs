@@ -69,7 +69,7 @@ pub struct SecurityConfig {
     pub allow_networks: Vec<IpNet>,
     /// The key that encrypts signing secrets in the store.
     pub encryption_key_file: PathBuf,
-    /// The key before it, while `walhook rotate-key` has not encrypted all anew; empty: none.
+    /// The key before it, while `walhook rotate-key` has not encrypted all again; empty: none.
     pub previous_encryption_key_file: PathBuf,
 }
 

@@ -42,7 +42,7 @@ pub enum ProblemKind {
     NothingDelivers,
     /// Deliveries have been due for long.
     Overdue,
-    /// Changes matched a rule and were sent to nobody.
+    /// Changes matched a rule and were not sent.
     ParkedChanges,
     /// Clocks of nodes and databases differ.
     ClockSkew,

@@ -57,7 +57,7 @@ pub(super) fn take(conninfo: &ConnInfo, command: &Command) -> Result<Taken, Repl
 }
 
 /// After how much silence the server ends the session. A connection can fall silent for both
-/// sides: the server must free the slot as early as we ask for it anew.
+/// sides: the server must free the slot as early as we ask for it again.
 fn sender_timeout(
     connection: &mut Connection,
     receive_timeout: Duration,

@@ -74,7 +74,7 @@ pub enum KeyFileError {
 
 impl EncryptionKey {
     /// Reads the key, of a file that [`mode_open_to_others`] does not object to: walhook
-    /// made it private, so that whoever opened it can close it again.
+    /// made it private, and a mode that is wider can be changed back.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
         let failed = |action, source: io::Error| match source.kind() {

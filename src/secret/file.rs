@@ -25,7 +25,7 @@ pub enum SecretFileError {
     TooLarge { path: PathBuf },
 }
 
-/// The whole of a plain file. Anything else, such as a pipe that nobody writes to,
+/// The whole of a plain file. Anything else, such as a pipe without a writer,
 /// could keep the process waiting for ever.
 pub fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let failed = |source| SecretFileError::Io {

@@ -100,7 +100,7 @@ impl Directory {
         let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
         let mut subscriptions = Vec::with_capacity(rows.len());
         for row in rows {
-            // Without these it is nobody's, and there is nothing to hold back.
+            // Without these it belongs to no tenant, and there is nothing to hold back.
             let id = row.try_get("id").context("read a subscription's id")?;
             let tenant: String = row
                 .try_get("tenant_id")

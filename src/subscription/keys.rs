@@ -173,7 +173,7 @@ impl Previous {
             Kind::SigningKey => ("previous_signing_keys", "previous_signing_keys_expire_at"),
         };
         Previous {
-            // What nobody can read signs no more, and is dropped with the next rotation.
+            // What cannot be read signs no more, and is dropped with the next rotation.
             ciphertexts: row.try_get(ciphertexts).unwrap_or_default(),
             expire_at: row.try_get(expire_at).unwrap_or_default(),
         }

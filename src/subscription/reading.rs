@@ -91,7 +91,7 @@ impl Reader<'_> {
         let headers = SealedHeaders::from_stored(row.try_get("headers")?);
         headers
             .open(self.key, id)
-            .context("read the headers; setting them anew replaces them")
+            .context("read the headers; setting them again replaces them")
     }
 }
 

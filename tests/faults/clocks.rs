@@ -84,7 +84,7 @@ async fn insert_order(installation: &Installation) {
 }
 
 /// A clock that differs says nothing of when a delivery is due, by `Retry-After` or by the
-/// schedule, nor of any time that is stored or measured, and fences nobody.
+/// schedule, nor of any time that is stored or measured, and fences no instance.
 async fn a_skewed_node_works_as_any_other(offset: &str) {
     let installation = Installation::create(ORDERS, ORDER_RULES, SCHEDULE).await;
     let receiver = Receiver::answering(|path, number| match (path, number) {

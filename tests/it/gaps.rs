@@ -262,7 +262,7 @@ async fn what_turns_out_to_be_no_gap_is_forgotten() {
     assert_eq!(gap.installation.count("select count(*) from gaps").await, 0);
 }
 
-/// As where somebody ended the session each time that it was tried.
+/// As where the session was ended each time that it was tried.
 #[tokio::test]
 async fn what_is_decoded_after_all_is_no_gap_and_nothing_of_it_is_skipped() {
     let gap = Gap::after_one_order(quiet_orders().await).await;

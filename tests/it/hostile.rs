@@ -1,4 +1,4 @@
-//! A database in which somebody has shadowed whatever our SQL names runs none of it with our
+//! A database in which another login has shadowed all that our SQL names runs none of it with our
 //! rights.
 
 use std::collections::BTreeSet;

@@ -42,7 +42,7 @@ async fn role_of_another_installation_is_not_taken() {
     let made = "select exists (select from pg_namespace where nspname = 'walhook')";
     let row = other.client.query_one(made, &[]).await.unwrap();
     assert!(!row.get::<_, bool>(0));
-    // One that nothing else uses is taken, whoever made it.
+    // One that nothing else uses is taken, also where another login made it.
     let own = format!("own_{}", other.name);
     let create = format!("create role {own}");
     other.client.batch_execute(&create).await.unwrap();

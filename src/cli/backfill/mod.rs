@@ -61,7 +61,7 @@ pub struct Args {
 
     /// The schemas, separated by commas, in which --where looks for operators, functions and
     /// types, after pg_catalog. Without it for nothing but pg_catalog: the operators of
-    /// extensions are not found, and citext compares as text. Whoever may create something in
+    /// extensions are not found, and citext compares as text. A role that may create in
     /// these schemas may run code with your source's login.
     #[arg(long, value_name = "SCHEMAS", value_delimiter = ',', value_parser = schema, requires = "condition")]
     search_path: Vec<String>,

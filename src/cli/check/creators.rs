@@ -15,7 +15,7 @@ pub(super) struct Creator {
     owner: bool,
 }
 
-/// Stands for the owner of the database, whoever that is.
+/// Stands for the present owner of the database.
 const DATABASE_OWNER: &str = "pg_database_owner";
 
 pub(super) async fn read(client: &Client, schema: &str) -> anyhow::Result<Vec<Creator>> {

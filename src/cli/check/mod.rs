@@ -42,7 +42,7 @@ pub use tenant_role::{TenantRole, grant as grant_tenant_role};
 /// Looks at the source's server, its role, the tables and columns that rules name, what
 /// publishing them would break, the publication, the store, the encryption key and the
 /// slot; and whether this machine has the files and the address that `walhook run` would
-/// use. Each failure comes with the SQL that mends it. What `walhook setup` will make
+/// use. Each failure comes with the SQL that fixes it. What `walhook setup` will make
 /// is listed and is no failure.
 ///
 /// Exit code 0: no failure. 1: at least one.
@@ -354,7 +354,7 @@ impl StoreState {
         };
         match read.await {
             Ok(subscriptions) => {
-                let why = "rotate the secret, or set what it names anew";
+                let why = "rotate the secret, or set what it names again";
                 Some(Finding::warning(subscriptions.problem()?, why))
             }
             Err(error) => Some(Finding::failure(

@@ -141,8 +141,8 @@ pub(super) fn store_findings(
                 role.name,
                 if role.superuser { "a superuser" } else { "which bypasses row-level security" }
             ),
-            "tenants stay apart, because the API drops to the tenant role, but whoever gets hold of this login \
-             reads everything: `walhook setup --print-sql` says how to make a role with less",
+            "tenants stay apart, because the API drops to the tenant role, but this login \
+             reads everything where it leaks: `walhook setup --print-sql` says how to make a role with less",
         ));
     }
     findings

@@ -120,7 +120,7 @@ impl TenantRole {
             (true, false) if role.superuser => {
                 Finding::ok(format!("the store's role may become `{name}`"))
             }
-            // Before 16, whoever may create roles may also grant them.
+            // Before 16, a role that may create roles may also grant them.
             (true, false) if role.may_create_role && role.version_number < 160_000 => {
                 Finding::setup(lacks)
             }

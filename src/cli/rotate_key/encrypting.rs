@@ -11,11 +11,11 @@ use crate::conninfo::quote_identifier;
 use crate::db::{Connection, Store};
 use crate::secret::EncryptionKey;
 
-/// Rows that are encrypted anew in one transaction: they are locked meanwhile.
+/// Rows that are encrypted again in one transaction: they are locked meanwhile.
 const BATCH: i64 = 100;
 
 /// Returns in how many rows of which column something cannot be read, and stays as it is.
-pub(super) async fn encrypt_anew(
+pub(super) async fn encrypt_again(
     store: &Store,
     key: &EncryptionKey,
 ) -> anyhow::Result<BTreeMap<String, usize>> {
@@ -27,7 +27,7 @@ pub(super) async fn encrypt_anew(
         loop {
             let mut client = store.get().await.context("reach the store")?;
             let batch = encrypt_batch(&mut client, key, column, &mut failed).await;
-            let rows = batch.with_context(|| format!("encrypt {name} anew"))?;
+            let rows = batch.with_context(|| format!("encrypt {name} again"))?;
             if rows == 0 {
                 break;
             }
@@ -102,13 +102,13 @@ impl Value {
 impl Encrypted {
     fn of(row: &Row, key: &EncryptionKey, column: &EncryptedColumn) -> Self {
         let context = (column.context)(row);
-        let anew = |ciphertext: &[u8]| {
+        let again = |ciphertext: &[u8]| {
             let plain = key.decrypt(ciphertext, &context).ok()?;
             Some(key.encrypt(&plain, &context))
         };
         match column.holds {
             Holds::One => {
-                let value = anew(row.get("ciphertext")).map(Value::One);
+                let value = again(row.get("ciphertext")).map(Value::One);
                 Encrypted {
                     is_whole: value.is_some(),
                     value,
@@ -117,7 +117,7 @@ impl Encrypted {
             Holds::List => {
                 let mut is_whole = true;
                 let mut or_as_it_is = |ciphertext: Vec<u8>| {
-                    anew(&ciphertext).unwrap_or_else(|| {
+                    again(&ciphertext).unwrap_or_else(|| {
                         is_whole = false;
                         ciphertext
                     })

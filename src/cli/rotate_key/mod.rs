@@ -15,7 +15,7 @@ mod columns;
 mod encrypting;
 
 pub use columns::{ENCRYPTED, EncryptedColumn};
-use encrypting::encrypt_anew;
+use encrypting::encrypt_again;
 
 /// Change the key that the store is encrypted with, while walhook runs
 ///
@@ -28,7 +28,7 @@ use encrypting::encrypt_anew;
 ///      one. They go on encrypting with the old key.
 ///   3. Run `walhook rotate-key` once, on any node. It refuses while an instance lacks the
 ///      new key, and names it. Then it makes the new key the store's, waits until every
-///      instance encrypts with it, and encrypts anew what the old one encrypted.
+///      instance encrypts with it, and encrypts again what the old one encrypted.
 ///   4. Remove security.previous_encryption_key_file and the old file, as it says at the end.
 ///
 /// It can be interrupted and run again at any time. A node that has only the old key does not
@@ -45,7 +45,7 @@ Examples:
 
 With --lost what only the old key could read stays unreadable: the subscriptions concerned
 wait, `walhook status` names them, and each works again when its secret is rotated and its
-headers are set anew.")]
+headers are set again.")]
 pub struct Args {
     /// Change the key although the one before is gone, and what it encrypted with it.
     #[arg(long)]
@@ -92,12 +92,12 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     }
     // From here on this process encrypts with it too.
     store.agree_on_key(&key).await?;
-    let mut unread = encrypt_anew(&store, &key).await?;
+    let mut unread = encrypt_again(&store, &key).await?;
     if wait_for_instances(&store, &key).await? {
         // A request that was encrypted for with the key before may only now be written.
         tokio::time::sleep(config.api.request_timeout.0).await;
     }
-    unread.extend(encrypt_anew(&store, &key).await?);
+    unread.extend(encrypt_again(&store, &key).await?);
     if unread.is_empty() {
         super::print(
             "All is encrypted with it. security.previous_encryption_key_file, and the file that it \

@@ -12,10 +12,10 @@ use crate::conninfo::ConnInfo;
 use crate::db::{quote_identifier, tenant_role_name};
 use crate::mapping::TableName;
 
-/// Whoever runs the script is a superuser, in a session as the database makes it: a function
-/// that somebody has created must not be called in place of PostgreSQL's own.
+/// A superuser runs the script, in a session as the database makes it: a function of another
+/// login's must not be called in place of PostgreSQL's own.
 const EMPTY_PATH: &str =
-    "-- Nothing that somebody has created here is called by mistake.\nset search_path = '';\n\n";
+    "-- No function or operator of another schema is called in place of PostgreSQL's own.\nset search_path = '';\n\n";
 
 /// The statements, for psql.
 pub(super) fn statements(config: &Config) -> anyhow::Result<String> {

@@ -85,7 +85,7 @@ impl Reader<'_> {
                     wanted = i32::try_from(further).unwrap_or(i32::MAX);
                 }
                 Err(error) => {
-                    // Somebody's pg_cancel_backend says nothing of the WAL.
+                    // A pg_cancel_backend says nothing of the WAL.
                     let passes = sqlstate::nature_of(&error) == Nature::Passing;
                     if passes || error.code().is_none() || self.client.is_closed() {
                         let trying = "decode the WAL through a copy of the slot: run setup again";

@@ -161,7 +161,7 @@ async fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let socket = UdpSocket::bind(any).await?;
-    // The kernel then hands on what comes from there alone, and that nobody listens.
+    // The kernel then hands on what comes from there alone, and reports a closed port.
     socket.connect(server).await?;
     Ok(socket)
 }

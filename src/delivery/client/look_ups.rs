@@ -3,7 +3,7 @@
 //!
 //! What bounds look-ups is that an attempt waits for each: there are no more than requests
 //! in flight (`delivery.concurrency` and `slow_concurrency`), each with one socket. A queue
-//! of their own would only let names that nobody answers for hold up the others. It is for
+//! of their own would only let names that no server answers for hold up the others. It is for
 //! those names alone: behind [`UNANSWERED_AT_ONCE`] of them the rest wait.
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub(super) const LOOK_UP: Duration = Duration::from_secs(3);
 const SHORTEST: Duration = Duration::from_secs(5);
 /// … and one that forgot to is followed within minutes.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// Less than the first retry is away, so that it finds what was mended meanwhile.
+/// Less than the first retry is away, so that it finds what was fixed meanwhile.
 const FAILURE: Duration = Duration::from_secs(4);
 /// Look-ups at once of names whose last one failed. They occupy the name server too, of
 /// which small ones (dnsmasq) take 150 questions at a time: two for each name.

@@ -132,7 +132,7 @@ async fn an_address_that_cannot_be_listened_on_is_a_failure() {
 #[tokio::test]
 async fn the_address_of_a_running_walhook_is_no_failure() {
     let mut installation = Installation::of_orders().await;
-    // Free a moment ago; whoever takes it meanwhile fails the test, not the promise.
+    // Free a moment ago; a process that takes it meanwhile fails the test, not the promise.
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -81,7 +81,7 @@ impl LeastPrivilege {
 }
 
 impl LeastPrivilege {
-    /// Whoever else may act as the tenant role, or plant names in the store's schema, is named.
+    /// Each other role that may act as the tenant role, or create in the store's schema, is named.
     async fn is_shared_with_nobody(&self) {
         let tenant = self.database.tenant_role();
         let (stranger, group) = (

@@ -1,4 +1,4 @@
-//! Endpoints whose names nobody answers for.
+//! Endpoints whose names no server answers for.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::harness::receiver::{Receiver, status};
 /// Of each of two tenants; together more than are looked up at once where the last look-up
 /// of a name was in vain, several times over.
 const SILENT: usize = 100;
-/// What a look-up of a name that nobody answers for takes.
+/// What a look-up of a name that no server answers for takes.
 const LOOK_UP: Duration = Duration::from_secs(3);
 /// Few: each of them has to come while such a look-up is under way.
 const ORDERS: usize = 5;
@@ -72,7 +72,7 @@ async fn names_that_nobody_answers_for_cost_the_others_nothing() {
         where last_error like '%cannot be resolved%'";
     deployed.walhook.wait_for(ended).await;
 
-    // … and then that nobody answers for most.
+    // … and then that no server answers for most.
     names.forget();
     let began = Instant::now();
     while asked() == 0 {

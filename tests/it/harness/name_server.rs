@@ -69,7 +69,7 @@ impl NameServer {
         asked.iter().filter(same).count()
     }
 
-    /// Counts anew from here on.
+    /// Counts from zero from here on.
     pub fn forget(&self) {
         self.asked.lock().unwrap().clear();
     }

@@ -12,7 +12,7 @@ use crate::harness::receiver::Receiver;
 use crate::harness::walhook::Installation;
 use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
 
-/// A store with a delivery that nobody has sent yet.
+/// A store with a delivery that was not sent yet.
 async fn with_pending(receiver: &Receiver) -> Installation {
     let installation = Installation::of_orders().await;
     installation
@@ -170,7 +170,7 @@ async fn a_store_restored_below_a_running_process_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_lost_commits_ends_whoever_made_them_and_waits_to_be_adopted() {
+async fn a_store_that_lost_commits_ends_the_instance_that_made_them_and_waits_to_be_adopted() {
     let installation = Installation::of_orders().await;
     let running = installation.start_with(Roles::all());
     installation

@@ -49,7 +49,7 @@ async fn the_check_value_tells_a_key_beyond_its_id() {
     is_refused(&project, &["Give this node the key file"]).await;
 }
 
-/// A new column of bytes is either encrypted anew when the key changes, or is no secret.
+/// A new column of bytes is either encrypted again when the key changes, or is no secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_of_bytes_is_known_to_be_encrypted_or_not() {
     const PLAIN: [&str; 12] = [

@@ -16,12 +16,12 @@ const FAULTS: [(&str, &str, &str); 6] = [
     ("/headers", "headers = '\\x02'", "headers"),
     ("/url", "url = 'no url'", "URL"),
     ("/filter", "filter = 'data.id ='", "filter"),
-    // Nobody makes such a row by the API.
+    // The API makes no such row.
     ("/events", "events = array['*', null]", "null"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_that_cannot_be_read_waits_alone_and_goes_on_when_it_is_mended() {
+async fn a_subscription_that_cannot_be_read_waits_alone_and_goes_on_when_it_is_fixed() {
     let installation = Installation::of_orders().await;
     let receiver = Receiver::start().await;
     installation
@@ -79,7 +79,7 @@ async fn a_subscription_that_cannot_be_read_waits_alone_and_goes_on_when_it_is_m
     );
     shows_reasons(&walhook, &broken).await;
 
-    // A second event, and each is mended in its own way.
+    // A second event, and each is fixed in its own way.
     walhook.sql(ORDER).await;
     receiver.wait_for_of("/good", 2).await;
     for (subscribed, (path, ..)) in broken.iter().zip(FAULTS) {

@@ -38,7 +38,7 @@ async fn pass(time: Duration) {
     resume();
 }
 
-/// A port where nobody listens.
+/// A port where no server listens.
 async fn closed() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.local_addr().unwrap()
@@ -172,7 +172,7 @@ async fn one_family_does_where_the_other_is_not_answered() {
 }
 
 #[tokio::test]
-async fn names_that_nobody_answers_for_wait_for_each_other_alone() {
+async fn names_that_no_server_answers_for_wait_for_each_other_alone() {
     let server = NameServer::start(|name, _| match name.strip_prefix("silent") {
         Some(_) => Answer::Silence,
         None => Answer::Addresses(vec![ip("8.8.8.8")]),
