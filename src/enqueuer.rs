@@ -79,7 +79,7 @@ pub struct Recorded {
     pub progress: Option<Progress>,
 }
 
-/// How far the log is durable in the store (design: Progress).
+/// How far the WAL is durable in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub commit_lsn: Lsn,

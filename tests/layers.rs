@@ -1,5 +1,5 @@
-//! Who may import whom (design.md §3), and the one home of each outside crate. Reads
-//! the sources as text: the compiler has no such rule.
+//! Which room may import which, and the one home of each outside crate. Reads the sources as
+//! text: the compiler has no such rule.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         // These stand on everything.
         "app" | "cli" | "demo" | "main" | "lib" => return None,
-        other => panic!("src/{other} has no import rule: state one here and in design.md"),
+        other => panic!("src/{other} has no import rule: state one here"),
     })
 }
 
@@ -87,7 +87,7 @@ fn modules_import_only_what_stands_below_them() {
     }
     assert!(
         faults.is_empty(),
-        "against design.md §3:\n{}",
+        "against the rules above:\n{}",
         faults.join("\n")
     );
 }

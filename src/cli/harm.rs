@@ -1,5 +1,6 @@
-//! Would publishing a table make the application's own writes fail? (facts 10:
-//! UPDATE and DELETE on a published table without replica identity are refused.)
+//! Would publishing a table make the application's own writes fail? PostgreSQL refuses UPDATE
+//! and DELETE on a published table without a replica identity, and where a row filter, a
+//! column list or an unpublished generated column leaves out part of it.
 
 use super::catalog::{Column, Generated, Storage, Table, TableKind, sql_name};
 use crate::mapping::TableName;

@@ -1,6 +1,6 @@
 //! The publication: what it is, what it should be, and the statements between.
-//! It is altered, never dropped: a slot jams at a change that is decoded while
-//! its publication does not exist (facts 5).
+//! It is altered, never dropped: a slot cannot get past a change from a time without the
+//! publication, even if it is created again later.
 
 use anyhow::Context;
 use tokio_postgres::Row;

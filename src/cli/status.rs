@@ -127,7 +127,7 @@ struct ParkedChange {
     age_seconds: f64,
 }
 
-/// An instance that is silent for this long is fenced by the others (design §8).
+/// An instance that is silent for this long is fenced by the others: three heartbeats.
 const SILENT: f64 = 6.0;
 
 /// A retry is claimed within a second of being due; minutes mean that nobody claims,

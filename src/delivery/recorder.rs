@@ -100,7 +100,7 @@ impl Record {
 /// Results that wait to be written; when it is full, attempts wait.
 pub const QUEUE: usize = 4_096;
 
-/// Results written by one statement. More gain nothing (facts: 500 a batch), and the
+/// Results written by one statement. Measured, more of them make a result no cheaper, and the
 /// arrays stay small.
 const BATCH: usize = 500;
 

@@ -1,4 +1,4 @@
-//! The shadow: old values for tables whose log does not carry them (design §7).
+//! The shadow: old values for tables whose changes do not carry them in the WAL.
 //!
 //! It is read and written by the one session that holds the slot, in the log's order,
 //! and commits with the progress: at any moment it is the tables' state at exactly that

@@ -190,7 +190,7 @@ async fn behind_a_publication_that_was_dropped_and_made_again() {
     gap.order("in the gap, unpublished").await;
     gap.sql("create publication walhook for table public.orders")
         .await;
-    // 18 skips what a missing publication concerns, and says so in a notice (facts 54):
+    // 18 skips what a missing publication concerns, and says so in a notice:
     // nothing fails there that could be found.
     let version = "select current_setting('server_version_num')::bigint / 10000";
     let behind = match gap.installation.count(version).await {

@@ -1,5 +1,5 @@
-//! A delivery is sent before its row is written (design §8, fast path): what that may
-//! and may not change.
+//! A delivery is sent before its row is written, which comes a moment later together with its
+//! result: what that may and may not change.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::mapping::TableName;
 /// A superuser runs the script, in a session as the database makes it: a function of another
 /// login's must not be called in place of PostgreSQL's own.
 const EMPTY_PATH: &str =
-    "-- No function or operator of another schema is called in place of PostgreSQL's own.\nset search_path = '';\n\n";
+    "-- Only PostgreSQL's own functions and operators are called.\nset search_path = '';\n\n";
 
 /// The statements, for psql.
 pub(super) fn statements(config: &Config) -> anyhow::Result<String> {

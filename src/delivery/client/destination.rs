@@ -110,7 +110,8 @@ mod tests {
         check_url(url, &security)
     }
 
-    /// Every spelling of facts.md 36 that the text alone can tell.
+    /// Decimal, octal, hexadecimal and short IPv4, IPv4 within IPv6, zones, other scripts'
+    /// digits: every spelling that the text alone can tell.
     #[test]
     fn an_internal_address_is_refused_in_every_spelling() {
         for host in [
