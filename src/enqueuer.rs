@@ -124,7 +124,7 @@ impl Enqueuer {
         let touch = include_str!("../sql/queries/touch_instance.sql");
         let touched = client.execute(touch, &[&self.instance.id]).await;
         if touched.context("write to the store before taking the slot")? == 0 {
-            bail!("another instance took this one for dead: start it again");
+            bail!("another instance has fenced this one: start it again");
         }
         self.ready = Some(client);
         Ok(())
@@ -153,8 +153,8 @@ impl Enqueuer {
             .context("take the leadership")?;
         let Some(row) = row else {
             bail!(
-                "the store {} knows nothing of the slot `{}`, or another instance took this one \
-                 for dead: run `walhook setup`, or start it again",
+                "the store {} knows nothing of the slot `{}`, or another instance has fenced \
+                 this one: run `walhook setup`, or start it again",
                 self.store.describe(),
                 self.slot
             );

@@ -228,8 +228,8 @@ impl Instance {
                     });
                 }
                 Ok(false) => bail!(
-                    "another instance took this one for dead, as it was silent for {} s, and has \
-                     its deliveries; start it again",
+                    "another instance has fenced this one, as it was silent for {} s, and has its \
+                     deliveries; start it again",
                     SILENCE.as_secs()
                 ),
                 // The store is another, or lost what it had: nothing may be sent any more.

@@ -99,14 +99,14 @@ async fn a_leader_that_wakes_up_from_a_freeze_writes_nothing_and_stands_by() {
     frozen.first.thaw();
     tokio::select! {
         () = frozen.first.says("standing by", 2) => {}
-        // Slow machines: taken for dead before it woke up.
-        () = frozen.first.says("another instance took this one for dead", 1) => {}
+        // Slow machines: fenced before it woke up.
+        () = frozen.first.says("another instance has fenced this one", 1) => {}
     }
     frozen.goes_on_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_was_taken_for_dead_writes_nothing_and_says_why_it_ends() {
+async fn a_leader_that_was_fenced_writes_nothing_and_says_why_it_ends() {
     let mut frozen = Frozen::until_taken_over().await;
     frozen
         .walhook
@@ -115,7 +115,7 @@ async fn a_leader_that_was_taken_for_dead_writes_nothing_and_says_why_it_ends() 
     frozen.first.thaw();
     frozen.first.ends().await;
     let log = frozen.first.log();
-    let said = "walhook: another instance took this one for dead";
+    let said = "walhook: another instance has fenced this one";
     assert!(log.contains(said), "{log}");
     frozen.goes_on_well().await;
 }

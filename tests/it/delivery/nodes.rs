@@ -232,7 +232,7 @@ async fn a_frozen_node_that_wakes_up_sends_nothing_more() {
     let sent = nodes.receiver.requests().len();
     frozen.0.thaw();
     assert!(!frozen.0.ends().await.success());
-    assert!(frozen.0.log().contains("took this one for dead"));
+    assert!(frozen.0.log().contains("has fenced this one"));
     assert_eq!(nodes.receiver.requests().len(), sent);
     // Nor did it change what the other has recorded.
     nodes.delivered(250).await;
