@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use ::walhook::app::Roles;
 use ::walhook::demo::postgres::Postgres;
 
-use super::{ORDER, is_refused, project};
+use super::{Subscriptions, is_refused, order, project, wait_for_heartbeats};
 use crate::harness::command::Project;
 use crate::harness::process::Process;
 use crate::harness::receiver::Receiver;
@@ -18,12 +18,7 @@ async fn with_pending(receiver: &Receiver) -> Installation {
     installation
         .subscribe("acme", &receiver.url("/"), &["*"])
         .await;
-    installation
-        .database
-        .client
-        .batch_execute(ORDER)
-        .await
-        .unwrap();
+    order(&installation).await;
     let capture = installation.start_with("capture".parse::<Roles>().unwrap());
     installation
         .wait_for("exists (select from delivery_schedule where status = 'pending')")
@@ -153,9 +148,7 @@ async fn a_store_restored_below_a_running_process_ends_it() {
     let installation = Installation::of_orders().await;
     let mut process = Process::start(&installation.config_file(), &["run"]);
     process.says("walhook is running", 1).await;
-    installation
-        .wait_for("exists (select from instances where heartbeats > 0)")
-        .await;
+    wait_for_heartbeats(&installation, 1).await;
     let dump = dump(&installation);
     let replace = [b"drop schema walhook cascade;\n".as_slice(), &dump].concat();
     restore(&installation.database.url, &replace);
@@ -173,9 +166,7 @@ async fn a_store_restored_below_a_running_process_ends_it() {
 async fn a_store_that_lost_commits_ends_the_instance_that_made_them_and_waits_to_be_adopted() {
     let installation = Installation::of_orders().await;
     let running = installation.start_with(Roles::all());
-    installation
-        .wait_for("exists (select from instances where heartbeats > 1)")
-        .await;
+    wait_for_heartbeats(&installation, 2).await;
     // As a server that was promoted without the last commits of the one before it has it.
     let client = installation.store.get().await.unwrap();
     client
@@ -196,9 +187,7 @@ async fn a_store_that_lost_commits_ends_the_instance_that_made_them_and_waits_to
         .await
         .exits(0);
     let again = installation.start();
-    installation
-        .wait_for("exists (select from instances where heartbeats > 0)")
-        .await;
+    wait_for_heartbeats(&installation, 1).await;
     again.stop().await;
 }
 
@@ -227,22 +216,9 @@ async fn a_node_with_another_source_makes_no_subscription() {
     let moved = config.replacen(&own, &format!("url = '{}'", other.url), 1);
     let node = Project::new(&format!("{moved}\n[store]\n{own}\n"));
     let api = Process::start(&node.file(), &["run", "--roles", "api"]);
-    let token = node
-        .walhook(&["token", "create", "--tenant", "acme"])
-        .await
-        .exits(0);
-    let refused = reqwest::Client::new()
-        .post(format!(
-            "{}/api/v1/tenant/webhooks/subscriptions",
-            api.api().await
-        ))
-        .bearer_auth(token.out.trim())
-        .header("content-type", "application/json")
-        .body(serde_json::json!({"url": "https://example.com/", "event": "*"}).to_string())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(refused.status(), 503);
+    let subscriptions = Subscriptions::at(&node, &api).await;
+    let subscription = serde_json::json!({"url": "https://example.com/", "event": "*"});
+    assert_eq!(subscriptions.create(&subscription).await, 503);
     api.says("that `walhook setup` found", 1).await;
     assert!(api.terminate().success());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ::walhook::cli::rotate_key::ENCRYPTED;
 use ::walhook::secret::EncryptionKey;
 
-use super::{is_refused, with_keys};
+use super::{columns_of_bytes, is_refused, with_keys};
 use crate::harness::walhook::Installation;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,20 +67,11 @@ async fn every_column_of_bytes_is_known_to_be_encrypted_or_not() {
         "webhook_events.body",
     ];
     let installation = Installation::of_orders().await;
-    let client = installation.store.get().await.unwrap();
-    let columns = client
-        .query(
-            "select class.relname || '.' || attribute.attname
-             from pg_attribute attribute
-             join pg_class class on class.oid = attribute.attrelid
-             where class.relnamespace = 'walhook'::regnamespace and class.relkind in ('r', 'p')
-                and not class.relispartition and attribute.attnum > 0
-                and attribute.atttypid in ('bytea'::regtype, 'bytea[]'::regtype)",
-            &[],
-        )
-        .await
-        .unwrap();
-    let found: BTreeSet<String> = columns.iter().map(|row| row.get(0)).collect();
+    let columns = columns_of_bytes(&installation).await;
+    let found: BTreeSet<String> = columns
+        .iter()
+        .map(|one| format!("{}.{}", one.table, one.column))
+        .collect();
     let encrypted = ENCRYPTED
         .iter()
         .map(|column| format!("{}.{}", column.table, column.column));

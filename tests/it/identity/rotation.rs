@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ::walhook::secret::EncryptionKey;
 
-use super::{ORDER, is_refused, with_keys};
+use super::{Subscriptions, columns_of_bytes, is_refused, order, wait_for_heartbeats, with_keys};
 use crate::harness::command::Project;
 use crate::harness::process::Process;
 use crate::harness::receiver::Receiver;
@@ -43,24 +43,14 @@ impl Rotated {
         let client = self.installation.store.get().await.unwrap();
         let mut prefix = vec![2];
         prefix.extend(self.old_key.id().bytes());
-        let columns = client
-            .query(
-                "select format('%I', class.relname), format('%I', attribute.attname),
-                    attribute.atttypid = 'bytea[]'::regtype
-                 from pg_attribute attribute
-                 join pg_class class on class.oid = attribute.attrelid
-                 where class.relnamespace = 'walhook'::regnamespace
-                    and class.relkind in ('r', 'p') and not class.relispartition
-                    and attribute.attnum > 0 and class.relname not in ('instances', 'store')
-                    and attribute.atttypid in ('bytea'::regtype, 'bytea[]'::regtype)",
-                &[],
-            )
-            .await
-            .unwrap();
         let mut left = 0;
-        for row in columns {
-            let (table, column): (String, String) = (row.get(0), row.get(1));
-            let value = match row.get(2) {
+        for one in columns_of_bytes(&self.installation).await {
+            // These hold ids and a check value of keys.
+            if ["instances", "store"].contains(&one.table.as_str()) {
+                continue;
+            }
+            let (table, column) = (one.table, one.column);
+            let value = match one.is_list {
                 true => format!("unnest({column})"),
                 false => column,
             };
@@ -91,9 +81,7 @@ async fn a_key_is_changed_while_two_nodes_run() {
     // A node that has only the old key is named, and nothing changes.
     let old_only = with_keys(installation, &rotated.old, None);
     let node = Process::start(&old_only.file(), &["run", "--roles", "deliver"]);
-    installation
-        .wait_for("exists (select from instances where heartbeats > 1)")
-        .await;
+    wait_for_heartbeats(installation, 2).await;
     let instance: uuid::Uuid = {
         let client = installation.store.get().await.unwrap();
         client
@@ -112,28 +100,11 @@ async fn a_key_is_changed_while_two_nodes_run() {
     let first = Process::start(&both.file(), &["run"]);
     let other = rotated.both();
     let second = Process::start(&other.file(), &["run", "--roles", "deliver,api"]);
-    let token = both
-        .walhook(&["token", "create", "--tenant", "acme"])
-        .await
-        .exits(0);
-    let created = reqwest::Client::new()
-        .post(format!(
-            "{}/api/v1/tenant/webhooks/subscriptions",
-            first.api().await
-        ))
-        .bearer_auth(token.out.trim())
-        .header("idempotency-key", "once")
-        .header("content-type", "application/json")
-        .body(
-            serde_json::json!({
-                "url": receiver.url("/api"), "event": "*", "headers": {"authorization": "Bearer 1"}
-            })
-            .to_string(),
-        )
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(created.status(), 201);
+    let subscriptions = Subscriptions::at(&both, &first).await;
+    let subscription = serde_json::json!({
+        "url": receiver.url("/api"), "event": "*", "headers": {"authorization": "Bearer 1"}
+    });
+    assert_eq!(subscriptions.create(&subscription).await, 201);
     installation
         .wait_for("(select count(*) from instances where heartbeats > 0) = 2")
         .await;
@@ -145,12 +116,7 @@ async fn a_key_is_changed_while_two_nodes_run() {
     assert_eq!(rotated.left().await, 0);
     both.walhook(&["rotate-key"]).await.exits(0);
 
-    installation
-        .database
-        .client
-        .batch_execute(ORDER)
-        .await
-        .unwrap();
+    order(installation).await;
     receiver.wait_for_of("/", 1).await;
     let sent = receiver.wait_for_of("/api", 1).await;
     assert_eq!(sent[0].header("authorization"), "Bearer 1");
@@ -164,12 +130,7 @@ async fn a_key_is_changed_while_two_nodes_run() {
         .await
         .says("holds the store's key");
     let node = Process::start(&new_only.file(), &["run"]);
-    installation
-        .database
-        .client
-        .batch_execute(ORDER)
-        .await
-        .unwrap();
+    order(installation).await;
     let requests = receiver.wait_for_of("/", 2).await;
     subscribed.verify(&requests[1]);
     assert!(node.terminate().success());

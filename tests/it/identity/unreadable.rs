@@ -4,7 +4,7 @@ use ::walhook::secret::EncryptionKey;
 use ::walhook::subscription::headers;
 use ::walhook::subscription::queries::SubscriptionId;
 
-use super::{ORDER, set};
+use super::{Subscriptions, order, project, set};
 use crate::harness::operated::Operated;
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::{Installation, Subscribed};
@@ -52,7 +52,7 @@ async fn a_subscription_that_cannot_be_read_waits_alone_and_goes_on_when_it_is_f
     let walhook = Operated::start(installation);
     let installation = &walhook.installation;
     walhook.wait_ready(200, &["ready"]).await;
-    walhook.sql(ORDER).await;
+    order(installation).await;
     receiver.wait_for_of("/good", 1).await;
     // Each waits, whole: not attempted, not failed.
     installation
@@ -80,7 +80,7 @@ async fn a_subscription_that_cannot_be_read_waits_alone_and_goes_on_when_it_is_f
     shows_reasons(&walhook, &broken).await;
 
     // A second event, and each is fixed in its own way.
-    walhook.sql(ORDER).await;
+    order(installation).await;
     receiver.wait_for_of("/good", 2).await;
     for (subscribed, (path, ..)) in broken.iter().zip(FAULTS) {
         let context = subscribed.id.as_bytes();
@@ -109,24 +109,9 @@ async fn a_subscription_that_cannot_be_read_waits_alone_and_goes_on_when_it_is_f
 
 /// The tenant's list shows all of them, and why.
 async fn shows_reasons(walhook: &Operated, broken: &[Subscribed]) {
-    let token = walhook
-        .walhook(&["token", "create", "--tenant", "acme"])
-        .await
-        .exits(0);
-    let url = format!(
-        "{}/api/v1/tenant/webhooks/subscriptions",
-        walhook.process.api().await
-    );
-    let client = reqwest::Client::new();
-    let listed = client
-        .get(url)
-        .bearer_auth(token.out.trim())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(listed.status(), 200);
-    let listed: serde_json::Value = serde_json::from_str(&listed.text().await.unwrap()).unwrap();
-    let listed = listed["data"].as_array().unwrap();
+    let project = project(&walhook.installation, "");
+    let subscriptions = Subscriptions::at(&project, &walhook.process).await;
+    let listed = subscriptions.list().await;
     assert_eq!(listed.len(), broken.len() + 1);
     let unreadable = listed.iter().filter(|one| one["unreadable"].is_string());
     assert_eq!(unreadable.count(), broken.len());
@@ -140,12 +125,7 @@ async fn one_that_becomes_unreadable_while_it_is_sent_to_waits_from_then_on() {
         .subscribe("acme", &receiver.url("/"), &["*"])
         .await;
     let running = installation.start();
-    installation
-        .database
-        .client
-        .batch_execute(ORDER)
-        .await
-        .unwrap();
+    order(&installation).await;
     receiver.wait_for(1).await;
     let key = &installation.key;
     let sealed = key.encrypt(b"{", &headers::context(SubscriptionId(subscribed.id)));
@@ -160,12 +140,7 @@ async fn one_that_becomes_unreadable_while_it_is_sent_to_waits_from_then_on() {
     installation
         .wait_for("exists (select from webhook_subscriptions where unreadable_reason is not null)")
         .await;
-    installation
-        .database
-        .client
-        .batch_execute(ORDER)
-        .await
-        .unwrap();
+    order(&installation).await;
     installation
         .wait_for("exists (select from delivery_schedule where status = 'pending' and lease_owner is null)")
         .await;
