@@ -61,21 +61,26 @@ impl ConnInfo {
                     Attempt::Tls => tokio_postgres::config::SslMode::Require,
                 });
                 // tokio_postgres limits each address's socket; this is for a server
-                // that accepts and never answers.
+                // that accepts and never answers. Also the first statement must not take as
+                // long as those that the session is for.
                 let limit = self.connect_timeout * 2;
-                let connecting = self.open(&config, &make_tls, purpose, store);
+                let connecting = async {
+                    let opened = self.open(&config, &make_tls, purpose, store).await?;
+                    let is_whole = holds_settings(&opened.0, purpose, store).await;
+                    Ok::<_, tokio_postgres::Error>((opened, is_whole))
+                };
                 let Ok(connected) = tokio::time::timeout(limit, connecting).await else {
                     let to = self.describe();
                     failure.get_or_insert(ConnInfoError::NoAnswer { to, limit });
                     break;
                 };
                 match connected {
-                    Ok((client, _)) if !holds_settings(&client, purpose, store).await => {
+                    Ok((connected, true)) => return Ok(connected),
+                    Ok((_, false)) => {
                         let to = self.describe();
                         failure.get_or_insert(ConnInfoError::Pooler { to });
                         break;
                     }
-                    Ok(connected) => return Ok(connected),
                     // PgBouncer's words for a startup parameter that it does not know.
                     Err(source) if is_unsupported_parameter(&source) => {
                         let to = self.describe();

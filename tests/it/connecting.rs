@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use walhook::conninfo::{ConnInfo, ConnInfoError};
@@ -407,4 +408,20 @@ async fn what_is_no_postgres_is_said_to_be_none() {
             .unwrap_err();
         assert!(matches!(error, ConnInfoError::NoAnswer { .. }), "{error:?}");
     }
+}
+
+/// What a server sends that lets a client in.
+const LET_IN: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x18server_version\x0015.0\0Z\0\0\0\x05I";
+
+#[tokio::test]
+async fn a_server_that_lets_us_in_and_falls_silent_is_given_up_in_time() {
+    let port = impostor(LET_IN);
+    let text =
+        format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable connect_timeout=1");
+    let conninfo = ConnInfo::parse(&text).unwrap();
+    // A statement of this purpose may take ten minutes.
+    let connecting = conninfo.connect(Purpose::Seed, None);
+    let connected = tokio::time::timeout(Duration::from_secs(20), connecting).await;
+    let error = connected.expect("it waits no longer").unwrap_err();
+    assert!(matches!(error, ConnInfoError::NoAnswer { .. }), "{error:?}");
 }
