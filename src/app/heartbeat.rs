@@ -46,6 +46,9 @@ impl Heartbeat {
 
     /// Beats until it is dropped. What fails is tried again at the next beat.
     pub(super) async fn run(&self, source: &ConnInfo) {
+        // One that was being written when the last run was dropped may never come: the
+        // statement is cancelled.
+        self.lock().sent = None;
         let mut client = None;
         loop {
             tokio::time::sleep(TICK.min(self.period)).await;
@@ -126,5 +129,20 @@ impl Heartbeat {
     /// Plain data: nothing to distrust after a panic.
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_whose_writing_was_cut_short_is_not_waited_for() {
+        let heartbeat = Heartbeat::new(Duration::from_secs(60)).unwrap();
+        heartbeat.lock().sent = Some(("cut short".to_owned(), Instant::now()));
+        let nowhere = ConnInfo::parse("host=127.0.0.1 port=1 user=u").unwrap();
+        let run = heartbeat.run(&nowhere);
+        let _ = tokio::time::timeout(Duration::from_millis(1), run).await;
+        assert!(heartbeat.lock().sent.is_none());
     }
 }
