@@ -7,11 +7,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::db::Store;
+use crate::episode::Episode;
 use crate::metrics::METRICS;
 use crate::subscription::directory::{Directory, Snapshot};
 
 /// How soon it is on record that a subscription cannot be read, or can again.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// What fails, for the log.
+const RECORD: &str = "cannot record which subscriptions cannot be read";
 
 /// Keeps the record until `stop`.
 pub async fn run(
@@ -20,15 +24,16 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut recorded = None;
+    let mut episode = Episode::default();
     loop {
         let snapshot = directory.snapshot();
         if recorded != Some(snapshot.generation) {
             match record(&store, &snapshot).await {
-                Ok(()) => recorded = Some(snapshot.generation),
-                Err(error) => tracing::warn!(
-                    error = format!("{error:#}"),
-                    "cannot record which subscriptions cannot be read; trying again"
-                ),
+                Ok(()) => {
+                    episode.succeeded(RECORD);
+                    recorded = Some(snapshot.generation);
+                }
+                Err(error) => episode.failed(RECORD, &error),
             }
         }
         tokio::select! {
