@@ -13,6 +13,9 @@ const SOURCE: usize = 7;
 /// and listen, and housekeeping.
 const STORE: usize = 7 + HOUSEKEEPING_CONNECTIONS;
 
+/// PostgreSQL's own default of `max_connections`, for all that use the server.
+const USUAL: usize = 100;
+
 /// What one process opens at most, `api` of them for the API; one login for both counts both.
 fn wanted(of_source: bool, of_store: bool, api: usize) -> usize {
     let source = if of_source { SOURCE } else { 0 };
@@ -48,7 +51,10 @@ async fn finding(client: &Client, wanted: usize) -> Option<Finding> {
                      for those that it cannot have"
                 ),
             )
-            .mend(mend.replace("{wanted}", &(2 * wanted).to_string())),
+            .mend(
+                mend.replace("{wanted}", &(2 * wanted).to_string())
+                    .replace("{usual}", &(2 * wanted).max(USUAL).to_string()),
+            ),
         ),
         Err(error) => Some(Finding::warning(
             "the limits of connections cannot be read",
@@ -85,7 +91,7 @@ async fn room(client: &Client) -> anyhow::Result<(usize, String, String)> {
         (
             row.try_get("server_limit")?,
             "the server (max_connections)".to_owned(),
-            "alter system set max_connections = 100; -- and restart PostgreSQL".to_owned(),
+            "alter system set max_connections = {usual}; -- and restart PostgreSQL".to_owned(),
         ),
     ];
     let limits = limits.into_iter().filter_map(|(limit, whose, mend)| {

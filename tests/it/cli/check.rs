@@ -319,4 +319,16 @@ async fn a_login_that_may_not_open_enough_sessions_is_named_with_what_raises_its
         "{}",
         found.out
     );
+
+    // Of a superuser the server's alone does. What is to be set is enough.
+    let many = "[store]\nconnections = 5000\n";
+    let config = Project::config(&database, &database.url, PAYMENT_RULE);
+    let project = Project::new(&format!("{many}{config}"));
+    let found = project.walhook(&["check", "--json"]).await.exits(1);
+    let set = "alter system set max_connections = ";
+    let raised: Vec<u32> = mending(&found.json())
+        .iter()
+        .filter_map(|mend| mend.strip_prefix(set)?.split(';').next()?.parse().ok())
+        .collect();
+    assert!(raised.len() == 1 && raised[0] > 5000, "{}", found.out);
 }
