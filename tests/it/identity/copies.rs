@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use ::walhook::app::Roles;
 use ::walhook::demo::postgres::Postgres;
 
-use super::{Subscriptions, is_refused, order, project, wait_for_heartbeats};
+use super::{Subscriptions, is_refused, order, project, set, wait_for_heartbeats};
 use crate::harness::command::Project;
 use crate::harness::process::Process;
-use crate::harness::receiver::Receiver;
+use crate::harness::receiver::{Receiver, status};
 use crate::harness::walhook::Installation;
 use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
 
@@ -204,6 +204,38 @@ async fn a_later_timeline_is_a_fail_over_and_an_older_one_is_not() {
         &["was on timeline 7 and is on 1", "walhook adopt-store"],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_closed_batch_is_counted_among_what_would_be_sent() {
+    let receiver = Receiver::judging(|_| status(500)).await;
+    let installation = Installation::of_orders().await;
+    let subscribed = installation
+        .subscribe("acme", &receiver.url("/"), &["*"])
+        .await;
+    let batches = "batch_max_events = 2, batch_max_bytes = 65536, batch_max_wait_ms = 60000";
+    set(&installation, subscribed.id, batches).await;
+    order(&installation).await;
+    order(&installation).await;
+    let running = installation.start();
+    // The batch has failed, and is tried again later.
+    installation
+        .wait_for(
+            "(select count(*) from delivery_schedule where status = 'batched') = 2
+                and exists (select from webhook_attempts)",
+        )
+        .await;
+    running.stop().await;
+    let client = installation.store.get().await.unwrap();
+    client
+        .batch_execute("update store set timeline = 7")
+        .await
+        .unwrap();
+    project(&installation, "")
+        .walhook(&["adopt-store"])
+        .await
+        .exits(1)
+        .says("2 pending deliveries would be sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
