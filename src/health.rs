@@ -180,12 +180,14 @@ impl Health {
                 "" => String::new(),
                 error => format!(": {error}"),
             };
-            problems.push(ProblemKind::ConnectionSilent.because(format!(
+            let mut problem = ProblemKind::ConnectionSilent.because(format!(
                 "the {} has not answered `{}` for {} s{why}",
                 silence.database,
-                silence.name,
+                silence.purpose.application_name(),
                 silence.lasting.as_secs()
-            )));
+            ));
+            problem.affects_readiness &= silence.purpose.affects_readiness();
+            problems.push(problem);
         }
         problems
     }

@@ -39,7 +39,7 @@ impl ConnInfo {
         let connected = self.try_endpoints(purpose, store).await;
         if let (Err(error), Some(monitor)) = (&connected, &self.monitor) {
             let why = error_chain(error);
-            monitor.failed(&purpose.application_name(), began, &why);
+            monitor.failed(purpose, began, &why);
         }
         connected
     }

@@ -124,6 +124,7 @@ impl Line {
     }
 
     pub(super) fn set_deadline(&self, deadline: Duration) {
+        self.pending.set_deadline(deadline);
         let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         self.deadline.store(deadline, Ordering::Relaxed);
     }

@@ -6,7 +6,7 @@ use crate::duration::milliseconds;
 
 /// Why a connection exists. It names the session in `pg_stat_activity`, and decides its
 /// settings and how long its statements may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// Of the store: writes events, deliveries, results and progress.
     Enqueuer,
@@ -117,6 +117,30 @@ impl Purpose {
             Purpose::Capture => Duration::ZERO,
             Purpose::Application => return None,
         })
+    }
+
+    /// Whether a node whose connection is not answered is taken out of service for it. Not
+    /// for one that reads rows which exist: what streams goes on.
+    pub fn affects_readiness(self) -> bool {
+        match self {
+            Purpose::Seed | Purpose::Backfill => false,
+            Purpose::Enqueuer
+            | Purpose::Reader
+            | Purpose::Recorder
+            | Purpose::Claims
+            | Purpose::Membership
+            | Purpose::Listen
+            | Purpose::Api
+            | Purpose::Housekeeping
+            | Purpose::Capture
+            | Purpose::Watch
+            | Purpose::HarmWatch
+            | Purpose::Heartbeat
+            | Purpose::Reload
+            | Purpose::Inspection(_)
+            | Purpose::Command(_)
+            | Purpose::Application => true,
+        }
     }
 
     /// How long an answer may take before the connection counts as dead. Later than the
