@@ -296,6 +296,7 @@ pub async fn run_reloading(
     if let Some(listener) = listener {
         let state = api::State {
             store: store.reopen(Purpose::Api)?,
+            probed: store.reopen(Purpose::Api)?,
             source,
             key,
             security: config.security.clone(),

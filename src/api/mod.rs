@@ -107,6 +107,9 @@ fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
 /// What the handlers share.
 pub struct State {
     pub store: Store,
+    /// The same over connections of its own, for `/readyz` and `/metrics`: requests of tenants
+    /// must not keep these waiting.
+    pub probed: Store,
     /// Says from which position on a new subscription receives.
     pub source: ConnInfo,
     /// Encrypts the signing secrets and the stored answers that hold them.

@@ -87,7 +87,7 @@ pub async fn readyz(
     Query(query): Query<ReadyQuery>,
 ) -> Result<Json<Ready>, Problem> {
     let mut problems = state.health.problems();
-    if !answers(&state.store).await {
+    if !answers(&state.probed).await {
         problems.insert(
             0,
             ProblemKind::StoreUnreachable.because("the store does not answer"),
@@ -223,7 +223,7 @@ pub async fn metrics(
 
 async fn count_queue(state: Arc<State>) {
     let began = Instant::now();
-    if let Err(error) = read_gauges(&state.store).await {
+    if let Err(error) = read_gauges(&state.probed).await {
         tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
     }
     state.caches.queue_count.end(began);

@@ -10,8 +10,8 @@ use crate::db::{HOUSEKEEPING_CONNECTIONS, quote_identifier};
 const SOURCE: usize = 7;
 
 /// To the store beside the API's: enqueuer, its reader, recorder, claims, two of membership
-/// and listen, and housekeeping.
-const STORE: usize = 7 + HOUSEKEEPING_CONNECTIONS;
+/// and listen, two that `/readyz` and `/metrics` ask, and housekeeping.
+const STORE: usize = 9 + HOUSEKEEPING_CONNECTIONS;
 
 /// PostgreSQL's own default of `max_connections`, for all that use the server.
 const USUAL: usize = 100;

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 use walhook::api::{self, Caches, State, TENANT_PATH};
-use walhook::conninfo::ConnInfo;
+use walhook::conninfo::{ConnInfo, Purpose};
 use walhook::db::Store;
 use walhook::delivery::client::SecurityConfig;
 use walhook::delivery::partitions;
@@ -84,6 +84,7 @@ impl Api {
         let schedule_changed = Arc::new(Notify::new());
         let mut state = State {
             store: store.clone(),
+            probed: store.reopen(Purpose::Api).unwrap(),
             source: ConnInfo::parse(&database.url).unwrap(),
             key: Arc::new(EncryptionKey::generate()),
             security: SecurityConfig::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use walhook::db::HOUSEKEEPING_CONNECTIONS;
 use walhook::health::{CaptureState, Health, RulesState};
 
 use super::fixtures::{Api, send, with_json};
@@ -165,4 +166,15 @@ async fn told_to_stop_it_closes_what_is_idle_and_ends() {
     served.unwrap().unwrap();
     assert!(TcpStream::connect(&address).await.is_err());
     assert!(TcpListener::bind(&address).await.is_ok());
+}
+
+#[tokio::test]
+async fn ready_stays_while_requests_hold_every_connection_of_the_api() {
+    let api = Api::start().await;
+    let mut held = Vec::new();
+    // The store's pool is one of this purpose here.
+    for _ in 0..HOUSEKEEPING_CONNECTIONS {
+        held.push(api.store.get().await.unwrap());
+    }
+    api.root("/readyz").await.expect(200);
 }
