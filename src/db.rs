@@ -18,11 +18,13 @@ use crate::conninfo::{Client, ConnInfo, ConnInfoError, Monitor, Purpose, Transac
 use crate::duration::HumanDuration;
 
 mod encryption;
+mod failure;
 mod identity;
 mod schema;
 mod tenant_role;
 
 pub use encryption::{OtherKeyError, StoreKey};
+pub use failure::{is_refusal, is_refused, is_transient};
 pub use identity::{IdentityError, StoreComparison, StoreIdentity, StoreRecord};
 pub use schema::{SchemaError, SchemaState};
 pub use tenant_role::{NAME_BYTES, tenant_role_name};
@@ -182,61 +184,12 @@ impl Sessions {
     }
 }
 
-/// Whether the store itself is refused: it is not set up, a copy, or encrypted with another
-/// key. It does not become another by waiting.
-pub fn is_refusal(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<SchemaError>()
-            || cause.is::<IdentityError>()
-            || cause.is::<OtherKeyError>()
-            // These show what they hold as their own, and are not followed by it.
-            || matches!(cause.downcast_ref(), Some(SessionError::Identity(_)))
-            || matches!(
-                cause.downcast_ref(),
-                Some(PoolError::Connect(SessionError::Identity(_)))
-            )
-    })
-}
-
 /// How long a task waits for one of the pool's connections before it reports that
 /// the store is overloaded.
 const POOL_WAIT: Duration = Duration::from_secs(10);
 
 /// Connections of a process for work that may wait its turn.
 pub const HOUSEKEEPING_CONNECTIONS: usize = 3;
-
-/// Whether the store may answer otherwise later: it was unreachable, stopped, overloaded or
-/// out of room, failed in itself, ended our session, or does not let us in any more, as
-/// while its password is being changed.
-pub fn is_transient(error: &anyhow::Error) -> bool {
-    natures(error).any(|nature| match nature {
-        Nature::Passing | Nature::Internal | Nature::Refused => true,
-        Nature::Lasting => false,
-    })
-}
-
-/// Whether the store's URL, or what the server says of it, is at fault: of a store that was
-/// never reached nothing else is to be expected.
-pub fn is_refused(error: &anyhow::Error) -> bool {
-    natures(error).any(|nature| nature == Nature::Refused)
-}
-
-fn natures(error: &anyhow::Error) -> impl Iterator<Item = Nature> {
-    error.chain().filter_map(|cause| {
-        // The one error hides the other's name.
-        if let Some(error) = cause.downcast_ref() {
-            return Some(match error {
-                PoolError::Exhausted { .. } => Nature::Passing,
-                PoolError::Connect(error) => error.nature(),
-            });
-        }
-        if let Some(error) = cause.downcast_ref::<ConnInfoError>() {
-            return Some(error.nature());
-        }
-        let error = cause.downcast_ref::<tokio_postgres::Error>();
-        error.map(sqlstate::nature_of)
-    })
-}
 
 impl Store {
     /// Opens the store for `purpose`; `source_url` stands in where the store has no URL of
