@@ -10,7 +10,7 @@ use crate::harness::command::Project;
 use crate::harness::process::Process;
 use crate::harness::receiver::{Receiver, status};
 use crate::harness::walhook::Installation;
-use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
+use crate::harness::{PATIENCE, TestDatabase, connect, start_postgres, stop_at_exit};
 
 /// A store with a delivery that was not sent yet.
 async fn with_pending(receiver: &Receiver) -> Installation {
@@ -173,7 +173,8 @@ async fn a_store_that_lost_commits_ends_the_instance_that_made_them_and_waits_to
         .batch_execute("update instances set heartbeats = 0")
         .await
         .unwrap();
-    let error = running.task.await.unwrap().unwrap_err();
+    let ended = tokio::time::timeout(PATIENCE, running.task).await;
+    let error = ended.expect("it goes on").unwrap().unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("lacks what was committed"), "{error}");
     let project = project(&installation, "");

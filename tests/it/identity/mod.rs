@@ -7,9 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::harness::command::Project;
-use crate::harness::http;
 use crate::harness::process::Process;
 use crate::harness::walhook::Installation;
+use crate::harness::{PATIENCE, http};
 
 mod copies;
 mod keys;
@@ -40,7 +40,9 @@ fn with_keys(installation: &Installation, key: &Path, previous: Option<&Path>) -
 /// Each role by itself ends at once, and says these.
 async fn is_refused(project: &Project, says: &[&str]) {
     for role in ROLES {
-        let answer = project.walhook(&["run", "--roles", role]).await.exits(1);
+        let arguments = ["run", "--roles", role];
+        let run = tokio::time::timeout(PATIENCE, project.walhook(&arguments)).await;
+        let answer = run.expect("it is not refused").exits(1);
         for text in says {
             assert!(answer.err.contains(text), "`{text}`: {}", answer.err);
         }
