@@ -19,11 +19,8 @@ select
         where enumtypid = coalesce(element.oid, base.oid)
         order by enumsortorder
     ) as labels,
-    -- Neither the database's own, nor C or POSIX.
-    case
-        when collation_of.oid is not null and collation_of.collname not in ('default', 'C', 'POSIX')
-            then collation_of.collname::text
-    end as collation,
+    -- Other than the database's own.
+    nullif(collation_of.collname::text, 'default') as collation,
     coalesce(collation_of.collisdeterministic, true) as deterministic,
     -- 's' stored, 'v' virtual (18 and later), empty for a plain column
     attgenerated::text as generated

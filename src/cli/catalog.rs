@@ -255,6 +255,7 @@ fn collation_of(row: &Row) -> anyhow::Result<Collation> {
     let deterministic: bool = column(row, "deterministic")?;
     Ok(match name {
         None => Collation::Default,
+        Some(name) if matches!(name.as_str(), "C" | "POSIX") => Collation::Bytes(name),
         Some(name) if deterministic => Collation::Other(name),
         Some(name) => Collation::Nondeterministic(name),
     })

@@ -1,6 +1,7 @@
 //! walhook from outside, against a real PostgreSQL and real HTTP.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod agreement;
 mod api;
 mod backfill;
 mod capture;

@@ -10,7 +10,8 @@ use crate::release::postgres_release;
 
 /// The modules whose tests meet the server itself: what it streams, its catalog, its
 /// messages and its rights.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
+    "agreement::",
     "pipeline::",
     "capture::",
     "shadow::",

@@ -1,5 +1,6 @@
 //! One expression, evaluated by the language and by the server on each row.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
@@ -99,12 +100,23 @@ pub enum Outcome {
     Fault(Fault),
 }
 
-#[derive(Debug)]
 pub struct Fault {
     pub source: String,
     pub row: usize,
     pub ours: String,
     pub server: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault {
+            source,
+            row,
+            ours,
+            server,
+        } = self;
+        write!(f, "{source}\n  row {row}, ours: {ours}\n  server: {server}")
+    }
 }
 
 type Answer = Result<Option<String>, String>;

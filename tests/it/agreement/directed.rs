@@ -64,6 +64,9 @@ const SOURCES: &[&str] = &[
     "nullif(int2_a, int4_a) + int2_b",
     "nullif(float4_a, 1.5)",
     "nullif(float4_a, float8_a)",
+    "nullif(float4_a, int4_a)",
+    "nullif(int4_a, float4_a)",
+    "nullif(float4_a, 3) + float4_b",
     "nullif(int4_a, 2.0)",
     "nullif(date_a, timestamp_a)",
     "case when bool_a then 1 else 2.5 end",
@@ -100,6 +103,7 @@ const SOURCES: &[&str] = &[
     "char_a collate \"C\" < 'ab'",
     "char_a = any('{ab,\"a \"}')",
     "nullif(char_a, 'ab')",
+    "char_a is distinct from nullif(varchar_a, 'ab')",
     // texts
     "right(text_a, -2147483648)",
     "left(text_a, -2147483648)",

@@ -105,7 +105,7 @@ async fn agree(options: &str, charset: Charset) {
     let mut tally = Tally::default();
     let mut round = 0;
     while tally.cases < cases {
-        let mut random = Random::new(seed + round).with(&options);
+        let mut random = Random::new(seed).with(&format!("{options} {round}"));
         let table = Table::create(&database, charset, &mut random, ROWS).await;
         let judge = Judge {
             table: &table,
@@ -145,11 +145,7 @@ async fn agree(options: &str, charset: Charset) {
         round += 1;
     }
     println!("{options}, seed {seed}: {tally}");
-    let faults: Vec<_> = tally
-        .faults
-        .iter()
-        .map(|fault| format!("{fault:#?}"))
-        .collect();
+    let faults: Vec<_> = tally.faults.iter().map(Fault::to_string).collect();
     assert!(
         faults.is_empty(),
         "{options}, seed {seed}: {} expressions disagree\n{}",

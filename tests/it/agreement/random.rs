@@ -11,8 +11,7 @@ impl Random {
     /// Others for another text.
     pub fn with(mut self, text: &str) -> Self {
         for byte in text.bytes() {
-            self.0 ^= u64::from(byte);
-            self.next();
+            self.0 = self.next() ^ u64::from(byte);
         }
         self
     }

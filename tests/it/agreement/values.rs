@@ -122,7 +122,7 @@ fn json(random: &mut Random, depth: usize) -> String {
     match random.below(if depth == 0 { 4 } else { 7 }) {
         0 => format!("{}.{}", random.between(-50, 50), random.below(1000)),
         1 => ["null", "true", "false", "0", "1.50"][random.below(5)].to_owned(),
-        2 | 3 => quoted_json(&random.of(TEXT)),
+        2 | 3 => quoted_json(random.of(TEXT)),
         4 => {
             let items: Vec<_> = (0..count).map(|_| json(random, depth - 1)).collect();
             format!("[{}]", items.join(", "))

@@ -104,7 +104,7 @@ impl TestDatabase {
         Self::create_with(server, &options).await
     }
 
-    async fn create_with(server: &Postgres, options: &str) -> Self {
+    pub async fn create_with(server: &Postgres, options: &str) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());

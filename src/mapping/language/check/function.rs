@@ -515,14 +515,24 @@ impl Checker<'_> {
         let comparer = match (&a.r#type, &b.r#type) {
             (x, y) if x.is_integer() && y.is_integer() => Some(Comparer::Integer),
             (x, y) if x.is_float() && y.is_float() => Some(Comparer::Float),
+            // real = double precision
+            (Type::Float4, y) if y.is_integer() => Some(Comparer::Float),
             _ => None,
         };
         let (a, b, comparer) = match comparer {
+            Some(comparer) if b.r#type.is_integer() && a.r#type.is_float() => {
+                (a, self.fold(convert(b, &Type::Float8))?, comparer)
+            }
             Some(comparer) => (a, b, comparer),
             None => self.unify(a, b)?,
         };
+        // The operator of varchar is that of text.
+        let r#type = match a.r#type {
+            Type::Varchar => Type::Text,
+            r#type => r#type,
+        };
         Ok(Typed {
-            r#type: a.r#type,
+            r#type,
             node: Node::Nullif(comparer, Box::new(a.node), Box::new(b.node)),
             at: at.clone(),
             collation,
