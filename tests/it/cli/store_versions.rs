@@ -1,12 +1,13 @@
 //! Every command that opens the store refuses one that it did not make, and says what to do.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::process::Stdio;
 
 use ::walhook::secret::EncryptionKey;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::harness::command::{Answer, Project};
-use crate::harness::{TestDatabase, pause};
+use crate::harness::command::{Answer, Project, walhook};
+use crate::harness::{PATIENCE, TestDatabase};
 
 use super::{PAYMENT_RULE, PAYMENTS};
 
@@ -192,22 +193,23 @@ async fn setup_says_which_session_it_waits_for() {
         .await
         .unwrap()
         .get(0);
-    let release = async {
-        let began = Instant::now();
-        let seen =
-            "select exists (select from pg_stat_activity where application_name = 'walhook setup'
-            and query ~ 'pg_locks' and state = 'idle' and datname = current_database())";
-        while !client.query_one(seen, &[]).await.unwrap().get::<_, bool>(0) {
-            pause(began).await;
-        }
-        client
-            .batch_execute("select pg_advisory_unlock(7823724)")
-            .await
-            .unwrap();
-    };
-    let setup = it.project.walhook(&["setup"]);
-    let (answer, ()) = tokio::join!(setup, release);
-    answer
-        .exits(0)
-        .says(&format!("`walhook teardown` (session {pid}) to end"));
+    let mut setup = walhook()
+        .current_dir(it.project.directory.path())
+        .arg("setup")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(setup.stderr.take().unwrap()).lines();
+    let line = tokio::time::timeout(PATIENCE, said.next_line());
+    let line = line.await.unwrap().unwrap().unwrap();
+    let expected =
+        format!("waiting for another `walhook setup` or `walhook teardown` (session {pid}) to end");
+    assert_eq!(line, expected);
+    client
+        .batch_execute("select pg_advisory_unlock(7823724)")
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(PATIENCE, setup.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
 }

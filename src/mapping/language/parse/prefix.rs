@@ -1,11 +1,11 @@
 //! Operands: constants, names, calls, and what begins with a word of its own.
 
 use crate::mapping::language::error::{Result, SyntaxError};
-use crate::mapping::language::syntax::{Expr, Kind, Name, TypeName};
+use crate::mapping::language::syntax::{Expr, Kind, Name};
 use crate::mapping::language::token::Token;
 use crate::mapping::language::words::is_reserved;
 
-use super::hint::{method, reserved, unknown_type};
+use super::hint::{method, reserved};
 use super::{Level, Parser};
 
 impl Parser<'_> {
@@ -189,7 +189,7 @@ impl Parser<'_> {
     }
 
     /// Takes a word and the parenthesis behind it.
-    fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         self.advance();
         self.advance();
     }
@@ -242,62 +242,6 @@ impl Parser<'_> {
         self.node(Kind::Name(path), start..self.end())
     }
 
-    fn call(&mut self, word: &str) -> Result<Expr> {
-        let start = self.span().start;
-        self.open();
-        let mut arguments = Vec::new();
-        match self.peek() {
-            Token::Close => {}
-            Token::Operator("*") => {
-                return Err(self.refuse(format!(
-                    "`{word}(*)`: an expression reads one row alone, and has no aggregates"
-                )));
-            }
-            Token::Word(first) if matches!(first.as_str(), "distinct" | "all") => {
-                return Err(self.refuse(format!(
-                    "`{word}({first} …)`: an expression reads one row alone, and has no aggregates"
-                )));
-            }
-            Token::Word(first) if matches!(first.as_str(), "both" | "leading" | "trailing") => {
-                return Err(self.refuse(format!(
-                    "there is no `{word}({first} …)`: write trim(x), ltrim(x) or rtrim(x), with the characters to take away as second argument"
-                )));
-            }
-            Token::Word(first) if matches!(first.as_str(), "select" | "with" | "values") => {
-                self.refuse_query()?;
-            }
-            _ => {
-                arguments = self.list()?;
-            }
-        }
-        if word == "trim" && self.is_next("from") {
-            return Err(self.refuse(
-                "expected `,` or `)` in `trim(…)`, met `from`: write trim(x), or trim(x, 'characters')",
-            ));
-        }
-        if self.is_next("from") || self.is_next("for") || self.is_next("in") {
-            return Err(self.refuse(format!(
-                "expected `,` or `)` in `{word}(…)`, met {}",
-                self.met()
-            )));
-        }
-        if self.is_next("as") {
-            return Err(self.refuse(format!(
-                "expected `,` or `)` in `{word}(…)`, met `as`: a conversion is cast(value as type)"
-            )));
-        }
-        self.expect(&Token::Close, &format!("`,` or `)` in `{word}(…)`"))?;
-        let end = self.end();
-        if let Token::Word(next) = self.peek()
-            && matches!(next.as_str(), "over" | "filter" | "within")
-        {
-            return Err(self.refuse(format!(
-                "`{next}`: an expression reads one row alone, and has no aggregates or windows"
-            )));
-        }
-        self.node(Kind::Call(word.to_owned(), arguments), start..end)
-    }
-
     fn case(&mut self) -> Result<Expr> {
         let start = self.span().start;
         self.advance();
@@ -338,210 +282,4 @@ impl Parser<'_> {
             at,
         )
     }
-
-    fn cast(&mut self) -> Result<Expr> {
-        let start = self.span().start;
-        self.open();
-        let of = self.expression(0)?;
-        if !self.is_next("as") {
-            return Err(self.refuse(format!(
-                "expected `as` in `cast(value as type)`, met {}: write cast({} as integer)",
-                self.met(),
-                self.source_of(&of.at)
-            )));
-        }
-        self.advance();
-        let name = self.type_name()?;
-        self.expect(&Token::Close, "`)` behind the type of `cast`")?;
-        let at = start..self.end();
-        match of.kind {
-            Kind::Text(text) => self.node(Kind::Constant(name, text), at),
-            _ => self.node(Kind::Cast(Box::new(of), name), at),
-        }
-    }
-
-    fn extract(&mut self) -> Result<Expr> {
-        let start = self.span().start;
-        self.open();
-        let field = match self.peek() {
-            Token::Word(word) => word.clone(),
-            Token::Text(text) => text.to_lowercase(),
-            _ => {
-                return Err(self.refuse(format!(
-                    "expected a field, as in extract(year from created_at), met {}",
-                    self.met()
-                )));
-            }
-        };
-        self.advance();
-        self.expect_word(
-            "from",
-            "behind the field, as in extract(year from created_at)",
-        )?;
-        let of = self.expression(0)?;
-        self.expect(&Token::Close, "`)` behind the value of `extract`")?;
-        let at = start..self.end();
-        self.node(Kind::Extract(field, Box::new(of)), at)
-    }
-
-    /// `substring(x from a for b)` and `substring(x, a, b)`.
-    fn substring(&mut self) -> Result<Expr> {
-        let start = self.span().start;
-        self.open();
-        let mut arguments = vec![self.expression(0)?];
-        if self.take("from") {
-            arguments.push(self.expression(0)?);
-            if self.take("for") {
-                arguments.push(self.expression(0)?);
-            }
-        } else {
-            if self.is_next("for") || self.is_next("similar") {
-                return Err(
-                    self.refuse("expected `from` in `substring`: write substring(x from 1 for 3)")
-                );
-            }
-            while *self.peek() == Token::Comma {
-                self.advance();
-                arguments.push(self.expression(0)?);
-            }
-        }
-        self.expect(&Token::Close, "`)` behind `substring(x from a for b)`")?;
-        let at = start..self.end();
-        self.node(Kind::Call("substring".to_owned(), arguments), at)
-    }
-
-    fn position(&mut self) -> Result<Expr> {
-        let start = self.span().start;
-        self.open();
-        let part = self.expression(Level::Membership.above())?;
-        if *self.peek() == Token::Comma {
-            return Err(self.refuse(format!(
-                "expected `in` in `position(part in whole)`, met `,`: write position({} in {})",
-                self.source_of(&part.at),
-                self.tokens
-                    .get(self.at + 1)
-                    .map_or("whole", |one| self.source_of(&one.at))
-            )));
-        }
-        self.expect_word("in", "in `position(part in whole)`")?;
-        let whole = self.expression(Level::Membership.above())?;
-        self.expect(&Token::Close, "`)` behind `position(part in whole)`")?;
-        let at = start..self.end();
-        self.node(Kind::Call("strpos".to_owned(), vec![whole, part]), at)
-    }
-
-    /// A type before a constant in quotes, as in `interval '1 day'`.
-    fn constant_type(&mut self) -> Result<Option<TypeName>> {
-        let Token::Word(word) = self.peek() else {
-            return Ok(None);
-        };
-        if let Token::Text(_) = self.peek_behind(1)
-            && is_type(word)
-        {
-            return self.type_name().map(Some);
-        }
-        let (Token::Word(one), Token::Word(two)) = (self.peek_behind(1), self.peek_behind(2))
-        else {
-            return Ok(None);
-        };
-        let spelt = match (word.as_str(), one.as_str(), two.as_str()) {
-            ("timestamp", "with" | "without", "time") => 4,
-            _ => return Ok(None),
-        };
-        match self.peek_behind(spelt) {
-            Token::Text(_) => self.type_name().map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// A type, with the spellings that PostgreSQL takes.
-    pub(super) fn type_name(&mut self) -> Result<TypeName> {
-        let start = self.span();
-        let Token::Word(word) = self.peek() else {
-            return Err(self.refuse(format!("expected a type, met {}", self.met())));
-        };
-        let word = word.as_str();
-        self.advance();
-        let name = match word {
-            "boolean" | "bool" => TypeName::Boolean,
-            "smallint" | "int2" => TypeName::Smallint,
-            "integer" | "int" | "int4" => TypeName::Integer,
-            "bigint" | "int8" => TypeName::Bigint,
-            "numeric" | "decimal" | "dec" => TypeName::Numeric,
-            "real" | "float4" => TypeName::Real,
-            "float8" | "float" => TypeName::Double,
-            "double" if self.take("precision") => TypeName::Double,
-            "text" => TypeName::Text,
-            "varchar" => TypeName::Varchar,
-            "character" if self.take("varying") => TypeName::Varchar,
-            "uuid" => TypeName::Uuid,
-            "date" => TypeName::Date,
-            "timestamptz" => TypeName::Timestamptz,
-            "timestamp" => self.timestamp()?,
-            "interval" => TypeName::Interval,
-            "json" => TypeName::Json,
-            "jsonb" => TypeName::Jsonb,
-            "bytea" => TypeName::Bytea,
-            _ => {
-                return Err(SyntaxError::new(start, unknown_type(word)));
-            }
-        };
-        match self.peek() {
-            Token::Open => {
-                let hint = match name {
-                    TypeName::Numeric => ": write round(x, 2) instead",
-                    TypeName::Varchar => ": write left(x, 10) instead",
-                    _ => "",
-                };
-                Err(self.refuse(format!(
-                    "types take no length or precision in parentheses{hint}"
-                )))
-            }
-            _ => Ok(name),
-        }
-    }
-
-    fn timestamp(&mut self) -> Result<TypeName> {
-        let with = match self.peek() {
-            Token::Word(word) if word == "with" => true,
-            Token::Word(word) if word == "without" => false,
-            _ => return Ok(TypeName::Timestamp),
-        };
-        self.advance();
-        self.expect_word("time", "in the type `timestamp with time zone`")?;
-        self.expect_word("zone", "in the type `timestamp with time zone`")?;
-        Ok(match with {
-            true => TypeName::Timestamptz,
-            false => TypeName::Timestamp,
-        })
-    }
-}
-
-/// Whether a constant in quotes may follow the word as its type.
-fn is_type(word: &str) -> bool {
-    const TYPES: [&str; 22] = [
-        "boolean",
-        "bool",
-        "smallint",
-        "int2",
-        "integer",
-        "int",
-        "int4",
-        "bigint",
-        "int8",
-        "numeric",
-        "decimal",
-        "real",
-        "float4",
-        "float8",
-        "float",
-        "text",
-        "varchar",
-        "uuid",
-        "date",
-        "timestamp",
-        "timestamptz",
-        "interval",
-    ];
-    TYPES.contains(&word) || matches!(word, "json" | "jsonb" | "bytea")
 }
