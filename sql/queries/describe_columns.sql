@@ -1,7 +1,8 @@
 select
     attrelid,
     attname::text as name,
-    base.oid as type_oid,
+    atttypid as declared_oid,
+    base.oid as base_oid,
     format_type(atttypid, atttypmod) as type_name,
     exists (
         select
@@ -25,7 +26,7 @@ select
     -- 's' stored, 'v' virtual (18 and later), empty for a plain column
     attgenerated::text as generated
 from pg_attribute
--- Of a domain the type beneath it, as the stream describes it.
+-- Of a domain the type beneath it.
 cross join lateral (
     with recursive beneath as (
         select oid, typtype, typbasetype from pg_type where oid = atttypid

@@ -12,6 +12,7 @@ use crate::mapping::language::letters::Letters;
 use crate::mapping::language::types::{Collation, Encoding, EnumType, Type};
 use crate::mapping::{ColumnDescription, Database, TableDescription, TableName};
 use crate::pgoutput::ReplicaIdentity;
+use crate::pgoutput::value::built_in_name;
 
 /// A table's name for SQL, always quoted: a schema may be called `user`.
 pub fn sql_name(name: &TableName) -> String {
@@ -228,6 +229,15 @@ async fn letters(client: &Client, last: i32) -> anyhow::Result<Letters> {
     Ok(Letters::of(letters))
 }
 
+/// The type as the stream describes it: of a domain, the type beneath only where that is
+/// built in, because Type messages name it without its oid.
+fn streamed_oid(declared: u32, base: u32) -> u32 {
+    match built_in_name(base) {
+        Some(_) => base,
+        None => declared,
+    }
+}
+
 /// The type as expressions see it.
 fn type_of(row: &Row) -> anyhow::Result<Type> {
     let labels: Vec<String> = column(row, "labels")?;
@@ -239,7 +249,7 @@ fn type_of(row: &Row) -> anyhow::Result<Type> {
             labels: labels.clone(),
         })),
     };
-    let base = one(column(row, "type_oid")?, column(row, "base_name")?);
+    let base = one(column(row, "base_oid")?, column(row, "base_name")?);
     Ok(match (element, base) {
         (0, base) => base,
         // What is an array of elements that are carried only is one itself.
@@ -293,7 +303,7 @@ async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<(
         let oid: u32 = column(row, "attrelid")?;
         let described = Column {
             name: column(row, "name")?,
-            type_oid: column(row, "type_oid")?,
+            type_oid: streamed_oid(column(row, "declared_oid")?, column(row, "base_oid")?),
             type_name: column(row, "type_name")?,
             r#type: type_of(row)?,
             collation: collation_of(row)?,

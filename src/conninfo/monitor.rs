@@ -108,7 +108,7 @@ impl Monitor {
         silences.into_values().collect()
     }
 
-    /// A connection could not be made, or was given up. `began`: when it was tried, or asked.
+    /// A connection could not be made, or failed after its begin. `began`: when it was tried, or asked.
     pub(super) fn failed(&self, purpose: Purpose, began: Instant, error: &anyhow::Error) {
         let mut purposes = self.lock();
         let attempts = purposes.entry(purpose).or_default();

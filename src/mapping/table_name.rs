@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::language::words::is_reserved;
+
 /// A table's schema and name, unquoted. Displayed as `schema.table`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
@@ -37,7 +39,7 @@ impl TableName {
             let plain = part.bytes().enumerate().all(|(at, byte)| {
                 byte.is_ascii_lowercase() || byte == b'_' || (at > 0 && byte.is_ascii_digit())
             });
-            match plain && !RESERVED.contains(&part) {
+            match plain && !is_reserved(part) {
                 true => part.to_owned(),
                 false => format!("\"{}\"", part.replace('"', "\"\"")),
             }
@@ -66,112 +68,6 @@ fn part(text: &str) -> Option<(String, &str)> {
         }
     }
 }
-
-/// What PostgreSQL reserves (`pg_get_keywords()` of catcode R or T): an application
-/// may well have a table `order` or `user`.
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "authorization",
-    "binary",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "collation",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "cross",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "false",
-    "fetch",
-    "for",
-    "foreign",
-    "freeze",
-    "from",
-    "full",
-    "grant",
-    "group",
-    "having",
-    "ilike",
-    "in",
-    "initially",
-    "inner",
-    "intersect",
-    "into",
-    "is",
-    "isnull",
-    "join",
-    "lateral",
-    "leading",
-    "left",
-    "like",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "natural",
-    "not",
-    "notnull",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "outer",
-    "overlaps",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "right",
-    "select",
-    "session_user",
-    "similar",
-    "some",
-    "symmetric",
-    "system_user",
-    "table",
-    "tablesample",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "variadic",
-    "verbose",
-    "when",
-    "where",
-    "window",
-    "with",
-];
 
 #[cfg(test)]
 mod tests {

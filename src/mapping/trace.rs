@@ -125,8 +125,8 @@ impl<R: Row> Tracer<'_, R> {
         }
     }
 
-    /// The values of the columns around the change. One that is not known is told of only
-    /// where it was missed.
+    /// The values of the columns around the change. One that is not known is shown
+    /// only where it was missed.
     fn before_and_after(&self, expr: &Expr, missed: bool) -> Vec<Trace> {
         let versions: &[(&str, Version)] = match self.row.operation() {
             Operation::Insert => &[("new.", Version::New)],

@@ -22,6 +22,7 @@ mod json;
 mod literal;
 mod member;
 mod membership;
+mod mismatch;
 mod name;
 mod spelling;
 mod unify;

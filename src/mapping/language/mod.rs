@@ -19,7 +19,7 @@ pub mod time;
 mod token;
 pub mod types;
 pub mod value;
-mod words;
+pub(in crate::mapping) mod words;
 
 #[cfg(test)]
 mod tests;

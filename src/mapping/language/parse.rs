@@ -3,42 +3,20 @@
 //! A Pratt parser with PostgreSQL's precedences (`gram.y`; "Operator Precedence").
 
 use super::error::{Result, Span, SyntaxError};
-use super::syntax::{Arithmetic, Comparison, Expr, Kind, Other};
+use super::syntax::{Expr, Kind, Other};
 use super::token::{Spanned, Token, tokens};
 
 mod call;
 mod comparison;
 mod hint;
+mod infix;
 mod prefix;
 mod type_name;
 
+use infix::{Infix, Level};
+
 /// Nodes above each other, at most.
 pub const MAX_DEPTH: usize = 64;
-
-/// What binds how strongly, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Or = 1,
-    And,
-    Not,
-    Is,
-    Comparison,
-    /// `between`, `in`, `like`, `ilike`.
-    Membership,
-    Other,
-    Sum,
-    Product,
-    Collate,
-    Minus,
-    Cast,
-}
-
-impl Level {
-    /// What binds more strongly than this.
-    fn above(self) -> u8 {
-        self as u8 + 1
-    }
-}
 
 pub fn parse(source: &str) -> Result<Expr> {
     let tokens = tokens(source)?;
@@ -64,40 +42,6 @@ struct Parser<'a> {
     tokens: &'a [Spanned],
     at: usize,
     depth: usize,
-}
-
-/// An operator between two operands, or behind one.
-#[derive(Clone, Copy)]
-enum Infix {
-    Or,
-    And,
-    Is,
-    Compare(Comparison),
-    Between,
-    In,
-    Like { ignore_case: bool },
-    Not,
-    Other(Other),
-    Arithmetic(Arithmetic),
-    Collate,
-    Cast,
-}
-
-impl Infix {
-    fn level(self) -> Level {
-        match self {
-            Infix::Or => Level::Or,
-            Infix::And => Level::And,
-            Infix::Is => Level::Is,
-            Infix::Compare(_) => Level::Comparison,
-            Infix::Between | Infix::In | Infix::Like { .. } | Infix::Not => Level::Membership,
-            Infix::Other(_) => Level::Other,
-            Infix::Arithmetic(Arithmetic::Add | Arithmetic::Subtract) => Level::Sum,
-            Infix::Arithmetic(_) => Level::Product,
-            Infix::Collate => Level::Collate,
-            Infix::Cast => Level::Cast,
-        }
-    }
 }
 
 impl<'a> Parser<'a> {
@@ -205,48 +149,6 @@ impl<'a> Parser<'a> {
         }
         self.depth -= 1;
         Ok(left)
-    }
-
-    fn infix(&self) -> Option<Infix> {
-        Some(match self.peek() {
-            Token::Word(word) => match word.as_str() {
-                "or" => Infix::Or,
-                "and" => Infix::And,
-                "is" => Infix::Is,
-                "between" => Infix::Between,
-                "in" => Infix::In,
-                "like" => Infix::Like { ignore_case: false },
-                "ilike" => Infix::Like { ignore_case: true },
-                "not" => Infix::Not,
-                "collate" => Infix::Collate,
-                _ => return None,
-            },
-            Token::Operator(operator) => match *operator {
-                "=" => Infix::Compare(Comparison::Equal),
-                "<>" | "!=" => Infix::Compare(Comparison::NotEqual),
-                "<" => Infix::Compare(Comparison::Less),
-                "<=" => Infix::Compare(Comparison::LessOrEqual),
-                ">" => Infix::Compare(Comparison::Greater),
-                ">=" => Infix::Compare(Comparison::GreaterOrEqual),
-                "||" => Infix::Other(Other::Concatenate),
-                "->" => Infix::Other(Other::Member),
-                "->>" => Infix::Other(Other::MemberText),
-                "#>" => Infix::Other(Other::Path),
-                "#>>" => Infix::Other(Other::PathText),
-                "@>" => Infix::Other(Other::Contains),
-                "<@" => Infix::Other(Other::ContainedIn),
-                "?" => Infix::Other(Other::Has),
-                "&&" => Infix::Other(Other::Overlaps),
-                "+" => Infix::Arithmetic(Arithmetic::Add),
-                "-" => Infix::Arithmetic(Arithmetic::Subtract),
-                "*" => Infix::Arithmetic(Arithmetic::Multiply),
-                "/" => Infix::Arithmetic(Arithmetic::Divide),
-                "%" => Infix::Arithmetic(Arithmetic::Remainder),
-                "::" => Infix::Cast,
-                _ => return None,
-            },
-            _ => return None,
-        })
     }
 
     fn operator(&mut self, infix: Infix, left: Expr) -> Result<Expr> {

@@ -2,7 +2,7 @@
 
 /// PostgreSQL's reserved words, those of types and functions included: as names of columns
 /// they stand in double quotes (`pg_get_keywords()`, catcode R and T, of 18).
-pub(super) fn is_reserved(word: &str) -> bool {
+pub(in crate::mapping) fn is_reserved(word: &str) -> bool {
     RESERVED.binary_search(&word).is_ok()
 }
 

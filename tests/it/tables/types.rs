@@ -293,6 +293,34 @@ async fn the_longest_numeric_keeps_every_digit() {
     running.stop().await;
 }
 
+/// The stream names a domain's base type without its oid where that is not built in.
+#[tokio::test]
+async fn a_domain_is_compared_as_the_type_beneath_it() {
+    let tables = "create type mood as enum ('draft', 'sent', 'paid');
+                  create domain state as mood;
+                  create domain cents as bigint;
+                  create table bills (id int primary key, tenant_id text, state state,
+                                      cents cents, past mood[])";
+    let rule = |name: &str, when: &str| {
+        format!("[[events]]\ntype = '{name}'\ntable = 'public.bills'\nwhen = \"{when}\"\n")
+    };
+    let rules = [
+        rule("of.enum", "state >= 'sent'"),
+        rule("of.bigint", "cents / 2 = 50"),
+        rule("of.array", "'draft' = any(past)"),
+    ];
+    let walhook = Installation::create(tables, &rules.concat(), "").await;
+    let running = walhook.start();
+    let row = "insert into bills values (1, 'acme', 'paid', 101, '{draft}'), (2, 'acme', 'draft', 1, '{}')";
+    walhook.database.client.batch_execute(row).await.unwrap();
+    walhook
+        .wait_for("select count(*) = 3 from webhook_events")
+        .await;
+    running.stop().await;
+    let parked = walhook.count("select count(*) from parked_changes").await;
+    assert_eq!(parked, 0);
+}
+
 /// Before 18 the log leaves them out, and a rule that names one is refused with the reason
 /// (see `mapping`); a rule for the whole row has the rest.
 #[tokio::test]

@@ -50,8 +50,9 @@ impl Checker<'_> {
         let b = self.expression(right)?;
         match operator {
             Other::Concatenate => self.concatenate(a, b, at),
-            Other::Member | Other::MemberText => self.member(operator, a, b, at),
-            Other::Path | Other::PathText => self.path(operator, a, b, at),
+            Other::Member | Other::MemberText | Other::Path | Other::PathText => {
+                self.member(operator, a, b, at)
+            }
             Other::Has => {
                 if a.r#type != Type::Jsonb {
                     return Err(self.no_operator(operator, &a, &b, at));
@@ -131,21 +132,28 @@ impl Checker<'_> {
         })
     }
 
+    /// `->`, `->>`, `#>` and `#>>`.
     fn member(&self, operator: Other, a: Typed, b: Typed, at: &Span) -> Result<Typed> {
-        let as_text = operator == Other::MemberText;
+        let as_text = matches!(operator, Other::MemberText | Other::PathText);
+        let is_path = matches!(operator, Other::Path | Other::PathText);
         let result = match (&a.r#type, as_text) {
             (Type::Json | Type::Jsonb, true) => Type::Text,
             (Type::Json | Type::Jsonb, false) => a.r#type.clone(),
             _ => return Err(self.no_operator(operator, &a, &b, at)),
         };
-        let b = match &b.r#type {
-            Type::Unknown => self.literal_as(b, &Type::Text)?,
-            Type::Text | Type::Varchar | Type::Int2 | Type::Int4 => b,
+        let path = Type::Array(Box::new(Type::Text));
+        let b = match (&b.r#type, is_path) {
+            (Type::Unknown, true) => self.literal_as(b, &path)?,
+            (Type::Unknown, false) => self.literal_as(b, &Type::Text)?,
+            (Type::Text | Type::Varchar | Type::Int2 | Type::Int4, false) => b,
+            (of, true) if *of == path => b,
             _ => return Err(self.no_operator(operator, &a, &b, at)),
         };
-        let operation = match a.r#type {
-            Type::Jsonb => JsonOperation::Member { as_text },
-            _ => JsonOperation::JsonMember { as_text },
+        let operation = match (&a.r#type, is_path) {
+            (Type::Jsonb, false) => JsonOperation::Member { as_text },
+            (Type::Jsonb, true) => JsonOperation::Path { as_text },
+            (_, false) => JsonOperation::JsonMember { as_text },
+            (_, true) => JsonOperation::JsonPath { as_text },
         };
         let a = self.within_encoding(a);
         Ok(Typed {
@@ -165,32 +173,6 @@ impl Checker<'_> {
             },
             _ => of,
         }
-    }
-
-    fn path(&self, operator: Other, a: Typed, b: Typed, at: &Span) -> Result<Typed> {
-        let as_text = operator == Other::PathText;
-        let text_array = Type::Array(Box::new(Type::Text));
-        let result = match (&a.r#type, as_text) {
-            (Type::Json | Type::Jsonb, true) => Type::Text,
-            (Type::Json | Type::Jsonb, false) => a.r#type.clone(),
-            _ => return Err(self.no_operator(operator, &a, &b, at)),
-        };
-        let b = match &b.r#type {
-            Type::Unknown => self.literal_as(b, &text_array)?,
-            of if *of == text_array => b,
-            _ => return Err(self.no_operator(operator, &a, &b, at)),
-        };
-        let operation = match a.r#type {
-            Type::Jsonb => JsonOperation::Path { as_text },
-            _ => JsonOperation::JsonPath { as_text },
-        };
-        let a = self.within_encoding(a);
-        Ok(Typed {
-            r#type: result,
-            collation: b.collation.clone().filter(|_| as_text),
-            node: json(operation, a, b),
-            at: at.clone(),
-        })
     }
 
     fn containment(&self, operator: Other, a: Typed, b: Typed, at: &Span) -> Result<Typed> {

@@ -98,7 +98,12 @@ fn unpadded(text: &str) -> &str {
 
 fn place(of: &EnumType, label: &str) -> Result<usize> {
     let place = of.labels.iter().position(|known| known == label);
-    place.ok_or_else(|| Failure::Failed(format!("the enum {} has a label that is new", of.name)))
+    place.ok_or_else(|| {
+        Failure::Failed(format!(
+            "the enum {} has a label that was added after walhook read the table: restart walhook",
+            of.name
+        ))
+    })
 }
 
 /// Two elements of arrays, as the server prints them.
