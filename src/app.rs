@@ -20,6 +20,7 @@ use crate::db::Store;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::pruner;
+use crate::enqueuer::{Enqueuer, FilterFailures, Filters, Recorded};
 use crate::health::Health;
 use crate::mapping::Filter;
 use crate::subscription::directory::Directory;
@@ -253,6 +254,7 @@ pub async fn run_reloading(
             brink: Arc::clone(&brink),
             clocks: Arc::clone(&instance.clocks),
         };
+        let filter_failures = Arc::new(FilterFailures::default());
         let capture = Capture {
             brink,
             source: source.clone(),
@@ -262,7 +264,7 @@ pub async fn run_reloading(
             health: Arc::clone(&health),
             outgrown: Vec::new(),
             has_led: false,
-            enqueuer: crate::enqueuer::Enqueuer {
+            enqueuer: Enqueuer {
                 store: store.clone(),
                 slot: config.source.slot.clone(),
                 instance: Arc::clone(&instance),
@@ -270,13 +272,17 @@ pub async fn run_reloading(
                 partitions: Arc::new(Partitions::default()),
                 dispatcher: delivering.clone(),
                 max_body: config.delivery.max_body,
-                filters: crate::enqueuer::Filters::default(),
+                filters: Filters::new(Arc::clone(&filter_failures)),
                 unanswered: Vec::new(),
                 ready: None,
-                recorded: crate::enqueuer::Recorded::default(),
+                recorded: Recorded::default(),
             },
         };
         tasks.spawn_apart("capture", capture.run(stop.clone()));
+        let (kept, until) = (store.clone(), stop.clone());
+        tasks.spawn("filter failures", async move {
+            filter_failures.record(kept, until).await
+        });
         tasks.spawn("slot watch", watch.run(stop.clone()));
         let publication = config.source.publication.clone();
         tasks.spawn(

@@ -24,6 +24,7 @@ use crate::subscription::directory::Directory;
 pub mod backfill;
 mod batch;
 mod copies;
+mod filter_failures;
 mod matching;
 mod parked;
 mod pass;
@@ -37,6 +38,7 @@ pub mod watermark;
 mod window;
 mod writer;
 
+pub use filter_failures::FilterFailures;
 pub use matching::Filters;
 pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::Redefined;

@@ -69,6 +69,11 @@ create table webhook_subscriptions (
     events text[] not null check (cardinality(events) > 0),
     description text,
     filter text check (octet_length(filter) <= 1024),
+    -- Why the filter could not be evaluated, the last time, when that was, and on how many
+    -- events since it was set: they were not sent.
+    filter_error text,
+    filter_failed_at timestamptz,
+    filter_failures bigint not null default 0,
     -- Custom headers, encrypted like the secret: they hold credentials. Null: none.
     headers bytea check (octet_length(headers) > 0),
     ordering text not null default 'none' check (ordering in ('none', 'row')),
@@ -119,6 +124,9 @@ create table webhook_subscriptions (
     updated_at timestamptz not null default now(),
     constraint only_closed_breakers_are_nobodys
         check ((breaker_instance is null) = (breaker = 'closed')),
+    constraint failed_filters_say_when_and_why
+        check ((filter_error is null) = (filter_failures = 0)
+            and (filter_failed_at is null) = (filter_failures = 0)),
     constraint disabled_says_when_and_why
         check (active = (disabled_at is null) and active = (disabled_reason is null)),
     -- Each of them makes the signature's header longer.

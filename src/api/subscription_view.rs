@@ -10,7 +10,7 @@ use super::batching::Batch;
 use super::signing::NewSigningKey;
 use super::subscription_rules as rules;
 use crate::secret::{EncryptionKey, SigningSecret};
-use crate::subscription::queries::StoredSubscription;
+use crate::subscription::queries::{self, StoredSubscription};
 
 #[derive(Serialize, ToSchema)]
 pub struct Subscription {
@@ -24,6 +24,8 @@ pub struct Subscription {
     disabled_at: Option<Timestamp>,
     disabled_reason: Option<String>,
     filter: Option<String>,
+    /// Null: the filter has not failed since it was set.
+    filter_error: Option<FilterError>,
     /// The values of headers that carry credentials are masked.
     headers: BTreeMap<String, String>,
     /// `none` or `row`.
@@ -82,6 +84,7 @@ impl Subscription {
             disabled_at: stored.disabled_at,
             disabled_reason: stored.disabled_reason,
             filter: stored.filter,
+            filter_error: stored.filter_error.map(FilterError::from),
             headers: rules::mask(headers),
             ordering: stored.ordering,
             batch: stored.batching.map(Batch::from),
@@ -121,6 +124,31 @@ impl Subscription {
         Subscription {
             signing_key: new.and_then(NewSigningKey::shown),
             ..self
+        }
+    }
+}
+
+/// A filter that could not be evaluated on some events, which were not sent: a value is of
+/// another kind than the filter expects, or it takes too long. A replay sends them once the
+/// filter is mended.
+#[derive(Serialize, ToSchema)]
+pub struct FilterError {
+    /// Of the last of these events.
+    #[schema(examples(
+        "the filter cannot be evaluated on this event: a number is expected, and the event has a text"
+    ))]
+    reason: String,
+    failed_at: Timestamp,
+    /// On how many events since the filter was set.
+    failures: i64,
+}
+
+impl From<queries::FilterError> for FilterError {
+    fn from(stored: queries::FilterError) -> Self {
+        FilterError {
+            reason: stored.reason,
+            failed_at: stored.failed_at,
+            failures: stored.failures,
         }
     }
 }

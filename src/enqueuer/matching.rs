@@ -1,76 +1,127 @@
 //! Matches events with subscriptions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::{Batch, DeliveryRows, WaitsFor};
+use super::filter_failures::FilterFailures;
 use crate::delivery::{Delivery, Hold, ParkedReason};
-use crate::event::{DeliveryId, Event, SubscriptionId};
-use crate::mapping::filter::{Body, Filter, FilterError};
-use crate::metrics::METRICS;
+use crate::event::{DeliveryId, Event};
+use crate::mapping::filter::{Body, Filter, FilterError, Share};
 use crate::subscription::directory::Snapshot;
 use crate::subscription::{Ordering, Subscription};
 use uuid::Uuid;
 
-/// Subscriptions' filters, compiled once and kept while their source stays the same.
+/// Filters, compiled once for all subscriptions that have the same, and kept while one does.
 #[derive(Default)]
 pub struct Filters {
     /// The subscriptions that these were last compared with.
     generation: i64,
-    compiled: HashMap<SubscriptionId, (String, Option<Filter>)>,
+    compiled: HashMap<String, Compiled>,
+    /// Events so far.
+    asked: u64,
+    failures: Arc<FilterFailures>,
+}
+
+struct Compiled {
+    filter: Result<Filter, FilterError>,
+    /// Of the event that was asked about last, by its number.
+    answer: Option<(u64, Result<bool, FilterError>)>,
+}
+
+impl Compiled {
+    fn of(source: &str) -> Self {
+        Compiled {
+            filter: Filter::compile(source),
+            answer: None,
+        }
+    }
+
+    /// Evaluates the filter once for an event, whoever asks.
+    fn answer(&mut self, asked: &mut Asked<'_>) -> Result<bool, FilterError> {
+        match &self.answer {
+            Some((number, answer)) if *number == asked.number => answer.clone(),
+            _ => {
+                let answer = match &self.filter {
+                    Ok(filter) => asked.admitted_by(filter),
+                    Err(error) => Err(error.clone()),
+                };
+                self.answer = Some((asked.number, answer.clone()));
+                answer
+            }
+        }
+    }
 }
 
 impl Filters {
-    /// Forgets the filters of subscriptions that are gone or have none any more.
+    pub fn new(failures: Arc<FilterFailures>) -> Self {
+        Filters {
+            failures,
+            ..Filters::default()
+        }
+    }
+
+    /// Forgets the filters that no subscription has any more.
     fn follow(&mut self, snapshot: &Snapshot) {
         if self.generation != snapshot.generation {
             self.generation = snapshot.generation;
-            self.compiled.retain(|id, _| {
-                let subscription = snapshot.get(*id);
-                subscription.is_some_and(|subscription| subscription.filter.is_some())
-            });
+            let in_use: HashSet<&str> = snapshot
+                .all()
+                .filter_map(|subscription| subscription.filter.as_deref())
+                .collect();
+            self.compiled
+                .retain(|source, _| in_use.contains(source.as_str()));
         }
     }
 
-    /// A filter that cannot be evaluated is reported and never matches.
-    fn admits(&mut self, id: SubscriptionId, source: &str, body: &mut LazyBody<'_>) -> bool {
-        let known = self
-            .compiled
-            .get(&id)
-            .is_some_and(|(known, _)| known == source);
-        if !known {
-            let compiled = Filter::compile(source)
-                .inspect_err(|error| report(id, error))
-                .ok();
-            self.compiled.insert(id, (source.to_owned(), compiled));
+    /// An event of which nothing was asked yet.
+    fn ask<'a>(&mut self, event: &'a Event) -> Asked<'a> {
+        self.asked += 1;
+        Asked {
+            number: self.asked,
+            event,
+            body: None,
+            share: Share::default(),
         }
-        let Some((_, Some(filter))) = self.compiled.get(&id) else {
-            return false;
+    }
+
+    /// A filter that cannot be evaluated goes on record and never matches.
+    fn admits(&mut self, subscription: &Subscription, asked: &mut Asked<'_>) -> bool {
+        let Some(source) = subscription.filter.as_deref() else {
+            return true;
         };
-        let matched = body.parsed().and_then(|body| filter.matches_body(body));
-        matched
-            .inspect_err(|error| report(id, error))
-            .unwrap_or(false)
+        if !self.compiled.contains_key(source) {
+            self.compiled
+                .insert(source.to_owned(), Compiled::of(source));
+        }
+        let answer = self.compiled.get_mut(source);
+        match answer.map_or(Ok(false), |compiled| compiled.answer(asked)) {
+            Ok(admits) => admits,
+            Err(error) => {
+                self.failures.add(subscription, source, &error);
+                false
+            }
+        }
     }
 }
 
-fn report(id: SubscriptionId, error: &FilterError) {
-    METRICS.parked.with_label_values(&["filter"]).inc();
-    tracing::warn!(subscription = %id, %error, "a subscription's filter failed; the event is not sent to it");
-}
-
-/// An event's body, parsed when the first filter asks for it.
-struct LazyBody<'a> {
+/// An event of which filters are asked: its body, read when the first is, and what they may
+/// take together.
+struct Asked<'a> {
+    number: u64,
     event: &'a Event,
-    parsed: Option<Body<'a>>,
+    body: Option<Body<'a>>,
+    share: Share,
 }
 
-impl<'a> LazyBody<'a> {
-    fn parsed(&mut self) -> Result<&Body<'a>, FilterError> {
-        match &mut self.parsed {
-            Some(body) => Ok(body),
-            empty => Ok(empty.insert(Body::parse(&self.event.body)?)),
-        }
+impl Asked<'_> {
+    fn admitted_by(&mut self, filter: &Filter) -> Result<bool, FilterError> {
+        let body = match &self.body {
+            Some(body) => body,
+            None => self.body.insert(Body::parse(&self.event.body)?),
+        };
+        filter.matches_within(body, &mut self.share)
     }
 }
 
@@ -87,10 +138,9 @@ pub(super) fn match_deliveries(
     let mut deliveries = Vec::with_capacity(batch.events.len());
     let now = Instant::now();
     for (index, event) in batch.events.iter().enumerate() {
-        let mut body = LazyBody {
-            event,
-            parsed: None,
-        };
+        let mut asked = filters.ask(event);
+        // Parked for each endpoint: there is no point in reading it.
+        let oversized = (event.body.len() > max_body).then_some(ParkedReason::Oversized);
         // A backfill is for those who had begun when it was asked for.
         let (begun_at, only) = match &batch.chunk {
             None => (event.position.commit_lsn, None),
@@ -100,15 +150,10 @@ pub(super) fn match_deliveries(
             .matching(&event.tenant_id, &event.event_type, begun_at)
             .filter(|subscription| only.is_none_or(|only| subscription.id == only));
         for subscription in candidates {
-            let admitted = subscription
-                .filter
-                .as_deref()
-                .is_none_or(|filter| filters.admits(subscription.id, filter, &mut body));
-            if !admitted {
+            if oversized.is_none() && !filters.admits(subscription, &mut asked) {
                 continue;
             }
             let id = DeliveryId::derive(event.id, subscription.id.0, Uuid::nil());
-            let oversized = (event.body.len() > max_body).then_some(ParkedReason::Oversized);
             rows.push(
                 id.0,
                 index,
@@ -148,17 +193,111 @@ fn waits_for(subscription: &Subscription, event: &Event) -> WaitsFor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{EventId, EventPosition, SubscriptionId};
+    use crate::lsn::Lsn;
+    use crate::subscription::Format;
+    use std::collections::BTreeMap;
+
+    fn event(body: &[u8]) -> Event {
+        Event {
+            id: EventId(Uuid::from_u128(1)),
+            position: EventPosition {
+                commit_lsn: Lsn(1),
+                ordinal: 0,
+                rule_index: 0,
+            },
+            tenant_id: "acme".into(),
+            row_key: String::new(),
+            event_type: "payment.received".into(),
+            occurred_at: jiff::Timestamp::UNIX_EPOCH,
+            body: body.to_vec().into(),
+        }
+    }
+
+    fn subscription(number: u128, filter: &str) -> Subscription {
+        Subscription {
+            id: SubscriptionId(Uuid::from_u128(number)),
+            tenant_id: "acme".into(),
+            url: "https://example.com".to_owned(),
+            events: vec!["*".to_owned()],
+            filter: Some(filter.to_owned()),
+            headers: BTreeMap::new(),
+            format: Format::Standard,
+            rate_limit: None,
+            batching: None,
+            ordering: Ordering::None,
+            ordering_settled: true,
+            active: true,
+            secrets: Vec::new(),
+            signing_keys: Vec::new(),
+            from_lsn: Lsn(0),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            unreadable: None,
+        }
+    }
+
+    fn matched(
+        filters: &mut Filters,
+        body: &[u8],
+        subscriptions: Vec<Subscription>,
+        max_body: usize,
+    ) -> usize {
+        let generation = filters.generation + 1;
+        let snapshot = Snapshot::of(generation, subscriptions);
+        let mut batch = Batch::default();
+        batch.events.push(event(body));
+        match_deliveries(&batch, &snapshot, filters, max_body)
+            .0
+            .len()
+    }
 
     #[test]
-    fn filters_of_subscriptions_that_are_gone_are_forgotten() {
+    fn filters_that_no_subscription_has_any_more_are_forgotten() {
         let mut filters = Filters::default();
-        let gone = SubscriptionId(Uuid::from_u128(1));
-        filters.compiled.insert(gone, ("true".to_owned(), None));
-        filters.follow(&Snapshot::default());
-        assert_eq!(filters.compiled.len(), 1, "the generation is the same");
-        let mut next = Snapshot::default();
-        next.generation += 1;
-        filters.follow(&next);
+        let body = br#"{"data":{"a":1}}"#;
+        let both = vec![
+            subscription(1, "data.a = 1"),
+            subscription(2, "data.a = 1"),
+            subscription(3, "data.a > 1"),
+        ];
+        assert_eq!(matched(&mut filters, body, both, 1000), 2);
+        assert_eq!(filters.compiled.len(), 2, "one for those that are the same");
+        let one = vec![subscription(3, "data.a > 1")];
+        assert_eq!(matched(&mut filters, body, one, 1000), 0);
+        assert_eq!(filters.compiled.len(), 1);
+    }
+
+    #[test]
+    fn the_filters_of_an_event_share_a_budget_and_the_same_is_asked_once() {
+        let body = format!(r#"{{"data":{{"tags":[{}0]}}}}"#, "1,".repeat(60_000));
+        // Some 7,500 steps each, so that the fourteenth goes beyond 100,000 together.
+        let filter = |number: u128| format!("data.id = {number} or 7 = any(data.tags)");
+        let mut filters = Filters::default();
+        let many = (0..20).map(|number| subscription(number, &filter(number)));
+        let same = (20..500).map(|number| subscription(number, &filter(0)));
+        let cheap = [subscription(1000, "type is null")];
+        let all = many.chain(same).chain(cheap).collect();
+        assert_eq!(matched(&mut filters, body.as_bytes(), all, 1 << 20), 0);
+        let failed = filters.failures.take();
+        // The rest of them, also what would have taken little.
+        let mut numbers: Vec<u128> = failed.keys().map(|id| id.0.as_u128()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [13, 14, 15, 16, 17, 18, 19, 1000]);
+        for failed in failed.values() {
+            assert!(failed.reason.contains("together"), "{}", failed.reason);
+        }
+    }
+
+    #[test]
+    fn a_body_above_the_limit_is_not_read() {
+        let mut filters = Filters::default();
+        let parked = matched(
+            &mut filters,
+            br#"{"data":{"a":1}}"#,
+            vec![subscription(1, "data.a = 2"), subscription(2, "true")],
+            8,
+        );
+        assert_eq!(parked, 2, "whoever asks for the type has it parked");
         assert!(filters.compiled.is_empty());
     }
 }

@@ -1,22 +1,23 @@
 //! A subscription's filter: an expression that a tenant writes, over an event's body.
 //!
-//! Hostile by assumption. What bounds it: the source's length, the depth of its tree, and
-//! a budget of steps and of bytes for each event.
+//! Hostile by assumption. What bounds it: the source's length, the depth of its tree, a
+//! budget of steps and of bytes, and another for all filters of one event.
+
+use std::sync::LazyLock;
 
 use super::language::check::{Checked, Scope, check_condition};
 use super::language::error::SyntaxError;
-use super::language::evaluate::{Evaluation, Operation, Row};
-use super::language::json::{Json, Kind, Slice, Step};
+use super::language::evaluate::{Budget, Evaluation, Failure};
 use super::language::letters::Letters;
 use super::language::parse;
-use super::language::program::Version;
-use super::language::syntax::{Expr, Name};
-use super::language::time::Timestamp;
+use super::language::syntax::Expr;
 use super::language::types::Encoding;
 use super::programs::placed;
 use super::trace::{Trace, trace};
 
-use std::sync::LazyLock;
+mod body;
+
+pub use body::Body;
 
 /// A compiled filter.
 #[derive(Debug)]
@@ -38,8 +39,29 @@ pub enum FilterError {
     Syntax(String),
     #[error("the filter cannot be evaluated on this event: {0}")]
     Evaluation(String),
+    #[error(
+        "the filters of the tenant's subscriptions take more than {} steps or {} MiB together \
+         on this event",
+        Budget::EVENT.steps,
+        Budget::EVENT.bytes >> 20
+    )]
+    Together,
     #[error("the event's body is not a JSON object")]
     Body,
+}
+
+/// What the filters that are asked of one event may take together.
+#[derive(Debug)]
+pub struct Share {
+    left: Budget,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Share {
+            left: Budget::EVENT,
+        }
+    }
 }
 
 const MEMBERS: &[&str] = &[
@@ -88,9 +110,20 @@ impl Filter {
     }
 
     pub fn matches_body(&self, body: &Body<'_>) -> Result<bool, FilterError> {
-        let evaluation = Evaluation::new(body, &LETTERS);
-        match evaluation.condition(&self.checked.node) {
+        self.matches_within(body, &mut Share::default())
+    }
+
+    /// Takes what it needs of what the event's filters share.
+    pub fn matches_within(&self, body: &Body<'_>, share: &mut Share) -> Result<bool, FilterError> {
+        let budget = Budget::EACH.least(share.left);
+        let evaluation = Evaluation::within(budget, body, &LETTERS);
+        let held = evaluation.condition(&self.checked.node);
+        // What would go beyond it was not begun.
+        share.left = share.left.less(evaluation.taken().least(budget));
+        match held {
             Ok(held) => Ok(held == Some(true)),
+            Err(Failure::Steps) if budget.steps < Budget::EACH.steps => Err(FilterError::Together),
+            Err(Failure::Bytes) if budget.bytes < Budget::EACH.bytes => Err(FilterError::Together),
             Err(failure) => Err(FilterError::Evaluation(failure.to_string())),
         }
     }
@@ -98,81 +131,6 @@ impl Filter {
     /// What the filter and its parts come to on a body: holds the event's values.
     pub fn trace(&self, body: &Body<'_>) -> Trace {
         trace(&self.source, &self.expr, &scope(), body)
-    }
-}
-
-/// An event's body, known to be a JSON object.
-#[derive(Clone, Copy)]
-pub struct Body<'a>(&'a str);
-
-impl<'a> Body<'a> {
-    pub fn parse(body: &'a [u8]) -> Result<Body<'a>, FilterError> {
-        match std::str::from_utf8(body) {
-            Ok(text) if text.starts_with('{') => Ok(Body(text)),
-            _ => Err(FilterError::Body),
-        }
-    }
-}
-
-impl Row for Body<'_> {
-    fn text(&self, _: Version, _: usize) -> Result<Option<&str>, String> {
-        Err("an event has no columns".to_owned())
-    }
-
-    fn changed(&self, _: usize) -> Result<bool, String> {
-        Err("an event has no columns".to_owned())
-    }
-
-    fn operation(&self) -> Operation {
-        Operation::Insert
-    }
-
-    fn committed_at(&self) -> Timestamp {
-        Timestamp::INFINITY
-    }
-
-    fn member(&self, path: &[Name]) -> Result<Option<&str>, String> {
-        let mut part = self.0;
-        for name in path {
-            match member(part, name)? {
-                Some(found) => part = found,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(part))
-    }
-}
-
-/// The member of that name; without one, the only one that differs in case alone. `None`
-/// where there is none, or no object.
-fn member<'a>(object: &'a str, name: &Name) -> Result<Option<&'a str>, String> {
-    let slice = Slice {
-        text: object,
-        kind: Kind::Json,
-    };
-    let unreadable = |_| "the event cannot be read".to_owned();
-    if !object.starts_with('{') {
-        return Ok(None);
-    }
-    if let Some(found) = slice.get(Step::Key(&name.text)).map_err(unreadable)? {
-        return Ok(Some(found.text));
-    }
-    if name.quoted {
-        return Ok(None);
-    }
-    let Ok(Json::Object(members)) = Json::parse(object) else {
-        return Ok(None);
-    };
-    let folded = name.text.to_lowercase();
-    let mut alike = members
-        .iter()
-        .filter(|(known, _)| known.to_lowercase() == folded);
-    match (alike.next(), alike.next()) {
-        (Some((known, _)), None) => {
-            let found = slice.get(Step::Key(known)).map_err(unreadable)?;
-            Ok(found.map(|found| found.text))
-        }
-        _ => Ok(None),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct StoredSubscription {
     pub events: Vec<String>,
     pub description: Option<String>,
     pub filter: Option<String>,
+    /// None where the filter, as it is, has never failed.
+    pub filter_error: Option<FilterError>,
     pub headers: SealedHeaders,
     pub ordering: String,
     pub rate_limit: Option<i32>,
@@ -44,6 +46,26 @@ pub struct StoredSubscription {
     pub previous_signing_key_expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// A filter that could not be evaluated on some events.
+#[derive(Clone, Debug)]
+pub struct FilterError {
+    /// Of the last of them.
+    pub reason: String,
+    pub failed_at: Timestamp,
+    /// How many there were.
+    pub failures: i64,
+}
+
+impl FilterError {
+    fn of(row: &Row) -> Option<Self> {
+        Some(FilterError {
+            reason: row.get::<_, Option<String>>("filter_error")?,
+            failed_at: row.get::<_, Option<Timestamp>>("filter_failed_at")?,
+            failures: row.get("filter_failures"),
+        })
+    }
 }
 
 pub struct NewSubscription {
@@ -293,6 +315,7 @@ pub(super) fn read(row: &Row) -> StoredSubscription {
         events: events(row),
         description: row.get("description"),
         filter: row.get("filter"),
+        filter_error: FilterError::of(row),
         headers: SealedHeaders::from_stored(row.get("headers")),
         ordering: row.get("ordering"),
         rate_limit: row.get("rate_limit"),

@@ -71,18 +71,51 @@ pub enum Failure {
     /// The server would fail too, or the language stops short of it.
     #[error("{0}")]
     Failed(String),
-    #[error("the expression takes more than {MAX_STEPS} steps on this row")]
+    #[error("evaluating takes more than {} steps", Budget::EACH.steps)]
     Steps,
-    #[error("the expression makes more than 1 MiB of texts on this row")]
+    #[error("evaluating makes more than {} MiB of texts", Budget::EACH.bytes >> 20)]
     Bytes,
 }
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// Parts evaluated for one row, at most.
-pub const MAX_STEPS: u32 = 10_000;
-/// Bytes of texts made for one row, at most.
-const MAX_BYTES: usize = 1 << 20;
+/// What evaluating may take, at most, or has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Parts evaluated, and what takes as long as one: some 64 bytes of a text that is
+    /// searched, 16 digits that are read, 8 bytes of JSON that are put into another form.
+    pub steps: u32,
+    /// Bytes of texts made.
+    pub bytes: usize,
+}
+
+impl Budget {
+    /// Of one rule on one row, and of one filter on one event.
+    pub const EACH: Budget = Budget {
+        steps: 10_000,
+        bytes: 1 << 20,
+    };
+    /// Of all filters that are asked of one event.
+    pub const EVENT: Budget = Budget {
+        steps: 100_000,
+        bytes: 16 << 20,
+    };
+
+    pub fn least(self, other: Budget) -> Budget {
+        Budget {
+            steps: self.steps.min(other.steps),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
+    /// What is left of it.
+    pub fn less(self, taken: Budget) -> Budget {
+        Budget {
+            steps: self.steps.saturating_sub(taken.steps),
+            bytes: self.bytes.saturating_sub(taken.bytes),
+        }
+    }
+}
 
 fn failed<T>(reason: impl Into<String>) -> Result<T> {
     Err(Failure::Failed(reason.into()))
@@ -92,15 +125,21 @@ fn failed<T>(reason: impl Into<String>) -> Result<T> {
 pub struct Evaluation<'a, R> {
     row: &'a R,
     letters: &'a Letters,
+    budget: Budget,
     steps: Cell<u32>,
     bytes: Cell<usize>,
 }
 
 impl<'a, R: Row> Evaluation<'a, R> {
     pub fn new(row: &'a R, letters: &'a Letters) -> Self {
+        Self::within(Budget::EACH, row, letters)
+    }
+
+    pub fn within(budget: Budget, row: &'a R, letters: &'a Letters) -> Self {
         Evaluation {
             row,
             letters,
+            budget,
             steps: Cell::new(0),
             bytes: Cell::new(0),
         }
@@ -121,10 +160,22 @@ impl<'a, R: Row> Evaluation<'a, R> {
         self.evaluate(node, version)
     }
 
+    pub fn taken(&self) -> Budget {
+        Budget {
+            steps: self.steps.get(),
+            bytes: self.bytes.get(),
+        }
+    }
+
+    /// Called before so many bytes are passed through, of which a step takes so many.
+    fn pass(&self, bytes: usize, in_a_step: usize) -> Result<()> {
+        self.step(u32::try_from(bytes / in_a_step).unwrap_or(u32::MAX))
+    }
+
     fn step(&self, count: u32) -> Result<()> {
         let steps = self.steps.get().saturating_add(count);
         self.steps.set(steps);
-        match steps > MAX_STEPS {
+        match steps > self.budget.steps {
             true => Err(Failure::Steps),
             false => Ok(()),
         }
@@ -134,7 +185,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
     fn make(&self, bytes: usize) -> Result<()> {
         let bytes = self.bytes.get().saturating_add(bytes);
         self.bytes.set(bytes);
-        match bytes > MAX_BYTES {
+        match bytes > self.budget.bytes {
             true => Err(Failure::Bytes),
             false => Ok(()),
         }
@@ -181,9 +232,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
                     self.evaluate(right, current)?,
                 );
                 match (left, right) {
-                    (Some(left), Some(right)) if compare::equal(comparer, &left, &right)? => {
-                        Ok(None)
-                    }
+                    (Some(left), Some(right)) if self.equal(comparer, &left, &right)? => Ok(None),
                     (left, _) => Ok(left),
                 }
             }

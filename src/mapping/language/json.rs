@@ -6,6 +6,7 @@
 
 mod access;
 mod contain;
+mod each;
 mod error;
 mod number;
 mod parse;
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 
 pub use access::{Kind, Slice, Step};
 pub use contain::{contains, equals};
+pub use each::{elements, members};
 pub use error::JsonError;
 pub use number::compare_numbers;
 pub use scan::check_escapes;

@@ -119,3 +119,47 @@ async fn a_filter_admits_only_what_it_is_true_for() {
     assert_eq!(of("/all"), [1, 2, 3]);
     deployed.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_fails_is_shown_to_its_tenant_until_it_is_changed() {
+    let deployed = Deployed::start("").await;
+    let receiver = Receiver::start().await;
+    let acme = deployed.tenant("acme").await;
+    let failing = json!({"filter": "type like 'order.%' and data.id = 'one'"});
+    let failing = acme
+        .subscribe_with(&receiver.url("/failing"), failing)
+        .await;
+    acme.subscribe(&receiver.url("/all")).await;
+    let path = format!("/subscriptions/{}", text(&failing["id"]));
+    let shown = || async { acme.get(&path).await["filter_error"].clone() };
+    assert_eq!(shown().await, Value::Null);
+
+    deployed.orders("acme", 3).await;
+    receiver.wait_for(3).await;
+    deployed
+        .walhook
+        .wait_for("select filter_failures = 3 from webhook_subscriptions where filter is not null")
+        .await;
+    let error = shown().await;
+    assert_eq!(error["failures"], 3);
+    let reason = error["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("a text is expected, and the event has a number"),
+        "{reason}"
+    );
+    assert!(error["failed_at"].is_string(), "{error}");
+    let lines = deployed.log();
+    let lines = lines.matches("a subscription's filter failed").count();
+    assert_eq!(lines, 1, "one line for three events of a second or a few");
+
+    // What else is changed leaves the record; another filter has not failed.
+    acme.patch(&path, json!({"description": "renamed"})).await;
+    assert_eq!(shown().await["failures"], 3);
+    acme.patch(&path, json!({"filter": "data.id > 1"})).await;
+    assert_eq!(shown().await, Value::Null);
+    deployed.orders("acme", 1).await;
+    receiver.wait_for(5).await;
+    assert_eq!(receiver.of("/failing").len(), 1);
+    assert_eq!(shown().await, Value::Null);
+    deployed.stop();
+}

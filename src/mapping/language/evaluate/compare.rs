@@ -27,19 +27,7 @@ pub(super) fn holds(
     }
 }
 
-pub(super) fn distinct(
-    comparer: &Comparer,
-    left: Option<&Value<'_>>,
-    right: Option<&Value<'_>>,
-) -> Result<bool> {
-    match (left, right) {
-        (None, None) => Ok(false),
-        (Some(left), Some(right)) => equal(comparer, left, right).map(|equal| !equal),
-        _ => Ok(true),
-    }
-}
-
-pub(super) fn equal(comparer: &Comparer, left: &Value<'_>, right: &Value<'_>) -> Result<bool> {
+fn equal(comparer: &Comparer, left: &Value<'_>, right: &Value<'_>) -> Result<bool> {
     match (comparer, left, right) {
         (Comparer::Jsonb, Value::Text(left), Value::Text(right)) => {
             json::equals(left, right).map_err(of_json)
@@ -171,6 +159,50 @@ pub(super) fn of_json(error: json::JsonError) -> Failure {
 }
 
 impl<'a, R: Row> Evaluation<'a, R> {
+    /// Called before two values are compared.
+    pub(super) fn weigh(
+        &self,
+        comparer: &Comparer,
+        left: &Value<'_>,
+        right: &Value<'_>,
+    ) -> Result<()> {
+        match (left, right) {
+            (Value::Json(left), Value::Json(right)) => {
+                let both = left.len() + right.len();
+                self.pass(both, 8)?;
+                self.make(both)
+            }
+            (Value::Text(left), Value::Text(right)) => match comparer {
+                Comparer::Jsonb | Comparer::Array(_) => self.pass(left.len() + right.len(), 32),
+                _ => self.pass(left.len().min(right.len()), 256),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn equal(
+        &self,
+        comparer: &Comparer,
+        left: &Value<'_>,
+        right: &Value<'_>,
+    ) -> Result<bool> {
+        self.weigh(comparer, left, right)?;
+        equal(comparer, left, right)
+    }
+
+    pub(super) fn distinct(
+        &self,
+        comparer: &Comparer,
+        left: Option<&Value<'_>>,
+        right: Option<&Value<'_>>,
+    ) -> Result<bool> {
+        match (left, right) {
+            (None, None) => Ok(false),
+            (Some(left), Some(right)) => self.equal(comparer, left, right).map(|equal| !equal),
+            _ => Ok(true),
+        }
+    }
+
     pub(super) fn any(
         &'a self,
         comparer: &Comparer,
@@ -185,6 +217,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
         let Some(array) = self.text(array, current)? else {
             return Ok(None);
         };
+        self.pass(array.len(), 64)?;
         let value: Option<Cow<'_, str>> = value.map(output);
         let elements = array::elements(&array);
         array::any_equal(value.as_deref(), elements, |a, b| {
@@ -206,7 +239,8 @@ impl<'a, R: Row> Evaluation<'a, R> {
             return Ok(None);
         };
         // Each element of one is looked for in the other.
-        self.step(u32::try_from(left.len().min(right.len()) / 16).unwrap_or(u32::MAX))?;
+        self.pass(left.len().min(right.len()), 16)?;
+        self.pass(left.len() + right.len(), 256)?;
         let (a, b) = (array::elements(&left), array::elements(&right));
         let equal = |a: &str, b: &str| element_equal(comparer, a, b);
         let result = match operator {

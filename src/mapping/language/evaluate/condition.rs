@@ -27,13 +27,14 @@ impl<'a, R: Row> Evaluation<'a, R> {
                 let Some(right) = self.evaluate(right, current)? else {
                     return Ok(None);
                 };
+                self.weigh(comparer, &left, &right)?;
                 compare::holds(comparer, *comparison, &left, &right).map(Some)
             }
             Node::Distinct(comparer, left, right, negated) => {
                 self.step(1)?;
                 let left = self.evaluate(left, current)?;
                 let right = self.evaluate(right, current)?;
-                let distinct = compare::distinct(comparer, left.as_ref(), right.as_ref())?;
+                let distinct = self.distinct(comparer, left.as_ref(), right.as_ref())?;
                 Ok(Some(distinct != *negated))
             }
             Node::In(comparer, of, list, negated) => {
@@ -42,7 +43,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
                     return Ok(None);
                 };
                 for item in list {
-                    if compare::equal(comparer, &value, &item.as_value())? {
+                    if self.equal(comparer, &value, &item.as_value())? {
                         return Ok(Some(!negated));
                     }
                 }
@@ -158,6 +159,6 @@ impl<'a, R: Row> Evaluation<'a, R> {
     pub(super) fn differs(&'a self, comparer: &'a Comparer, node: &'a Node) -> Result<bool> {
         let new = self.evaluate(node, Version::New)?;
         let old = self.evaluate(node, Version::Old)?;
-        compare::distinct(comparer, new.as_ref(), old.as_ref())
+        self.distinct(comparer, new.as_ref(), old.as_ref())
     }
 }

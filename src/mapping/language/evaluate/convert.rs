@@ -34,7 +34,7 @@ impl<R: Row> Evaluation<'_, R> {
     ) -> Result<Value<'v>> {
         Ok(match (conversion, value) {
             (Conversion::Expect(expected), Value::Json(json)) => {
-                return super::member::expect(expected, json);
+                return self.expect(expected, json);
             }
             (Conversion::IntegerTo(kind), Value::Integer(value)) => {
                 integer_to(value, kind).map_err(of_number)?
@@ -92,7 +92,10 @@ impl<R: Row> Evaluation<'_, R> {
                 Value::Timestamp(value.to_timestamp().map_err(of_time)?)
             }
             (Conversion::TimestampToDate, Value::Timestamp(value)) => Value::Date(value.to_date()),
-            (conversion, Value::Text(text)) => return self.read(conversion, text),
+            (conversion, Value::Text(text)) => {
+                self.pass(text.len(), 16)?;
+                return self.read(conversion, text);
+            }
             _ => return failed("a value has not the type of its cast"),
         })
     }

@@ -30,7 +30,12 @@ impl<'a, R: Row> Evaluation<'a, R> {
         let mut null = false;
         for argument in arguments {
             match self.evaluate(argument, current)? {
-                Some(value) => values.push(value),
+                Some(value) => {
+                    if let Value::Text(text) = &value {
+                        self.pass(text.len(), 256)?;
+                    }
+                    values.push(value);
+                }
                 None => null = true,
             }
         }

@@ -25,6 +25,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
         let Some(argument) = self.evaluate(right, current)? else {
             return Ok(None);
         };
+        self.pass(text.len(), 1024)?;
         let truth = |held: Result<bool, json::JsonError>| {
             held.map(|held| Some(Value::Bool(held))).map_err(of_json)
         };
@@ -44,7 +45,8 @@ impl<'a, R: Row> Evaluation<'a, R> {
                     return failed("a JSON value is expected");
                 };
                 // Each part of one may be looked for in all of the other.
-                self.step(u32::try_from(text.len().min(other.len()) / 16).unwrap_or(u32::MAX))?;
+                self.pass(text.len().min(other.len()), 16)?;
+                self.pass(text.len() + other.len(), 64)?;
                 let (container, contained) = match operation {
                     JsonOperation::Contains => (&text, &other),
                     _ => (&other, &text),

@@ -27,6 +27,14 @@ impl<R: Row> Evaluation<'_, R> {
     }
 
     pub(super) fn like(&self, text: &str, pattern: &Pattern) -> Result<bool> {
+        self.pass(
+            text.len(),
+            if pattern.ignore_case.is_some() {
+                64
+            } else {
+                256
+            },
+        )?;
         let mut compared = 0usize;
         let mut parts = pattern.parts.split(|part| *part == PatternPart::Any);
         let count = pattern
@@ -67,6 +75,12 @@ impl<R: Row> Evaluation<'_, R> {
                     return Ok(false);
                 }
                 rest = characters.as_str();
+                if let (Some(PatternPart::Literal(first)), None) = (part.first(), letters) {
+                    match rest.find(*first) {
+                        Some(at) => rest = rest.get(at..).unwrap_or_default(),
+                        None => return Ok(false),
+                    }
+                }
             };
         }
         // What stands last must end the text.

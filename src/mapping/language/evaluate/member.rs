@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::mapping::language::json::{self, Json, Kind, Slice, to_jsonb_text};
+use crate::mapping::language::json::{self, Kind, Slice, to_jsonb_text};
 use crate::mapping::language::number::Decimal;
 use crate::mapping::language::program::{Comparer, Expected, Node, Version};
 use crate::mapping::language::value::Value;
 
-use super::compare::{equal as values_equal, of_json};
+use super::compare::of_json;
 use super::{Evaluation, Failure, Result, Row, failed};
 
 /// As messages name the kind.
@@ -22,49 +22,6 @@ fn kind(json: &str) -> &'static str {
     }
 }
 
-/// The member as a value of the kind that it is to be; another is an error, not a match.
-pub(super) fn expect(expected: Expected, json: Cow<'_, str>) -> Result<Value<'_>> {
-    let first = json.as_bytes().first().copied().unwrap_or(b' ');
-    let wanted = match (expected, first) {
-        (Expected::Bool, b't' | b'f') => return Ok(Value::Bool(first == b't')),
-        (Expected::Number, b'-' | b'0'..=b'9') => {
-            return match Decimal::parse(&json) {
-                Ok(number) => Ok(Value::Numeric(Cow::Owned(number))),
-                Err(error) => failed(error.to_string()),
-            };
-        }
-        (Expected::Text | Expected::AsText, b'"') => return text(json).map(Value::Text),
-        (Expected::AsText, b't' | b'f' | b'-' | b'0'..=b'9') => return Ok(Value::Text(json)),
-        (Expected::Jsonb, _) => {
-            let normal = to_jsonb_text(&json).map_err(of_json)?;
-            return Ok(Value::Text(Cow::Owned(normal)));
-        }
-        (Expected::Bool, _) => "true or false",
-        (Expected::Number, _) => "a number",
-        (Expected::Text, _) => "a text",
-        (Expected::AsText, _) => "a text, a number, true or false",
-    };
-    failed(format!(
-        "{wanted} is expected, and the event has {}",
-        kind(&json)
-    ))
-}
-
-fn text(json: Cow<'_, str>) -> Result<Cow<'_, str>> {
-    Ok(match json {
-        Cow::Borrowed(json) => text_of(json)?,
-        Cow::Owned(json) => Cow::Owned(text_of(&json)?.into_owned()),
-    })
-}
-
-fn text_of(json: &str) -> Result<Cow<'_, str>> {
-    let slice = Slice {
-        text: json,
-        kind: Kind::Json,
-    };
-    Ok(slice.as_text().map_err(of_json)?.unwrap_or_default())
-}
-
 /// Two members: of one kind, or not to be compared.
 pub(super) fn equal(left: &str, right: &str) -> Result<bool> {
     if kind(left) != kind(right) {
@@ -74,14 +31,64 @@ pub(super) fn equal(left: &str, right: &str) -> Result<bool> {
             kind(right)
         ));
     }
-    let (left, right) = (
-        to_jsonb_text(left).map_err(of_json)?,
-        to_jsonb_text(right).map_err(of_json)?,
-    );
-    json::equals(&left, &right).map_err(of_json)
+    let (left, right) = (to_jsonb_text(left)?, to_jsonb_text(right)?);
+    Ok(json::equals(&left, &right)?)
 }
 
 impl<'a, R: Row> Evaluation<'a, R> {
+    /// The member as a value of the kind that it is to be; another is an error, not a match.
+    pub(super) fn expect<'v>(&self, expected: Expected, json: Cow<'v, str>) -> Result<Value<'v>> {
+        let first = json.as_bytes().first().copied().unwrap_or(b' ');
+        let wanted = match (expected, first) {
+            (Expected::Bool, b't' | b'f') => return Ok(Value::Bool(first == b't')),
+            (Expected::Number, b'-' | b'0'..=b'9') => return self.number_in(&json),
+            (Expected::Text | Expected::AsText, b'"') => {
+                return Ok(Value::Text(match json {
+                    Cow::Borrowed(json) => self.text_in(json)?,
+                    Cow::Owned(json) => Cow::Owned(self.text_in(&json)?.into_owned()),
+                }));
+            }
+            (Expected::AsText, b't' | b'f' | b'-' | b'0'..=b'9') => return Ok(Value::Text(json)),
+            (Expected::Jsonb, _) => return Ok(Value::Text(Cow::Owned(self.jsonb_in(&json)?))),
+            (Expected::Bool, _) => "true or false",
+            (Expected::Number, _) => "a number",
+            (Expected::Text, _) => "a text",
+            (Expected::AsText, _) => "a text, a number, true or false",
+        };
+        failed(format!(
+            "{wanted} is expected, and the event has {}",
+            kind(&json)
+        ))
+    }
+
+    fn number_in(&self, json: &str) -> Result<Value<'static>> {
+        self.pass(json.len(), 16)?;
+        match Decimal::parse(json) {
+            Ok(number) => Ok(Value::Numeric(Cow::Owned(number))),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    fn text_in<'v>(&self, json: &'v str) -> Result<Cow<'v, str>> {
+        self.pass(json.len(), 64)?;
+        if json.contains('\\') {
+            self.pass(json.len(), 16)?;
+            self.make(json.len())?;
+        }
+        let slice = Slice {
+            text: json,
+            kind: Kind::Json,
+        };
+        Ok(slice.as_text()?.unwrap_or_default())
+    }
+
+    /// In the form in which jsonb is compared.
+    fn jsonb_in(&self, json: &str) -> Result<String> {
+        self.pass(json.len(), 8)?;
+        self.make(json.len())?;
+        Ok(to_jsonb_text(json)?)
+    }
+
     /// `x = any(member)`: elements of another kind than `x` are passed over.
     pub(super) fn any_of_member(
         &'a self,
@@ -93,31 +100,31 @@ impl<'a, R: Row> Evaluation<'a, R> {
         let Some(Value::Json(array)) = self.evaluate(array, current)? else {
             return Ok(None);
         };
-        let Ok(Json::Array(elements)) = Json::parse(&array) else {
+        let Some(mut elements) = json::elements(&array) else {
             return failed(format!(
                 "an array is expected, and the event has {}",
                 kind(&array)
             ));
         };
-        self.step(u32::try_from(elements.len() / 16).unwrap_or(u32::MAX))?;
+        self.pass(array.len(), 16)?;
         let Some(value) = value else {
-            return Ok(if elements.is_empty() {
-                Some(false)
-            } else {
-                None
+            return Ok(match elements.next() {
+                None => Some(false),
+                Some(_) => None,
             });
         };
         for element in elements {
-            let element = match (&value, element) {
-                (Value::Text(_), Json::String(text)) => Value::Text(text),
-                (Value::Numeric(_), Json::Number(digits)) => match Decimal::parse(digits) {
-                    Ok(number) => Value::Numeric(Cow::Owned(number)),
-                    Err(_) => continue,
+            let element = element?;
+            let alike = match (&value, element.as_bytes().first()) {
+                (Value::Text(_), Some(b'"')) => Value::Text(self.text_in(element)?),
+                (Value::Numeric(_), Some(b'-' | b'0'..=b'9')) => match self.number_in(element) {
+                    Err(Failure::Failed(_)) => continue,
+                    number => number?,
                 },
-                (Value::Bool(_), Json::Bool(bool)) => Value::Bool(bool),
+                (Value::Bool(_), Some(b't' | b'f')) => Value::Bool(element == "true"),
                 _ => continue,
             };
-            if values_equal(comparer, &value, &element)? {
+            if self.equal(comparer, &value, &alike)? {
                 return Ok(Some(true));
             }
         }
