@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, JwtVerifier};
+use crate::api::{self, ApiConfig, Callers, JwtVerifier, Limits, Settings};
 use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
 use crate::db::Store;
@@ -175,7 +175,7 @@ pub async fn run_reloading(
     }
 
     // Before anything is taken, for the same reason.
-    let listener = match roles.contains(Role::Api) {
+    let listeners = match roles.contains(Role::Api) {
         true => Some(listen(&config).await?),
         false => None,
     };
@@ -299,7 +299,7 @@ pub async fn run_reloading(
         capture: next_rules,
     };
     tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
-    if let Some(listener) = listener {
+    if let Some(listeners) = listeners {
         let state = api::State {
             store: store.reopen(Purpose::Api)?,
             probed: store.reopen(Purpose::Api)?,
@@ -314,11 +314,22 @@ pub async fn run_reloading(
             jwt,
             body_limit: config.api.body_limit,
             request_timeout: config.api.request_timeout.0,
+            limits: Limits::new(config.limits.clone(), config.store.connections),
+            callers: Callers::new(config.api.trusted_proxies.clone()),
+            settings: Settings::of(&config.store, &config.delivery),
             caches: api::Caches::default(),
         };
-        let address = listener.local_addr()?;
+        let address = listeners.api.local_addr()?;
         tracing::info!(%address, "API at http://{address}/docs");
-        tasks.spawn("api_server", api::serve(listener, state, stop.clone()));
+        if let Some(ops) = &listeners.ops {
+            let address = ops.local_addr()?;
+            tracing::info!(%address, "metrics at http://{address}/metrics");
+        }
+        let serving = api::serve(listeners, state, stop.clone());
+        tasks.spawn("api_server", async {
+            serving.await;
+            Ok(())
+        });
     }
     tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
 
@@ -363,11 +374,23 @@ pub async fn run_reloading(
     ended
 }
 
-/// Listens where `api.listen` says.
-pub(crate) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = &config.api.listen;
-    TcpListener::bind(address).await.with_context(|| {
-        format!("listen on api.listen = \"{address}\": set another address, or free this one")
+/// Listens where `api.listen` and `api.ops_listen` say.
+pub(crate) async fn listen(config: &Config) -> anyhow::Result<api::Listeners> {
+    let bind = async |key: &str, address: &str| {
+        TcpListener::bind(address).await.with_context(|| {
+            format!("listen on {key} = \"{address}\": set another address, or free this one")
+        })
+    };
+    let ApiConfig {
+        listen, ops_listen, ..
+    } = &config.api;
+    Ok(api::Listeners {
+        api: bind("api.listen", listen).await?,
+        ops: match ops_listen.as_str() {
+            "" => None,
+            address => Some(bind("api.ops_listen", address).await?),
+        },
+        max_connections: descriptors::for_api(config.api.max_connections.get()),
     })
 }
 

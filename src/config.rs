@@ -13,7 +13,7 @@ use figment::providers::Serialized;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::api::ApiConfig;
+use crate::api::{ApiConfig, LimitsConfig};
 use crate::db::StoreConfig;
 use crate::delivery::DeliveryConfig;
 use crate::delivery::client::SecurityConfig;
@@ -54,6 +54,7 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     pub security: SecurityConfig,
     pub api: ApiConfig,
+    pub limits: LimitsConfig,
     pub defaults: DefaultsConfig,
     /// The rules of all files, in the order in which the files were read.
     pub events: Vec<RuleConfig>,
@@ -66,7 +67,9 @@ pub struct Config {
 }
 
 /// The sections, which are also the first parts of variables' names.
-const SECTIONS: &[&str] = &["source", "store", "delivery", "security", "api", "defaults"];
+const SECTIONS: &[&str] = &[
+    "source", "store", "delivery", "security", "api", "limits", "defaults",
+];
 
 impl Config {
     /// Reads `path`, or `walhook.toml` of the working directory where there is one,
@@ -199,6 +202,8 @@ impl Reader {
         let security: Option<SecurityConfig> =
             self.section(&figment, &environment, &secret_keys, "security");
         let api: Option<ApiConfig> = self.section(&figment, &environment, &secret_keys, "api");
+        let limits: Option<LimitsConfig> =
+            self.section(&figment, &environment, &secret_keys, "limits");
         let defaults = self.section(&figment, &environment, &secret_keys, "defaults");
 
         let mut events = Vec::new();
@@ -210,9 +215,14 @@ impl Reader {
                 places.push(place);
             }
         }
-        let (Some(source), Some(store), Some(delivery), Some(security), Some(api), Some(defaults)) =
-            (source, store, delivery, security, api, defaults)
+        let (Some(source), Some(store), Some(delivery), Some(security)) =
+            (source, store, delivery, security)
         else {
+            return Err(ConfigError {
+                problems: self.problems,
+            });
+        };
+        let (Some(api), Some(limits), Some(defaults)) = (api, limits, defaults) else {
             return Err(ConfigError {
                 problems: self.problems,
             });
@@ -242,6 +252,7 @@ impl Reader {
             delivery,
             security,
             api,
+            limits,
             defaults,
             events,
             places,

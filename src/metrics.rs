@@ -34,6 +34,10 @@ pub struct Metrics {
     /// disabled (the subscription), and filter: an event that a subscription's filter
     /// failed on.
     pub parked: IntCounterVec,
+    /// `reason`: the limit that a call of the API, or a connection to it, went beyond:
+    /// requests, concurrent, replays, tests, subscriptions, authentication or connections.
+    pub api_refused: IntCounterVec,
+    pub api_connections: IntGauge,
     /// `state`: memory and in_flight of this process; retrying, parked and failed of the
     /// store, counted when they are scraped, but seldom where that takes long.
     pub queue_depth: GaugeVec,
@@ -159,6 +163,12 @@ impl Metrics {
                 "Changes and deliveries set aside by reason; filter: not sent as the filter failed.",
                 &["reason"],
             ),
+            api_refused: counters(
+                "walhook_api_refused_total",
+                "Calls and connections beyond a limit of the API, by reason.",
+                &["reason"],
+            ),
+            api_connections: int_gauge("walhook_api_connections", "Open connections to the API."),
             queue_depth: register(
                 &registry,
                 valid(GaugeVec::new(

@@ -1,6 +1,7 @@
 //! Who calls: a walhook token or a JWT of the application becomes a [`Tenant`].
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,17 @@ use axum::extract::{Request, State as AxumState};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tokio_postgres::Row;
 
 use super::State;
 use super::error::Problem;
 use super::extract::Tenant;
+use super::limits::refused;
+use crate::db::Store;
 use crate::secret::ApiToken;
 
-/// How long a token is admitted without asking the store: a revoked one lives no longer.
+/// How long a token is admitted, or refused, without asking the store: a revoked one lives
+/// no longer.
 const CACHE_TIME: Duration = Duration::from_secs(5);
 /// Tokens in memory at most; beyond, the cache starts over.
 const CACHE_SIZE: usize = 10_000;
@@ -28,7 +33,8 @@ pub async fn authenticate(
     let token = bearer(&request)?;
     let tenant = if token.starts_with("whk_") {
         let token = ApiToken::parse(token).map_err(|e| unauthorized(e.to_string()))?;
-        of_token(&state, &token).await?
+        let caller = state.callers.address(&request);
+        of_token(&state, &token, caller).await?
     } else {
         let verifier = state.jwt.as_ref().ok_or_else(|| {
             unauthorized("this is not a walhook token (`whk_…`), and JWTs are not configured here")
@@ -64,58 +70,108 @@ fn unauthorized(detail: impl Into<String>) -> Problem {
     )
 }
 
-/// Tokens that the store knew a moment ago, by their hashes.
+/// What the store said of tokens a moment ago, by their hashes.
 #[derive(Default)]
-pub struct TokenCache(Mutex<HashMap<[u8; 32], Admitted>>);
+pub struct TokenCache(Mutex<HashMap<[u8; 32], Answer>>);
+
+struct Answer {
+    asked_at: Instant,
+    /// None: nobody has it.
+    found: Option<Admitted>,
+}
 
 #[derive(Clone)]
-struct Admitted {
+pub(super) struct Admitted {
     tenant: Arc<str>,
-    checked_at: Instant,
     expires_at: Option<Instant>,
 }
 
+enum Known {
+    Admitted(Arc<str>),
+    Unknown,
+}
+
 impl TokenCache {
-    fn get(&self, hash: &[u8; 32]) -> Option<Arc<str>> {
+    fn get(&self, hash: &[u8; 32]) -> Option<Known> {
         let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = cache.get(hash)?;
-        let fresh = admitted.checked_at.elapsed() < CACHE_TIME
-            && admitted.expires_at.is_none_or(|at| Instant::now() < at);
-        fresh.then(|| Arc::clone(&admitted.tenant))
+        let answer = cache.get(hash)?;
+        if answer.asked_at.elapsed() >= CACHE_TIME {
+            return None;
+        }
+        match &answer.found {
+            None => Some(Known::Unknown),
+            Some(found) if found.expires_at.is_some_and(|at| at <= Instant::now()) => None,
+            Some(found) => Some(Known::Admitted(Arc::clone(&found.tenant))),
+        }
     }
 
-    fn put(&self, hash: [u8; 32], admitted: Admitted) {
+    fn put(&self, hash: [u8; 32], asked_at: Instant, found: Option<Admitted>) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_SIZE {
-            cache.clear();
+            // Whoever invents tokens must not push out those that are in use.
+            let fresh = |answer: &Answer| answer.asked_at.elapsed() < CACHE_TIME;
+            cache.retain(|_, answer| answer.found.is_some() && fresh(answer));
+            if cache.len() >= CACHE_SIZE {
+                cache.clear();
+            }
         }
-        cache.insert(hash, admitted);
+        cache.insert(hash, Answer { asked_at, found });
     }
 }
 
-async fn of_token(state: &State, token: &ApiToken) -> Result<Arc<str>, Problem> {
+async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Arc<str>, Problem> {
     let hash = token.hash();
-    if let Some(tenant) = state.caches.tokens.get(&hash) {
-        return Ok(tenant);
+    let tokens = &state.caches.tokens;
+    match tokens.get(&hash) {
+        Some(Known::Admitted(tenant)) => return Ok(tenant),
+        Some(Known::Unknown) => return Err(unknown(state, caller)),
+        None => {}
     }
-    let client = state.store.get().await?;
     let asked_at = Instant::now();
-    let row = client
-        .query_opt(
-            include_str!("../../sql/queries/find_api_token.sql"),
-            &[&hash.as_slice()],
+    let found = match state.callers.slow_down(caller) {
+        None => find_tokens(&state.store, &[&hash]).await?.remove(&hash),
+        Some(_) => state.callers.look_up_together(&state.store, hash).await,
+    };
+    let tenant = found.as_ref().map(|found| Arc::clone(&found.tenant));
+    tokens.put(hash, asked_at, found);
+    tenant.ok_or_else(|| unknown(state, caller))
+}
+
+/// Counts the failure, and says whether there were too many.
+fn unknown(state: &State, caller: IpAddr) -> Problem {
+    let slow_down = state.callers.slow_down(caller);
+    state.callers.failed(caller);
+    match slow_down {
+        None => unauthorized("the token is unknown, expired or revoked"),
+        Some(wait) => refused(
+            "authentication",
+            wait,
+            format!("the token is unknown, expired or revoked, as many from {caller} were before"),
+        ),
+    }
+}
+
+/// Those of the tokens that are valid, by their hashes.
+pub(super) async fn find_tokens(
+    store: &Store,
+    hashes: &[&[u8]],
+) -> Result<HashMap<[u8; 32], Admitted>, Problem> {
+    let client = store.get().await?;
+    let asked_at = Instant::now();
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/find_api_tokens.sql"),
+            &[&hashes],
         )
-        .await?
-        .ok_or_else(|| unauthorized("the token is unknown, expired or revoked"))?;
-    let tenant: Arc<str> = Arc::from(row.get::<_, &str>("tenant_id"));
-    let admitted = Admitted {
-        tenant: Arc::clone(&tenant),
-        checked_at: asked_at,
-        expires_at: row.get::<_, Option<f64>>("expires_in").and_then(|seconds| {
+        .await?;
+    let read = |row: &Row| {
+        let hash = row.get::<_, &[u8]>("hash").try_into().ok()?;
+        let expires_at = row.get::<_, Option<f64>>("expires_in").and_then(|seconds| {
             let left = Duration::try_from_secs_f64(seconds).unwrap_or_default();
             asked_at.checked_add(left)
-        }),
+        });
+        let tenant = Arc::from(row.get::<_, &str>("tenant_id"));
+        Some((hash, Admitted { tenant, expires_at }))
     };
-    state.caches.tokens.put(hash, admitted);
-    Ok(tenant)
+    Ok(rows.iter().filter_map(read).collect())
 }

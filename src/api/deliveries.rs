@@ -320,6 +320,7 @@ pub async fn retry_deliveries(
         subscription: subscription(request.subscription_id.as_deref())?,
     };
     let ids = IdRange::new(request.since, request.until, None);
+    let _permit = state.limits.take_replay(&tenant)?;
     let retried = manual::retry_matching(&state.store, &tenant, &filter, ids).await?;
     state.schedule_changed.notify_one();
     Ok((StatusCode::ACCEPTED, Json(Retried { retried })))

@@ -56,6 +56,7 @@ pub fn head() -> OpenApi {
                 "What became of each event for each subscription.",
             ),
             tag("Events", "What happened."),
+            tag("Tenant", "Who asks, and what holds for it."),
             tag("Operation", "Health and metrics of the process."),
         ]))
         .components(Some(
@@ -135,6 +136,11 @@ fn refusals(operation: &mut Operation, with_id: bool, is_post: bool) {
             "422",
             "The JSON does not fit, or the Idempotency-Key came with another request",
             has_body || is_post,
+        ),
+        (
+            "429",
+            "Beyond one of the tenant's limits, which the detail names; Retry-After says when to come again",
+            true,
         ),
         ("503", "The store does not answer, or not in time", true),
         ("default", "Another error", true),

@@ -13,10 +13,10 @@
 //! A tenant's requests run under a database role that sees its rows alone.
 
 use std::any::Any;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State as AxumState};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -24,6 +24,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use ipnet::IpNet;
+use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -43,6 +45,7 @@ use crate::secret::EncryptionKey;
 
 pub mod auth;
 pub mod batching;
+pub mod callers;
 mod deadlock;
 pub mod deliveries;
 pub mod docs;
@@ -51,7 +54,10 @@ pub mod events;
 pub mod extract;
 pub mod idempotency;
 pub mod jwt;
+pub mod limits;
+pub mod me;
 pub mod ops;
+pub mod server;
 pub mod signing;
 pub mod source_position;
 pub mod subscription_actions;
@@ -60,7 +66,10 @@ pub mod subscription_view;
 pub mod subscriptions;
 pub mod tokens;
 
+pub use callers::Callers;
 pub use jwt::{JwtConfig, JwtVerifier};
+pub use limits::{Limits, LimitsConfig};
+pub use me::Settings;
 
 use crate::health::Health;
 use error::Problem;
@@ -79,6 +88,13 @@ pub struct ApiConfig {
     pub body_limit: usize,
     /// How long a request may take before it is answered with 503.
     pub request_timeout: HumanDuration,
+    /// Connections at once; fewer where the process may open few files.
+    pub max_connections: NonZeroUsize,
+    /// Host and port of `/metrics`, `/healthz` and `/readyz` alone; empty: with the API.
+    #[serde(deserialize_with = "host_and_port_or_none")]
+    pub ops_listen: String,
+    /// Networks of reverse proxies, whose `X-Forwarded-For` says who calls.
+    pub trusted_proxies: Vec<IpNet>,
     /// Admits the application's own JWTs beside walhook's tokens.
     pub jwt: Option<JwtConfig>,
 }
@@ -89,6 +105,9 @@ impl Default for ApiConfig {
             listen: "127.0.0.1:8080".to_owned(),
             body_limit: 256 * 1024,
             request_timeout: HumanDuration::from_secs(60),
+            max_connections: NonZeroUsize::new(1024).unwrap_or(NonZeroUsize::MIN),
+            ops_listen: String::new(),
+            trusted_proxies: Vec::new(),
             jwt: None,
         }
     }
@@ -101,6 +120,14 @@ fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
         _ => Err(serde::de::Error::custom(format!(
             "`{address}` is not a host and a port: expected such as `127.0.0.1:8080`, or `0.0.0.0:8080` for all addresses"
         ))),
+    }
+}
+
+fn host_and_port_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let address = String::deserialize(deserializer)?;
+    match address.is_empty() {
+        true => Ok(address),
+        false => host_and_port(address.into_deserializer()),
     }
 }
 
@@ -127,6 +154,9 @@ pub struct State {
     /// Bytes; see [`ApiConfig::body_limit`].
     pub body_limit: usize,
     pub request_timeout: Duration,
+    pub limits: Limits,
+    pub callers: Callers,
+    pub settings: Settings,
     pub caches: Caches,
 }
 
@@ -161,6 +191,8 @@ impl From<Vec<String>> for EventTypes {
 pub struct Caches {
     tokens: auth::TokenCache,
     queue_count: ops::QueueCount,
+    scrape: ops::Scrape,
+    store_ping: ops::StorePing,
 }
 
 impl State {
@@ -169,56 +201,60 @@ impl State {
     }
 }
 
-/// How long requests in progress may take once the process is told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Serves until `shutdown`, then finishes what is in progress.
-pub async fn serve(
-    listener: TcpListener,
-    state: State,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let state = Arc::new(state);
-    let server = axum::serve(listener, router(state))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let drained = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(DRAIN_TIMEOUT).await;
-    };
-    // Cancel safe: each branch ends the whole function.
-    tokio::select! {
-        served = async { server.await } => served.context("serve the API"),
-        () = drained => Ok(()),
-    }
+/// Where the API listens.
+pub struct Listeners {
+    pub api: TcpListener,
+    /// For operators alone; none where they ask the other.
+    pub ops: Option<TcpListener>,
+    /// Connections to each at once.
+    pub max_connections: usize,
 }
 
-/// Every route, as [`serve`] serves them.
-pub fn router(state: Arc<State>) -> Router {
-    let tenant = tenant_routes()
-        .route_layer(middleware::from_fn(deadlock::again))
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&state),
-            idempotency::once,
-        ))
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&state),
-            auth::authenticate,
-        ));
-    let (router, document) = OpenApiRouter::with_openapi(docs::head())
-        .routes(routes!(ops::healthz))
-        .routes(routes!(ops::readyz))
-        .routes(routes!(ops::metrics))
-        .nest(TENANT_PATH, tenant)
-        .split_for_parts();
-    let document = docs::complete(document);
-    let page = docs::page(&document);
-    let document: Bytes = serde_json::to_vec(&document).unwrap_or_default().into();
+/// Operators and orchestrators are few.
+const OPS_CONNECTIONS: usize = 64;
+
+/// Serves until `shutdown`, then finishes what is in progress.
+pub async fn serve(listeners: Listeners, state: State, shutdown: CancellationToken) {
+    let state = Arc::new(state);
+    let limit = listeners.max_connections;
+    let Some(ops) = listeners.ops else {
+        let all = router(state, Routes::All);
+        return server::serve(listeners.api, all, limit, shutdown).await;
+    };
+    let tenants = router(Arc::clone(&state), Routes::Tenants);
+    tokio::join!(
+        server::serve(listeners.api, tenants, limit, shutdown.clone()),
+        server::serve(
+            ops,
+            router(state, Routes::Operators),
+            limit.min(OPS_CONNECTIONS),
+            shutdown
+        ),
+    );
+}
+
+/// Which of the routes one listener serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Routes {
+    All,
+    Tenants,
+    Operators,
+}
+
+/// The routes of one listener, as [`serve`] serves them.
+pub fn router(state: Arc<State>, routes: Routes) -> Router {
+    let (mut router, _) = routes_of(&state, routes).split_for_parts();
+    if routes != Routes::Operators {
+        let (_, document) = routes_of(&state, Routes::All).split_for_parts();
+        let document = docs::complete(document);
+        let page = docs::page(&document);
+        let document: Bytes = serde_json::to_vec(&document).unwrap_or_default().into();
+        let document = move || async move { docs::json(document) };
+        router = router
+            .route("/openapi.json", get(document))
+            .route("/docs", get(move || async move { docs::html(page) }));
+    }
     let router = router
-        .route(
-            "/openapi.json",
-            get(move || async move { docs::json(document) }),
-        )
-        .route("/docs", get(move || async move { docs::html(page) }))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::clone(&state));
@@ -248,6 +284,35 @@ pub fn router(state: Arc<State>) -> Router {
         .layer(header("cache-control", "no-store"))
 }
 
+fn routes_of(state: &Arc<State>, routes: Routes) -> OpenApiRouter<Arc<State>> {
+    let mut router = OpenApiRouter::with_openapi(docs::head());
+    if routes != Routes::Tenants {
+        router = router
+            .routes(routes!(ops::healthz))
+            .routes(routes!(ops::readyz))
+            .routes(routes!(ops::metrics));
+    }
+    if routes != Routes::Operators {
+        // From the inside out.
+        let tenant = tenant_routes()
+            .route_layer(middleware::from_fn(deadlock::again))
+            .route_layer(middleware::from_fn_with_state(
+                Arc::clone(state),
+                idempotency::once,
+            ))
+            .route_layer(middleware::from_fn_with_state(
+                Arc::clone(state),
+                limits::admit,
+            ))
+            .route_layer(middleware::from_fn_with_state(
+                Arc::clone(state),
+                auth::authenticate,
+            ));
+        router = router.nest(TENANT_PATH, tenant);
+    }
+    router
+}
+
 fn tenant_routes() -> OpenApiRouter<Arc<State>> {
     OpenApiRouter::new()
         .routes(routes!(
@@ -271,6 +336,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))
+        .routes(routes!(me::me))
 }
 
 async fn no_route(method: Method, uri: Uri) -> Problem {

@@ -7,12 +7,14 @@ use axum::Json;
 use axum::extract::State as AxumState;
 use axum::http::header;
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::State;
 use super::error::Problem;
 use super::extract::Query;
+use super::limits::Bucket;
 use crate::db::Store;
 use crate::health::{self, CaptureState, ProblemKind, RulesState};
 use crate::metrics::METRICS;
@@ -87,7 +89,7 @@ pub async fn readyz(
     Query(query): Query<ReadyQuery>,
 ) -> Result<Json<Ready>, Problem> {
     let mut problems = state.health.problems();
-    if !answers(&state.probed).await {
+    if !state.caches.store_ping.answers(&state.probed).await {
         problems.insert(
             0,
             ProblemKind::StoreUnreachable.because("the store does not answer"),
@@ -130,8 +132,29 @@ pub async fn readyz(
     }))
 }
 
-/// Whether the store answers. Asked again over another connection where one does not: it may
-/// be the connection that is dead.
+/// Whether the store answered a moment ago: whoever asks often asks it no more often.
+#[derive(Default)]
+pub struct StorePing(tokio::sync::Mutex<Option<(Instant, bool)>>);
+
+/// How long what the store answered is believed.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+impl StorePing {
+    async fn answers(&self, store: &Store) -> bool {
+        let mut last = self.0.lock().await;
+        match *last {
+            Some((at, answered)) if at.elapsed() < PING_INTERVAL => answered,
+            _ => {
+                let answered = answers(store).await;
+                *last = Some((Instant::now(), answered));
+                answered
+            }
+        }
+    }
+}
+
+/// Asked again over another connection where one does not answer: it may be the connection
+/// that is dead.
 async fn answers(store: &Store) -> bool {
     for _ in 0..2 {
         let ping = tokio::time::timeout(PING_TIMEOUT, ping(store)).await;
@@ -189,6 +212,30 @@ impl QueueCount {
     }
 }
 
+/// The metrics as they were last printed: printing takes a millisecond or more, and what
+/// asks for them in a hurry must not take deliveries' time.
+#[derive(Default)]
+pub struct Scrape(Mutex<Option<(Bucket, Bytes)>>);
+
+/// How often they are printed anew, a second and at once.
+const SCRAPES: f64 = 5.0;
+
+impl Scrape {
+    fn text(&self) -> anyhow::Result<Bytes> {
+        let now = Instant::now();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((bucket, text)) = &mut *last {
+            if bucket.take(now).is_ok() {
+                *text = METRICS.render()?.into();
+            }
+            return Ok(text.clone());
+        }
+        let text: Bytes = METRICS.render()?.into();
+        *last = Some((Bucket::full(SCRAPES, SCRAPES, now), text.clone()));
+        Ok(text)
+    }
+}
+
 /// Metrics in Prometheus' text format
 ///
 /// What waits in the store is counted every few seconds at most, and the more seldom the
@@ -211,12 +258,12 @@ pub async fn metrics(
         METRICS.watch_age_seconds.set(blind.as_secs_f64());
     }
     if state.caches.queue_count.begin() {
-        let counting = tokio::spawn(count_queue(state));
+        let counting = tokio::spawn(count_queue(Arc::clone(&state)));
         if tokio::time::timeout(COUNT_TIMEOUT, counting).await.is_err() {
             tracing::warn!("Counting the queue takes long: /metrics shows the last count");
         }
     }
-    let text = METRICS.render().map_err(anyhow::Error::from)?;
+    let text = state.caches.scrape.text()?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
 }

@@ -41,6 +41,7 @@ pub async fn test_subscription(
     id: PathId,
 ) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
     let subscription = active(find(&state, &tenant, &id).await?)?;
+    state.limits.take_test(&tenant)?;
     let delivery = replay::ping(&state.store, &tenant, &subscription).await?;
     state.schedule_changed.notify_one();
     let queued = QueuedDelivery {
@@ -186,6 +187,7 @@ pub async fn replay_subscription(
     }
     let types = rules::events(&state, None, request.events)?.unwrap_or_else(|| vec!["*".into()]);
     let subscription = active(find(&state, &tenant, &id).await?)?;
+    let _permit = state.limits.take_replay(&tenant)?;
     let wanted = Replay {
         subscription: &subscription,
         since,

@@ -179,6 +179,11 @@ pub async fn create_subscription(
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
+    if queries::count_for_one_more(&transaction).await?
+        >= i64::from(state.limits.config.subscriptions.get())
+    {
+        return Err(state.limits.subscriptions_full());
+    }
     let stored = queries::create(&transaction, &tenant, &new).await?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
     let created = Subscription::with_secret(stored, &secret, &state.key)

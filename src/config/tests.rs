@@ -58,6 +58,7 @@ fn the_shipped_file_is_the_default_without_its_events() {
     );
     let own = ApiConfig::default();
     assert_eq!(format!("{own:?}"), format!("{:?}", config.api));
+    assert_eq!(config.limits, LimitsConfig::default());
     assert_eq!(config.defaults, DefaultsConfig::default());
 }
 
@@ -208,8 +209,8 @@ fn every_problem_says_where_what_and_the_nearest_name() {
     )
     .unwrap_err();
     let expected = [
-        "walhook.toml:1: surce: is unknown: expected one of source, store, delivery, security, api, defaults, include, events; did you mean `source`?",
-        "environment variable WALHOOK_SORCE__URL: `sorce` is not a section: expected one of source, store, delivery, security, api, defaults; did you mean `source`?",
+        "walhook.toml:1: surce: is unknown: expected one of source, store, delivery, security, api, limits, defaults, include, events; did you mean `source`?",
+        "environment variable WALHOOK_SORCE__URL: `sorce` is not a section: expected one of source, store, delivery, security, api, limits, defaults; did you mean `source`?",
         "environment variable WALHOOK_STORE_URL: sets nothing: a section and its key are joined by two underscores; did you mean `WALHOOK_STORE__URL`?",
         "walhook.toml:3: source.slto: is unknown: expected one of url, primary_url, slot, publication, receive_timeout, buffer_bytes, on_gap, wal_limit, wal_policy, max_row, heartbeat, url_file, primary_url_file; did you mean `slot`?",
         "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, tenant_role, retention, connections, url_file; did you mean `schema`?",

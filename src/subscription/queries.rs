@@ -136,6 +136,23 @@ pub async fn create(
     Ok(read(&row))
 }
 
+/// How many the tenant has; until the transaction ends nobody else creates one of its.
+pub async fn count_for_one_more(transaction: &Transaction<'_>) -> Result<i64, Error> {
+    transaction
+        .execute(
+            include_str!("../../sql/queries/lock_own_subscriptions.sql"),
+            &[],
+        )
+        .await?;
+    count(transaction).await
+}
+
+/// How many the tenant has.
+pub async fn count(transaction: &Transaction<'_>) -> Result<i64, Error> {
+    let count = include_str!("../../sql/queries/count_own_subscriptions.sql");
+    Ok(transaction.query_one(count, &[]).await?.get(0))
+}
+
 pub async fn get(
     transaction: &Transaction<'_>,
     id: SubscriptionId,

@@ -11,11 +11,13 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
-use walhook::api::{self, Caches, State, TENANT_PATH};
+use walhook::api::{
+    self, Caches, Callers, Limits, LimitsConfig, Listeners, Settings, State, TENANT_PATH,
+};
 use walhook::conninfo::{ConnInfo, Purpose};
-use walhook::db::Store;
+use walhook::db::{Store, StoreConfig};
 use walhook::delivery::client::SecurityConfig;
-use walhook::delivery::partitions;
+use walhook::delivery::{DeliveryConfig, partitions};
 use walhook::event::{DeliveryId, EventId};
 use walhook::health::Health;
 use walhook::secret::EncryptionKey;
@@ -28,7 +30,7 @@ pub struct Api {
     pub store: Store,
     pub schedule_changed: Arc<Notify>,
     pub http: reqwest::Client,
-    server: JoinHandle<anyhow::Result<()>>,
+    server: JoinHandle<()>,
     /// Stops the server with the test.
     stop: DropGuard,
 }
@@ -76,9 +78,25 @@ impl Api {
         Self::over(database, store, change).await
     }
 
+    /// With so few connections.
+    pub async fn start_limited(max_connections: usize, change: impl FnOnce(&mut State)) -> Self {
+        let database = TestDatabase::create().await;
+        let store = database.store().await;
+        Self::listening(database, store, max_connections, change).await
+    }
+
     pub async fn over(
         database: TestDatabase,
         store: Store,
+        change: impl FnOnce(&mut State),
+    ) -> Self {
+        Self::listening(database, store, 1024, change).await
+    }
+
+    async fn listening(
+        database: TestDatabase,
+        store: Store,
+        max_connections: usize,
         change: impl FnOnce(&mut State),
     ) -> Self {
         let schedule_changed = Arc::new(Notify::new());
@@ -102,13 +120,21 @@ impl Api {
             jwt: None,
             body_limit: 64 * 1024,
             request_timeout: Duration::from_secs(30),
+            limits: Limits::new(LimitsConfig::default(), 8),
+            callers: Callers::new(Vec::new()),
+            settings: Settings::of(&StoreConfig::default(), &DeliveryConfig::default()),
             caches: Caches::default(),
         };
         change(&mut state);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let server = tokio::spawn(api::serve(listener, state, stop.clone()));
+        let listeners = Listeners {
+            api: listener,
+            ops: None,
+            max_connections,
+        };
+        let server = tokio::spawn(api::serve(listeners, state, stop.clone()));
         Api {
             base,
             database,
@@ -120,7 +146,7 @@ impl Api {
         }
     }
 
-    pub async fn stop(self) -> Result<anyhow::Result<()>, JoinError> {
+    pub async fn stop(self) -> Result<(), JoinError> {
         drop(self.stop);
         self.server.await
     }

@@ -5,6 +5,7 @@ mod end_to_end;
 pub mod fixtures;
 mod idempotency;
 mod jwt;
+mod limits;
 mod openapi;
 mod operation;
 mod refusals;

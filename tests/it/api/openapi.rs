@@ -70,6 +70,7 @@ async fn the_document_describes_every_call() {
         "GET /events",
         "GET /events/{id}",
         "GET /event-types",
+        "GET /me",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

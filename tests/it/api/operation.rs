@@ -172,7 +172,7 @@ async fn told_to_stop_it_closes_what_is_idle_and_ends() {
     api.root("/healthz").await.expect(200);
     let address = api.base.trim_start_matches("http://").to_owned();
     let served = api.stop().await;
-    served.unwrap().unwrap();
+    served.unwrap();
     assert!(TcpStream::connect(&address).await.is_err());
     assert!(TcpListener::bind(&address).await.is_ok());
 }

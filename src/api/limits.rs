@@ -1,0 +1,327 @@
+//! What one tenant may ask of the API, so that no tenant's calls keep another's waiting.
+//!
+//! Per process: a tenant that calls several has as many shares.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State as AxumState};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::Problem;
+use super::extract::Tenant;
+use crate::metrics::METRICS;
+
+/// `[limits]`: what each tenant may have and ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Subscriptions.
+    #[schema(value_type = u32)]
+    pub subscriptions: NonZeroU32,
+    /// Requests a second; as many more at once after a second without any.
+    #[schema(value_type = u32)]
+    pub requests_per_second: NonZeroU32,
+    /// Requests in progress; others wait, for at most five seconds.
+    #[schema(value_type = u32)]
+    pub concurrent_requests: NonZeroU32,
+    /// Replays and bulk retries in progress.
+    #[schema(value_type = u32)]
+    pub replays: NonZeroU32,
+    /// Test events a minute.
+    #[schema(value_type = u32)]
+    pub tests_per_minute: NonZeroU32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        LimitsConfig {
+            subscriptions: number(1000),
+            requests_per_second: number(100),
+            concurrent_requests: number(4),
+            replays: number(2),
+            tests_per_minute: number(60),
+        }
+    }
+}
+
+/// How long a request waits for others of its tenant to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Tenants in memory: beyond, those that have asked for nothing lately are forgotten.
+const TENANTS: usize = 10_000;
+
+/// What is left of each tenant's share.
+pub struct Limits {
+    pub config: LimitsConfig,
+    tenants: Mutex<HashMap<Arc<str>, Share>>,
+}
+
+struct Share {
+    requests: Bucket,
+    tests: Bucket,
+    running: Arc<Semaphore>,
+    replays: Arc<Semaphore>,
+}
+
+/// A call that begins something that counts until it ends.
+pub struct Permit(#[expect(dead_code)] OwnedSemaphorePermit);
+
+impl Limits {
+    /// `connections`: those to the store that all tenants share, of which one tenant may
+    /// use half.
+    pub fn new(mut config: LimitsConfig, connections: usize) -> Self {
+        let half = u32::try_from(connections / 2).unwrap_or(u32::MAX);
+        let half = NonZeroU32::new(half).unwrap_or(NonZeroU32::MIN);
+        config.concurrent_requests = config.concurrent_requests.min(half);
+        Limits {
+            config,
+            tenants: Mutex::default(),
+        }
+    }
+
+    fn of<T>(&self, tenant: &Arc<str>, take: impl FnOnce(&mut Share) -> T) -> T {
+        let now = Instant::now();
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tenants.contains_key(tenant) && tenants.len() >= TENANTS {
+            tenants.retain(|_, share| share.is_used(&self.config, now));
+        }
+        let share = tenants
+            .entry(Arc::clone(tenant))
+            .or_insert_with(|| Share::whole(&self.config, now));
+        take(share)
+    }
+
+    fn admit(&self, tenant: &Arc<str>) -> Result<Arc<Semaphore>, Problem> {
+        let limit = self.config.requests_per_second;
+        let taken = self.of(tenant, |share| {
+            let taken = share.requests.take(Instant::now());
+            taken.map(|()| Arc::clone(&share.running))
+        });
+        taken.map_err(|wait| {
+            refused(
+                "requests",
+                wait,
+                format!(
+                    "the tenant sends more than {limit} requests a second \
+                     (limits.requests_per_second)"
+                ),
+            )
+        })
+    }
+
+    /// For a test event.
+    pub fn take_test(&self, tenant: &Arc<str>) -> Result<(), Problem> {
+        let limit = self.config.tests_per_minute;
+        let taken = self.of(tenant, |share| share.tests.take(Instant::now()));
+        taken.map_err(|wait| {
+            refused(
+                "tests",
+                wait,
+                format!(
+                    "the tenant sends more than {limit} test events a minute \
+                     (limits.tests_per_minute)"
+                ),
+            )
+        })
+    }
+
+    /// For a replay or a bulk retry, while it is in progress.
+    pub fn take_replay(&self, tenant: &Arc<str>) -> Result<Permit, Problem> {
+        let replays = self.of(tenant, |share| Arc::clone(&share.replays));
+        let taken = replays.try_acquire_owned();
+        taken.map(Permit).map_err(|_| {
+            let limit = self.config.replays;
+            refused(
+                "replays",
+                Duration::from_secs(5),
+                format!(
+                    "{limit} replays or bulk retries of the tenant are in progress \
+                     (limits.replays): wait until one has ended"
+                ),
+            )
+        })
+    }
+
+    /// That the tenant has as many subscriptions as it may have.
+    pub fn subscriptions_full(&self) -> Problem {
+        METRICS
+            .api_refused
+            .with_label_values(&["subscriptions"])
+            .inc();
+        let limit = self.config.subscriptions;
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_subscriptions",
+            format!(
+                "the tenant has {limit} subscriptions, as many as it may have \
+                 (limits.subscriptions): delete one first"
+            ),
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("60"))
+    }
+}
+
+pub(super) fn refused(reason: &'static str, wait: Duration, detail: String) -> Problem {
+    METRICS.api_refused.with_label_values(&[reason]).inc();
+    let seconds = wait.as_secs_f64().ceil().max(1.0);
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds as u64))
+}
+
+/// Middleware behind the authentication: holds a tenant to its share.
+pub async fn admit(
+    AxumState(state): AxumState<Arc<State>>,
+    Tenant(tenant): Tenant,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let running = state.limits.admit(&tenant)?;
+    let Ok(Ok(_running)) = tokio::time::timeout(PATIENCE, running.acquire_owned()).await else {
+        let limit = state.limits.config.concurrent_requests;
+        return Err(refused(
+            "concurrent",
+            PATIENCE,
+            format!(
+                "{limit} requests of the tenant are in progress (limits.concurrent_requests), \
+                 and none ended within {} s",
+                PATIENCE.as_secs()
+            ),
+        ));
+    };
+    Ok(next.run(request).await)
+}
+
+impl Share {
+    fn whole(config: &LimitsConfig, now: Instant) -> Self {
+        let permits = |number: NonZeroU32| {
+            let number = usize::try_from(number.get()).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)))
+        };
+        Share {
+            requests: Bucket::full(
+                f64::from(config.requests_per_second.get()),
+                2.0 * f64::from(config.requests_per_second.get()),
+                now,
+            ),
+            tests: Bucket::full(
+                f64::from(config.tests_per_minute.get()) / 60.0,
+                f64::from(config.tests_per_minute.get()),
+                now,
+            ),
+            running: permits(config.concurrent_requests),
+            replays: permits(config.replays),
+        }
+    }
+
+    /// Whether forgetting it would give the tenant more than its share.
+    fn is_used(&self, config: &LimitsConfig, now: Instant) -> bool {
+        let whole = Share::whole(config, now);
+        let busy =
+            |of: &Semaphore, whole: &Semaphore| of.available_permits() < whole.available_permits();
+        !self.requests.is_full(now)
+            || !self.tests.is_full(now)
+            || busy(&self.running, &whole.running)
+            || busy(&self.replays, &whole.replays)
+    }
+}
+
+/// A token bucket.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// A second.
+    rate: f64,
+    /// At most.
+    burst: f64,
+    level: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn full(rate: f64, burst: f64, now: Instant) -> Self {
+        Bucket {
+            rate,
+            burst,
+            level: burst,
+            at: now,
+        }
+    }
+
+    fn level(&self, now: Instant) -> f64 {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        (self.level + since * self.rate).min(self.burst)
+    }
+
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.level(now) >= self.burst
+    }
+
+    /// Takes one, or says how long it takes until there is one.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        if let Some(wait) = self.wait(now) {
+            return Err(wait);
+        }
+        self.level = self.level(now) - 1.0;
+        self.at = now;
+        Ok(())
+    }
+
+    /// How long it takes until there is one; none where there is.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        let lacking = 1.0 - self.level(now);
+        let wait = Duration::try_from_secs_f64(lacking / self.rate);
+        (lacking > 0.0).then(|| wait.unwrap_or(Duration::from_secs(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut bucket = Bucket::full(10.0, 3.0, start);
+        for _ in 0..3 {
+            assert_eq!(bucket.take(at(0)), Ok(()));
+        }
+        let wait = bucket.take(at(0)).unwrap_err();
+        assert!((99..=100).contains(&wait.as_millis()), "{wait:?}");
+        assert_eq!(bucket.take(at(150)), Ok(()));
+        assert!(bucket.take(at(150)).is_err());
+        assert!(!bucket.is_full(at(300)));
+        assert!(bucket.is_full(at(500)));
+        // A clock that stands still or goes back gives nothing.
+        assert_eq!(bucket.take(at(1000)), Ok(()));
+        assert!(bucket.level(at(900)) <= 2.0);
+    }
+
+    #[test]
+    fn who_asks_for_nothing_is_forgotten_and_who_asks_is_not() {
+        let limits = Limits::new(
+            LimitsConfig {
+                requests_per_second: NonZeroU32::MIN,
+                ..LimitsConfig::default()
+            },
+            8,
+        );
+        let busy: Arc<str> = "busy".into();
+        assert!(limits.admit(&busy).is_ok());
+        assert!(limits.admit(&busy).is_ok());
+        for number in 0..TENANTS {
+            limits.of(&format!("tenant {number}").into(), |_| ());
+        }
+        let known = limits.tenants.lock().unwrap().len();
+        assert!(known < TENANTS, "{known}");
+        assert!(limits.admit(&busy).is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! Accepts connections and serves them, so that whoever connects without asking for
+//! anything keeps nobody else out.
+//!
+//! A connection that asks for nothing is closed after a while, and earlier where there are
+//! as many as there may be: then the one that has asked for nothing for the longest time
+//! makes room. One whose request is in progress stays.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::episode::Episode;
+use crate::metrics::METRICS;
+
+/// How soon a new connection sends its first request, head complete.
+const FIRST_REQUEST: Duration = Duration::from_secs(15);
+/// How long a connection is kept without a request: longer than the 60 s after which common
+/// load balancers close an idle connection, so that it is not closed under a request.
+const IDLE: Duration = Duration::from_secs(65);
+/// A connection that is to close and does not is dropped.
+const CLOSING: Duration = Duration::from_secs(5);
+/// HTTP/2: a peer that is gone is noticed.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2: requests at once on one connection.
+const STREAMS: u32 = 64;
+/// How long to wait where the process can accept nothing: it has no descriptors left.
+const EXHAUSTED: Duration = Duration::from_millis(200);
+/// How long requests in progress may take once the process is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Who connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Serves at most `limit` connections at once until `shutdown`, then finishes what is in
+/// progress.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limit: usize,
+    shutdown: CancellationToken,
+) {
+    const ACCEPT: &str = "the API cannot accept connections";
+    let open = Arc::new(Open::default());
+    let tasks = TaskTracker::new();
+    let mut episode = Episode::default();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                episode.succeeded(ACCEPT);
+                if let Some(connection) = open.admit(limit) {
+                    let stop = shutdown.clone();
+                    tasks.spawn(connection.serve(stream, peer, router.clone(), stop));
+                }
+            }
+            // Of one connection, which is gone already.
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                episode.failed(ACCEPT, &error.into());
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+    tasks.close();
+    let _late = timeout(DRAIN, tasks.wait()).await;
+}
+
+fn is_of_the_peer(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Open {
+    connections: Mutex<HashMap<u64, Arc<Activity>>>,
+    next: AtomicU64,
+}
+
+/// What a connection does.
+struct Activity {
+    close: CancellationToken,
+    state: Mutex<State>,
+}
+
+struct State {
+    in_progress: usize,
+    /// When the last request ended; before the first, when it connected.
+    since: Instant,
+    has_asked: bool,
+}
+
+/// One of the open connections, until it is dropped.
+struct Connection {
+    id: u64,
+    open: Arc<Open>,
+    activity: Arc<Activity>,
+}
+
+impl Open {
+    /// None where there are too many, and a request is in progress on each.
+    fn admit(self: &Arc<Self>, limit: usize) -> Option<Connection> {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if connections.len() >= limit {
+            METRICS
+                .api_refused
+                .with_label_values(&["connections"])
+                .inc();
+            let longest = connections
+                .iter()
+                .filter_map(|(id, activity)| Some((activity.asks_nothing_since()?, *id)))
+                .min();
+            let (_, id) = longest?;
+            if let Some(activity) = connections.remove(&id) {
+                activity.close.cancel();
+            }
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let activity = Arc::new(Activity {
+            close: CancellationToken::new(),
+            state: Mutex::new(State {
+                in_progress: 0,
+                since: Instant::now(),
+                has_asked: false,
+            }),
+        });
+        connections.insert(id, Arc::clone(&activity));
+        METRICS.api_connections.inc();
+        Some(Connection {
+            id,
+            open: Arc::clone(self),
+            activity,
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let connections = &self.open.connections;
+        let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.remove(&self.id);
+        METRICS.api_connections.dec();
+    }
+}
+
+impl Activity {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None where a request is in progress.
+    fn asks_nothing_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.in_progress == 0).then_some(state.since)
+    }
+
+    fn begin(self: &Arc<Self>) -> InProgress {
+        let mut state = self.state();
+        state.in_progress += 1;
+        state.has_asked = true;
+        InProgress(Arc::clone(self))
+    }
+
+    /// Returns when it has asked for nothing for too long, or is to make room.
+    async fn is_over(&self) {
+        loop {
+            let until = {
+                let state = self.state();
+                match (state.in_progress, state.has_asked) {
+                    (0, false) => state.since + FIRST_REQUEST,
+                    (0, true) => state.since + IDLE,
+                    _ => Instant::now() + IDLE,
+                }
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            let closing = self.close.cancelled();
+            if timeout(until.duration_since(Instant::now()), closing)
+                .await
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// A request on its way to its answer.
+struct InProgress(Arc<Activity>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.in_progress -= 1;
+        state.since = Instant::now();
+    }
+}
+
+impl Connection {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        router: Router,
+        shutdown: CancellationToken,
+    ) {
+        let _unsupported = stream.set_nodelay(true);
+        let activity = Arc::clone(&self.activity);
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            let in_progress = activity.begin();
+            let answer = router.clone().oneshot(request);
+            async move {
+                let answer = answer.await;
+                drop(in_progress);
+                answer
+            }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_concurrent_streams(STREAMS);
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(serving);
+        // Cancel safe: the connection is polled on below.
+        tokio::select! {
+            _ended = serving.as_mut() => return,
+            () = self.activity.is_over() => {}
+            () = shutdown.cancelled() => {}
+        }
+        serving.as_mut().graceful_shutdown();
+        let until = match self.activity.asks_nothing_since() {
+            Some(_) => Instant::now() + CLOSING,
+            None => Instant::now() + DRAIN,
+        };
+        tokio::select! {
+            _ended = serving => {}
+            () = sleep_until(until) => {}
+        }
+    }
+}
