@@ -62,7 +62,7 @@ pub struct Config {
     places: Vec<RulePlace>,
     /// As they were set, beside the rules.
     settings: Settings,
-    /// Which hold values of keys.
+    /// Which hold values of keys that are secret.
     value_files: Vec<SecretFile>,
 }
 
@@ -184,6 +184,7 @@ impl Reader {
         let mut value_files = Vec::new();
         for key in &secret_keys {
             value_files.extend(self.read_value(&environment, key, &mut from_files));
+            value_files.extend(self.documents_with_password(key));
         }
         let mut layers = vec![defaults];
         layers.extend(self.documents.iter().map(|document| document.table.clone()));

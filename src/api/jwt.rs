@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -70,6 +72,7 @@ const MIN_HMAC_KEY: usize = 32;
 pub struct JwtVerifier {
     algorithm: JwtAlgorithm,
     tenant_claim: String,
+    has_issuer: bool,
     validation: Validation,
     keys: Keys,
 }
@@ -102,6 +105,8 @@ pub enum JwtError {
     NotForUs,
     #[error("the JWT's signature does not verify")]
     Signature,
+    #[error("the JWT asks for extensions (`crit`), of which walhook knows none")]
+    Critical,
     #[error("the JWT does not say its tenant in the configured claim")]
     NoTenant,
 }
@@ -135,6 +140,7 @@ impl JwtVerifier {
         Ok(JwtVerifier {
             algorithm: config.algorithm,
             tenant_claim: config.tenant_claim.clone(),
+            has_issuer: config.issuer.is_some(),
             validation,
             keys,
         })
@@ -143,6 +149,9 @@ impl JwtVerifier {
     /// The tenant that the token speaks for.
     pub fn tenant(&self, token: &str) -> Result<String, JwtError> {
         let header = decode_header(token).map_err(|_| JwtError::Malformed)?;
+        if names_extensions(token) {
+            return Err(JwtError::Critical);
+        }
         if header.alg != self.algorithm.library() {
             return Err(JwtError::Algorithm);
         }
@@ -150,6 +159,10 @@ impl JwtVerifier {
         let claims = decode::<Map<String, Value>>(token, &key, &self.validation)
             .map_err(|error| explain(&error))?
             .claims;
+        // The library takes any of a list, which RFC 7519 (§4.1.1) knows nothing of.
+        if self.has_issuer && !matches!(claims.get("iss"), Some(Value::String(_))) {
+            return Err(JwtError::NotForUs);
+        }
         let tenant = match find(&claims, &self.tenant_claim) {
             Some(Value::String(tenant)) => tenant.clone(),
             Some(Value::Number(tenant)) if !tenant.is_f64() => tenant.to_string(),
@@ -188,6 +201,15 @@ impl KeySet {
             None => None,
         }
     }
+}
+
+/// Whether the header has `crit`: whoever does not know each extension that it lists
+/// refuses the token (RFC 7515 §4.1.11). walhook knows none.
+fn names_extensions(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    let header: Option<Map<String, Value>> = serde_json::from_slice(&header).ok();
+    header.is_none_or(|header| header.contains_key("crit"))
 }
 
 fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {

@@ -26,7 +26,7 @@ pub struct Subscription {
     filter: Option<String>,
     /// Null: the filter has not failed since it was set.
     filter_error: Option<FilterError>,
-    /// The values of headers that carry credentials are masked.
+    /// The values are masked: they may be credentials.
     headers: BTreeMap<String, String>,
     /// `none` or `row`.
     ordering: String,

@@ -13,7 +13,7 @@ use super::{Place, Problem, paths};
 
 #[derive(Debug)]
 pub(super) struct Document {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// The lines of keys, by their paths: `delivery.timeout`, `events[0].when`.
     lines: BTreeMap<String, usize>,
     /// The values, without the rules.

@@ -14,7 +14,7 @@ use super::{Config, Problem, Reader};
 use crate::api::jwt::{JwtAlgorithm, JwtConfig};
 use crate::secret::{mode_open_to_others, read_secret_file};
 
-/// A file that holds a secret, and the key that names it.
+/// A file that holds a secret, and the key that names it or whose value it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFile {
     pub key: String,
@@ -115,6 +115,21 @@ impl SecretKey {
 }
 
 impl Reader {
+    /// The documents in which the key's value has a password.
+    pub(super) fn documents_with_password(&self, key: &SecretKey) -> Vec<SecretFile> {
+        let documents = self.documents.iter();
+        documents
+            .filter(|document| {
+                let value = key.value_in(&document.table).and_then(Value::as_str);
+                value.is_some_and(holds_password)
+            })
+            .map(|document| SecretFile {
+                key: key.path(),
+                path: document.path.clone(),
+            })
+            .collect()
+    }
+
     /// Puts the value of a key that is given by a file into `values`.
     pub(super) fn read_value(
         &mut self,
@@ -160,6 +175,19 @@ impl Reader {
     }
 }
 
+/// Whether a URL or a list of settings holds a password.
+fn holds_password(value: &str) -> bool {
+    let authority = value.split_once("://").map(|(_, rest)| {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    });
+    let user = authority.and_then(|authority| authority.rsplit_once('@'));
+    let in_user = user.and_then(|(user, _)| user.split_once(':'));
+    in_user.is_some_and(|(_, password)| !password.is_empty())
+        || value.contains("password=")
+        || value.contains("password =")
+}
+
 /// The value that the file holds, without the line break that editors end a file with.
 /// An error never quotes it.
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -170,4 +198,26 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let value = line.strip_suffix('\r').unwrap_or(line);
     ensure!(!value.is_empty(), "`{shown}` is empty");
     Ok(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_password;
+
+    #[test]
+    fn a_password_is_seen_wherever_it_stands() {
+        for (value, expected) in [
+            ("postgres://app:pw@db/app", true),
+            ("postgres://app:p%40w@[::1]:5432/app?sslmode=require", true),
+            ("postgresql://db/app?user=a&password=pw", true),
+            ("host=db user=a password=pw", true),
+            ("postgres://app@db/app", false),
+            ("postgres://app:@db/app", false),
+            ("postgres://db:5432/a@b", false),
+            ("host=db user=a", false),
+            ("", false),
+        ] {
+            assert_eq!(holds_password(value), expected, "{value}");
+        }
+    }
 }

@@ -74,25 +74,32 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// Sends `body`, the event's stored bytes, to the subscription's endpoint once.
-/// `webhook_id` is the event's id (`evt_…`) and stays the same over all attempts;
-/// timestamp and signature are fresh. `format` is the delivery's, whatever the
-/// subscription's is by now; a batch comes in it already. Never takes much longer than the
-/// client's timeout.
+/// What is sent, the same at every attempt.
+pub struct Message<'a> {
+    /// The event's id (`evt_…`), or the batch's.
+    pub webhook_id: &'a str,
+    pub event_type: &'a str,
+    /// The delivery's, whatever the subscription's is by now; a batch comes in it already.
+    pub format: Format,
+    /// The event's stored bytes.
+    pub body: &'a Bytes,
+    pub is_batch: bool,
+}
+
+/// Sends a message to the subscription's endpoint once, under a fresh timestamp and
+/// signature. Never takes much longer than the client's timeout; calls `on_slow` once it
+/// has taken longer than a second.
 pub async fn attempt(
     client: &Client,
     subscription: &Subscription,
-    webhook_id: &str,
-    event_type: &str,
-    format: Format,
-    body: &Bytes,
-    is_batch: bool,
+    message: &Message<'_>,
+    on_slow: impl FnOnce(),
 ) -> Outcome {
     let began = Instant::now();
     // The one time of ours that others compare with their clock: `status` warns of skew.
     let signed_at = Timestamp::now();
-    let result = match request(subscription, webhook_id, signed_at, format, body, is_batch) {
-        Ok(request) => client.post(request).await,
+    let result = match request(subscription, message, signed_at) {
+        Ok(request) => client.post(request, on_slow).await,
         Err(error) => Err(error),
     };
     let duration = began.elapsed();
@@ -115,8 +122,8 @@ pub async fn attempt(
         },
     };
     tracing::trace!(
-        event.id = webhook_id,
-        event.r#type = event_type,
+        event.id = message.webhook_id,
+        event.r#type = message.event_type,
         subscription.id = %subscription.id,
         http.status = outcome.http_status,
         error = outcome.error.as_ref().map(|(class, _)| class.as_str()),
@@ -137,12 +144,16 @@ fn status_error(status: u16) -> Option<(ErrorClass, String)> {
 
 fn request<'a>(
     subscription: &'a Subscription,
-    webhook_id: &str,
+    message: &Message<'_>,
     at: Timestamp,
-    format: Format,
-    body: &Bytes,
-    is_batch: bool,
 ) -> Result<OutgoingRequest<'a>, SendError> {
+    let Message {
+        webhook_id,
+        format,
+        body,
+        is_batch,
+        ..
+    } = *message;
     let refused = |message: &str| SendError::new(ErrorClass::Request, message);
     let (body, content_type) = match (format, is_batch) {
         (Format::Standard, _) => (body.clone(), "application/json"),

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use reqwest::{Method, Request};
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 mod address;
 mod connections;
@@ -34,6 +34,7 @@ mod send_error;
 mod system_names;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 
 pub use destination::{UrlError, check_url};
 pub use header::{HeaderError, check_headers};
@@ -45,9 +46,12 @@ use excerpt::Excerpt;
 use known_urls::{Known, KnownUrls};
 use resolver::GuardedResolver;
 use system_names::SystemNames;
+use time_limit::TimeLimit;
 
 use crate::secret::{EncryptionKey, KeyFileError};
 
+/// An exchange that takes longer is slow.
+const SLOW: Duration = Duration::from_secs(1);
 /// What a success says beyond its headers is only shown: it may take so long, and no more
 /// of it is waited for.
 const EXCERPT_TIME: Duration = Duration::from_secs(1);
@@ -67,6 +71,8 @@ pub struct SecurityConfig {
     /// Networks that may be sent to although they are not public. An IPv4 network
     /// also admits its addresses written as IPv4-mapped IPv6.
     pub allow_networks: Vec<IpNet>,
+    /// Ports besides 443 (and 80 with `allow_http`) that may be sent to at public addresses.
+    pub allow_ports: Vec<u16>,
     /// The key that encrypts signing secrets in the store.
     pub encryption_key_file: PathBuf,
     /// The key before it, while `walhook rotate-key` has not encrypted all again; empty: none.
@@ -78,6 +84,7 @@ impl Default for SecurityConfig {
         SecurityConfig {
             allow_http: false,
             allow_networks: Vec::new(),
+            allow_ports: Vec::new(),
             encryption_key_file: PathBuf::from("walhook.key"),
             previous_encryption_key_file: PathBuf::new(),
         }
@@ -100,6 +107,8 @@ impl SecurityConfig {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For ports that are sent to in `security.allow_networks` alone.
+    inside: reqwest::Client,
     security: Arc<SecurityConfig>,
     urls: Arc<KnownUrls>,
     timeout: Duration,
@@ -159,9 +168,12 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let names = SystemNames::new(name_servers);
         let resolver = GuardedResolver::new(&security.allow_networks, names);
-        let http = connections::client(resolver, timeout, roots)?;
+        let tls = connections::tls(roots)?;
+        let inside = connections::client(resolver.only_allowed(), timeout, &tls)?;
+        let http = connections::client(resolver, timeout, &tls)?;
         Ok(Client {
             http,
+            inside,
             security: Arc::new(security.clone()),
             urls: Arc::default(),
             timeout,
@@ -171,34 +183,41 @@ impl Client {
 
     /// Sends one POST and reads the answer. An answer of any status is `Ok`; one that
     /// does not end within the deadline or breaks off is not, unless it is a 2xx.
-    /// Dropping the future ends the exchange and closes its connection.
-    pub async fn post(&self, request: OutgoingRequest<'_>) -> Result<Response, SendError> {
-        let deadline = Instant::now() + self.timeout;
+    /// Calls `on_slow` once it has taken longer than [`SLOW`]. Dropping the future ends the
+    /// exchange and closes its connection.
+    pub async fn post(
+        &self,
+        request: OutgoingRequest<'_>,
+        on_slow: impl FnOnce(),
+    ) -> Result<Response, SendError> {
+        let began = Instant::now();
+        let deadline = began + self.timeout;
+        let timer = sleep_until(deadline.min(began + SLOW));
+        tokio::pin!(timer);
+        let mut limit = TimeLimit::new(timer, deadline, on_slow);
         // Not only when it was saved: the configuration may have become stricter since, and
         // reqwest never asks the resolver about a host that is an address.
-        let Known { url, host } = self.urls.parse(request.url, &self.security)?;
+        let Known { url, host, inside } = self.urls.parse(request.url, &self.security)?;
+        let http = if inside { &self.inside } else { &self.http };
         let mut outgoing = Request::new(Method::POST, url);
         *outgoing.headers_mut() = request.headers;
         *outgoing.body_mut() = Some(request.body.into());
-        let answer = match timeout_at(deadline, self.http.execute(outgoing)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(SendError::classify(&error, &host)),
-            Err(_) => return Err(SendError::timeout(self.timeout, false)),
+        let answer = match limit.within(http.execute(outgoing)).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => return Err(SendError::classify(&error, &host)),
+            None => return Err(SendError::timeout(self.timeout, false)),
         };
         let status = answer.status();
         let retry_after = retry_after::of(answer.headers());
 
         let mut excerpt = Excerpt::default();
-        let body_deadline = if status.is_success() {
-            deadline.min(Instant::now() + EXCERPT_TIME)
-        } else {
-            deadline
-        };
-        let read = self.read(answer, &mut excerpt);
-        let failure = match timeout_at(body_deadline, read).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(SendError::classify(&error, &host)),
-            Err(_) => Some(SendError::timeout(self.timeout, true)),
+        if status.is_success() {
+            limit.shorten(Instant::now() + EXCERPT_TIME);
+        }
+        let failure = match limit.within(self.read(answer, &mut excerpt)).await {
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(SendError::classify(&error, &host)),
+            None => Some(SendError::timeout(self.timeout, true)),
         };
         match failure {
             // The endpoint has said that it took the event; sending it again because the

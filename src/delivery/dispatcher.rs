@@ -32,9 +32,6 @@ mod workers;
 use place::Place;
 use workers::Workers;
 
-/// An attempt that takes longer is slow: it leaves the common budget.
-const SLOW: Duration = Duration::from_secs(1);
-
 /// How often waiting deliveries and lanes are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -297,25 +294,20 @@ impl Dispatcher {
         place: &mut Place,
     ) -> Outcome {
         let id = delivery.webhook_id();
-        let attempt = attempt::attempt(
-            &self.client,
-            subscription,
-            &id,
-            &delivery.event_type,
-            delivery.format,
-            &delivery.body,
-            delivery.batch.is_some(),
-        );
-        tokio::pin!(attempt);
-        tokio::select! {
-            outcome = &mut attempt => return outcome,
-            () = tokio::time::sleep(SLOW) => {}
-        }
-        if let Some(ticket) = &mut place.ticket {
-            self.lanes().slow_down(ticket, Instant::now());
-        }
-        self.pump();
-        attempt.await
+        let slow_down = || {
+            if let Some(ticket) = &mut place.ticket {
+                self.lanes().slow_down(ticket, Instant::now());
+            }
+            self.pump();
+        };
+        let message = attempt::Message {
+            webhook_id: &id,
+            event_type: &delivery.event_type,
+            format: delivery.format,
+            body: &delivery.body,
+            is_batch: delivery.batch.is_some(),
+        };
+        attempt::attempt(&self.client, subscription, &message, slow_down).await
     }
 
     fn judge(&self, mut delivery: Delivery, outcome: Outcome) -> Record {

@@ -82,7 +82,7 @@ pub(super) async fn subscribe(
             headers: headers.clone(),
             body: body.clone(),
         };
-        let refused = match client.post(request).await {
+        let refused = match client.post(request, || {}).await {
             Ok(answer) if answer.status == StatusCode::CREATED => return Ok(()),
             // The API is up and says that its database is not.
             Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => answer.excerpt,

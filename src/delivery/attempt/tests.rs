@@ -91,11 +91,14 @@ async fn attempted(subscription: &Subscription, format: Format) -> Outcome {
     attempt(
         &client(),
         subscription,
-        ID,
-        "payment.received",
-        format,
-        &body,
-        false,
+        &Message {
+            webhook_id: ID,
+            event_type: "payment.received",
+            format,
+            body: &body,
+            is_batch: false,
+        },
+        || {},
     )
     .await
 }

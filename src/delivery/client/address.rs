@@ -13,16 +13,25 @@ use ipnet::IpNet;
 /// Why walhook does not send to this address, or none if it may. `allowed` are the
 /// networks of `security.allow_networks`.
 pub(super) fn refusal(address: IpAddr, allowed: &[IpNet]) -> Option<&'static str> {
-    let reached = match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => embedded_v4(v6).map_or(address, IpAddr::V4),
-    };
-    if allowed.iter().any(|network| network.contains(&reached)) {
+    if is_in(address, allowed) {
         return None;
     }
-    match reached {
+    match reached(address) {
         IpAddr::V4(v4) => refusal_v4(v4),
         IpAddr::V6(v6) => refusal_v6(v6),
+    }
+}
+
+/// Whether one of the networks has the address that a connection to it reaches.
+pub(super) fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
+    let reached = reached(address);
+    networks.iter().any(|network| network.contains(&reached))
+}
+
+fn reached(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => embedded_v4(v6).map_or(address, IpAddr::V4),
     }
 }
 

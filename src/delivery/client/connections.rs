@@ -36,11 +36,12 @@ const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// `limit` is for the look-up, TCP and TLS together: the deadline of an exchange is its
 /// own, this one is for a connection that the pool still opens after its request has found
-/// another. Trusts `roots` besides the system's.
+/// another. A part of the whole, so that an endpoint that does not answer the connection is
+/// told from one that does not answer the request.
 pub(super) fn client(
     resolver: GuardedResolver,
     limit: Duration,
-    roots: &[CertificateDer<'static>],
+    tls: &ClientConfig,
 ) -> Result<reqwest::Client, ClientError> {
     let client = ClientBuilder::new()
         .dns_resolver(resolver)
@@ -48,10 +49,11 @@ pub(super) fn client(
         .no_proxy()
         .redirect(Policy::none())
         // Attempts are counted and spaced elsewhere. What was never written to a kept
-        // connection that had been closed is still sent on another.
-        .retry(retry::never())
-        .tls_backend_preconfigured(tls(roots)?)
-        .connect_timeout(limit)
+        // connection that had been closed is still sent on another. With none at all reqwest
+        // makes no copy of the request, which `never` alone lets it.
+        .retry(retry::never().max_retries_per_request(0))
+        .tls_backend_preconfigured(tls.clone())
+        .connect_timeout(limit * 2 / 3)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true)
@@ -67,7 +69,8 @@ pub(super) fn client(
     client.build().map_err(ClientError::Build)
 }
 
-fn tls(roots: &[CertificateDer<'static>]) -> Result<ClientConfig, ClientError> {
+/// Trusts `roots` besides the system's.
+pub(super) fn tls(roots: &[CertificateDer<'static>]) -> Result<ClientConfig, ClientError> {
     let mut anchors = RootCertStore::empty();
     anchors.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     anchors.add_parsable_certificates(roots.iter().cloned());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use url::{Host, Url};
 
 use super::SecurityConfig;
-use super::address::refusal;
+use super::address::{is_in, refusal};
 
 /// Longer ones break on proxies and servers along the way.
 const MAX_URL_BYTES: usize = 2048;
@@ -27,6 +27,11 @@ pub enum UrlError {
     Fragment,
     #[error("port {0} belongs to another protocol than HTTP and is not sent to")]
     Port(u16),
+    #[error(
+        "port {0} is not sent to: use the port of `https://`, 443, or one that the operator admits \
+         (security.allow_ports)"
+    )]
+    PortNotAdmitted(u16),
     #[error("the address {address} is not public ({reason})")]
     NotPublic {
         address: IpAddr,
@@ -69,13 +74,36 @@ pub(super) fn parse_url(url: &str, security: &SecurityConfig) -> Result<Url, Url
     if let Some(port) = url.port().filter(|port| REFUSED_PORTS.contains(port)) {
         return Err(UrlError::Port(port));
     }
-    match url.host() {
-        Some(Host::Ipv4(address)) => check_address(IpAddr::V4(address), security)?,
-        Some(Host::Ipv6(address)) => check_address(IpAddr::V6(address), security)?,
-        Some(Host::Domain(_)) => {}
+    let address = match url.host() {
+        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+        Some(Host::Domain(_)) => None,
         None => return Err(UrlError::Malformed(url::ParseError::EmptyHost)),
+    };
+    if let Some(address) = address {
+        check_address(address, security)?;
+    }
+    if let Some(port) = port_not_admitted(&url, security) {
+        let exempt = match address {
+            Some(address) => is_in(address, &security.allow_networks),
+            // Where there are such networks the name may lead into one.
+            None => !security.allow_networks.is_empty(),
+        };
+        if !exempt {
+            return Err(UrlError::PortNotAdmitted(port));
+        }
     }
     Ok(url)
+}
+
+/// The URL's port, if only addresses of `security.allow_networks` are sent to at it. Of
+/// others the ports of HTTP are, so that walhook is nobody's means to try which ports of a
+/// stranger's host are open.
+pub(super) fn port_not_admitted(url: &Url, security: &SecurityConfig) -> Option<u16> {
+    let port = url.port_or_known_default()?;
+    let admitted =
+        port == 443 || (port == 80 && security.allow_http) || security.allow_ports.contains(&port);
+    (!admitted).then_some(port)
 }
 
 fn check_address(address: IpAddr, security: &SecurityConfig) -> Result<(), UrlError> {
@@ -86,8 +114,7 @@ fn check_address(address: IpAddr, security: &SecurityConfig) -> Result<(), UrlEr
 }
 
 /// Ports where a POST could be taken for commands of another protocol: the bad ports
-/// of the Fetch standard (§2.10), which no browser sends to either. Every other port
-/// is a tenant's own business, as the address is public.
+/// of the Fetch standard (§2.10), which no browser sends to either, and no setting admits.
 #[rustfmt::skip]
 const REFUSED_PORTS: [u16; 83] = [
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101,
@@ -205,10 +232,42 @@ mod tests {
     }
 
     #[test]
+    fn only_ports_of_http_and_those_admitted_are_sent_to() {
+        let check = |url: &str, allow_http, ports: &[u16]| {
+            let security = SecurityConfig {
+                allow_http,
+                allow_ports: ports.to_vec(),
+                allow_networks: Vec::new(),
+                ..SecurityConfig::default()
+            };
+            check_url(url, &security).map(drop)
+        };
+        for port in [80, 2375, 5432, 6379, 8080, 8443, 9200, 65535] {
+            for host in ["example.com", "8.8.8.8", "[2606:4700::1111]"] {
+                let url = format!("https://{host}:{port}/");
+                let refused = Err(UrlError::PortNotAdmitted(port));
+                assert_eq!(check(&url, false, &[]), refused, "{url}");
+                assert_eq!(check(&url, false, &[port]), Ok(()), "{url}");
+            }
+        }
+        assert_eq!(check("http://example.com/", true, &[]), Ok(()));
+        assert_eq!(check("http://example.com:443/", true, &[]), Ok(()));
+        let another = Err(UrlError::PortNotAdmitted(8080));
+        assert_eq!(check("http://example.com:8080/", true, &[]), another);
+        let never = Err(UrlError::Port(25));
+        assert_eq!(check("https://example.com:25/", false, &[25]), never);
+        // A name may lead into a network that is admitted: that is judged when it is sent.
+        let name = |url| self::check(url, false, &["10.0.0.0/8"]).map(drop);
+        assert_eq!(name("https://app.internal:8443/"), Ok(()));
+        let public = Err(UrlError::PortNotAdmitted(8443));
+        assert_eq!(name("https://8.8.8.8:8443/"), public);
+    }
+
+    #[test]
     fn takes_what_is_one() {
         for url in [
             "https://example.com/hook?token=x",
-            "https://example.com:8443/",
+            "https://example.com:443/",
             "https://8.8.8.8/",
             "https://[2606:4700::1111]/",
             "https://bücher.example/",
@@ -216,6 +275,7 @@ mod tests {
             assert!(check(url, false, &[]).is_ok(), "{url}");
         }
         assert!(check("http://example.com/", true, &[]).is_ok());
+        assert!(check("https://10.0.0.5:5432/", false, &["10.0.0.0/8"]).is_ok());
         assert!(check("https://10.0.0.5/", false, &["10.0.0.0/8"]).is_ok());
         assert!(check("https://localhost/", false, &["127.0.0.0/8"]).is_ok());
     }

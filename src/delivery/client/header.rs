@@ -11,24 +11,38 @@ const MAX_VALUE_BYTES: usize = 4096;
 /// Many servers refuse more than 8 KiB of headers; ours need some hundred bytes.
 const MAX_TOTAL_BYTES: usize = 7 * 1024;
 
-/// Headers that frame the message or belong to one hop (RFC 9110 §7.6.1, RFC 9112),
-/// or that walhook sets itself.
-const RESERVED: [&str; 12] = [
+/// Headers that frame the message or belong to one hop (RFC 9110 §7.6.1, RFC 9112), that
+/// walhook sets itself, or by which proxies and frameworks are told who called, what for, or
+/// with which method: a receiver behind one would believe the tenant.
+const RESERVED: [&str; 25] = [
     "accept-encoding",
+    "cf-connecting-ip",
     "connection",
     "expect",
+    "fastly-client-ip",
+    "forwarded",
     "host",
     "http2-settings",
     "keep-alive",
     "te",
     "trailer",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
     "user-agent",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
     "x-webhook-signature",
 ];
 /// `content-` describes the body, which is ours.
-const RESERVED_PREFIXES: [&str; 3] = ["content-", "proxy-", "webhook-"];
+const RESERVED_PREFIXES: [&str; 4] = ["content-", "proxy-", "webhook-", "x-forwarded-"];
 
 /// Why custom headers are refused. Never quotes a value.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -43,7 +57,7 @@ pub enum HeaderError {
     Name(String),
     #[error("the header `{0}` is set by walhook or by the connection and cannot be overridden")]
     Reserved(String),
-    #[error("the header `{0}` is given twice, in different case")]
+    #[error("the header `{0}` is given twice, in different case or with `_` for `-`")]
     Duplicate(String),
     #[error(
         "the value of the header `{0}` must be at most {MAX_VALUE_BYTES} visible ASCII characters, without line breaks"
@@ -64,9 +78,10 @@ pub fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), HeaderErr
             .ok()
             .filter(|_| name.len() <= MAX_NAME_BYTES)
             .ok_or_else(|| HeaderError::Name(short()))?;
-        let lower = parsed.as_str();
+        // CGI and its heirs make `_` of `-`, and cannot tell the two apart.
+        let lower = parsed.as_str().replace('_', "-");
         let prefixed = |prefix: &&str| lower.starts_with(*prefix);
-        if RESERVED.contains(&lower) || RESERVED_PREFIXES.iter().any(prefixed) {
+        if RESERVED.contains(&lower.as_str()) || RESERVED_PREFIXES.iter().any(prefixed) {
             return Err(HeaderError::Reserved(name.clone()));
         }
         // The type would take non-ASCII too, which servers read as they please.
@@ -76,7 +91,7 @@ pub fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), HeaderErr
         }
         // `: ` and the line's end count too.
         total += name.len() + value.len() + 4;
-        if !names.insert(parsed) {
+        if !names.insert(lower) {
             return Err(HeaderError::Duplicate(name.clone()));
         }
     }
@@ -127,6 +142,15 @@ mod tests {
             "X-Webhook-Signature",
             "User-Agent",
             "Accept-Encoding",
+            "Content_Length",
+            "Transfer_Encoding",
+            "webhook_id",
+            "Forwarded",
+            "X-Forwarded-For",
+            "x_forwarded_host",
+            "X-Real-IP",
+            "X-HTTP-Method-Override",
+            "Via",
         ] {
             let error = HeaderError::Reserved(name.into());
             assert_eq!(check(&[(name, "x")]), Err(error));

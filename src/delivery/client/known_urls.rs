@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
 
-use super::destination::parse_url;
+use super::destination::{parse_url, port_not_admitted};
 use super::{SecurityConfig, UrlError};
 
 /// URLs that are remembered: more than a process has endpoints, and few enough that
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) url: Url,
     /// For messages.
     pub(super) host: Arc<str>,
+    /// Only addresses of `security.allow_networks` are sent to at its port.
+    pub(super) inside: bool,
 }
 
 impl KnownUrls {
@@ -33,6 +35,7 @@ impl KnownUrls {
         let url = parse_url(text, security)?;
         let made = Known {
             host: url.host_str().unwrap_or_default().into(),
+            inside: port_not_admitted(&url, security).is_some(),
             url,
         };
         let mut known = lock();

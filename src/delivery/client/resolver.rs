@@ -10,13 +10,15 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::address::refusal;
+use super::address::{is_in, refusal};
 use super::look_ups::{LookUpError, LookUps};
 use super::system_names::SystemNames;
 
 /// Hands out only answers that are public as a whole.
 pub(super) struct GuardedResolver {
     allowed: Arc<[IpNet]>,
+    /// Only addresses of these networks, not public ones.
+    only_allowed: bool,
     look_ups: Arc<LookUps>,
 }
 
@@ -26,6 +28,12 @@ pub(super) enum ResolveError {
     /// The address is not named: what a name means inside is not the tenant's to know.
     #[error("resolves to an address that is not public ({0})")]
     NotPublic(&'static str),
+    /// The client of ports that are not HTTP's sends into networks that are admitted alone.
+    #[error(
+        "is not sent to at this port: use 443, or one that the operator admits \
+         (security.allow_ports)"
+    )]
+    Port,
     #[error(transparent)]
     LookUp(#[from] LookUpError),
 }
@@ -34,7 +42,17 @@ impl GuardedResolver {
     pub(super) fn new(allowed: &[IpNet], system: SystemNames) -> Self {
         GuardedResolver {
             allowed: allowed.into(),
+            only_allowed: false,
             look_ups: LookUps::new(system),
+        }
+    }
+
+    /// The same look-ups, for addresses of the allowed networks alone.
+    pub(super) fn only_allowed(&self) -> Self {
+        GuardedResolver {
+            allowed: Arc::clone(&self.allowed),
+            only_allowed: true,
+            look_ups: Arc::clone(&self.look_ups),
         }
     }
 }
@@ -43,12 +61,16 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let look_up = self.look_ups.look_up(name.as_str());
         let allowed = Arc::clone(&self.allowed);
+        let only_allowed = self.only_allowed;
         Box::pin(async move {
             let addresses = look_up.await.map_err(ResolveError::from)?;
             // One inside is enough to refuse all: the connector might fall back to it.
             let refused = addresses.iter().find_map(|&ip| refusal(ip, &allowed));
             if let Some(reason) = refused {
                 return Err(ResolveError::NotPublic(reason).into());
+            }
+            if only_allowed && !addresses.iter().all(|&ip| is_in(ip, &allowed)) {
+                return Err(ResolveError::Port.into());
             }
             // Port 0 stands for the URL's.
             let sockets: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();

@@ -15,13 +15,13 @@ pub enum ErrorClass {
     HttpStatus,
     /// The exchange did not end within its deadline.
     Timeout,
-    /// No TCP connection.
+    /// No TCP connection: refused, reset or not answered in time.
     Connect,
     /// The name gave no address.
     Dns,
     /// No TLS session, most often for a certificate that is not trusted.
     Tls,
-    /// The address is not public.
+    /// The address is not public, or the port is not admitted.
     Blocked,
     /// Connected, but the answer was broken off or is no HTTP.
     Response,
@@ -78,7 +78,7 @@ impl SendError {
     pub(super) fn classify(error: &reqwest::Error, host: &str) -> Self {
         if let Some(cause) = find::<ResolveError>(error) {
             let class = match cause {
-                ResolveError::NotPublic(_) => ErrorClass::Blocked,
+                ResolveError::NotPublic(_) | ResolveError::Port => ErrorClass::Blocked,
                 ResolveError::LookUp(_) => ErrorClass::Dns,
             };
             return SendError::new(class, format!("`{host}` {cause}"));
@@ -90,14 +90,15 @@ impl SendError {
         // The kind and not the text, which may name the address.
         let kind = find::<io::Error>(error).map(io::Error::kind);
         let reason = kind.map_or(String::new(), |kind| format!(": {kind}"));
+        if error.is_connect() {
+            tracing::debug!(host, reason, timeout = error.is_timeout(), "no connection");
+        }
         if error.is_builder() {
             let message = "the request cannot be made of this URL";
             SendError::new(ErrorClass::Request, message)
-        } else if error.is_connect() && error.is_timeout() {
-            let message = format!("no connection to `{host}` in time");
-            SendError::new(ErrorClass::Timeout, message)
         } else if error.is_connect() {
-            let message = format!("no connection to `{host}`{reason}");
+            // Which of them would tell a tenant what listens there.
+            let message = format!("no connection to `{host}`: refused, reset or not answered");
             SendError::new(ErrorClass::Connect, message)
         } else {
             let message = format!("`{host}` broke off the exchange or did not speak HTTP{reason}");
@@ -109,7 +110,7 @@ impl SendError {
 impl From<UrlError> for SendError {
     fn from(error: UrlError) -> Self {
         let class = match error {
-            UrlError::NotPublic { .. } => ErrorClass::Blocked,
+            UrlError::NotPublic { .. } | UrlError::PortNotAdmitted(_) => ErrorClass::Blocked,
             UrlError::TooLong(_)
             | UrlError::Malformed(_)
             | UrlError::NotHttps

@@ -38,7 +38,7 @@ async fn post(client: &Client, url: &str) -> Result<Response, SendError> {
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
     };
-    client.post(request).await
+    client.post(request, || {}).await
 }
 
 async fn refusal_of(client: &Client, url: &str) -> SendError {
@@ -300,7 +300,7 @@ async fn nobody_listening_is_a_failure_to_connect() {
     assert_eq!(error.class, ErrorClass::Connect);
     assert_eq!(
         error.to_string(),
-        "no connection to `127.0.0.1`: connection refused"
+        "no connection to `127.0.0.1`: refused, reset or not answered"
     );
 }
 
@@ -322,6 +322,7 @@ async fn an_internal_address_is_not_connected_to_by_name_or_number() {
     let port = address.port();
     let security = SecurityConfig {
         allow_http: true,
+        allow_ports: vec![port],
         ..SecurityConfig::default()
     };
     let client = Client::new(&security, &[], LONG, CAP).unwrap();

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
@@ -84,6 +86,8 @@ async fn hs256_is_admitted_with_the_right_key_time_issuer_and_audience() {
         (without("iss"), "somebody else"),
         (with("aud", json!("other")), "somebody else"),
         (without("aud"), "somebody else"),
+        (with("iss", json!(["app"])), "somebody else"),
+        (with("iss", json!(["app", "other"])), "somebody else"),
         (with("app", json!({})), "tenant"),
         (with("app", json!({"tenant": ""})), "tenant"),
         (with("app", json!({"tenant": "a\u{0}"})), "tenant"),
@@ -97,6 +101,14 @@ async fn hs256_is_admitted_with_the_right_key_time_issuer_and_audience() {
             answer.text
         );
     }
+    // What the header calls critical must be understood (RFC 7515 §4.1.11).
+    let encoded = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = json!({"alg": "HS256", "typ": "JWT", "crit": ["exp"], "exp": 1});
+    let message = format!("{}.{}", encoded(header), encoded(good.clone()));
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+    let critical = api.get("/events", &format!("{message}.{signature}")).await;
+    critical.refused(401, "unauthorized");
+    assert!(critical.text.contains("crit"), "{}", critical.text);
     let other = EncodingKey::from_secret(b"another secret of enough bytes!!");
     api.get("/events", &sign(Algorithm::HS256, &other, &good))
         .await

@@ -175,7 +175,7 @@ async fn a_subscription_has_the_documented_shape() {
     assert_eq!(changed["filter"], json!(null));
     assert_eq!(changed["description"], "books");
     assert_eq!(changed["events"], json!(["*"]));
-    assert_eq!(changed["headers"], json!({"X-A": "b"}));
+    assert_eq!(changed["headers"], json!({"X-A": "…"}));
     assert_eq!(api.get(&path, &token).await.json, changed);
     let unchanged = api.patch(&path, &token, json!({"description": "b"})).await;
     assert_eq!(unchanged.expect(200)["rate_limit"], 50);

@@ -211,3 +211,22 @@ async fn a_url_file_that_others_may_read_is_used_with_a_warning() {
     let findings = check(&installation, &[], 0).await;
     assert!(!findings.to_string().contains("url_file"), "{findings:#}");
 }
+
+#[tokio::test]
+async fn a_configuration_with_a_password_that_others_may_read_is_warned_of() {
+    let mut installation = Installation::of_orders().await;
+    let url = installation.database.url.clone();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let with_password = format!("url = '{url}{separator}password=secret'");
+    installation.edit(&format!("url = '{url}'"), &with_password);
+    let file = installation.config_file();
+    let exposed = |findings: &serde_json::Value| {
+        findings.to_string().contains("source.url `") && !findings.to_string().contains("secret'")
+    };
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let findings = check(&installation, &[], 0).await;
+    assert!(exposed(&findings), "{findings:#}");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let findings = check(&installation, &[], 0).await;
+    assert!(!exposed(&findings), "{findings:#}");
+}

@@ -53,3 +53,28 @@ async fn one_address_inside_refuses_all_and_only_what_was_judged_is_dialled() {
     assert_eq!(post(&client, &url).await.unwrap().status, 200);
     assert_eq!(server.asked("rebinding.example", 1), 1);
 }
+
+#[tokio::test]
+async fn a_port_that_is_not_https_leads_into_allowed_networks_alone() {
+    let server = Asked::start(|name, _| match name {
+        "inside.example" => Answer::Addresses(vec!["127.0.0.1".parse().unwrap()]),
+        "both.example" => {
+            let both = ["127.0.0.1", "8.8.8.8"].map(|text| text.parse().unwrap());
+            Answer::Addresses(both.to_vec())
+        }
+        _ => Answer::Addresses(vec!["8.8.8.8".parse().unwrap()]),
+    })
+    .await;
+    let client = by_names_of(&server);
+    let url = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let inside = url.replace("127.0.0.1", "inside.example");
+    assert_eq!(post(&client, &inside).await.unwrap().status, 200);
+    for host in ["public.example", "both.example"] {
+        let error = refusal_of(&client, &url.replace("127.0.0.1", host)).await;
+        assert_eq!(error.class, ErrorClass::Blocked, "{host}: {error}");
+        assert!(
+            error.to_string().contains("security.allow_ports"),
+            "{error}"
+        );
+    }
+}
