@@ -146,35 +146,59 @@ pub async fn existing(client: &Client) -> anyhow::Result<Vec<Day>> {
 /// Drops a day, its failed deliveries included. Answers false, and drops nothing,
 /// where a delivery of that day still waits to be sent.
 pub async fn drop_day(client: &Client, day: Day) -> anyhow::Result<bool> {
-    let (from, to) = (day.floor(), day.next().floor());
-    let pending: bool = client
-        .query_one(
-            include_str!("../../sql/queries/day_has_pending.sql"),
-            &[&from, &to],
-        )
-        .await
-        .context("look for pending deliveries of a day")?
-        .get(0);
-    if pending {
+    // Without keeping anybody waiting: most days that cannot be dropped are found so.
+    if has_pending(client, day).await? {
         return Ok(false);
     }
-    let mut sql = String::from(include_str!("../../sql/queries/begin_partition_change.sql"));
-    sql.push_str(&format!(
-        "delete from delivery_schedule where delivery_id >= '{from}' and delivery_id < '{to}';\n"
-    ));
-    for (table, _) in TABLES {
-        sql.push_str(&format!("drop table if exists {table}_{};\n", day.suffix()));
-    }
-    sql.push_str("commit;");
-    let dropped = client.batch_execute(&sql).await;
-    if dropped.is_err() {
+    let dropped = drop_unless_pending(client, day).await;
+    if !matches!(dropped, Ok(true)) {
         client
             .batch_execute("rollback")
             .await
             .context("roll back")?;
     }
-    dropped.with_context(|| format!("drop the partitions of day {}", day.suffix()))?;
+    dropped.with_context(|| format!("drop the partitions of day {}", day.suffix()))
+}
+
+/// Leaves its transaction open where it does not answer true.
+async fn drop_unless_pending(client: &Client, day: Day) -> anyhow::Result<bool> {
+    let partitions = TABLES.map(|(table, _)| format!("{table}_{}", day.suffix()));
+    let mut sql = String::from(include_str!("../../sql/queries/begin_partition_change.sql"));
+    // Whoever makes a delivery of that day due again has committed, and is seen, or waits
+    // until there is none: it reads its row, or its event, before.
+    for partition in &partitions {
+        sql.push_str(&format!(
+            "do $$ begin if to_regclass('{partition}') is not null then \
+             lock table {partition} in access exclusive mode; end if; end $$;\n"
+        ));
+    }
+    client.batch_execute(&sql).await?;
+    if has_pending(client, day).await? {
+        return Ok(false);
+    }
+    let (from, to) = (day.floor(), day.next().floor());
+    let mut sql = format!(
+        "delete from delivery_schedule \
+         where delivery_id >= '{from}' and delivery_id < '{to}' and status = 'failed';\n"
+    );
+    for partition in &partitions {
+        sql.push_str(&format!("drop table if exists {partition};\n"));
+    }
+    sql.push_str("commit;");
+    client.batch_execute(&sql).await?;
     Ok(true)
+}
+
+/// Whether a delivery of that day still waits to be sent.
+async fn has_pending(client: &Client, day: Day) -> anyhow::Result<bool> {
+    let row = client
+        .query_one(
+            include_str!("../../sql/queries/day_has_pending.sql"),
+            &[&day.floor(), &day.next().floor()],
+        )
+        .await
+        .context("look for pending deliveries of a day")?;
+    Ok(row.get(0))
 }
 
 #[cfg(test)]

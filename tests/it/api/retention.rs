@@ -6,6 +6,7 @@ use walhook::delivery::partitions::{self, Day};
 use walhook::delivery::pruner::prune;
 
 use super::fixtures::{Api, all_pages, id};
+use crate::harness::{connect, pause};
 
 #[tokio::test]
 async fn days_are_made_ahead_and_dropped_behind_but_none_that_waits() {
@@ -103,4 +104,54 @@ async fn what_was_sent_to_a_deleted_subscription_is_listed_until_retention() {
         prune(&api.store, &config, later).await.unwrap();
         assert_eq!(api.count(remembered).await, left, "after {days} days");
     }
+}
+
+/// The answer said that it is queued.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_is_being_retried_keeps_its_day() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let now = Timestamp::now();
+    let old = now - (24 * 45).hours();
+    let event = api.event("acme", "payment.received", old).await;
+    let delivery = api
+        .delivery("acme", event, id(&subscription), "failed")
+        .await;
+    // As a retry does it, between its first statement and its commit.
+    let retrying = connect(&api.database.url).await;
+    retrying
+        .batch_execute(
+            "begin; set local search_path = walhook;
+             select from delivery_schedule for update;
+             update webhook_deliveries set status = 'pending', next_attempt_at = now();
+             update delivery_schedule set status = 'pending', due_at = now()",
+        )
+        .await
+        .unwrap();
+    let store = api.store.clone();
+    let pruning = tokio::spawn(async move { prune(&store, &StoreConfig::default(), now).await });
+    let began = std::time::Instant::now();
+    let waits = "select count(*) > 0 from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'";
+    while !api
+        .database
+        .client
+        .query_one(waits, &[])
+        .await
+        .unwrap()
+        .get::<_, bool>(0)
+    {
+        assert!(!pruning.is_finished(), "it did not wait for the retry");
+        pause(began).await;
+    }
+    retrying.batch_execute("commit").await.unwrap();
+    assert_eq!(pruning.await.unwrap().unwrap(), []);
+    let kept = api.get(&format!("/deliveries/{delivery}"), &token).await;
+    assert_eq!(kept.expect(200)["status"], "pending");
+    assert_eq!(
+        api.count("select count(*) from delivery_schedule where status = 'pending'")
+            .await,
+        1
+    );
 }
