@@ -19,7 +19,7 @@ use crate::conninfo::{Monitor, Purpose};
 use crate::db::Store;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
-use crate::delivery::pruner;
+use crate::delivery::{parking, pruner};
 use crate::enqueuer::{Enqueuer, FilterFailures, Filters, Recorded};
 use crate::health::Health;
 use crate::mapping::Filter;
@@ -220,6 +220,10 @@ pub async fn run_reloading(
     tasks.spawn(
         "pruner",
         pruner::run(store.clone(), config.store.clone(), stop.clone()),
+    );
+    tasks.spawn(
+        "parking",
+        parking::run(store.clone(), Arc::clone(&schedule_changed), stop.clone()),
     );
 
     let mut delivering = None;

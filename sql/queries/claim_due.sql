@@ -15,6 +15,7 @@ with wanted as materialized (
     from unnest($3::uuid[], $4::int4[], $5::timestamptz[], $6::uuid[])
         as w (subscription_id, room, after_due, after_id)
     left join webhook_subscriptions s on s.id = any (array[w.subscription_id])
+    where not coalesce(s.ordering = 'row' and not s.deliveries_settled, false)
 ),
 due as (
     select w.subscription_id, w.room, w.settled, w.endpoint_tenant, found.*

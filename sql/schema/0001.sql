@@ -103,6 +103,10 @@ create table webhook_subscriptions (
     -- may not have been, and no time says so, as capture may lag.
     disabled_after_lsn pg_lsn,
     disabled_after_ordinal bigint,
+    -- False since it was disabled or enabled, until all that waits for it is parked, or due
+    -- again. Until then nothing is claimed of an ordered one: of a row's deliveries a later one
+    -- may be due and an earlier one still parked.
+    deliveries_settled boolean not null default true,
     -- Why an instance cannot send to it: what it needs of this row does not open, or is not
     -- what walhook writes. Its deliveries wait.
     unreadable_reason text,
@@ -188,6 +192,23 @@ create trigger note_progress
     before update of active on webhook_subscriptions
     for each row when (old.active and not new.active)
     execute function note_progress();
+
+create function unsettle_deliveries() returns trigger
+    language plpgsql
+as $$
+begin
+    new.deliveries_settled = false;
+    return new;
+end
+$$;
+revoke execute on function unsettle_deliveries() from public;
+grant execute on function unsettle_deliveries() to :"tenant_role";
+create trigger unsettle_deliveries
+    before update of active on webhook_subscriptions
+    for each row when (old.active is distinct from new.active)
+    execute function unsettle_deliveries();
+create index webhook_subscriptions_unsettled on webhook_subscriptions (id)
+    where not deliveries_settled;
 
 -- Also where the tenant role deletes it.
 create function remember_deleted_subscription() returns trigger

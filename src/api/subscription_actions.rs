@@ -96,7 +96,7 @@ pub async fn enable_subscription(
     let subscription = id.parse("subscription")?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
-    let enabled = queries::enable(&transaction, state.store.schema(), subscription).await?;
+    let enabled = queries::enable(&transaction, subscription).await?;
     let (enabled, pause) = enabled.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
     let enabled = Subscription::masked(enabled, &state.key);
     transaction.commit().await?;

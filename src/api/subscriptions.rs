@@ -292,7 +292,7 @@ pub async fn update_subscription(
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
     match request.active {
         Some(true) => {
-            let enabled = queries::enable(&transaction, state.store.schema(), subscription).await?;
+            let enabled = queries::enable(&transaction, subscription).await?;
             stored = enabled.map_or(stored, |(enabled, _)| enabled);
         }
         Some(false) => {

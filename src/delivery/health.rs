@@ -186,8 +186,8 @@ pub async fn recovered(client: &impl Queries, ids: &[SubscriptionId]) -> anyhow:
     Ok(())
 }
 
-/// Disables the subscriptions that are gone or have failed for too long, parks their
-/// deliveries, and says what their tenants are to be told.
+/// Disables the subscriptions that are gone or have failed for too long, and says what their
+/// tenants are to be told. What waits for them is parked soon after.
 pub async fn disable(
     client: &impl Queries,
     judgement: &Judgement,
@@ -208,11 +208,6 @@ pub async fn disable(
         let rows = rows.context("disable subscriptions whose endpoint keeps failing")?;
         disabled.extend(rows.into_iter().map(|row| ("failing", row)));
     }
-    let ids: Vec<Uuid> = disabled.iter().map(|(_, row)| row.get(0)).collect();
-    client
-        .execute(include_str!("../../sql/queries/park_disabled.sql"), &[&ids])
-        .await
-        .context("park the deliveries of disabled subscriptions")?;
     let notices = disabled.iter().map(|(cause, row)| {
         let subscription = SubscriptionId(row.get(0));
         let reason: &str = row.get(2);

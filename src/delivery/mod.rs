@@ -34,6 +34,7 @@ pub mod listing;
 pub mod manual;
 pub mod operational;
 pub mod ordering;
+pub mod parking;
 pub mod partitions;
 pub mod pruner;
 pub mod recorder;

@@ -218,11 +218,10 @@ pub async fn update(
     Ok(row.as_ref().map(read))
 }
 
-/// Enables, and makes due what was parked meanwhile. The pause is `None` where the
+/// Enables; what was parked meanwhile becomes due soon after. The pause is `None` where the
 /// subscription was active already.
 pub async fn enable(
     transaction: &Transaction<'_>,
-    schema: &str,
     id: SubscriptionId,
 ) -> Result<Option<(StoredSubscription, Option<Pause>)>, Error> {
     let locked = transaction
@@ -244,43 +243,21 @@ pub async fn enable(
             &[&id.0],
         )
         .await?;
-    let unparked = transaction
-        .execute(
-            include_str!("../../sql/queries/unpark_deliveries.sql"),
-            &[&id.0],
-        )
-        .await?;
-    if unparked > 0 {
-        transaction
-            .execute(
-                include_str!("../../sql/queries/notify_schedule.sql"),
-                &[&schema],
-            )
-            .await?;
-    }
     Ok(Some((read(&row), Some(pause))))
 }
 
-/// Disables, and parks what waits. Does nothing where it is disabled already.
+/// Disables; what waits is parked soon after. Does nothing where it is disabled already.
 pub async fn disable(
     transaction: &Transaction<'_>,
     id: SubscriptionId,
     reason: &str,
 ) -> Result<(), Error> {
-    let disabled = transaction
+    transaction
         .execute(
             include_str!("../../sql/queries/disable_subscription.sql"),
             &[&id.0, &reason],
         )
         .await?;
-    if disabled > 0 {
-        transaction
-            .execute(
-                include_str!("../../sql/queries/park_deliveries.sql"),
-                &[&id.0],
-            )
-            .await?;
-    }
     Ok(())
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use walhook::conninfo::ConnInfo;
+use walhook::delivery::parking;
 use walhook::lsn::Lsn;
 
 use super::fixtures::{Api, all_pages, id};
+use crate::harness::connect;
 
 /// Everything that any test of this process logs, at every level.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -222,6 +224,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it_and_offers_the_rest() 
         (&disabled["active"], &disabled["disabled_reason"]),
         (&json!(false), &json!("by request"))
     );
+    assert_eq!(parking::settle(&api.store).await.unwrap(), 0);
     let parked = api
         .get(&format!("/deliveries/{delivery}"), &token)
         .await
@@ -247,6 +250,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it_and_offers_the_rest() 
         .expect(200);
     assert_eq!(enabled["active"], true);
     assert_eq!(enabled["replay"]["since"], disabled["disabled_at"]);
+    assert_eq!(parking::settle(&api.store).await.unwrap(), 1);
     assert_eq!(
         api.count(
             "select count(*) from delivery_schedule where status = 'pending' and due_at <= now()"
@@ -259,6 +263,55 @@ async fn disabling_parks_what_waits_and_enabling_sends_it_and_offers_the_rest() 
         .await
         .expect(200);
     assert_eq!(again["replay"], json!(null));
+}
+
+#[tokio::test]
+async fn a_subscription_with_many_deliveries_is_disabled_and_enabled_in_batches() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let path = format!("/subscriptions/{}", id(&subscription));
+    api.execute(
+        "insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+         select gen_random_uuid(), id, tenant_id, 'payment.received', 'pending', now()
+         from webhook_subscriptions, generate_series(1, 2500)",
+    )
+    .await;
+    let count = async |status: &str| {
+        let sql = format!("select count(*) from delivery_schedule where status = '{status}'");
+        api.count(&sql).await
+    };
+    // Somebody else's lock on one row keeps neither call waiting.
+    let other = connect(&api.database.url).await;
+    let lock = "begin; select from walhook.delivery_schedule limit 1 for update";
+    other.batch_execute(lock).await.unwrap();
+    api.patch(&path, &token, json!({"active": false}))
+        .await
+        .expect(200);
+    assert_eq!(
+        count("pending").await,
+        2500,
+        "the call itself parks nothing"
+    );
+    api.patch(&path, &token, json!({"active": true}))
+        .await
+        .expect(200);
+    other.batch_execute("commit").await.unwrap();
+    assert_eq!(parking::settle(&api.store).await.unwrap(), 0);
+    assert_eq!(count("pending").await, 2500, "it is active again");
+
+    api.patch(&path, &token, json!({"active": false}))
+        .await
+        .expect(200);
+    assert_eq!(parking::settle(&api.store).await.unwrap(), 0);
+    assert_eq!(count("parked").await, 2500);
+    api.patch(&path, &token, json!({"active": true}))
+        .await
+        .expect(200);
+    assert_eq!(parking::settle(&api.store).await.unwrap(), 2500);
+    assert_eq!(count("pending").await, 2500);
+    let unsettled = "select count(*) from webhook_subscriptions where not deliveries_settled";
+    assert_eq!(api.count(unsettled).await, 0);
 }
 
 #[tokio::test]

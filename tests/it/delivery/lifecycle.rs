@@ -13,7 +13,7 @@ use walhook::delivery::{Delivery, Hold, ParkedReason, partitions};
 use walhook::event::{DeliveryId, EventId, SubscriptionId};
 use walhook::subscription::Format;
 
-use super::{Deployed, text};
+use super::{Deployed, settled, text};
 use crate::harness::receiver::{Gate, Receiver, status};
 use crate::harness::walhook::Installation;
 
@@ -30,6 +30,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it() {
         .wait_for("select count(*) = 2 from delivery_schedule where status = 'pending' and lease_owner is null and due_at > now()")
         .await;
     acme.patch(&path, json!({"active": false})).await;
+    settled(&deployed).await;
     let listed = acme.get("/deliveries?status=pending").await;
     let listed = listed["data"].as_array().unwrap();
     assert_eq!(listed.len(), 2);

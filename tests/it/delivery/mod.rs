@@ -199,3 +199,11 @@ async fn api_address(walhook: &Installation) -> String {
         pause(began).await;
     }
 }
+
+/// Until what waits for subscriptions that were disabled or enabled is parked, or due again.
+pub async fn settled(deployed: &Deployed) {
+    deployed
+        .walhook
+        .wait_for("select bool_and(deliveries_settled) from webhook_subscriptions")
+        .await;
+}

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{all_rows, deliveries, rows};
-use crate::delivery::{Deployed, text, verifies};
+use crate::delivery::{Deployed, settled, text, verifies};
 use crate::harness::receiver::{Gate, Receiver, status};
 
 const PAIRS: &str = "60s";
@@ -172,6 +172,7 @@ async fn what_waits_is_parked_with_its_batch_and_sent_when_enabled() {
         .wait_for("select count(*) = 2 from webhook_deliveries where attempts = 1")
         .await;
     acme.patch(&path, json!({"active": false})).await;
+    settled(&deployed).await;
     let listed = acme.get("/deliveries?status=pending").await;
     let listed = listed["data"].as_array().unwrap();
     assert_eq!(listed.len(), 3);
@@ -196,6 +197,7 @@ async fn what_waits_is_parked_with_its_batch_and_sent_when_enabled() {
     deployed.orders("acme", 3).await;
     acme.get_until(&path, |shown| shown["active"] == false)
         .await;
+    settled(&deployed).await;
     let failed = acme.get("/deliveries?status=failed").await;
     assert_eq!(failed["data"].as_array().unwrap().len(), 2);
     let parked = acme.get("/deliveries?status=pending").await;

@@ -1,0 +1,1 @@
+select id, active from webhook_subscriptions where not deliveries_settled order by id

@@ -1,0 +1,102 @@
+//! Parks what waits for subscriptions that were disabled, and makes it due again when they
+//! are enabled: in batches, each a transaction of its own, so that a subscription with
+//! hundreds of thousands of deliveries keeps nobody waiting who disables or enables it, or
+//! records results meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::conninfo::Client;
+use crate::db::Store;
+use crate::episode::Episode;
+
+/// How soon it begins after a subscription was disabled or enabled.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Rows of one transaction, of each status.
+const BATCH: i64 = 1000;
+
+/// What fails, for the log.
+const SETTLE: &str = "cannot park or unpark deliveries of a subscription";
+
+/// Keeps at it until `stop`; `schedule_changed` hears of what became due.
+pub async fn run(
+    store: Store,
+    schedule_changed: Arc<Notify>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut episode = Episode::default();
+    loop {
+        match stop.run_until_cancelled(settle(&store)).await {
+            None => return Ok(()),
+            Some(Ok(made_due)) => {
+                episode.succeeded(SETTLE);
+                if made_due > 0 {
+                    schedule_changed.notify_one();
+                }
+            }
+            Some(Err(error)) => episode.failed(SETTLE, &error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// One round over all subscriptions that were disabled or enabled. Answers how many
+/// deliveries became due.
+pub async fn settle(store: &Store) -> anyhow::Result<u64> {
+    let client = store.get().await.context("connect to the store")?;
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/list_unsettled_deliveries.sql"),
+            &[],
+        )
+        .await
+        .context("list the subscriptions that were disabled or enabled")?;
+    let mut made_due = 0;
+    for row in rows {
+        let (id, active) = (row.get("id"), row.get("active"));
+        let changed = settle_one(&client, id, active)
+            .await
+            .context("park or unpark the deliveries of a subscription")?;
+        if active && changed > 0 {
+            made_due += changed;
+            client
+                .execute(
+                    include_str!("../../sql/queries/notify_schedule.sql"),
+                    &[&store.schema()],
+                )
+                .await
+                .context("tell the other instances what became due")?;
+        }
+    }
+    Ok(made_due)
+}
+
+async fn settle_one(client: &Client, id: Uuid, active: bool) -> Result<u64, tokio_postgres::Error> {
+    let batch = match active {
+        true => include_str!("../../sql/queries/unpark_batch.sql"),
+        false => include_str!("../../sql/queries/park_batch.sql"),
+    };
+    let mut changed = 0;
+    loop {
+        let rows = client.execute(batch, &[&id, &BATCH]).await?;
+        changed += rows;
+        if rows == 0 {
+            break;
+        }
+    }
+    client
+        .execute(
+            include_str!("../../sql/queries/settle_deliveries.sql"),
+            &[&id, &active],
+        )
+        .await?;
+    Ok(changed)
+}
