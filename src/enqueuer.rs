@@ -264,6 +264,7 @@ impl Enqueuer {
             batch: Batch::default(),
             persisted_at: Instant::now(),
             asked: None,
+            fan_out: 1,
         })
     }
 }

@@ -46,9 +46,10 @@ impl Pass {
     }
 
     /// What it counts for among what is written at once. A change may make both an event
-    /// and a row of the shadow.
+    /// and a row of the shadow, and an event any number of deliveries.
     pub(super) fn len(&self) -> usize {
-        self.batch.events.len().max(self.shadow.len())
+        let events = self.batch.events.len().max(self.rows.len());
+        events.max(self.shadow.len())
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -81,6 +82,7 @@ impl Session<'_> {
             &mut self.enqueuer.filters,
             self.enqueuer.max_body,
         );
+        self.fan_out = rows.len().div_ceil(batch.events.len().max(1)).max(1);
         let known = self.adopt_orphans(&mut rows, &mut deliveries);
         let reservation = Reservation::make(self.enqueuer, &mut rows, deliveries);
         let beside = self.shadow.is_state_changed() || self.backfills.is_changed();

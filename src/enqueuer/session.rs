@@ -43,6 +43,8 @@ pub struct Session<'a> {
     /// for when it shuts down: then it waits until all that it sent is acknowledged, and
     /// never ends if that is not.
     pub(super) asked: Option<Lsn>,
+    /// How many deliveries an event of the last pass had, rounded up.
+    pub(super) fan_out: usize,
 }
 
 /// Why a session ended that may simply be begun again.
@@ -73,6 +75,10 @@ pub const LET_GO: &str = "let go";
 /// Events that are handed over at once: enough to make the question that stands before
 /// it cheap, few enough that the first do not wait for the mapping of the last.
 const MAX_EVENTS: usize = 250;
+
+/// Deliveries that are handed over at once, where events have as many as the last ones had:
+/// bounds the memory where a tenant has a thousand subscriptions.
+const MAX_DELIVERIES: usize = 2_000;
 
 /// Bytes of bodies that are handed over at once: bounds the memory.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -118,7 +124,9 @@ impl Session<'_> {
                 }
                 return Err(error);
             }
+            let deliveries = self.batch.events.len() * self.fan_out;
             if self.batch.events.len() >= MAX_EVENTS
+                || deliveries >= MAX_DELIVERIES
                 || self.batch.bytes >= MAX_BYTES
                 || self.shadow.changed_rows() >= MAX_SHADOWED
             {

@@ -23,11 +23,11 @@ const QUIET: Duration = Duration::from_millis(50);
 /// However its results trickle in, a pass is written after this long.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Events and rows of the shadow in one transaction of the store. Measured, a binary COPY of
+/// Events, deliveries and rows of the shadow in one transaction of the store. Measured, a binary COPY of
 /// 1,000 rows writes 46,000 a second, and larger ones gain little.
 const MAX_ROWS: usize = 1_000;
 
-/// Events and bytes of bodies that may be handed over and not be durable: bounds the
+/// Deliveries, and bytes of bodies, that may be handed over and not be durable: bounds the
 /// memory, and what is sent twice after a crash.
 const MAX_UNWRITTEN: usize = 2_000;
 const MAX_UNWRITTEN_BYTES: usize = 8 * 1024 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct Window {
     under_way: Option<UnderWay>,
     /// How the write ended that was waited for.
     ended: Option<Result<(), Failed>>,
-    /// Events, and rows of the shadow.
+    /// Events, deliveries or rows of the shadow, whichever are more.
     rows: usize,
     bytes: usize,
 }
