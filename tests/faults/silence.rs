@@ -22,7 +22,7 @@ const NOT_READY: Duration = Duration::from_secs(15);
 
 /// What a process of all roles has open for as long as it runs.
 const PURPOSES: [&str; 12] = [
-    "walhook enqueuer",
+    ENQUEUER,
     "walhook reader",
     "walhook recorder",
     CLAIMS,
@@ -35,6 +35,9 @@ const PURPOSES: [&str; 12] = [
     "walhook harm watch",
     HEARTBEAT,
 ];
+/// A statement is sent over it as soon as there is an order, and waits for longer than a
+/// fault may last before the node is out of service.
+const ENQUEUER: &str = "walhook enqueuer";
 /// Its connection is there once a delivery was due that is not a first attempt.
 const CLAIMS: &str = "walhook claims";
 const HEARTBEAT: &str = "walhook heartbeat";
@@ -259,12 +262,15 @@ async fn swallow_those_of(name: &str) -> Result<Duration, String> {
     if took > RECOVERY {
         return Err(format!("{name}: works again after {took:?}\n{log}"));
     }
-    if let Some((after, why)) = refusal
+    if let Some((after, why)) = &refusal
         && took < NOT_READY
     {
         return Err(format!(
             "{name}: not ready after {after:?} of {took:?}: {why}\n{log}"
         ));
+    }
+    if refusal.is_none() && name == ENQUEUER {
+        return Err(format!("{name}: ready in all of {took:?}\n{log}"));
     }
     Ok(took)
 }
@@ -336,6 +342,12 @@ async fn a_network_that_is_silent_for_a_minute_is_told_of_once_and_survived() {
     }
     println!("{said:#?}");
     assert!(said.values().all(|times| *times == 1), "{said:#?}");
+    for blind in [
+        "cannot look at the slot and what is published; trying again",
+        "cannot look whether publishing harms the application; trying again",
+    ] {
+        assert!(said.contains_key(blind), "{said:#?}");
+    }
     for begun in said.keys() {
         let Some((what, _)) = begun.split_once("; trying again") else {
             continue;

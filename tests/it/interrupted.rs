@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use crate::harness::command::{answer, walhook};
 use crate::harness::process::Process;
+use crate::harness::proxy::Proxy;
 use crate::harness::receiver::Receiver;
+use crate::harness::server;
 use crate::harness::walhook::Installation;
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
@@ -16,6 +18,10 @@ const INTERRUPTED: &str = "capture was interrupted";
 
 async fn capturing() -> (Installation, Receiver, Process) {
     let installation = Installation::of_orders().await;
+    capturing_for(installation).await
+}
+
+async fn capturing_for(installation: Installation) -> (Installation, Receiver, Process) {
     let receiver = Receiver::start().await;
     installation
         .subscribe("acme", &receiver.url("/"), &["order.created"])
@@ -65,6 +71,27 @@ async fn a_walsender_that_is_cancelled_or_ended_again_and_again_is_no_gap() {
         orders += 2;
     }
     nothing_is_lost(&installation, &receiver, orders).await;
+    assert!(process.terminate().success());
+}
+
+/// Errors as of WAL that cannot be decoded, of which the next try meets none: a third at the
+/// same position would be a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_the_stream_that_pass_are_no_gap() {
+    let mut installation = Installation::of_orders().await;
+    let proxy = Proxy::to(server()).await;
+    let direct = installation.database.url.clone();
+    installation.edit(&direct, &proxy.url(&installation.database.name));
+    let (installation, receiver, process) = capturing_for(installation).await;
+    for (failed, sqlstate) in (1..).zip(["XX000", "22P05"]) {
+        proxy.fail("walhook capture", sqlstate);
+        process.says("trying to decode the WAL again", failed).await;
+        process
+            .says("holding the slot: capturing", failed + 1)
+            .await;
+    }
+    sql(&installation, INSERT).await;
+    nothing_is_lost(&installation, &receiver, 1).await;
     assert!(process.terminate().success());
 }
 

@@ -126,21 +126,28 @@ async fn a_session_that_falls_silent_while_idle_fails_once_and_is_replaced() {
     proxy.carries([NAME]).await;
 }
 
-/// One that was idle for more than a second is asked whether it answers.
+/// One that was idle for more than a second is asked whether it answers. One that does not
+/// speaks for the others of its age, each of which would take as long.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_fell_silent_while_idle_for_long_is_not_handed_out() {
     const NAME: &str = "walhook api";
     let database = TestDatabase::create().await;
     let proxy = Proxy::to(server()).await;
     let store = pool(&proxy.url(&database.name), Purpose::Api);
-    let first = pid(&store.get().await.unwrap()).await;
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        let session = store.get().await.unwrap();
+        silent.push((pid(&session).await, session));
+    }
+    let pids: Vec<i32> = silent.into_iter().map(|(pid, _)| pid).collect();
     proxy.swallow(NAME);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let asked = Instant::now();
     let session = store.get().await.unwrap();
-    assert_ne!(pid(&session).await, first);
+    assert!(!pids.contains(&pid(&session).await));
+    // 3 s for the one that is asked.
     let took = asked.elapsed();
-    assert!(took < Purpose::Api.deadline(), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 /// The purposes in a row. A new one finds no place in it until it is tested too.

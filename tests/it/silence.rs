@@ -1,4 +1,4 @@
-//! A store that answers nothing, and resets nothing.
+//! A store that answers nothing, and resets nothing; and one that takes no write.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::harness::{connect, server};
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 const LEADS: &str = "holding the slot: capturing";
 const UNHEARD: &str = "cannot record a heartbeat in the store";
+const INTERRUPTED: &str = "capture was interrupted";
 
 /// An installation, of which a process reaches the store through a proxy of its own.
 struct Behind {
@@ -175,6 +176,42 @@ async fn nobody_takes_the_slot_while_the_store_is_silent_for_all() {
     let leads_again: usize = nodes.iter().map(Node::has_led).sum();
     assert_eq!(leads_again, 2);
     for node in nodes {
+        node.stops().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_the_slot_while_the_store_takes_no_write() {
+    let behind = Behind::proxies().await;
+    let nodes = [behind.start().await, behind.start().await];
+    behind.insert().await;
+    behind.delivered(1).await;
+
+    let application = &behind.installation.database.client;
+    let fail = "create function walhook.fail() returns trigger language plpgsql as
+            $$ begin raise exception 'no room' using errcode = '53100'; end $$;
+         create trigger fail before update on walhook.instances
+            for each row execute function walhook.fail()";
+    application.batch_execute(fail).await.unwrap();
+    let slot = behind.installation.database.slot();
+    let free = format!("select not active from pg_replication_slots where slot_name = '{slot}'");
+    behind.installation.wait_for(&free).await;
+    let led: Vec<usize> = nodes.iter().map(Node::has_led).collect();
+    // Its registration is its first heartbeat: it has not been silent for long.
+    let late = behind.start().await;
+    for node in &nodes {
+        let unheard = node.process.log().matches(UNHEARD).count();
+        node.process.says(UNHEARD, unheard + 3).await;
+    }
+    late.process.says(INTERRUPTED, 1).await;
+    assert_eq!(late.has_led(), 0, "{}", late.process.log());
+    assert_eq!(led, nodes.iter().map(Node::has_led).collect::<Vec<_>>());
+
+    let room = "drop trigger fail on walhook.instances";
+    application.batch_execute(room).await.unwrap();
+    behind.insert().await;
+    behind.delivered(2).await;
+    for node in nodes.into_iter().chain([late]) {
         node.stops().await;
     }
 }

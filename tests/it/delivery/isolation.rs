@@ -1,7 +1,15 @@
-//! Many bad endpoints at once cost the healthy ones nothing.
+//! Many bad endpoints at once cost the healthy ones nothing, nor do many requests of a tenant.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::Deployed;
+use crate::api::fixtures::with_json;
 use crate::harness::receiver::{Content, Gate, Receiver, status};
+use crate::harness::{connect, http};
 
 const HEALTHY: usize = 10;
 /// Of each kind. Were they to share what the healthy have, they would use it up.
@@ -113,5 +121,71 @@ async fn busy_endpoints_that_begin_to_hang_cost_the_others_nothing() {
         .walhook
         .wait_for("select count(*) = 420 from webhook_deliveries where status = 'delivered' and attempts = 1")
         .await;
+    deployed.stop();
+}
+
+/// Connections of each pool, the API's among them.
+const CONNECTIONS: usize = 3;
+/// Requests at once of one tenant.
+const REQUESTS: usize = 12;
+/// Shorter than any statement may take on these connections: none of them comes free.
+const HELD: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_hold_the_apis_connections_delay_no_heartbeat_and_no_delivery() {
+    let settings = format!(
+        "[store]\nconnections = {CONNECTIONS}\n[delivery]\nretry_schedule = ['1s', '1h']\n"
+    );
+    let deployed = Deployed::start(&settings).await;
+    let receiver = Receiver::answering(|_, count| match count {
+        1 | 3 => status(500),
+        _ => status(200),
+    })
+    .await;
+    let acme = deployed.tenant("acme").await;
+    acme.subscribe(&receiver.url("/")).await;
+    // So that the connection of the claims is there.
+    deployed.orders("acme", 1).await;
+    receiver.wait_for(2).await;
+
+    // No task but the API reads or writes this table while the test runs.
+    let blocker = connect(&deployed.walhook.database.url).await;
+    let lock = "begin; lock table walhook.idempotency_keys in access exclusive mode";
+    blocker.batch_execute(lock).await.unwrap();
+    let busy = deployed.tenant("busy").await;
+    let began = Instant::now();
+    let mut requests = JoinSet::new();
+    for _ in 0..REQUESTS {
+        let request = busy
+            .request(reqwest::Method::POST, "/subscriptions")
+            .header("idempotency-key", Uuid::now_v7().to_string());
+        let body = json!({"url": receiver.url("/busy"), "event": "*"});
+        requests.spawn(with_json(request, &body).send());
+    }
+    let waiting = format!(
+        "select count(*) = {CONNECTIONS} from pg_locks
+            where relation = 'idempotency_keys'::regclass and not granted"
+    );
+    deployed.walhook.wait_for(&waiting).await;
+
+    deployed.orders("acme", 1).await;
+    receiver.wait_for(4).await;
+    let delivered = "select count(*) = 2 from webhook_deliveries where status = 'delivered'";
+    deployed.walhook.wait_for(delivered).await;
+    let took = began.elapsed();
+    assert!(took < HELD, "delivered after {took:?}");
+    // The heartbeats and the watch of the slot have gone on.
+    tokio::time::sleep_until((began + HELD).into()).await;
+    let unheard =
+        "select count(*) from instances where heartbeat_at < clock_timestamp() - interval '8 s'";
+    assert_eq!(deployed.walhook.count(unheard).await, 0, "no heartbeat");
+    let age = deployed.metric("walhook_watch_age_seconds").await.unwrap();
+    assert!(age < 8.0, "the watch last looked {age} s ago");
+    let ready = http().get(format!("{}/readyz", deployed.api.base));
+    let ready = ready.send().await.unwrap();
+    assert_eq!(ready.status(), 200, "{}", ready.text().await.unwrap());
+
+    blocker.batch_execute("rollback").await.unwrap();
+    requests.abort_all();
     deployed.stop();
 }

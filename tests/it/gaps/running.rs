@@ -132,6 +132,24 @@ async fn a_table_dropped_and_made_again_while_walhook_was_down() {
     assert!(walhook.process.terminate().success());
 }
 
+/// The server answers the watch, with errors: no connection is silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_cannot_look_says_so_until_it_can() {
+    let walhook = Operated::start(quiet_orders().await);
+    walhook.wait_ready(200, &["ready"]).await;
+    // Only the watch reads it while capture runs.
+    walhook.sql("alter table walhook.gaps rename to away").await;
+    let failed = "cannot look at the slot and what is published";
+    walhook
+        .wait_logged(&format!("{failed}; trying again"))
+        .await;
+    walhook.wait_ready(503, &["were not looked at"]).await;
+    walhook.sql("alter table walhook.away rename to gaps").await;
+    walhook.wait_logged(&format!("over: {failed}")).await;
+    walhook.wait_ready(200, &["ready"]).await;
+    assert!(walhook.process.terminate().success());
+}
+
 /// Nothing was written meanwhile, so that the stream itself would never tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_dropped_and_made_again_while_all_was_quiet() {

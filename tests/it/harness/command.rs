@@ -5,7 +5,7 @@ use std::process::Output;
 
 use tokio::process::Command;
 
-use super::TestDatabase;
+use super::{PATIENCE, TestDatabase};
 
 /// A directory with a `walhook.toml`, in which commands are run.
 pub struct Project {
@@ -50,7 +50,8 @@ impl Project {
     pub async fn walhook(&self, arguments: &[&str]) -> Answer {
         let mut command = walhook();
         command.current_dir(self.directory.path()).args(arguments);
-        answer(command.output().await.unwrap())
+        let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+        answer(ended.expect("the command goes on").unwrap())
     }
 }
 

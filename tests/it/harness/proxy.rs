@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use ::walhook::demo::postgres::Postgres;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::{PATIENCE, pause};
 
@@ -31,6 +32,9 @@ struct Line {
     name: String,
     /// For good: it lost bytes, and neither end ever learns of the other's.
     swallowed: AtomicBool,
+    failing: Notify,
+    /// The server's last message.
+    failure: OnceLock<Vec<u8>>,
 }
 
 impl Proxy {
@@ -74,6 +78,16 @@ impl Proxy {
         self.swallow_those(|line| line.name == name);
     }
 
+    /// Ends the connections of this name, over which nothing is on its way, with an error that
+    /// seems to be the server's.
+    pub fn fail(&self, name: &str, sqlstate: &str) {
+        let open = self.shared.open.lock().unwrap();
+        for line in open.iter().filter(|line| line.name == name) {
+            let _ = line.failure.set(error_response(sqlstate));
+            line.failing.notify_one();
+        }
+    }
+
     /// Swallows all connections and accepts new ones, whose startup packets it swallows too.
     pub fn fall_silent(&self) {
         self.shared.silent.store(true, Ordering::SeqCst);
@@ -110,6 +124,8 @@ async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>) {
             let line = Arc::new(Line {
                 name: application_name(&startup),
                 swallowed: AtomicBool::new(false),
+                failing: Notify::new(),
+                failure: OnceLock::new(),
             });
             shared.open.lock().unwrap().push(Arc::clone(&line));
             if shared.silent.load(Ordering::SeqCst) {
@@ -129,10 +145,27 @@ async fn carry(client: TcpStream, startup: &[u8], port: u16, line: &Line) {
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::join!(
-        pass(from_client, to_server, line),
-        pass(from_server, to_client, line),
-    );
+    let mut to_client = to_client;
+    let passing = async {
+        tokio::join!(
+            pass(from_client, to_server, line),
+            pass(from_server, &mut to_client, line),
+        )
+    };
+    tokio::select! {
+        _ = passing => {}
+        () = line.failing.notified() => {
+            let failure = line.failure.get().unwrap();
+            let _ = to_client.write_all(failure).await;
+        }
+    }
+}
+
+/// PostgreSQL's ErrorResponse: fields of a letter and a text, each with a zero behind it.
+fn error_response(sqlstate: &str) -> Vec<u8> {
+    let fields = format!("SERROR\0VERROR\0C{sqlstate}\0Mthe proxy says so\0\0");
+    let length = u32::try_from(4 + fields.len()).unwrap();
+    [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()
 }
 
 async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, line: &Line) {
