@@ -126,7 +126,7 @@ async fn busy_endpoints_that_begin_to_hang_cost_the_others_nothing() {
 
 /// Connections of each pool, the API's among them.
 const CONNECTIONS: usize = 3;
-/// Requests at once of one tenant.
+/// Requests at once.
 const REQUESTS: usize = 12;
 /// Shorter than any statement may take on these connections: none of them comes free.
 const HELD: Duration = Duration::from_secs(12);
@@ -152,11 +152,15 @@ async fn requests_that_hold_the_apis_connections_delay_no_heartbeat_and_no_deliv
     let blocker = connect(&deployed.walhook.database.url).await;
     let lock = "begin; lock table walhook.idempotency_keys in access exclusive mode";
     blocker.batch_execute(lock).await.unwrap();
-    let busy = deployed.tenant("busy").await;
+    // One tenant has half of the connections at most, here one.
+    let mut busy = Vec::new();
+    for number in 0..CONNECTIONS {
+        busy.push(deployed.tenant(&format!("busy{number}")).await);
+    }
     let began = Instant::now();
     let mut requests = JoinSet::new();
-    for _ in 0..REQUESTS {
-        let request = busy
+    for number in 0..REQUESTS {
+        let request = busy[number % CONNECTIONS]
             .request(reqwest::Method::POST, "/subscriptions")
             .header("idempotency-key", Uuid::now_v7().to_string());
         let body = json!({"url": receiver.url("/busy"), "event": "*"});
