@@ -143,6 +143,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
     fn evaluate(&'a self, node: &'a Node, current: Version) -> Result<Option<Value<'a>>> {
         match node {
             Node::Constant(constant) => Ok(constant.as_ref().map(Constant::as_value)),
+            Node::Stable(of) => self.evaluate(of, current),
             Node::Column(version, column, kind) => {
                 self.step(1)?;
                 self.column(version_of(*version, current), *column, *kind)

@@ -127,6 +127,7 @@ async fn agree(options: &str, charset: Charset) {
             random: &mut random,
             charset,
             columns: &columns,
+            constant: false,
         };
         let wanted = (cases - tally.cases).div_ceil(ROWS).clamp(20, ROUND);
         for _ in 0..wanted {

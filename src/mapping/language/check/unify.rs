@@ -6,6 +6,8 @@ use crate::mapping::language::letters::Letters;
 use crate::mapping::language::program::{Comparer, Conversion, Expected, Node, NumberKind};
 use crate::mapping::language::types::Type;
 
+use super::fold::{needs_zone, stable};
+use super::literal::constant_of;
 use super::{Checker, Typed};
 
 impl Checker<'_> {
@@ -270,6 +272,10 @@ pub(super) fn convert(typed: Typed, target: &Type) -> Typed {
     let node = match conversion {
         None => typed.node,
         Some(conversion) => converted(typed.node, conversion),
+    };
+    let node = match typed.r#type.is_time() && needs_zone(&typed.r#type, target) {
+        true => stable(node),
+        false => node,
     };
     Typed {
         node,
