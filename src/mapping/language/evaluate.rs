@@ -71,10 +71,21 @@ pub enum Failure {
     /// The server would fail too, or the language stops short of it.
     #[error("{0}")]
     Failed(String),
+    /// An order that a label of an enum has no place in.
+    #[error("the enum {} has no such label: it was renamed after the change", .0.of)]
+    Label(UnknownLabel),
     #[error("the expression takes more than {MAX_STEPS} steps on this row")]
     Steps,
     #[error("the expression makes more than 1 MiB of texts on this row")]
     Bytes,
+}
+
+/// A label that was not in the catalog when that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnknownLabel {
+    /// The enum's name.
+    pub of: String,
+    pub label: String,
 }
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
