@@ -28,6 +28,10 @@ pub trait Row {
     /// where the change does not carry the value.
     fn text(&self, version: Version, column: usize) -> Result<Option<&str>, String>;
 
+    fn is_null(&self, version: Version, column: usize) -> Result<bool, String> {
+        self.text(version, column).map(|text| text.is_none())
+    }
+
     /// Whether an update brought the column another value; by its text, so that to or from
     /// null counts. Fails where that is not known.
     fn changed(&self, column: usize) -> Result<bool, String>;

@@ -180,6 +180,8 @@ const SOURCES: &[&str] = &[
     "json_a ->> 'a'",
     "json_a -> 'a'",
     "json_a #>> '{a,b}'",
+    "json_a #>> '{a,NULL}'",
+    "json_a -> null::text",
     "jsonb_a #> '{}'",
     "jsonb_a -> -1",
     "jsonb_a ->> 0",

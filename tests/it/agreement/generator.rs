@@ -216,9 +216,10 @@ impl Generator<'_> {
             true => name.clone(),
             false => format!("\"{name}\""),
         };
-        atom(match self.random.chance(5) {
-            true => format!("new.{name}"),
-            false => name,
+        atom(match self.random.below(20) {
+            0 => format!("new.{name}"),
+            1 | 2 => format!("old.{name}"),
+            _ => name,
         })
     }
 

@@ -27,6 +27,10 @@ impl Checker<'_> {
         let Some(steps) = conversions(&of.r#type, &target) else {
             return Err(Self::error(at, self.no_cast(&of, &target)));
         };
+        // Its escapes would be characters.
+        if target == Type::Jsonb && of.r#type != Type::Jsonb {
+            self.must_have_characters(at, "::jsonb")?;
+        }
         let node = steps
             .into_iter()
             .fold(of.node, |node, step| Node::Convert(step, Box::new(node)));

@@ -142,6 +142,7 @@ impl Checker<'_> {
                 ));
             }
         };
+        self.must_have_characters(&of.at, word)?;
         let ignore_case = match ignore_case {
             true => Some(self.must_have_letters(&of, word)?),
             false => None,
