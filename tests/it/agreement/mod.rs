@@ -11,6 +11,7 @@
 mod compare;
 mod constants;
 mod directed;
+mod filters;
 mod forms;
 mod generator;
 mod kinds;
@@ -33,8 +34,9 @@ use values::Charset;
 use crate::harness::{self, TestDatabase};
 
 /// Cases in each database, unless the environment says otherwise.
-const CASES: usize = 6_000;
-const DATABASES: usize = 5;
+const CASES: usize = 4_500;
+/// Filters have one of their own.
+const DATABASES: usize = 7;
 const ROWS: usize = 40;
 /// Expressions over the same rows.
 const ROUND: usize = 400;
@@ -95,15 +97,27 @@ async fn agree_where(known: &str, options: &str, charset: Charset) {
     }
 }
 
-/// Compares as many expressions as the environment asks for.
-async fn agree(options: &str, charset: Charset) {
+#[tokio::test]
+async fn filters_agree() {
+    let (seed, cases) = asked();
+    filters::agree(seed, cases).await;
+}
+
+/// The seed and the number of cases in each database that the environment asks for.
+fn asked() -> (u64, usize) {
     let number = |name: &str| {
         std::env::var(name)
             .ok()
             .map(|text| text.parse::<u64>().unwrap())
     };
     let seed = number("WALHOOK_AGREEMENT_SEED").unwrap_or(SEED);
-    let cases = number("WALHOOK_AGREEMENT_CASES").map_or(CASES, |all| all as usize / DATABASES);
+    let cases = number("WALHOOK_AGREEMENT_CASES");
+    (seed, cases.map_or(CASES, |all| all as usize / DATABASES))
+}
+
+/// Compares as many expressions as the environment asks for.
+async fn agree(options: &str, charset: Charset) {
+    let (seed, cases) = asked();
     let options = format!("template template0 {options}");
     let database = TestDatabase::create_with(harness::server(), &options).await;
     let major = table::major(&database).await;

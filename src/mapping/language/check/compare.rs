@@ -102,6 +102,7 @@ impl Checker<'_> {
         let typed = self.expression(of)?;
         match typed.r#type {
             Type::Text | Type::Varchar | Type::Char | Type::Unknown => Ok((typed, true)),
+            Type::Member => Ok((convert(typed, &Type::Text), true)),
             ref other => Err(Self::error(
                 &expr.at,
                 format!(
