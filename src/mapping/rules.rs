@@ -290,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_of_a_rule_has_4_kib() {
+        let of = |length: usize| {
+            let blanks = " ".repeat(length - "active".len());
+            compile(&format!(
+                "[[events]]\ntype='a'\ntable='t'\nwhen='active{blanks}'\n"
+            ))
+        };
+        assert!(of(4096).is_ok());
+        let errors = of(4097).unwrap_err();
+        assert!(errors[0].message.contains("4097 bytes"), "{}", errors[0]);
+    }
+
+    #[test]
     fn a_rule_on_truncates_may_name_no_column() {
         let errors = compile(
             "[[events]]\ntype='a'\ntable='t'\non=['truncate', 'insert']\nwhen=\"status = 'x'\"\n\

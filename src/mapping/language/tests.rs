@@ -8,6 +8,7 @@ use super::letters::Letters;
 use super::parse::parse;
 use super::types::{Collation, Column, Encoding, EnumType, Type};
 
+mod contract;
 mod parser;
 mod properties;
 mod slips;
