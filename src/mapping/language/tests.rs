@@ -9,6 +9,7 @@ use super::parse::parse;
 use super::types::{Collation, Column, Encoding, EnumType, Type};
 
 mod contract;
+mod databases;
 mod parser;
 mod properties;
 mod slips;

@@ -8,6 +8,7 @@
 //! compares so many cases, an expression on a row each, over all databases.
 //! `WALHOOK_AGREEMENT_SEED` repeats a run; a failing test prints its own.
 
+mod bodies;
 mod compare;
 mod constants;
 mod directed;
