@@ -87,6 +87,10 @@ impl Capture {
             let delay = match ended {
                 Ok(()) => return Ok(()),
                 Err(Fault::Brink) => Duration::ZERO,
+                Err(fault) if fault.is_of_new_label() => {
+                    tracing::info!("reading the catalog again: {fault}");
+                    Duration::ZERO
+                }
                 Err(Fault::Replication(ReplicationError::SlotActive { slot, pid })) => {
                     if !standing_by {
                         tracing::info!(slot, pid, "another instance holds the slot; standing by");

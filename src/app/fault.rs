@@ -58,6 +58,14 @@ impl Fault {
         }
     }
 
+    /// The catalog has to be read again for a label, and all else is well.
+    pub(super) fn is_of_new_label(&self) -> bool {
+        let Fault::Store(error) = self else {
+            return false;
+        };
+        matches!(error.downcast_ref(), Some(Interrupted::NewLabel(_)))
+    }
+
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),

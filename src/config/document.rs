@@ -154,6 +154,42 @@ fn line_at(text: &str, offset: usize) -> usize {
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
+const QUOTES: &str = r#"; an expression that holds `\` or `"` is written between `'''` and `'''`"#;
+
+/// Around a text of several lines.
+const LINES: &str = r#"""""#;
+
+/// Whether an expression stands in double quotes at this place, where `\` begins an escape
+/// and `"` ends it.
+fn is_in_quoted_expression(text: &str, offset: usize) -> bool {
+    let before = text.get(..offset).unwrap_or(text);
+    let (mut table, mut key, mut value) = ("", "", "");
+    let lines = text.lines().take(before.split('\n').count());
+    let mut is_open = false;
+    for line in lines.map(str::trim) {
+        let ends = line.matches(LINES).count() % 2 == 1;
+        if is_open {
+            is_open = !ends;
+            continue;
+        }
+        is_open = ends;
+        if line.starts_with('[') && line.ends_with(']') {
+            table = line.trim_matches(['[', ']']).trim();
+        } else if let Some((name, rest)) = line.split_once('=') {
+            let name = name.trim();
+            let is_key = |c: char| c.is_alphanumeric() || "_-.\"' ".contains(c);
+            if name.chars().all(is_key) {
+                (key, value) = (name, rest);
+            }
+        }
+    }
+    let path = format!("{table}.{key}");
+    let is_expression = matches!(path.as_str(), "events.when" | "events.tenant")
+        || path.starts_with("events.data")
+        || path.trim_start_matches('.') == "defaults.tenant";
+    is_expression && value.contains('"')
+}
+
 pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Document> {
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -164,7 +200,14 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Opt
                 error.span().map(|span| line_at(text, span.start)),
             ),
             key: String::new(),
-            message: format!("is not valid TOML: {}", error.message()),
+            message: format!(
+                "is not valid TOML: {}{}",
+                error.message(),
+                match error.span() {
+                    Some(span) if is_in_quoted_expression(text, span.start) => QUOTES,
+                    _ => "",
+                }
+            ),
         }));
         return None;
     }

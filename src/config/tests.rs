@@ -284,6 +284,36 @@ fn rules_are_refused_with_their_lines() {
 }
 
 #[test]
+fn an_expression_that_toml_cannot_read_gets_the_right_quotes() {
+    for (text, hinted) in [
+        ("[[events]]\nwhen = \"sku like '\\d%'\"\n", true),
+        (
+            "[[events]]\nwhen = \"\"\"\nsku = 'a'\nor sku like '\\d%'\"\"\"\n",
+            true,
+        ),
+        ("[[events]]\ntenant = \"path like '\\w'\"\n", true),
+        (
+            "[[events]]\ntype = 'a'\n[events.data]\nslug = \"replace(a, '\\.', '')\"\n",
+            true,
+        ),
+        (
+            "[[events]]\ndata = { slug = \"replace(a, '\\.', '')\" }\n",
+            true,
+        ),
+        ("[[events]]\nwhen = \"\"Order No\" > 5\"\n", true),
+        ("[defaults]\ntenant = \"left(path, '\\d')\"\n", true),
+        ("[[events]]\nwhen = 'a\n", false),
+        ("[[events]]\ntype = \"a\\d\"\n", false),
+        ("[store]\nurl = \"\\d\"\n", false),
+    ] {
+        let problems = load(&[("walhook.toml", text)], &[]).unwrap_err().join("\n");
+        let is_hinted = problems.contains("is written between `'''` and `'''`");
+        assert_eq!(is_hinted, hinted, "{text}: {problems}");
+        assert!(problems.contains("is not valid TOML"), "{text}: {problems}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_toml_or_not_there_is_named_without_its_secrets() {
     let problems = load(
         &[(

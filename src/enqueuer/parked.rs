@@ -106,6 +106,7 @@ impl Session<'_> {
             change: None,
             reason: ParkedReason::Undecodable,
             detail: error.to_string(),
+            unknown_label: None,
         }));
         lost
     }

@@ -17,7 +17,7 @@ use super::writer::Writer;
 use super::{Enqueuer, Progress};
 use crate::conninfo::Client;
 use crate::lsn::Lsn;
-use crate::mapping::{Mapped, Mapper, TableName};
+use crate::mapping::{Mapped, Mapper, RuleSet, TableName};
 use crate::metrics::METRICS;
 use crate::pgoutput::{StreamEvent, TransactionHeader};
 
@@ -59,6 +59,27 @@ pub enum Interrupted {
     StoreClosed,
     #[error("retention dropped a day that rows were still written to; it is made again")]
     DayDropped,
+    #[error("the enum {0} has a label that was added or renamed since the catalog was read")]
+    NewLabel(String),
+}
+
+impl Interrupted {
+    /// Where a rule needs the order of a label that the catalog may have by now. The next
+    /// session reads the catalog and maps the change again.
+    pub(super) fn by_new_label<'a>(
+        rules: &RuleSet,
+        mapped: impl IntoIterator<Item = &'a Mapped>,
+    ) -> Result<(), Interrupted> {
+        for made in mapped {
+            if let Mapped::Parked(parked) = made
+                && let Some(label) = &parked.unknown_label
+                && rules.note_unknown_label(label)
+            {
+                return Err(Interrupted::NewLabel(label.of.clone()));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The transaction that the stream is in.
@@ -254,6 +275,7 @@ impl Session<'_> {
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);
+                    Interrupted::by_new_label(self.mapper.rules(), &*mapped)?;
                     self.backfills.note(self.mapper.rules(), &change, mapped);
                     for made in mapped.drain(..) {
                         self.batch.add(made);

@@ -205,6 +205,9 @@ mod tests {
         ] {
             assert!(matches(source).is_err(), "{source}");
         }
+        let of = |length: usize| Filter::compile(&format!("true{}", " ".repeat(length - 4)));
+        assert!(of(1024).is_ok());
+        assert_eq!(of(1025).unwrap_err(), FilterError::TooLong(1025));
         assert_eq!(
             Filter::compile("true").unwrap().matches(b"[1"),
             Err(FilterError::Body)

@@ -11,12 +11,12 @@ use crate::pgoutput::{Change, Relation, ReplicaIdentity, TransactionHeader, kept
 
 use super::language::evaluate::{Evaluation, Failure};
 use super::language::program::Version;
-use super::payload::{Data, Members, write_head, write_rest};
+use super::payload::{Data, Members, PayloadError, write_head, write_rest};
 use super::programs::{Values, tenant_text};
 use super::row::{Kind, RowChange};
 use super::rules::{Rule, RuleSet, Tenant};
 use super::table_name::TableName;
-use super::{Mapped, ParkedChange, ParkedReason};
+use super::{Mapped, ParkedChange, ParkedReason, UnknownLabel};
 
 mod again;
 mod bind;
@@ -123,21 +123,22 @@ impl Mapper {
                 Ok(places) => context
                     .event(places, &mut self.body)
                     .map_err(|refusal| (refusal, context.row_key(places).ok())),
-                Err(detail) => Err(((ParkedReason::Unmappable, detail.clone()), None)),
+                Err(detail) => Err((unmappable(detail), None)),
             };
             match mapped {
                 Ok(event) => out.extend(event.map(Mapped::Event)),
-                Err(((reason, detail), row_key)) => out.push(Mapped::Parked(ParkedChange {
+                Err((refusal, row_key)) => out.push(Mapped::Parked(ParkedChange {
                     commit_lsn: header.commit_lsn,
                     ordinal: change.ordinal,
                     rule: Arc::clone(&rule.name),
                     relation: Arc::clone(&relation.name),
                     row_key,
-                    row_bytes: (reason == ParkedReason::Oversized)
+                    row_bytes: (refusal.reason == ParkedReason::Oversized)
                         .then(|| u64::try_from(row.bytes()).unwrap_or(u64::MAX)),
                     change: kept::encode(header, change),
-                    reason,
-                    detail,
+                    reason: refusal.reason,
+                    detail: refusal.detail,
+                    unknown_label: refusal.unknown_label,
                 })),
             }
         }
@@ -164,21 +165,45 @@ fn timestamp(header: &TransactionHeader) -> String {
     committed_at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-type Refusal = (ParkedReason, String);
+/// Why a change that a rule takes makes no event.
+struct Refusal {
+    reason: ParkedReason,
+    detail: String,
+    unknown_label: Option<UnknownLabel>,
+}
+
+impl Refusal {
+    /// Because of this failure, which the detail speaks of.
+    fn because(self, failure: Failure) -> Self {
+        let unknown_label = match failure {
+            Failure::Label(label) => Some(label),
+            Failure::Unknown(_) | Failure::Failed(_) | Failure::Steps | Failure::Bytes => None,
+        };
+        Refusal {
+            unknown_label,
+            ..self
+        }
+    }
+}
 
 fn unmappable(error: impl std::fmt::Display) -> Refusal {
-    (ParkedReason::Unmappable, error.to_string())
+    Refusal {
+        reason: ParkedReason::Unmappable,
+        detail: error.to_string(),
+        unknown_label: None,
+    }
 }
 
 impl Context<'_> {
     /// `None` where the condition does not hold.
     fn event(&self, places: &Places, body: &mut Vec<u8>) -> Result<Option<Event>, Refusal> {
         self.evaluate(places, body)
-            .map_err(|refusal| match refusal {
-                (ParkedReason::Unmappable, detail) if self.row.is_abridged() => {
-                    (ParkedReason::Oversized, detail)
-                }
-                other => other,
+            .map_err(|refusal| match refusal.reason {
+                ParkedReason::Unmappable if self.row.is_abridged() => Refusal {
+                    reason: ParkedReason::Oversized,
+                    ..refusal
+                },
+                _ => refusal,
             })
     }
 
@@ -187,9 +212,9 @@ impl Context<'_> {
         let values = self.values();
         let evaluation = Evaluation::new(&values, &places.database.letters);
         if let Some(when) = rule.when.and_then(|when| places.programs.get(when)) {
-            let held = evaluation
-                .condition(&when.node)
-                .map_err(|failure| unmappable(format_args!("`when` has no answer: {failure}")))?;
+            let held = evaluation.condition(&when.node).map_err(|failure| {
+                unmappable(format_args!("`when` has no answer: {failure}")).because(failure)
+            })?;
             if held != Some(true) {
                 return Ok(None);
             }
@@ -227,8 +252,15 @@ impl Context<'_> {
             &tenant_id,
             &position,
         );
-        write_rest(body, &data, &row)
-            .map_err(|error| unmappable(format_args!("`data` cannot be written: {error}")))?;
+        write_rest(body, &data, &row).map_err(|error| {
+            let refusal = unmappable(format_args!("`data` cannot be written: {error}"));
+            match error {
+                PayloadError::Evaluation(failure) => refusal.because(failure),
+                PayloadError::Missing(_) | PayloadError::Value { .. } | PayloadError::Json => {
+                    refusal
+                }
+            }
+        })?;
         if let Some(existing) = &self.existing {
             existing.mark(body);
         }
@@ -269,11 +301,10 @@ impl Context<'_> {
             .expressions
             .get(place)
             .map_or("", |written| &written.source);
-        let unroutable = |what: std::fmt::Arguments<'_>| {
-            (
-                ParkedReason::Unroutable,
-                format!("the tenant, `{source}`, {what}"),
-            )
+        let unroutable = |what: std::fmt::Arguments<'_>| Refusal {
+            reason: ParkedReason::Unroutable,
+            detail: format!("the tenant, `{source}`, {what}"),
+            unknown_label: None,
         };
         let Some(program) = places.programs.get(place) else {
             return Err(unroutable(format_args!("is not known")));
@@ -285,7 +316,10 @@ impl Context<'_> {
             Err(Failure::Unknown(missing)) => {
                 return Err(unroutable(format_args!("is not known: {missing}")));
             }
-            Err(failure) => return Err(unroutable(format_args!("has no value: {failure}"))),
+            Err(failure) => {
+                let refusal = unroutable(format_args!("has no value: {failure}"));
+                return Err(refusal.because(failure));
+            }
         };
         let moved = self.row.kind == Kind::Update
             && tenant_text(program, evaluation, Version::Old)

@@ -29,6 +29,7 @@ pub mod watch;
 pub use check::{ColumnDescription, TableDescription};
 pub use database::Database;
 pub use filter::{Filter, FilterError};
+pub use language::evaluate::UnknownLabel;
 pub use mapper::explain::{Explained, Explanation, Verdict};
 pub use mapper::{ExistingRow, Mapper};
 pub use outline::Outline;
@@ -63,6 +64,8 @@ pub struct ParkedChange {
     pub reason: ParkedReason,
     /// What was wrong, without the row's values.
     pub detail: String,
+    /// Where that is a label that the rules do not know ([`RuleSet::note_unknown_label`]).
+    pub unknown_label: Option<UnknownLabel>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -145,6 +145,14 @@ impl Row for Values<'_> {
         })
     }
 
+    /// Also of bytes that are no text.
+    fn is_null(&self, version: Version, column: usize) -> Result<bool, String> {
+        let value = self.row.value(version, column);
+        value
+            .map(|value| value.is_none())
+            .map_err(|missing| missing.to_string())
+    }
+
     fn changed(&self, column: usize) -> Result<bool, String> {
         self.row
             .changed(column)

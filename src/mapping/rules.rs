@@ -1,10 +1,11 @@
 //! The rules of a configuration, compiled: expressions parsed, names collected.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::check::TableDescription;
 use super::file::{DefaultsConfig, RuleConfig, RuleError};
+use super::language::evaluate::UnknownLabel;
 use super::names::Names;
 use super::programs::Written;
 use super::row::Kind;
@@ -23,6 +24,8 @@ pub struct RuleSet {
     /// Learned by [`RuleSet::check_table`]: what the stream does not say of a table, such
     /// as the primary key under REPLICA IDENTITY FULL, and the labels of enums.
     tables: RwLock<HashMap<TableName, Arc<TableDescription>>>,
+    /// Labels that rows had and the catalog had not, as it was known then.
+    unknown_labels: Mutex<HashSet<UnknownLabel>>,
 }
 
 #[derive(Debug)]
@@ -162,6 +165,7 @@ impl RuleSet {
             rules,
             by_table,
             tables: RwLock::default(),
+            unknown_labels: Mutex::default(),
         })
     }
 
@@ -209,6 +213,14 @@ impl RuleSet {
 
     pub(super) fn primary_key(&self, table: &TableName) -> Option<Vec<String>> {
         Some(self.described(table)?.primary_key.clone())
+    }
+
+    /// True where the label was not noted before: the catalog may have it by now and is to be
+    /// read again, once for each label.
+    pub fn note_unknown_label(&self, label: &UnknownLabel) -> bool {
+        let known = self.unknown_labels.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.insert(label.clone())
     }
 
     pub(super) fn learn_table(&self, name: TableName, table: &TableDescription) {
@@ -275,6 +287,19 @@ mod tests {
             errors[3]
         );
         assert_eq!(errors[9].other, Some(1));
+    }
+
+    #[test]
+    fn an_expression_of_a_rule_has_4_kib() {
+        let of = |length: usize| {
+            let blanks = " ".repeat(length - "active".len());
+            compile(&format!(
+                "[[events]]\ntype='a'\ntable='t'\nwhen='active{blanks}'\n"
+            ))
+        };
+        assert!(of(4096).is_ok());
+        let errors = of(4097).unwrap_err();
+        assert!(errors[0].message.contains("4097 bytes"), "{}", errors[0]);
     }
 
     #[test]

@@ -172,6 +172,33 @@ fn the_body_is_the_same_bytes_every_time() {
 }
 
 #[test]
+fn a_computed_value_is_written_as_a_column_of_its_type() {
+    for (expression, expected) in [
+        ("coalesce(amount, 0)", "10.50"),
+        ("amount::double precision", "10.5"),
+        ("'NaN'::numeric", "\"NaN\""),
+        ("coalesce(active, false)", "true"),
+        ("active::text", "\"true\""),
+        ("metadata->'a'", r#"{"b":1}"#),
+        ("metadata#>>'{a,b}'", "\"1\""),
+        ("metadata->'x'", "null"),
+        ("nullif(status, 'paid')", "null"),
+        ("'web'", "\"web\""),
+        ("committed_at", "\"2026-11-23T12:00:00.5Z\""),
+        ("committed_at::date", "\"2026-11-23\""),
+        ("committed_at - committed_at", "\"00:00:00\""),
+    ] {
+        let lines = format!("[events.data]\nx = '''{expression}'''\n");
+        let data = data_of(&map(&lines, insert(PAID)));
+        assert_eq!(
+            data,
+            format!("\"data\":{{\"x\":{expected}}}}}"),
+            "{expression}"
+        );
+    }
+}
+
+#[test]
 fn conditions_hold_where_they_should() {
     let paid_again = ["1", "acme", "paid", "11", "f", "~"];
     let nulls = ["1", "acme", "~", "~", "~", "~"];

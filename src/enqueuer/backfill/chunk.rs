@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::window::{Now, Window};
 use super::{Backfills, Chunk, ChunkRow, Job, Taken, TakenChunk, row_hash};
 use crate::conninfo::Client;
-use crate::enqueuer::session::Session;
+use crate::enqueuer::session::{Interrupted, Session};
 use crate::enqueuer::shadow::row::{RowKey, key_of};
 use crate::enqueuer::watermark::{Bound, Watermark};
 use crate::event::BackfillId;
@@ -47,9 +47,11 @@ impl Session<'_> {
                     self.flush().await?;
                 }
                 let rules = Arc::clone(self.mapper.rules());
-                let Some((mut taken, made)) = self.backfills.map(rules, header, chunk) else {
+                let mapped = self.backfills.map(Arc::clone(&rules), header, chunk);
+                let Some((mut taken, made)) = mapped else {
                     return Ok(());
                 };
+                Interrupted::by_new_label(&rules, made.iter().map(|one| &one.mapped))?;
                 let streamed = self
                     .backfills
                     .find_streamed(&self.writer.client, &taken, &made)

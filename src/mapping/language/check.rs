@@ -54,7 +54,9 @@ pub struct Checked {
 /// Checks an expression of any type.
 pub fn check(source: &str, expr: &Expr, scope: &Scope<'_>) -> Result<Checked> {
     let mut checker = Checker::new(source, scope);
-    let typed = checker.expression(expr)?;
+    let typed = checker.expression(expr);
+    // `"web"` as a value, for which `"'web'"` was meant.
+    let typed = typed.map_err(|error| checker.maybe_text(error, expr))?;
     let typed = match typed.r#type {
         Type::Unknown => checker.literal_as(typed, &Type::Text)?,
         _ => typed,

@@ -10,6 +10,7 @@ use super::syntax::Name;
 use super::time::{Date, Interval, Timestamp};
 use super::value::{Constant, Value};
 
+mod budget;
 mod compare;
 mod condition;
 mod convert;
@@ -20,6 +21,7 @@ mod member;
 mod number;
 mod time;
 
+pub use budget::Budget;
 pub use convert::write_output;
 
 /// A change's row, by the places of the columns that the expression was checked with.
@@ -27,6 +29,10 @@ pub trait Row {
     /// A column's text as the server prints it; `None` is null. Fails, with the reason,
     /// where the change does not carry the value.
     fn text(&self, version: Version, column: usize) -> Result<Option<&str>, String>;
+
+    fn is_null(&self, version: Version, column: usize) -> Result<bool, String> {
+        self.text(version, column).map(|text| text.is_none())
+    }
 
     /// Whether an update brought the column another value; by its text, so that to or from
     /// null counts. Fails where that is not known.
@@ -71,51 +77,24 @@ pub enum Failure {
     /// The server would fail too, or the language stops short of it.
     #[error("{0}")]
     Failed(String),
+    /// An order that a label of an enum has no place in.
+    #[error("the enum {} has no such label: it was renamed after the change", .0.of)]
+    Label(UnknownLabel),
     #[error("evaluating takes more than {} steps", Budget::EACH.steps)]
     Steps,
     #[error("evaluating makes more than {} MiB of texts", Budget::EACH.bytes >> 20)]
     Bytes,
 }
 
+/// A label that was not in the catalog when that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnknownLabel {
+    /// The enum's name.
+    pub of: String,
+    pub label: String,
+}
+
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
-
-/// What evaluating may take, at most, or has taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Parts evaluated, and what takes as long as one: some 64 bytes of a text that is
-    /// searched, 16 digits that are read, 8 bytes of JSON that are put into another form.
-    pub steps: u32,
-    /// Bytes of texts made.
-    pub bytes: usize,
-}
-
-impl Budget {
-    /// Of one rule on one row, and of one filter on one event.
-    pub const EACH: Budget = Budget {
-        steps: 10_000,
-        bytes: 1 << 20,
-    };
-    /// Of all filters that are asked of one event.
-    pub const EVENT: Budget = Budget {
-        steps: 100_000,
-        bytes: 16 << 20,
-    };
-
-    pub fn least(self, other: Budget) -> Budget {
-        Budget {
-            steps: self.steps.min(other.steps),
-            bytes: self.bytes.min(other.bytes),
-        }
-    }
-
-    /// What is left of it.
-    pub fn less(self, taken: Budget) -> Budget {
-        Budget {
-            steps: self.steps.saturating_sub(taken.steps),
-            bytes: self.bytes.saturating_sub(taken.bytes),
-        }
-    }
-}
 
 fn failed<T>(reason: impl Into<String>) -> Result<T> {
     Err(Failure::Failed(reason.into()))
@@ -194,6 +173,7 @@ impl<'a, R: Row> Evaluation<'a, R> {
     fn evaluate(&'a self, node: &'a Node, current: Version) -> Result<Option<Value<'a>>> {
         match node {
             Node::Constant(constant) => Ok(constant.as_ref().map(Constant::as_value)),
+            Node::Stable(of) => self.evaluate(of, current),
             Node::Column(version, column, kind) => {
                 self.step(1)?;
                 self.column(version_of(*version, current), *column, *kind)

@@ -20,6 +20,9 @@ pub enum Version {
 pub enum Node {
     /// `None` is null.
     Constant(Option<Constant>),
+    /// The same for every row, but by functions that are stable, not immutable: the server's
+    /// planner does not know its value, and shortens nothing by it.
+    Stable(Box<Node>),
     /// By its place in the columns that the expression was checked with.
     Column(Version, usize, ColumnKind),
     /// A member of the event, by the names that lead to it.
@@ -196,6 +199,15 @@ pub enum JsonOperation {
 }
 
 impl Node {
+    /// The value, null included, of a part that is the same for every row.
+    pub fn constant(&self) -> Option<&Option<Constant>> {
+        match self {
+            Node::Constant(value) => Some(value),
+            Node::Stable(of) => of.constant(),
+            _ => None,
+        }
+    }
+
     /// Calls for this part and all below it.
     pub fn visit(&self, call: &mut impl FnMut(&Node)) {
         call(self);
@@ -205,7 +217,8 @@ impl Node {
             | Node::Member(_)
             | Node::Operation
             | Node::CommittedAt => {}
-            Node::Not(of)
+            Node::Stable(of)
+            | Node::Not(of)
             | Node::IsNull(of, _)
             | Node::IsBool(of, ..)
             | Node::In(_, of, ..)

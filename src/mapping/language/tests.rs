@@ -8,6 +8,8 @@ use super::letters::Letters;
 use super::parse::parse;
 use super::types::{Collation, Column, Encoding, EnumType, Type};
 
+mod contract;
+mod databases;
 mod parser;
 mod properties;
 mod slips;

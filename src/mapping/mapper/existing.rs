@@ -9,7 +9,7 @@ use crate::mapping::row::RowChange;
 use crate::mapping::{Mapped, ParkedChange, ParkedReason};
 use crate::pgoutput::{Change, TransactionHeader};
 
-use super::{Context, Mapper, bound, timestamp};
+use super::{Context, Mapper, bound, timestamp, unmappable};
 
 /// A row that a backfill met.
 pub struct ExistingRow<'a> {
@@ -101,23 +101,24 @@ impl Mapper {
                 Ok(places) => context
                     .event(places, &mut self.body)
                     .map_err(|refusal| (refusal, context.row_key(places).ok())),
-                Err(detail) => Err(((ParkedReason::Unmappable, detail.clone()), None)),
+                Err(detail) => Err((unmappable(detail), None)),
             };
             let mapped = match mapped {
                 Ok(None) => continue,
                 Ok(Some(event)) => Mapped::Event(event),
-                Err(((reason, detail), row_key)) => Mapped::Parked(ParkedChange {
+                Err((refusal, row_key)) => Mapped::Parked(ParkedChange {
                     commit_lsn: header.commit_lsn,
                     ordinal: row.change.ordinal,
                     rule: Arc::clone(&rule.name),
                     relation: Arc::clone(&relation.name),
                     row_key,
-                    row_bytes: (reason == ParkedReason::Oversized)
+                    row_bytes: (refusal.reason == ParkedReason::Oversized)
                         .then(|| u64::try_from(inserted.bytes()).unwrap_or(u64::MAX)),
                     // It was no change: another backfill maps the row again.
                     change: None,
-                    reason,
-                    detail,
+                    reason: refusal.reason,
+                    detail: refusal.detail,
+                    unknown_label: refusal.unknown_label,
                 }),
             };
             out.push((rule.index, mapped));

@@ -149,9 +149,9 @@ fn verdict(
         (Ok(None), Some(condition)) => Verdict::ConditionFalse(condition),
         // Without a condition there is always an event or a reason.
         (Ok(None), None) => Verdict::OtherOperation(operations(rule.on)),
-        (Err((reason, detail)), condition) => Verdict::Parked {
-            reason,
-            detail,
+        (Err(refusal), condition) => Verdict::Parked {
+            reason: refusal.reason,
+            detail: refusal.detail,
             condition,
         },
     }

@@ -74,6 +74,24 @@ fn rules_are_checked_against_the_table() {
             "write '1'",
         ),
         (
+            "tenant='amount'",
+            ReplicaIdentity::Full,
+            "tenant",
+            "write (amount)::bigint",
+        ),
+        (
+            "tenant='active'",
+            ReplicaIdentity::Full,
+            "tenant",
+            "a text, an enum, a uuid or an integer",
+        ),
+        (
+            "[events.data]\nchannel='web'",
+            ReplicaIdentity::Full,
+            "data.channel",
+            "'web'",
+        ),
+        (
             "when=\"not became(status = 1)\"",
             ReplicaIdentity::Full,
             "when",

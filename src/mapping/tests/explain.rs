@@ -153,6 +153,7 @@ fn explaining_says_what_mapping_does() {
                         change: crate::pgoutput::kept::encode(&header(), &change),
                         reason,
                         detail,
+                        unknown_label: None,
                     }))
                 }
                 Verdict::OtherOperation(_) | Verdict::ConditionFalse(_) => None,

@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
 use tokio_postgres::SimpleQueryMessage;
+use walhook::conninfo::Client;
 use walhook::mapping::language::check::{Checked, Scope, check};
 use walhook::mapping::language::evaluate::{Evaluation, write_output};
 use walhook::mapping::language::parse::parse;
 use walhook::mapping::language::types::{Encoding, Type};
 use walhook::mapping::language::value::Value;
 
-use super::table::{Table, Values, mentioned};
+use super::table::{Table, mentioned};
 use super::values::Charset;
 use crate::harness::TestDatabase;
 
@@ -119,7 +120,8 @@ impl fmt::Display for Fault {
     }
 }
 
-type Answer = Result<Option<String>, String>;
+/// A value's text or null, or why there is none.
+pub type Answer = Result<Option<String>, String>;
 
 impl Judge<'_> {
     pub fn check(&self, source: &str) -> Result<Checked, String> {
@@ -130,6 +132,7 @@ impl Judge<'_> {
             encoding: match self.charset {
                 Charset::Utf8 => Encoding::Utf8,
                 Charset::Latin1 => Encoding::Latin1,
+                Charset::Bytes => Encoding::SqlAscii,
             },
             letters: &self.table.letters,
         };
@@ -143,10 +146,9 @@ impl Judge<'_> {
             Err(message) => Verdict::Refused(message),
             Ok(checked) => {
                 let answers = self.server(source).await;
-                let rows = self.table.rows.iter().zip(answers).enumerate();
-                let outcomes = rows.map(|(row, (values, answer))| {
-                    self.outcome(source, &checked, row, values, answer)
-                });
+                let rows = answers.into_iter().enumerate();
+                let outcomes =
+                    rows.map(|(row, answer)| self.outcome(source, &checked, row, answer));
                 Verdict::Compared(outcomes.collect())
             }
         });
@@ -155,32 +157,13 @@ impl Judge<'_> {
 
     /// The server's answer for each row.
     async fn server(&self, source: &str) -> Vec<Answer> {
-        let client = &self.database.client;
-        let all = format!("select id, ({source}) from t new order by id");
-        match client.simple_query(&all).await {
-            Ok(answer) => values(&answer).into_iter().map(Ok).collect(),
-            Err(_) => {
-                let single = (0..self.table.rows.len()).map(async |id| {
-                    let one = format!("select id, ({source}) from t new where id = {id}");
-                    match client.simple_query(&one).await {
-                        Ok(answer) => Ok(values(&answer).pop().flatten()),
-                        Err(error) => Err(reason(&error)),
-                    }
-                });
-                join_all(single).await
-            }
-        }
+        let (client, query) = (&self.database.client, self.table.query(source));
+        answers(client, &query, "cur.id", self.table.rows.len()).await
     }
 
-    fn outcome(
-        &self,
-        source: &str,
-        checked: &Checked,
-        row: usize,
-        values: &Values,
-        server: Answer,
-    ) -> Outcome {
-        let evaluation = Evaluation::new(values, &self.table.letters);
+    fn outcome(&self, source: &str, checked: &Checked, row: usize, server: Answer) -> Outcome {
+        let change = self.table.change(row);
+        let evaluation = Evaluation::new(&change, &self.table.letters);
         let ours = match evaluation.value(&checked.node) {
             Ok(value) => Ok(value.map(|value| shown(&value, &checked.r#type))),
             Err(failure) => Err(failure.to_string()),
@@ -216,6 +199,23 @@ impl Judge<'_> {
     }
 }
 
+/// The second column of a query for each of so many ids, asked for one by one where it
+/// fails for any.
+pub async fn answers(client: &Client, query: &str, id: &str, count: usize) -> Vec<Answer> {
+    let all = format!("{query} order by {id}");
+    if let Ok(answer) = client.simple_query(&all).await {
+        return values(&answer).into_iter().map(Ok).collect();
+    }
+    let single = (0..count).map(async |number| {
+        let one = format!("{query} where {id} = {number}");
+        match client.simple_query(&one).await {
+            Ok(answer) => Ok(values(&answer).pop().flatten()),
+            Err(error) => Err(reason(&error)),
+        }
+    });
+    join_all(single).await
+}
+
 fn values(answer: &[SimpleQueryMessage]) -> Vec<Option<String>> {
     let rows = answer.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row.get(1).map(str::to_owned)),
@@ -232,7 +232,7 @@ fn reason(error: &tokio_postgres::Error) -> String {
 }
 
 /// As the server prints it.
-fn shown(value: &Value<'_>, r#type: &Type) -> String {
+pub fn shown(value: &Value<'_>, r#type: &Type) -> String {
     let mut out = String::new();
     match (value, r#type) {
         (Value::Timestamp(value), Type::Timestamptz) => value.write_timestamptz(&mut out),

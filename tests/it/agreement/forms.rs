@@ -7,6 +7,7 @@
 //! - `{eq}`, `{scalar}`, `{order}`, `{any}`: of a type chosen for the whole form: with
 //!   equality, with equality and no array, with order, any. `{scalar[]}`: an array of it.
 //! - `{same}`: of the form's own type.
+//! - `{constant}`: a condition without columns.
 //! - others: a constant or an operator of a list of their own (see `generator`).
 
 use super::kinds::Scalar;
@@ -83,6 +84,10 @@ const BOOL: &[&str] = &[
     "{text}::boolean",
     "{char}::boolean",
     "({jsonb} ->> {key})::boolean",
+    "1 / {int4} = 1 and {constant}",
+    "1 / {int4} = 1 or {constant}",
+    "{bool} and {constant}",
+    "case when {constant} then {bool} else 1 / {int4} = 1 end",
 ];
 
 const INT2: &[&str] = &[

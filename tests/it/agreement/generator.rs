@@ -20,6 +20,8 @@ pub struct Generator<'a> {
     pub charset: Charset,
     /// The columns' names and kinds.
     pub columns: &'a [(String, Kind)],
+    /// Constants stand where else columns do.
+    pub constant: bool,
 }
 
 const NUMBERS: [Scalar; 6] = [
@@ -106,6 +108,14 @@ impl Generator<'_> {
                 text += &constant;
                 continue;
             }
+            if slot == "constant" {
+                let outer = std::mem::replace(&mut self.constant, true);
+                let part = self.expression(Kind::one(Scalar::Bool), depth.max(1));
+                self.constant = outer;
+                text += &format!("({})", part.text);
+                parts.push(part);
+                continue;
+            }
             let literal = slot.starts_with('\'');
             let may_be_literal = slot.ends_with('?');
             let name = slot.trim_start_matches('\'').trim_end_matches('?');
@@ -186,7 +196,7 @@ impl Generator<'_> {
             parts: Vec::new(),
             atom: true,
         };
-        if self.random.chance(12)
+        if (self.constant || self.random.chance(12))
             && let Some(constant) = self.typed(kind)
         {
             return atom(constant);
@@ -206,9 +216,10 @@ impl Generator<'_> {
             true => name.clone(),
             false => format!("\"{name}\""),
         };
-        atom(match self.random.chance(5) {
-            true => format!("new.{name}"),
-            false => name,
+        atom(match self.random.below(20) {
+            0 => format!("new.{name}"),
+            1 | 2 => format!("old.{name}"),
+            _ => name,
         })
     }
 

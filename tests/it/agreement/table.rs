@@ -23,20 +23,75 @@ pub struct Table {
     pub letters: Letters,
 }
 
-/// A row, as logical replication would carry it.
+/// A row's values as the server prints them.
 pub struct Values(pub Vec<Option<String>>);
 
-impl Row for Values {
-    fn text(&self, _: Version, column: usize) -> Result<Option<&str>, String> {
-        Ok(self.0[column].as_deref())
+/// A change of a row, as logical replication would carry it.
+pub struct Change<'a> {
+    operation: Operation,
+    current: &'a Values,
+    new: Option<&'a Values>,
+    old: Option<&'a Values>,
+}
+
+/// Which row is the old one of an update, by how much its id is larger.
+const OLD: usize = 7;
+
+/// What made the row of that id.
+fn operation(id: usize) -> Operation {
+    match id % 4 {
+        1 => Operation::Insert,
+        2 => Operation::Delete,
+        _ => Operation::Update,
+    }
+}
+
+impl Table {
+    pub fn change(&self, id: usize) -> Change<'_> {
+        let current = &self.rows[id];
+        let operation = operation(id);
+        Change {
+            operation,
+            current,
+            new: (operation != Operation::Delete).then_some(current),
+            old: match operation {
+                Operation::Insert | Operation::Truncate => None,
+                Operation::Update => self.rows.get((id + OLD) % self.rows.len()),
+                Operation::Delete => Some(current),
+            },
+        }
     }
 
-    fn changed(&self, _: usize) -> Result<bool, String> {
-        Ok(false)
+    /// The expression's value for each row: bare names mean `bare`, the others what they
+    /// say.
+    pub fn query(&self, source: &str) -> String {
+        format!(
+            "select cur.id, l.v from t cur
+             left join t new on new.id = cur.id and cur.tg_op <> 'DELETE'
+             left join t old on old.id = case cur.tg_op when 'DELETE' then cur.id
+                                         when 'UPDATE' then (cur.id + {OLD}) % {} end,
+             lateral (select ({source}) v from (select cur.*) bare) l",
+            self.rows.len()
+        )
+    }
+}
+
+impl Row for Change<'_> {
+    fn text(&self, version: Version, column: usize) -> Result<Option<&str>, String> {
+        let values = match version {
+            Version::Current => Some(self.current),
+            Version::New => self.new,
+            Version::Old => self.old,
+        };
+        Ok(values.and_then(|values| values.0[column].as_deref()))
+    }
+
+    fn changed(&self, column: usize) -> Result<bool, String> {
+        Ok(self.text(Version::New, column)? != self.text(Version::Old, column)?)
     }
 
     fn operation(&self) -> Operation {
-        Operation::Insert
+        self.operation
     }
 
     fn committed_at(&self) -> Timestamp {
@@ -104,6 +159,9 @@ impl Table {
                 // What the server does not take stays null.
                 join_all(single.iter().map(|update| client.simple_query(update))).await;
             }
+            let tg_op = operation(id).as_str();
+            let update = format!("update t set tg_op = '{tg_op}' where id = {id}");
+            client.simple_query(&update).await.unwrap();
         }
         let answer = client
             .simple_query("select * from t order by id")
@@ -172,6 +230,7 @@ async fn letters(database: &TestDatabase, charset: Charset) -> Letters {
     let last = match charset {
         Charset::Utf8 => 0x1_ffff,
         Charset::Latin1 => 0xff,
+        Charset::Bytes => return Letters::ascii(),
     };
     let query = format!(
         "select i, lower(chr(i)), upper(chr(i)) from generate_series(128, {last}) i
@@ -219,8 +278,16 @@ pub fn mentioned(table: &Table, row: usize, source: &str) -> String {
     let folded = source.to_lowercase();
     let named = table.columns.iter().enumerate();
     let named = named.filter(|(_, column)| folded.contains(&column.name.to_lowercase()));
-    let values: HashMap<&str, &str> = named
-        .filter_map(|(at, column)| Some((column.name.as_str(), table.rows[row].0[at].as_deref()?)))
-        .collect();
-    format!("{source} {values:?}")
+    let change = table.change(row);
+    let [current, old] = [Some(change.current), change.old].map(|values| {
+        let named = named.clone().filter_map(|(at, column)| {
+            let value = values?.0[at].as_deref()?;
+            Some((column.name.as_str(), value))
+        });
+        named.collect::<HashMap<_, _>>()
+    });
+    match folded.contains("old.") {
+        true => format!("{source} {current:?} old {old:?}"),
+        false => format!("{source} {current:?}"),
+    }
 }

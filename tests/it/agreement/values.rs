@@ -15,12 +15,14 @@ const LETTERS: &[char] = &[
 pub enum Charset {
     Utf8,
     Latin1,
+    /// Any bytes: the encoding SQL_ASCII.
+    Bytes,
 }
 
 impl Charset {
     /// The text with what the encoding lacks replaced.
     pub fn fit(self, text: String) -> String {
-        let fits = |c: char| self == Charset::Utf8 || u32::from(c) < 256;
+        let fits = |c: char| self != Charset::Latin1 || u32::from(c) < 256;
         text.chars()
             .map(|c| if fits(c) { c } else { 'Þ' })
             .collect()

@@ -1,6 +1,7 @@
 //! Anything a table can hold or become: from the committed row to what is stored of it.
 
 mod changes;
+mod labels;
 mod large;
 mod names;
 mod partitions;

@@ -25,6 +25,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn text_argument(&self, argument: Typed, name: &str) -> Result<Typed> {
+        // A key is compared only.
+        if name != "?" {
+            self.must_have_characters(&argument.at, name)?;
+        }
         match argument.r#type {
             Type::Text | Type::Varchar => Ok(argument),
             Type::Unknown => self.literal_as(argument, &Type::Text),
@@ -92,6 +96,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn output_argument(&self, argument: Typed) -> Result<Typed> {
+        self.must_have_characters(&argument.at, "concat")?;
         let conversion = match argument.r#type {
             Type::Unknown => return self.literal_as(argument, &Type::Text),
             Type::Char => {

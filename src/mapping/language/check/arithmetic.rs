@@ -7,6 +7,7 @@ use crate::mapping::language::syntax::{Arithmetic, Expr};
 use crate::mapping::language::time::{ExtractField, Interval};
 use crate::mapping::language::types::Type;
 
+use super::fold::{needs_zone, stable};
 use super::unify::{convert, operand_type};
 use super::{Checker, Typed};
 
@@ -68,6 +69,7 @@ impl Checker<'_> {
             (left, right)
         };
         let mixed = operation == TimeOperation::TimestampMinusTimestamp;
+        let (of_left, of_right) = (left.r#type.clone(), right.r#type.clone());
         let (left, right) = match mixed {
             true => (
                 self.fold(as_timestamp(left))?,
@@ -75,8 +77,10 @@ impl Checker<'_> {
             ),
             false => (left, right),
         };
+        let by_zone = r#type == Type::Timestamptz || mixed && needs_zone(&of_left, &of_right);
+        let node = Node::Time(operation, Box::new(left.node), Box::new(right.node));
         Ok(Typed {
-            node: Node::Time(operation, Box::new(left.node), Box::new(right.node)),
+            node: if by_zone { stable(node) } else { node },
             r#type,
             at: at.clone(),
             collation: None,
@@ -252,8 +256,10 @@ impl Checker<'_> {
                 ),
             ));
         }
+        let by_zone = of.r#type == Type::Timestamptz;
+        let node = Node::Extract(parsed, kind, Box::new(of.node));
         Ok(Typed {
-            node: Node::Extract(parsed, kind, Box::new(of.node)),
+            node: if by_zone { stable(node) } else { node },
             r#type: Type::Numeric,
             at: at.clone(),
             collation: None,

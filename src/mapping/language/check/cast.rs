@@ -5,6 +5,7 @@ use crate::mapping::language::program::{Conversion, Expected, Node, NumberKind};
 use crate::mapping::language::syntax::TypeName;
 use crate::mapping::language::types::{Encoding, Type};
 
+use super::fold::{needs_zone, stable};
 use super::unify::convert;
 use super::{Checker, Typed};
 
@@ -26,9 +27,17 @@ impl Checker<'_> {
         let Some(steps) = conversions(&of.r#type, &target) else {
             return Err(Self::error(at, self.no_cast(&of, &target)));
         };
+        // Its escapes would be characters.
+        if target == Type::Jsonb && of.r#type != Type::Jsonb {
+            self.must_have_characters(at, "::jsonb")?;
+        }
         let node = steps
             .into_iter()
             .fold(of.node, |node, step| Node::Convert(step, Box::new(node)));
+        let node = match is_stable(&of.r#type, &target) {
+            true => stable(node),
+            false => node,
+        };
         let node = match (&target, self.scope.encoding) {
             (Type::Jsonb, encoding) if encoding != Encoding::Utf8 && of.r#type != Type::Jsonb => {
                 Node::Convert(Conversion::JsonbIn(encoding), Box::new(node))
@@ -113,6 +122,15 @@ impl Checker<'_> {
             "{shown} is of type {}, which has no cast to {target}{hint}",
             of.r#type
         )
+    }
+}
+
+/// Whether the server takes the cast to depend on the session's settings, or on the catalog.
+fn is_stable(from: &Type, to: &Type) -> bool {
+    match from {
+        Type::Text | Type::Varchar | Type::Char => to.is_time() || *to == Type::Interval,
+        Type::Enum(_) => true,
+        from => needs_zone(from, to),
     }
 }
 

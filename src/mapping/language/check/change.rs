@@ -64,7 +64,7 @@ impl Checker<'_> {
         let typed = self.expression(expr)?;
         match &typed.node {
             Node::Column(Version::Current, place, _) => Ok(Change::Column(*place)),
-            Node::Constant(_) => Err(Self::error(
+            node if node.constant().is_some() => Err(Self::error(
                 &typed.at,
                 match &expr.kind {
                     Kind::Text(text) => {

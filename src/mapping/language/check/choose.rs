@@ -6,6 +6,7 @@ use crate::mapping::language::program::{Comparer, Node};
 use crate::mapping::language::syntax::{Comparison, Expr};
 use crate::mapping::language::types::Type;
 
+use super::fold::{needs_zone, stable};
 use super::function::usage;
 use super::unify::convert;
 use super::{Checker, Typed};
@@ -88,14 +89,16 @@ impl Checker<'_> {
             Some(comparer) => (a, b, comparer),
             None => self.unify(a, b)?,
         };
+        let by_zone = needs_zone(&a.r#type, &b.r#type);
         // The operator of varchar is that of text.
         let r#type = match a.r#type {
             Type::Varchar => Type::Text,
             r#type => r#type,
         };
+        let node = Node::Nullif(comparer, Box::new(a.node), Box::new(b.node));
         Ok(Typed {
             r#type,
-            node: Node::Nullif(comparer, Box::new(a.node), Box::new(b.node)),
+            node: if by_zone { stable(node) } else { node },
             at: at.clone(),
             collation,
         })

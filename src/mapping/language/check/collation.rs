@@ -1,6 +1,6 @@
 //! Which collation a text has: that of the columns which it comes of.
 
-use crate::mapping::language::error::Result;
+use crate::mapping::language::error::{Result, Span};
 use crate::mapping::language::program::Case;
 use crate::mapping::language::types::{Collation, Encoding};
 
@@ -35,21 +35,31 @@ impl Checker<'_> {
         Ok(found.map(|(collation, _)| collation.clone()))
     }
 
+    /// Of texts that are bytes there are no characters to count, to cut or to match.
+    pub(super) fn must_have_characters(&self, at: &Span, word: &str) -> Result<()> {
+        match self.scope.encoding {
+            Encoding::SqlAscii => Err(Self::error(
+                at,
+                format!(
+                    "`{word}` has no meaning in a database with the encoding SQL_ASCII, whose texts are bytes: compare them with =, <>, `in` or `is null`"
+                ),
+            )),
+            Encoding::Utf8 | Encoding::Latin1 | Encoding::Other => Ok(()),
+        }
+    }
+
     /// Upper and lower case are known for the database's own collation and C.
     pub(super) fn must_have_letters(&self, of: &Typed, word: &str) -> Result<Case> {
-        match (&of.collation, self.scope.encoding) {
-            (_, Encoding::SqlAscii) => Err(Self::error(
-                &of.at,
-                format!("`{word}` has no meaning in a database with the encoding SQL_ASCII"),
-            )),
-            (Some(Collation::Other(collation)), _) => Err(Self::error(
+        self.must_have_characters(&of.at, word)?;
+        match &of.collation {
+            Some(Collation::Other(collation)) => Err(Self::error(
                 &of.at,
                 format!(
                     "{} has the collation {collation}, whose upper and lower case are not known here: `{word}` cannot be used with it",
                     self.show(&of.at)
                 ),
             )),
-            (Some(Collation::Bytes(_)), _) => Ok(Case::Ascii),
+            Some(Collation::Bytes(_)) => Ok(Case::Ascii),
             _ => Ok(Case::Database),
         }
     }

@@ -5,6 +5,8 @@ use crate::mapping::language::program::{Comparer, Node};
 use crate::mapping::language::syntax::{Comparison, Expr, Kind};
 use crate::mapping::language::types::{Encoding, Type};
 
+use super::fold::{needs_zone, stable};
+use super::unify::convert;
 use super::{Checker, Typed};
 
 impl Checker<'_> {
@@ -40,12 +42,10 @@ impl Checker<'_> {
         }
         self.operation_alone(comparison, &left, at)?;
         self.operation_alone(comparison, &right, at)?;
-        Ok(Node::Compare(
-            comparer,
-            comparison,
-            Box::new(left.node),
-            Box::new(right.node),
-        ))
+        let by_zone = needs_zone(&left.r#type, &right.r#type);
+        let (left, right) = (Box::new(left.node), Box::new(right.node));
+        let node = Node::Compare(comparer, comparison, left, right);
+        Ok(if by_zone { stable(node) } else { node })
     }
 
     /// `x = null` is null for every row, and never what was meant.
@@ -102,6 +102,7 @@ impl Checker<'_> {
         let typed = self.expression(of)?;
         match typed.r#type {
             Type::Text | Type::Varchar | Type::Char | Type::Unknown => Ok((typed, true)),
+            Type::Member => Ok((convert(typed, &Type::Text), true)),
             ref other => Err(Self::error(
                 &expr.at,
                 format!(
@@ -187,12 +188,10 @@ impl Checker<'_> {
         let (left, right) = (self.expression(left)?, self.expression(right)?);
         self.collation_of([&left, &right])?;
         let (left, right, comparer) = self.unify(left, right)?;
-        Ok(Node::Distinct(
-            comparer,
-            Box::new(left.node),
-            Box::new(right.node),
-            negated,
-        ))
+        let by_zone = needs_zone(&left.r#type, &right.r#type);
+        let (left, right) = (Box::new(left.node), Box::new(right.node));
+        let node = Node::Distinct(comparer, left, right, negated);
+        Ok(if by_zone { stable(node) } else { node })
     }
 
     /// `x between a and b` is `x >= a and x <= b`.

@@ -11,7 +11,8 @@ use super::{Checker, Typed};
 impl Checker<'_> {
     /// A part without columns is computed now, so that what fails always fails at start.
     /// As the server's planner does, whatever the other operands are: null with a strict
-    /// operator is null, `and` with false is false, `or` with true is true.
+    /// operator is null, `and` with false is false, `or` with true is true. What the planner
+    /// does not compute decides nothing before its turn.
     pub(super) fn fold(&self, typed: Typed) -> Result<Typed> {
         let typed = Typed {
             node: simplified(typed.node),
@@ -23,12 +24,15 @@ impl Checker<'_> {
                 ..typed
             });
         }
-        if matches!(typed.node, Node::Constant(_)) || !is_constant(&typed.node) {
+        if typed.node.constant().is_some() || !is_constant(&typed.node) {
             return Ok(typed);
         }
         match constant_value(&typed.node, self.scope.letters) {
             Ok(value) => Ok(Typed {
-                node: Node::Constant(value),
+                node: match is_stable(&typed.node) {
+                    true => Node::Stable(Box::new(Node::Constant(value))),
+                    false => Node::Constant(value),
+                },
                 ..typed
             }),
             Err(reason) => Err(Self::error(
@@ -98,6 +102,13 @@ fn simplified(node: Node) -> Node {
 
 /// The value of a part that one constant of it decides.
 fn decided(node: &Node) -> Option<Option<Constant>> {
+    if let Node::Stable(of) = node {
+        return match **of {
+            // With several elements an operator on an array, which the planner leaves alone.
+            Node::In(_, _, ref list, _) if list.len() > 1 => None,
+            _ => decided(of),
+        };
+    }
     let is_null = |part: &Node| matches!(part, Node::Constant(None));
     let is = |part: &Node, value: bool| matches!(part, Node::Constant(Some(Constant::Bool(known))) if *known == value);
     let null = match node {
@@ -106,6 +117,11 @@ fn decided(node: &Node) -> Option<Option<Constant>> {
         }
         Node::Or(parts) if parts.iter().any(|part| is(part, true)) => {
             return Some(Some(Constant::Bool(true)));
+        }
+        Node::Distinct(_, a, b, negated) if is_null(a) || is_null(b) => {
+            let known = matches!((&**a, &**b), (Node::Constant(_), Node::Constant(_)));
+            let distinct = !(is_null(a) && is_null(b));
+            return known.then_some(Some(Constant::Bool(distinct != *negated)));
         }
         Node::Compare(_, _, a, b)
         | Node::Number(_, _, a, b)
@@ -122,6 +138,27 @@ fn decided(node: &Node) -> Option<Option<Constant>> {
         _ => false,
     };
     null.then_some(None)
+}
+
+/// An operation that the server's planner leaves to the executor, whatever its operands are.
+pub(super) fn stable(node: Node) -> Node {
+    match node {
+        // Strict, as casts and operators are.
+        Node::Constant(None) | Node::Stable(_) => node,
+        node if is_constant(&node) => Node::Stable(Box::new(node)),
+        node => node,
+    }
+}
+
+/// Between timestamptz and another type the server asks for the session's zone.
+pub(super) fn needs_zone(a: &Type, b: &Type) -> bool {
+    a != b && (*a == Type::Timestamptz || *b == Type::Timestamptz)
+}
+
+fn is_stable(node: &Node) -> bool {
+    let mut stable = false;
+    node.visit(&mut |part| stable |= matches!(part, Node::Stable(_)));
+    stable
 }
 
 /// Whether the value is the same for every row.

@@ -8,6 +8,7 @@ use crate::mapping::language::time::{TimeType, TruncField};
 use crate::mapping::language::types::Type;
 use crate::mapping::language::value::Constant;
 
+use super::fold::stable;
 use super::unify::convert;
 use super::{Checker, Typed};
 
@@ -84,8 +85,13 @@ impl Checker<'_> {
             .into_iter()
             .map(|argument| argument.node)
             .collect();
+        let is_stable = matches!(
+            function,
+            Function::Concat | Function::DateTrunc(_, TimeType::Timestamptz)
+        );
+        let node = Node::Call(function, nodes);
         Ok(Typed {
-            node: Node::Call(function, nodes),
+            node: if is_stable { stable(node) } else { node },
             r#type,
             at: at.clone(),
             collation,

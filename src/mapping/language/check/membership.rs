@@ -6,6 +6,7 @@ use crate::mapping::language::program::{Case, Comparer, Node, Pattern, PatternPa
 use crate::mapping::language::syntax::{Expr, Kind};
 use crate::mapping::language::types::Type;
 
+use super::fold::{needs_zone, stable};
 use super::unify::convert;
 use super::{Checker, Typed};
 
@@ -27,9 +28,9 @@ impl Checker<'_> {
             let typed = self
                 .expression(item)
                 .map_err(|error| self.maybe_text(error, item))?;
-            match &typed.node {
-                Node::Constant(Some(_)) => items.push(typed),
-                Node::Constant(None) => {
+            match typed.node.constant() {
+                Some(Some(_)) => items.push(typed),
+                Some(None) => {
                     let way = match negated {
                         true => {
                             "with null in the list, `not in` is never true: leave it out, and write `x is not null` with `and`"
@@ -40,7 +41,7 @@ impl Checker<'_> {
                     };
                     return Err(Self::error(&typed.at, way));
                 }
-                _ => {
+                None => {
                     let (value, item) = (self.plain(&of.at), self.plain(&typed.at));
                     let way = match typed.r#type {
                         Type::Array(_) => format!("write {value} = any({item})"),
@@ -83,8 +84,10 @@ impl Checker<'_> {
             }
         };
         let mut constants = Vec::with_capacity(items.len());
+        let mut is_stable = needs_zone(&of.r#type, &target);
         for item in items {
             let item = self.brought_to(item, &target)?;
+            is_stable |= matches!(item.node, Node::Stable(_));
             match item.node {
                 Node::Constant(Some(constant)) => constants.push(constant),
                 node => {
@@ -94,7 +97,8 @@ impl Checker<'_> {
                 }
             }
         }
-        Ok(Node::In(comparer, Box::new(of.node), constants, negated))
+        let node = Node::In(comparer, Box::new(of.node), constants, negated);
+        Ok(if is_stable { stable(node) } else { node })
     }
 
     pub(super) fn like(
@@ -138,6 +142,7 @@ impl Checker<'_> {
                 ));
             }
         };
+        self.must_have_characters(&of.at, word)?;
         let ignore_case = match ignore_case {
             true => Some(self.must_have_letters(&of, word)?),
             false => None,

@@ -5,7 +5,10 @@ use crate::mapping::language::evaluate::constant_value;
 use crate::mapping::language::letters::Letters;
 use crate::mapping::language::program::{Comparer, Conversion, Expected, Node, NumberKind};
 use crate::mapping::language::types::Type;
+use crate::mapping::language::value::Constant;
 
+use super::fold::{needs_zone, stable};
+use super::literal::constant_of;
 use super::{Checker, Typed};
 
 impl Checker<'_> {
@@ -71,7 +74,13 @@ impl Checker<'_> {
     /// A literal that is compared with a part of the type, whose spelling a message gives.
     fn literal_beside(&self, literal: Typed, target: &Type, beside: &Typed) -> Result<Typed> {
         let (at, shown) = (literal.at.clone(), self.plain(&literal.at));
+        // It is one, and is refused for another reason.
+        let is_readable = match &literal.node {
+            Node::Constant(Some(Constant::Text(text))) => constant_of(text, target).is_ok(),
+            _ => false,
+        };
         self.literal_as(literal, target).map_err(|error| match target {
+            _ if is_readable => error,
             Type::Bool if matches!(beside.node, Node::Changed(_)) => Self::error(
                 &at,
                 format!("`changed` is true or false: for a change to a value write became(status = {shown})"),
@@ -270,6 +279,10 @@ pub(super) fn convert(typed: Typed, target: &Type) -> Typed {
     let node = match conversion {
         None => typed.node,
         Some(conversion) => converted(typed.node, conversion),
+    };
+    let node = match typed.r#type.is_time() && needs_zone(&typed.r#type, target) {
+        true => stable(node),
+        false => node,
     };
     Typed {
         node,

@@ -12,7 +12,7 @@ use crate::mapping::language::value::Value;
 use crate::mapping::language::{array, json};
 
 use super::convert::output;
-use super::{Evaluation, Failure, Result, Row, failed};
+use super::{Evaluation, Failure, Result, Row, UnknownLabel, failed};
 
 pub(super) fn holds(
     comparer: &Comparer,
@@ -87,10 +87,10 @@ fn unpadded(text: &str) -> &str {
 fn place(of: &EnumType, label: &str) -> Result<usize> {
     let place = of.labels.iter().position(|known| known == label);
     place.ok_or_else(|| {
-        Failure::Failed(format!(
-            "the enum {} has a label that was added after walhook read the table: restart walhook",
-            of.name
-        ))
+        Failure::Label(UnknownLabel {
+            of: of.name.clone(),
+            label: label.to_owned(),
+        })
     })
 }
 

@@ -102,8 +102,8 @@ impl<'a, R: Row> Evaluation<'a, R> {
         match of {
             // Whatever its text is, also where it cannot be read as a value.
             Node::Column(version, column, _) => {
-                let text = self.row.text(version_of(*version, current), *column);
-                text.map(|text| text.is_none()).map_err(Failure::Unknown)
+                let is_null = self.row.is_null(version_of(*version, current), *column);
+                is_null.map_err(Failure::Unknown)
             }
             of => Ok(self.evaluate(of, current)?.is_none()),
         }

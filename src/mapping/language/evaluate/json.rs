@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::mapping::language::array;
 use crate::mapping::language::json::{self, Json, Kind, Slice, Step};
-use crate::mapping::language::program::{JsonOperation, Node, Version};
+use crate::mapping::language::program::{Conversion, JsonOperation, Node, Version};
 use crate::mapping::language::value::Value;
 
 use super::compare::of_json;
@@ -18,7 +18,13 @@ impl<'a, R: Row> Evaluation<'a, R> {
         right: &'a Node,
         current: Version,
     ) -> Result<Option<Value<'a>>> {
-        let Some(text) = self.text(left, current)? else {
+        // The server looks at json's escapes only where neither operand is null, nor a part of
+        // the path.
+        let (document, escapes) = match left {
+            Node::Convert(conversion @ Conversion::JsonIn(_), of) => (&**of, Some(*conversion)),
+            left => (left, None),
+        };
+        let Some(text) = self.text(document, current)? else {
             self.evaluate(right, current)?;
             return Ok(None);
         };
@@ -26,6 +32,19 @@ impl<'a, R: Row> Evaluation<'a, R> {
             return Ok(None);
         };
         self.pass(text.len(), 1024)?;
+        let is_path = matches!(
+            operation,
+            JsonOperation::Path { .. } | JsonOperation::JsonPath { .. }
+        );
+        let text = match escapes {
+            Some(escapes) if !(is_path && has_null(&argument)) => {
+                match self.convert(escapes, Value::Text(text))? {
+                    Value::Text(text) => text,
+                    _ => return failed("a JSON value is expected"),
+                }
+            }
+            _ => text,
+        };
         let truth = |held: Result<bool, json::JsonError>| {
             held.map(|held| Some(Value::Bool(held))).map_err(of_json)
         };
@@ -76,6 +95,14 @@ impl<'a, R: Row> Evaluation<'a, R> {
                 Ok(found.map(|found| Value::Text(Cow::Owned(found))))
             }
         }
+    }
+}
+
+/// Whether a part of the path is null.
+fn has_null(path: &Value<'_>) -> bool {
+    match path {
+        Value::Text(path) => array::elements(path).any(|step| matches!(step, Ok(None))),
+        _ => false,
     }
 }
 
