@@ -311,7 +311,7 @@ pub async fn run_reloading(
             key,
             security: config.security.clone(),
             event_types,
-            check_filter,
+            check_filter: check_filter_for,
             filter_matches,
             health: Arc::clone(&health),
             schedule_changed: Arc::clone(&schedule_changed),
@@ -401,7 +401,11 @@ pub(crate) async fn listen(config: &Config) -> anyhow::Result<api::Listeners> {
 // The API may not import the mapping: it is handed what it needs of filters.
 
 fn check_filter(source: &str) -> Result<(), String> {
-    Filter::compile(source)
+    check_filter_for(source, None)
+}
+
+fn check_filter_for(source: &str, data: Option<&[String]>) -> Result<(), String> {
+    Filter::compile_for(source, data)
         .map(drop)
         .map_err(|error| error.to_string())
 }

@@ -40,8 +40,8 @@ pub fn head() -> OpenApi {
                 ))
                 .license(Some(
                     utoipa::openapi::LicenseBuilder::new()
-                        .name("MIT OR Apache-2.0")
-                        .identifier(Some("MIT OR Apache-2.0"))
+                        .name("MIT")
+                        .identifier(Some("MIT"))
                         .build(),
                 ))
                 .build(),

@@ -141,7 +141,7 @@ pub async fn list_event_types(
     _tenant: Tenant,
 ) -> Json<EventTypes> {
     Json(EventTypes {
-        data: state.event_types.get().to_vec(),
+        data: state.event_types.names(),
         next_cursor: None,
     })
 }

@@ -14,7 +14,7 @@
 
 use std::any::Any;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -50,6 +50,7 @@ mod deadlock;
 pub mod deliveries;
 pub mod docs;
 pub mod error;
+pub mod event_types;
 pub mod events;
 pub mod extract;
 pub mod idempotency;
@@ -67,6 +68,7 @@ pub mod subscriptions;
 pub mod tokens;
 
 pub use callers::Callers;
+pub use event_types::{EventType, EventTypes};
 pub use jwt::{JwtConfig, JwtVerifier};
 pub use limits::{Limits, LimitsConfig};
 pub use me::Settings;
@@ -143,8 +145,9 @@ pub struct State {
     pub key: Arc<EncryptionKey>,
     pub security: SecurityConfig,
     pub event_types: EventTypes,
-    /// Compiles a subscription's filter: the reason why it is refused.
-    pub check_filter: fn(&str) -> Result<(), String>,
+    /// Compiles a subscription's filter for events whose `data` has these members, where they
+    /// are known: the reason why it is refused.
+    pub check_filter: fn(&str, Option<&[String]>) -> Result<(), String>,
     /// Evaluates a filter over an event's body.
     pub filter_matches: fn(&str, &[u8]) -> Result<bool, String>,
     pub health: Arc<Health>,
@@ -158,32 +161,6 @@ pub struct State {
     pub callers: Callers,
     pub settings: Settings,
     pub caches: Caches,
-}
-
-/// The types that the rules produce, sorted; they change with the rules. Empty: unknown
-/// here, any is admitted.
-#[derive(Clone, Default)]
-pub struct EventTypes(Arc<RwLock<Arc<[String]>>>);
-
-impl EventTypes {
-    pub fn set(&self, mut types: Vec<String>) {
-        types.sort_unstable();
-        types.dedup();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = types.into();
-    }
-
-    pub fn get(&self) -> Arc<[String]> {
-        let types = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&types)
-    }
-}
-
-impl From<Vec<String>> for EventTypes {
-    fn from(types: Vec<String>) -> Self {
-        let known = EventTypes::default();
-        known.set(types);
-        known
-    }
 }
 
 /// What the API remembers between requests.

@@ -50,7 +50,7 @@ pub fn events(
         ));
     }
     for pattern in &patterns {
-        check_type(&state.event_types.get(), pattern)?;
+        check_type(&state.event_types.names(), pattern)?;
     }
     Ok(Some(patterns))
 }
@@ -92,9 +92,10 @@ pub fn description(description: Option<String>) -> Result<Option<String>, Proble
     }
 }
 
-pub fn filter(state: &State, filter: Option<String>) -> Result<Option<String>, Problem> {
+/// For the events that the subscription asks for.
+pub fn filter(state: &State, filter: Option<&str>, events: &[String]) -> Result<(), Problem> {
     let Some(source) = filter else {
-        return Ok(None);
+        return Ok(());
     };
     let invalid = |detail| Problem::invalid("invalid_filter", detail);
     // Before the parser sees it, whose stack a long one could overflow.
@@ -104,8 +105,8 @@ pub fn filter(state: &State, filter: Option<String>) -> Result<Option<String>, P
             source.len()
         )));
     }
-    (state.check_filter)(&source).map_err(invalid)?;
-    Ok(Some(source))
+    let data = state.event_types.data_of(events);
+    (state.check_filter)(source, data.as_deref()).map_err(invalid)
 }
 
 pub fn headers(headers: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {

@@ -156,6 +156,7 @@ pub async fn create_subscription(
     let events = rules::events(&state, request.event, request.events)?.ok_or_else(|| {
         Problem::invalid("invalid_events", "say which events: `event` or `events`")
     })?;
+    rules::filter(&state, request.filter.as_deref(), &events)?;
     let format = rules::format(request.format.as_deref())?.unwrap_or(Format::Standard);
     let secret = rules::secret(request.secret.as_ref())?;
     let signing_key = request.signing_key.as_ref();
@@ -167,7 +168,7 @@ pub async fn create_subscription(
         url: rules::url(&state, &request.url)?,
         events,
         description: rules::description(request.description)?,
-        filter: rules::filter(&state, request.filter)?,
+        filter: request.filter,
         headers: SealedHeaders::seal(&headers, &state.key, id),
         format,
         rate_limit: rules::rate_limit(request.rate_limit.as_ref())?,
@@ -255,6 +256,10 @@ pub async fn update_subscription(
         .signing_key
         .map(|given| given.as_ref().map(NewSigningKey::read).transpose())
         .transpose()?;
+    if let Some(filter) = &request.filter {
+        // Before it is stored; what the events have is seen when they are known.
+        rules::filter(&state, filter.as_deref(), &[])?;
+    }
     let changes = Changes {
         url: request
             .url
@@ -262,10 +267,7 @@ pub async fn update_subscription(
             .transpose()?,
         events: rules::events(&state, request.event, request.events)?,
         description: request.description.map(rules::description).transpose()?,
-        filter: request
-            .filter
-            .map(|filter| rules::filter(&state, filter))
-            .transpose()?,
+        filter: request.filter,
         headers: request
             .headers
             .map(rules::headers)
@@ -290,6 +292,9 @@ pub async fn update_subscription(
     let stored = queries::update(&transaction, subscription, &changes).await?;
     let mut stored = stored.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
+    if changes.filter.is_some() || changes.events.is_some() {
+        rules::filter(&state, stored.filter.as_deref(), &stored.events)?;
+    }
     match request.active {
         Some(true) => {
             let enabled = queries::enable(&transaction, subscription).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::api::EventType;
 use crate::config::{Config, ConfigError};
 use crate::delivery::operational;
 use crate::mapping::RuleSet;
@@ -27,12 +28,23 @@ impl Generation {
         })
     }
 
-    pub(super) fn event_types(&self) -> Vec<String> {
-        let of_rules = self.rules.event_types();
-        let mut types: Vec<String> = of_rules.map(|one| one.to_string()).collect();
+    pub(super) fn event_types(&self) -> Vec<EventType> {
+        let mut types: Vec<EventType> = self
+            .rules
+            .event_types()
+            .map(|name| EventType {
+                name: name.to_string(),
+                data: self.rules.data_members(name),
+                is_operational: false,
+            })
+            .collect();
         // None at all says that the rules are unknown here.
         if !types.is_empty() {
-            types.extend(operational::TYPES.map(str::to_owned));
+            types.extend(operational::TYPES.map(|name| EventType {
+                name: name.to_owned(),
+                data: None,
+                is_operational: true,
+            }));
         }
         types
     }

@@ -20,7 +20,7 @@ use crate::health::{CaptureState, Health, OpenGap};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::metrics::METRICS;
-use crate::replication::slot::Budget;
+use crate::replication::slot::{Budget, CatchingUp};
 use crate::replication::{GapKind, SlotState, SourceConfig, slot};
 
 mod alarm;
@@ -60,6 +60,7 @@ struct Looked {
     /// Up to where it is recorded that the tables were published.
     seen: Lsn,
     asked_at: Option<Instant>,
+    catching_up: CatchingUp,
     let_go: LetGo,
 }
 
@@ -76,6 +77,7 @@ impl Watch {
             alarm: Alarm::None,
             seen: Lsn::ZERO,
             asked_at: None,
+            catching_up: CatchingUp::default(),
             let_go: LetGo::default(),
         };
         let mut episode = Episode::default();
@@ -132,8 +134,9 @@ impl Watch {
             .set(state.safe_wal_size.unwrap_or(-1));
         METRICS.wal_limit_bytes.set(budget.limit.map_or(-1, gauge));
         let policy = self.config.wal_policy;
+        let is_to_be_shed = looked.catching_up.is_to_be_shed(&budget, policy);
         looked.alarm = looked.alarm.after(name, &budget, policy);
-        if budget.is_to_be_shed(policy) && self.is_ours(&state) {
+        if is_to_be_shed && self.is_ours(&state) {
             self.ask_to_shed(looked).await?;
         } else {
             looked.asked_at = None;

@@ -46,7 +46,7 @@ pub mod token;
 /// turns committed row changes into business events by rules in TOML, and delivers each
 /// event, signed, to the subscribers of the tenant whose row it was.
 #[derive(Debug, Parser)]
-#[command(name = "walhook", version, max_term_width = 100, after_help = NEXT_STEPS)]
+#[command(name = "walhook", version = env!("WALHOOK_VERSION"), max_term_width = 100, after_help = NEXT_STEPS)]
 struct Cli {
     /// The configuration file. Default: walhook.toml, where there is one; every key can
     /// also be given as WALHOOK_…, as in WALHOOK_SOURCE__URL for source.url.

@@ -186,7 +186,7 @@ pub async fn present_harms(client: &Client, name: &str) -> anyhow::Result<Vec<Ha
             found.push(Harm {
                 table: table.name().clone(),
                 why: format!("the publication: {}", Difference::GeneratedColumns),
-                mend: alter_statements(name, alone, &[Difference::GeneratedColumns]),
+                mend: alter_statements(name, alone, &[], &[Difference::GeneratedColumns]),
             });
         }
     }
@@ -207,7 +207,6 @@ impl Publication {
             let kept = self.tables.iter().filter(|table| keep(table));
             kept.map(|table| table.name.clone()).collect()
         };
-        let is_wanted = |name: &TableName| wanted.iter().any(|table| table.name() == name);
         let missing = wanted
             .iter()
             .map(Table::name)
@@ -219,7 +218,7 @@ impl Publication {
                 Difference::Missing as fn(Vec<TableName>) -> Difference,
                 missing,
             ),
-            (Difference::Extra, named(&|table| !is_wanted(&table.name))),
+            (Difference::Extra, self.others(wanted)),
             (Difference::RowFilter, named(&|table| table.row_filter)),
             (Difference::ColumnList, named(&|table| table.column_list)),
         ];
@@ -252,7 +251,7 @@ impl Publication {
                     table_list(&tables)
                 )),
                 Difference::ViaRoot | Difference::GeneratedColumns => {
-                    statements.extend(alter_statements(name, wanted, &[difference]));
+                    statements.extend(alter_statements(name, wanted, &[], &[difference]));
                 }
                 // As at start: `walhook check` speaks of these.
                 Difference::AllTables
@@ -264,6 +263,13 @@ impl Publication {
             }
         }
         statements
+    }
+
+    /// The tables of the list that are not wanted.
+    pub fn others(&self, wanted: &[Table]) -> Vec<TableName> {
+        let is_wanted = |name: &TableName| wanted.iter().any(|table| table.name() == name);
+        let names = self.tables.iter().map(|table| &table.name);
+        names.filter(|name| !is_wanted(name)).cloned().collect()
     }
 
     fn carries(&self, name: &TableName) -> bool {
@@ -293,9 +299,23 @@ pub fn create_statement<'a>(
 }
 
 /// The statements that end the differences; none for a publication FOR ALL TABLES,
-/// which PostgreSQL does not let become an explicit list.
-pub fn alter_statements(name: &str, wanted: &[Table], differences: &[Difference]) -> Vec<String> {
+/// which PostgreSQL does not let become an explicit list. `others`, which are published and
+/// not wanted, stay published: only [`removal`] takes tables out.
+pub fn alter_statements(
+    name: &str,
+    wanted: &[Table],
+    others: &[TableName],
+    differences: &[Difference],
+) -> Vec<String> {
     let publication = quote_identifier(name);
+    let all = table_list(wanted.iter().map(Table::name).chain(others));
+    let states_all = |difference: &Difference| {
+        matches!(
+            difference,
+            Difference::Schemas(_) | Difference::RowFilter(_) | Difference::ColumnList(_)
+        )
+    };
+    let is_stated = differences.iter().any(states_all);
     let mut statements: Vec<String> = Vec::new();
     let mut add = |statement: String| {
         if !statements.contains(&statement) {
@@ -305,15 +325,16 @@ pub fn alter_statements(name: &str, wanted: &[Table], differences: &[Difference]
     for difference in differences {
         match difference {
             Difference::AllTables => return Vec::new(),
-            // One statement states the whole list: it adds, removes and clears filters.
-            Difference::Schemas(_)
-            | Difference::Missing(_)
-            | Difference::Extra(_)
-            | Difference::RowFilter(_)
-            | Difference::ColumnList(_) => add(format!(
-                "alter publication {publication} set table {};",
-                table_list(wanted.iter().map(Table::name))
+            // One statement states the whole list, and clears filters.
+            Difference::Schemas(_) | Difference::RowFilter(_) | Difference::ColumnList(_) => {
+                add(format!("alter publication {publication} set table {all};"));
+            }
+            Difference::Missing(_) if is_stated => {}
+            Difference::Missing(tables) => add(format!(
+                "alter publication {publication} add table {};",
+                table_list(tables)
             )),
+            Difference::Extra(_) => {}
             Difference::Operations => add(format!(
                 "alter publication {publication} set (publish = '{OPERATIONS}');"
             )),
@@ -326,6 +347,15 @@ pub fn alter_statements(name: &str, wanted: &[Table], differences: &[Difference]
         }
     }
     statements
+}
+
+/// The statement that takes tables out of the publication.
+pub fn removal(name: &str, tables: &[TableName]) -> String {
+    format!(
+        "alter publication {} drop table {};",
+        quote_identifier(name),
+        table_list(tables)
+    )
 }
 
 const OPERATIONS: &str = "insert, update, delete, truncate";

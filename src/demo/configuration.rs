@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -36,6 +36,10 @@ impl Directory {
         // The key lies in it: nobody else may look.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Directory { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn log(&self) -> PathBuf {

@@ -14,41 +14,30 @@ pub(super) fn introduction(
     api: SocketAddr,
     tokens: &[ApiToken],
     log: &Path,
-) -> String {
+) -> Vec<String> {
     let bold = |text: &str| style.bold(text.to_owned()).to_string();
-    let mut text = format!(
-        "\n{}  {database}   (throwaway)\n{}  http://{api}   (/docs, /metrics, /readyz)\n{}  {}\n",
-        bold("database"),
-        bold("API     "),
-        bold("log     "),
-        log.display()
-    );
+    let mut lines = vec![
+        format!(
+            "{}  http://{api}  (/docs /metrics /readyz)   Ctrl-C ends the demo",
+            bold("walhook demo")
+        ),
+        format!("{} {database}", bold("psql")),
+    ];
     for (tenant, token) in TENANTS.iter().zip(tokens) {
-        text.push_str(&format!(
-            "{}  {tenant:<7} {}\n",
-            bold("token   "),
-            token.text()
-        ));
+        let variable = tenant.to_uppercase();
+        lines.push(format!("export {variable}={}", token.text()));
     }
-    let token = tokens.first().map_or("", ApiToken::text);
-    let curl = format!("curl -s -H 'Authorization: Bearer {token}'");
-    let base = format!("http://{api}/api/v1/tenant/webhooks");
-    text.push_str(&format!(
-        r#"
-{try_it}
-  {curl} {base}/subscriptions
-  {curl} '{base}/deliveries?limit=5'
-  curl -s http://{api}/metrics | grep ^webhook_
-  psql '{database}' -c "insert into payments (tenant_id, amount, status) values ('acme', 42, 'succeeded')"
-
-{own}
-  walhook listen --port 9000 --secret demo-secret-of-mine
-  {curl} -H 'Content-Type: application/json' -d '{{"url":"http://127.0.0.1:9000/","event":"payment.*","secret":"demo-secret-of-mine"}}' {base}/subscriptions
-
-Ctrl-C ends the demo and leaves nothing behind.
-"#,
-        try_it = bold("Try in another terminal"),
-        own = bold("Receive some of it yourself"),
-    ));
-    text
+    let first = TENANTS
+        .first()
+        .map_or(String::new(), |tenant| tenant.to_uppercase());
+    lines.extend([
+        format!("export API=http://{api}/api/v1/tenant/webhooks"),
+        format!("curl -sH \"Authorization: Bearer ${first}\" \"$API/deliveries?limit=5\""),
+        format!("curl -sH \"Authorization: Bearer ${first}\" $API/subscriptions"),
+        "walhook listen --port 9000   receives some of it: subscribe http://127.0.0.1:9000/"
+            .to_owned(),
+        format!("log: {}", log.display()),
+        style.dim("-".repeat(78)).to_string(),
+    ]);
+    lines
 }

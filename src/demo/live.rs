@@ -21,7 +21,13 @@ pub(super) struct Live {
     event_types: Vec<String>,
     started: Instant,
     totals: Totals,
+    /// What the application does first, until its webhook was shown.
+    first: Option<&'static str>,
 }
+
+/// The change whose webhook is shown whole.
+const FIRST: &str =
+    "insert into payments (tenant_id, amount, status) values ('acme', 42, 'succeeded')";
 
 #[derive(Default)]
 struct Totals {
@@ -56,6 +62,7 @@ impl Live {
             event_types,
             started: Instant::now(),
             totals: Totals::default(),
+            first: Some(FIRST),
         }
     }
 
@@ -69,6 +76,10 @@ impl Live {
     ) -> anyhow::Result<bool> {
         let conninfo = ConnInfo::parse(url)?;
         let application = conninfo.connect(Purpose::Application, None).await?;
+        application
+            .batch_execute(FIRST)
+            .await
+            .context("make the first change of the sample application")?;
         let (done_by, mut done) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let mut traffic = tokio::spawn(traffic::run(
@@ -170,6 +181,14 @@ impl Live {
 
     fn show(&mut self, received: &Received) -> io::Result<()> {
         self.totals.count(received);
+        let is_first = received.verdict == Verdict::Verified
+            && received.event_type.as_deref() == Some("payment.received")
+            && received.status.is_success();
+        if let Some(sql) = self.first.take_if(|_| is_first) {
+            for line in whole(sql, received) {
+                self.screen.line(&line)?;
+            }
+        }
         let style = self.screen.style();
         let line = format!(
             "{}  {}",
@@ -222,6 +241,25 @@ impl Live {
             self.started.elapsed().as_secs()
         )
     }
+}
+
+/// A webhook from the change to the last byte.
+fn whole(sql: &str, received: &Received) -> Vec<String> {
+    let mut lines = vec![
+        "one webhook, whole: the application commits".to_owned(),
+        format!("  {sql}"),
+        "and the receiver gets".to_owned(),
+        format!("  POST {}", printable(Some(&received.path))),
+    ];
+    for (name, value) in &received.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let clean: String = value.chars().filter(|c| !c.is_control()).collect();
+        lines.push(format!("  {name}: {clean}"));
+    }
+    let body = String::from_utf8_lossy(&received.body);
+    let clean: String = body.chars().filter(|c| !c.is_control()).collect();
+    lines.extend([String::new(), format!("  {clean}"), String::new()]);
+    lines
 }
 
 impl Totals {

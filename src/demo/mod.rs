@@ -28,6 +28,7 @@ pub mod receiver;
 mod subscriptions;
 mod traffic;
 pub mod view;
+mod watcher;
 
 use configuration::Directory;
 use introduction::introduction;
@@ -36,6 +37,7 @@ use postgres::Postgres;
 use receiver::Receiver;
 use traffic::TENANTS;
 use view::Screen;
+use watcher::Watcher;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -66,12 +68,17 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     // Not to be dropped half-way: whoever presses Ctrl-C now waits for the start to end,
     // and the server is stopped in order.
     let server = tokio::task::spawn_blocking(|| Postgres::start(&[])).await??;
+    let watcher = Watcher::start(&server, directory.path()).context("watch over the server")?;
     let ended = Box::pin(with_server(
         &options, &server, &directory, api, screen, &shutdown,
     ))
     .await;
     // Stopping waits for the server, which must not hold up a thread of the runtime.
-    tokio::task::spawn_blocking(move || drop(server)).await?;
+    tokio::task::spawn_blocking(move || {
+        drop(watcher);
+        drop(server);
+    })
+    .await?;
     match ended {
         // Whoever read our output has had enough: an end like Ctrl-C.
         Err(error) if is_broken_pipe(&error) => Ok(true),
@@ -102,7 +109,7 @@ async fn with_server(
     };
     let tokens = prepared?;
     let log = directory.log();
-    screen.line(&introduction(screen.style(), &url, api, &tokens, &log))?;
+    screen.pin(introduction(screen.style(), &url, api, &tokens, &log))?;
 
     let (received_by, received) = mpsc::channel(1024);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

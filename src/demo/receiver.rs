@@ -68,6 +68,7 @@ pub struct Received {
     /// The how manieth request with this id since it last succeeded, from 1.
     pub attempt: u32,
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -236,6 +237,7 @@ async fn receive(
         latency,
         attempt,
         status,
+        headers: head.headers,
         body,
     };
     if !served.endpoint.delay.is_zero() {

@@ -166,7 +166,14 @@ pub struct Screen {
     out: io::Stdout,
     style: Style,
     status: String,
+    /// Lines that stay at the top of a terminal.
+    pinned: Vec<String>,
+    /// For which size of the terminal they were laid out: columns and rows.
+    laid_out: Option<(usize, usize)>,
 }
+
+/// Rows that must be left below what is pinned.
+const LEAST_ROWS: usize = 8;
 
 impl Screen {
     /// `plain`: as if standard output were no terminal.
@@ -179,7 +186,45 @@ impl Screen {
             out: io::stdout(),
             style,
             status: String::new(),
+            pinned: Vec::new(),
+            laid_out: None,
         }
+    }
+
+    /// Shows lines that stay at the top of a terminal while others scroll by below; where
+    /// there is none, or too small a one, they are lines like others.
+    pub fn pin(&mut self, lines: Vec<String>) -> io::Result<()> {
+        self.pinned = lines;
+        if self.lay_out()? {
+            return Ok(());
+        }
+        for line in std::mem::take(&mut self.pinned) {
+            self.line(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what is pinned to the top, and has the rest scroll below it (DECSTBM). False
+    /// where that cannot be.
+    fn lay_out(&mut self) -> io::Result<bool> {
+        let Some((columns, rows)) = size().filter(|_| self.style.coloured) else {
+            return Ok(false);
+        };
+        if rows < self.pinned.len() + LEAST_ROWS {
+            return Ok(false);
+        }
+        write!(self.out, "\x1b[r\x1b[2J\x1b[H")?;
+        for line in &self.pinned {
+            writeln!(self.out, "{}\x1b[0m\x1b[K", cut(line, columns))?;
+        }
+        write!(
+            self.out,
+            "\x1b[{};{rows}r\x1b[{rows};1H",
+            self.pinned.len() + 1
+        )?;
+        self.laid_out = Some((columns, rows));
+        self.out.flush()?;
+        Ok(true)
     }
 
     pub fn style(&self) -> Style {
@@ -205,11 +250,58 @@ impl Screen {
         if !self.style.coloured {
             return Ok(());
         }
-        // Cut at the terminal's edge (DECAWM off): a line that wrapped could not be erased.
-        self.status = format!("\x1b[?7l{text}\x1b[?7h");
+        let now = size();
+        if self.laid_out.is_some() && now.is_some() && now != self.laid_out {
+            // The terminal has another size.
+            self.lay_out()?;
+        }
+        // Cut at the terminal's edge: a line that wrapped could not be erased.
+        self.status = match now {
+            Some((columns, _)) => cut(text, columns),
+            None => format!("\x1b[?7l{text}\x1b[?7h"),
+        };
         write!(self.out, "\r\x1b[K{}", self.status)?;
         self.out.flush()
     }
+}
+
+impl Drop for Screen {
+    /// Leaves the terminal as it was: all of it scrolls again.
+    fn drop(&mut self) {
+        if let Some((_, rows)) = self.laid_out {
+            let _closed = writeln!(self.out, "\x1b[r\x1b[{rows};1H");
+            let _closed = self.out.flush();
+        }
+    }
+}
+
+/// The terminal's columns and rows.
+fn size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (columns > 0 && rows > 0).then_some((columns, rows))
+}
+
+/// As much of a line as has room, colours left out of the count.
+fn cut(text: &str, columns: usize) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut count = 0;
+    let mut in_escape = false;
+    for c in text.chars() {
+        match c {
+            '\x1b' => in_escape = true,
+            'm' if in_escape => {
+                in_escape = false;
+                shown.push(c);
+                continue;
+            }
+            _ if in_escape => {}
+            _ if count == columns => break,
+            _ => count += 1,
+        }
+        shown.push(c);
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -233,6 +325,14 @@ mod tests {
         assert_eq!(latencies.quantile(50), Some(Duration::from_millis(1_499)));
         assert_eq!(latencies.quantile(95), Some(Duration::from_millis(1_949)));
         assert_eq!(latencies.quantile(100), Some(Duration::from_millis(1_999)));
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_edge_and_colours_take_no_room() {
+        assert_eq!(cut("abcdef", 3), "abc");
+        assert_eq!(cut("\x1b[1mab\x1b[0mcd", 3), "\x1b[1mab\x1b[0mc");
+        assert_eq!(cut("äöü", 2), "äö");
+        assert_eq!(cut("ab", 80), "ab");
     }
 
     #[test]

@@ -217,6 +217,7 @@ mod tests {
     fn subscription(number: u128, filter: &str) -> Subscription {
         Subscription {
             id: SubscriptionId(Uuid::from_u128(number)),
+            version: 0,
             tenant_id: "acme".into(),
             url: "https://example.com".to_owned(),
             events: vec!["*".to_owned()],

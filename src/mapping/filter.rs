@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::language::check::{Checked, Scope, check_condition};
+use super::language::check::{Checked, Members, Scope, check_condition};
 use super::language::error::SyntaxError;
 use super::language::evaluate::{Budget, Evaluation, Failure};
 use super::language::letters::Letters;
@@ -78,11 +78,14 @@ const MEMBERS: &[&str] = &[
 /// Upper and lower case in filters: Unicode's simple mapping, whatever the database has.
 static LETTERS: LazyLock<Letters> = LazyLock::new(Letters::unicode);
 
-fn scope() -> Scope<'static> {
+fn scope(data: Option<&[String]>) -> Scope<'_> {
     Scope {
         table: "",
         columns: &[],
-        members: Some(MEMBERS),
+        members: Some(Members {
+            names: MEMBERS,
+            data,
+        }),
         encoding: Encoding::Utf8,
         letters: &LETTERS,
     }
@@ -90,12 +93,17 @@ fn scope() -> Scope<'static> {
 
 impl Filter {
     pub fn compile(source: &str) -> Result<Filter, FilterError> {
+        Self::compile_for(source, None)
+    }
+
+    /// For events whose `data` has these members, where they are known.
+    pub fn compile_for(source: &str, data: Option<&[String]>) -> Result<Filter, FilterError> {
         if source.len() > MAX_FILTER {
             return Err(FilterError::TooLong(source.len()));
         }
         let syntax = |error: SyntaxError| FilterError::Syntax(placed(source, &error));
         let expr = parse::parse(source).map_err(syntax)?;
-        let checked = check_condition(source, &expr, &scope()).map_err(syntax)?;
+        let checked = check_condition(source, &expr, &scope(data)).map_err(syntax)?;
         Ok(Filter {
             source: source.to_owned(),
             expr,
@@ -130,7 +138,7 @@ impl Filter {
 
     /// What the filter and its parts come to on a body: holds the event's values.
     pub fn trace(&self, body: &Body<'_>) -> Trace {
-        trace(&self.source, &self.expr, &scope(), body)
+        trace(&self.source, &self.expr, &scope(None), body)
     }
 }
 
@@ -179,6 +187,33 @@ mod tests {
             ("data.currency is distinct from 'USD'", true),
         ] {
             assert_eq!(matches(source), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_no_event_has_is_refused_where_they_are_known() {
+        let data = ["total", "orderId", "Status"].map(str::to_owned);
+        let compiled = |source| match Filter::compile_for(source, Some(&data)) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        for source in [
+            "data.total > 5",
+            "data.orderid = 'x' and data.\"orderId\" = 'x'",
+            "data.total.deeper is null",
+            "previous.anything = 'x'",
+            "data is not null",
+        ] {
+            assert_eq!(compiled(source), "", "{source}");
+        }
+        for (source, near) in [
+            ("data.totl > 5", "did you mean `total`"),
+            ("data.\"status\" = 'x'", "did you mean `Status`"),
+            ("type = 'a' and data.x is null", "total, orderId, Status"),
+        ] {
+            let error = compiled(source);
+            assert!(error.contains("have no `data."), "{source}: {error}");
+            assert!(error.contains(near), "{source}: {error}");
         }
     }
 

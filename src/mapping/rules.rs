@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::check::TableDescription;
 use super::file::{DefaultsConfig, RuleConfig, RuleError};
 use super::language::evaluate::UnknownLabel;
-use super::names::Names;
+use super::names::{Names, Usage};
 use super::programs::Written;
 use super::row::Kind;
 use super::table_name::TableName;
@@ -185,6 +185,37 @@ impl RuleSet {
             .iter()
             .map(|rule| &rule.event_type)
             .filter(move |event_type| seen.insert(&***event_type))
+    }
+
+    /// The members of the `data` of a type's events, of all rules that make them; none where
+    /// one of these takes the whole row.
+    pub fn data_members(&self, event_type: &str) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for rule in self
+            .rules
+            .iter()
+            .filter(|rule| *rule.event_type == *event_type)
+        {
+            for member in rule.data.as_ref()? {
+                let label = member.label.strip_suffix(b":").unwrap_or_default();
+                let name: String = serde_json::from_slice(label).ok()?;
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        Some(names)
+    }
+
+    /// The rules of a table that take a row which moves to another partition for one that
+    /// is deleted, or for a new one: it arrives as a delete and an insert.
+    pub fn misled_by_moves(&self, table: &TableName) -> impl Iterator<Item = &str> {
+        let of_table = self.rules.iter().filter(move |rule| rule.table == *table);
+        let misled = of_table.filter(|rule| {
+            let compares = |usage| matches!(usage, Usage::Became | Usage::Changed);
+            rule.on.delete || rule.names.uses.iter().any(|one| compares(one.usage))
+        });
+        misled.map(|rule| &*rule.name)
     }
 
     /// The name of the rule at its place in the configuration.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::reading::Reader;
 use super::wish::refusal;
@@ -62,15 +63,37 @@ impl Directory {
         if current.generation == generation {
             return Ok(current);
         }
-        let rows = client
+        let versions = client
             .query(
-                include_str!("../../sql/queries/load_subscriptions.sql"),
+                include_str!("../../sql/queries/list_subscription_versions.sql"),
                 &[],
             )
             .await
-            .context("load the subscriptions")?;
+            .context("list the subscriptions")?;
+        // To decrypt all of them for each that is created costs more than to send an event.
+        let mut unchanged = Vec::with_capacity(versions.len());
+        let mut changed: Vec<Uuid> = Vec::new();
+        for row in &versions {
+            let id: Uuid = row.try_get("id").context("read a subscription's id")?;
+            match current.get(SubscriptionId(id)) {
+                Some(known) if known.version == row.get::<_, i64>("version") => {
+                    unchanged.push(Arc::clone(known));
+                }
+                _ => changed.push(id),
+            }
+        }
+        let rows = match changed.is_empty() {
+            true => Vec::new(),
+            false => client
+                .query(
+                    include_str!("../../sql/queries/load_subscriptions.sql"),
+                    &[&changed],
+                )
+                .await
+                .context("load the subscriptions")?,
+        };
         // The rows may be younger than `generation`; then the next look loads them again.
-        let snapshot = Arc::new(self.build(generation, &rows, &current)?);
+        let snapshot = Arc::new(self.build(generation, unchanged, &rows, &current)?);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.generation < generation {
             *current = Arc::clone(&snapshot);
@@ -91,37 +114,47 @@ impl Directory {
         self.at_generation(client, generation).await
     }
 
-    fn build(&self, generation: i64, rows: &[Row], before: &Snapshot) -> anyhow::Result<Snapshot> {
+    fn build(
+        &self,
+        generation: i64,
+        mut subscriptions: Vec<Arc<Subscription>>,
+        rows: &[Row],
+        before: &Snapshot,
+    ) -> anyhow::Result<Snapshot> {
         let reader = Reader {
             key: &self.key,
             check_filter: self.check_filter,
             before,
         };
         let mut tenants: HashMap<String, Arc<str>> = HashMap::new();
-        let mut subscriptions = Vec::with_capacity(rows.len());
         for row in rows {
             // Without these it belongs to no tenant, and there is nothing to hold back.
             let id = row.try_get("id").context("read a subscription's id")?;
             let tenant: String = row
                 .try_get("tenant_id")
                 .context("read a subscription's tenant")?;
+            let known = before.by_tenant.get_key_value(tenant.as_str());
             let tenant = tenants
                 .entry(tenant)
-                .or_insert_with_key(|tenant| Arc::from(tenant.as_str()));
-            subscriptions.push(reader.read(row, SubscriptionId(id), Arc::clone(tenant)));
+                .or_insert_with_key(|tenant| match known {
+                    Some((known, _)) => Arc::clone(known),
+                    None => Arc::from(tenant.as_str()),
+                });
+            let subscription = reader.read(row, SubscriptionId(id), Arc::clone(tenant));
+            subscriptions.push(Arc::new(subscription));
         }
         Ok(Snapshot::of(generation, subscriptions))
     }
 }
 
 impl Snapshot {
-    pub fn of(generation: i64, subscriptions: Vec<Subscription>) -> Self {
+    pub fn of(generation: i64, subscriptions: Vec<impl Into<Arc<Subscription>>>) -> Self {
         let mut snapshot = Snapshot {
             generation,
             ..Snapshot::default()
         };
         for subscription in subscriptions {
-            let subscription = Arc::new(subscription);
+            let subscription: Arc<Subscription> = subscription.into();
             snapshot
                 .by_id
                 .insert(subscription.id, Arc::clone(&subscription));

@@ -29,6 +29,8 @@ pub mod wish;
 #[derive(Clone)]
 pub struct Subscription {
     pub id: SubscriptionId,
+    /// Of its row: another one says that something of it has changed.
+    pub version: i64,
     pub tenant_id: Arc<str>,
     pub url: String,
     /// Exact types, `prefix.*` or `*`.

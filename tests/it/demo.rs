@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::harness::pause;
+
 /// For all of one demo, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -83,6 +85,16 @@ impl Demo {
     }
 }
 
+/// What runs that was started with one of the demo's files.
+fn running(temporary: &tempfile::TempDir) -> Option<String> {
+    let path = temporary.path().to_str().unwrap();
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).into_owned();
+        command.contains(path).then_some(command)
+    })
+}
+
 /// No file, and no process that was started with one of the demo's files.
 fn assert_nothing_left(temporary: &tempfile::TempDir) {
     let files: Vec<PathBuf> = fs::read_dir(temporary.path())
@@ -90,12 +102,7 @@ fn assert_nothing_left(temporary: &tempfile::TempDir) {
         .map(|entry| entry.unwrap().path())
         .collect();
     assert!(files.is_empty(), "left behind: {files:?}");
-    let path = temporary.path().to_str().unwrap();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command);
-        assert!(!command.contains(path), "still runs: {command}");
-    }
+    assert_eq!(running(temporary), None, "still runs");
 }
 
 #[tokio::test]
@@ -153,6 +160,39 @@ async fn ctrl_c_ends_it_in_order() {
         let (code, _, errors) = demo.end().await;
         assert_eq!(code, Some(0), "{signal} at {moment}: {errors}");
     }
+}
+
+#[tokio::test]
+async fn killed_it_leaves_no_server_and_no_file_behind() {
+    let mut demo = Demo::start(&["--port", "0"]);
+    demo.line_with("VERIFIED").await;
+    demo.signal("-KILL").await;
+    let Demo {
+        mut process,
+        temporary,
+        ..
+    } = demo;
+    process.wait().await.unwrap();
+    let began = Instant::now();
+    let is_empty = || fs::read_dir(temporary.path()).unwrap().next().is_none();
+    while running(&temporary).is_some() || !is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{:?}", running(&temporary));
+        pause(began).await;
+    }
+}
+
+#[tokio::test]
+async fn one_webhook_is_shown_whole() {
+    let mut demo = Demo::start(&["--port", "0"]);
+    demo.line_with("the application commits").await;
+    demo.line_with("insert into payments").await;
+    demo.line_with("POST /").await;
+    demo.line_with("webhook-signature: v1,").await;
+    let body = demo.line_with("\"type\":\"payment.received\"").await;
+    let body: serde_json::Value = serde_json::from_str(body.trim()).unwrap();
+    assert_eq!(body["data"]["amount"], 42.0);
+    demo.signal("-INT").await;
+    demo.end().await;
 }
 
 #[tokio::test]

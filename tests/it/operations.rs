@@ -126,11 +126,11 @@ fn the_readmes_links_lead_somewhere() {
 #[test]
 fn the_readme_says_how_to_test() {
     let text = read("README.md");
-    let commands = text.lines().filter(|line| line.ends_with("; cargo test"));
+    let commands = text.lines().filter(|line| line.ends_with("&& cargo test"));
     assert_eq!(
         commands.count(),
         1,
-        "one line of README.md ends with `; cargo test`"
+        "one line of README.md ends with `&& cargo test`"
     );
 }
 

@@ -31,12 +31,13 @@ impl Alarm {
         let (bytes, limit) = (budget.retained, budget.limit.unwrap_or(0));
         let lag = budget.lag;
         match now {
-            Alarm::Brink if self < Alarm::Brink && budget.is_to_be_shed(policy) => tracing::error!(
+            Alarm::Brink if self < Alarm::Brink && policy == WalPolicy::Shed => tracing::error!(
                 slot,
                 bytes,
                 limit,
                 lag,
-                "the slot keeps over 90 % of the log that it may: what was not read is shed"
+                "the slot keeps over 90 % of the log that it may: what was not read is shed as soon as \
+                 walhook does not catch up, and at 98 % in any case"
             ),
             Alarm::Brink if self < Alarm::Brink => tracing::error!(
                 slot,

@@ -209,7 +209,11 @@ impl SourceState {
             self.separate_store,
         )
         .into_iter()
-        .chain(source::budget_finding(&config.source, &self.server))
+        .chain(source::budget_finding(
+            &config.source,
+            &self.server,
+            shares_cluster(config),
+        ))
         .chain(source::role_findings(&self.role, &self.server))
         .chain(tables::table_findings(
             config,
@@ -379,4 +383,13 @@ impl StoreState {
             .chain(identity)
             .chain([key])
     }
+}
+
+/// Whether the store is in the cluster that it is fed from.
+fn shares_cluster(config: &Config) -> bool {
+    let Ok(source) = super::source(config) else {
+        return false;
+    };
+    let place = |conninfo: &ConnInfo| (conninfo.host().to_owned(), conninfo.port());
+    super::store(config, &source).is_ok_and(|store| place(&store) == place(&source))
 }

@@ -3,6 +3,7 @@
 use anyhow::Context;
 
 use super::finding::Finding;
+use crate::byte_size::ByteSize;
 use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::replication::{SourceConfig, WalPolicy};
@@ -170,7 +171,11 @@ pub(super) fn server_findings(
 }
 
 /// Where `source.wal_limit` and `source.wal_policy` do not do what they say.
-pub(super) fn budget_finding(config: &SourceConfig, server: &Server) -> Option<Finding> {
+pub(super) fn budget_finding(
+    config: &SourceConfig,
+    server: &Server,
+    shares_cluster: bool,
+) -> Option<Finding> {
     let servers = u64::try_from(server.keep_size_mb).ok().map(|mb| mb << 20);
     match (config.wal_limit, servers) {
         (Some(own), Some(servers)) if own.0 > servers => Some(Finding::warning(
@@ -181,7 +186,29 @@ pub(super) fn budget_finding(config: &SourceConfig, server: &Server) -> Option<F
             "source.wal_policy is `shed`, and there is no limit to shed at",
             "set source.wal_limit, such as \"20GB\", or max_slot_wal_keep_size on the server",
         )),
-        _ => None,
+        (own, servers) => {
+            let limit = own.map(|own| own.0).into_iter().chain(servers).min()?;
+            let (least, why) = match shares_cluster {
+                true => (
+                    1 << 30,
+                    "the store is in the same cluster, where each delivery writes some 1.3 KB of log itself",
+                ),
+                false => (
+                    256 << 20,
+                    "the server keeps and drops log in segments of 16 MiB",
+                ),
+            };
+            (limit < least).then(|| {
+                Finding::warning(
+                    format!("the slot may keep {} of log", ByteSize(limit)),
+                    format!(
+                        "{why}: the smallest sensible budget is {}; better is (log per hour) × (the longest \
+                         absence that you accept)",
+                        ByteSize(least)
+                    ),
+                )
+            })
+        }
     }
 }
 
@@ -299,13 +326,18 @@ mod tests {
             ..SourceConfig::default()
         };
         let mut server = good();
-        let found = |config, server: &Server| budget_finding(&config, server).map(|one| one.what);
+        let found =
+            |config, server: &Server| budget_finding(&config, server, true).map(|one| one.what);
         assert_eq!(found(config(None, WalPolicy::Shed), &server), None);
-        assert_eq!(found(config(Some(100), WalPolicy::Hold), &server), None);
+        assert_eq!(found(config(Some(1024), WalPolicy::Hold), &server), None);
+        let small = found(config(Some(100), WalPolicy::Hold), &server).unwrap();
+        assert!(small.contains("may keep 100MB of log"), "{small}");
+        let elsewhere = config(Some(300), WalPolicy::Hold);
+        assert!(budget_finding(&elsewhere, &server, false).is_none());
         let beyond = found(config(Some(70_000), WalPolicy::Hold), &server).unwrap();
         assert!(beyond.contains("beyond max_slot_wal_keep_size"));
         server.keep_size_mb = -1;
-        assert_eq!(found(config(Some(100), WalPolicy::Shed), &server), None);
+        assert_eq!(found(config(Some(2000), WalPolicy::Shed), &server), None);
         let never = found(config(None, WalPolicy::Shed), &server).unwrap();
         assert!(never.contains("no limit to shed at"));
     }

@@ -6,7 +6,7 @@ use super::finding::Finding;
 use super::source::Role;
 use crate::cli::catalog::{Table, TableKind};
 use crate::cli::harm::{harms, needs_generated_columns};
-use crate::cli::publication::{self, Publication};
+use crate::cli::publication::{self, Difference, Publication};
 use crate::config::Config;
 use crate::db::quote_identifier;
 use crate::mapping::{RuleSet, TableDescription, TableName};
@@ -74,6 +74,7 @@ pub(super) fn table_findings(
         }
         findings.extend(harm_findings(table, server_version));
         findings.extend(own_operators(table));
+        findings.extend(moves(rules, table));
     }
     findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
@@ -95,6 +96,30 @@ fn understood(rules: &RuleSet, table: &TableDescription) -> Vec<Finding> {
     let told = told.into_iter();
     told.map(|(rule, texts)| Finding::ok(format!("the rule `{rule}`: {}", texts.join("; "))))
         .collect()
+}
+
+/// PostgreSQL's log has no moves between partitions.
+fn moves(rules: &RuleSet, table: &Table) -> Option<Finding> {
+    if table.storage.kind != TableKind::Partitioned {
+        return None;
+    }
+    let misled: Vec<String> = rules
+        .misled_by_moves(table.name())
+        .map(|rule| format!("`{rule}`"))
+        .collect();
+    (!misled.is_empty()).then(|| {
+        Finding::warning(
+            format!(
+                "{} is partitioned, and an update may move a row to another partition",
+                table.name()
+            ),
+            format!(
+                "PostgreSQL logs that as a delete and an insert: {} takes it for a deletion, or `became` and \
+                 `changed` for a new row. Where updates change the partition key, compare other columns",
+                misled.join(", ")
+            ),
+        )
+    })
 }
 
 /// A condition of the operator's own on such a column may mean another thing than it does in
@@ -221,12 +246,16 @@ impl PublicationCheck<'_> {
 
     fn existing(&self, publication: &Publication) -> Vec<Finding> {
         let differences = publication.differences(self.wanted, self.server_version);
+        let others = publication.others(self.wanted);
         let subject = format!("the publication `{}`", self.name);
         let mut findings: Vec<Finding> = differences
             .iter()
             .map(|difference| {
                 let one = std::slice::from_ref(difference);
-                let mend = publication::alter_statements(self.name, self.wanted, one);
+                let mend = match difference {
+                    Difference::Extra(tables) => vec![publication::removal(self.name, tables)],
+                    _ => publication::alter_statements(self.name, self.wanted, &others, one),
+                };
                 let finding = match difference.is_failure() {
                     true => Finding::failure(subject.clone(), difference.to_string()),
                     false => Finding::warning(subject.clone(), difference.to_string()),

@@ -28,9 +28,10 @@ use slot::SlotSetup;
 /// Make the store, the publication and the slot
 ///
 /// Creates what is missing, in this order: the store's tables, the encryption key file,
-/// the publication (exactly the tables that rules watch), the replication slot, and the
+/// the publication of the tables that rules watch, the replication slot, and the
 /// record of where it begins. Run it again after every change of the rules: what is
-/// there already is kept, a publication that differs is altered.
+/// there already is kept, a publication that differs is altered. Tables that no rule
+/// watches any more stay published until --remove-tables.
 ///
 /// It refuses where a published table would make the application's own writes fail, and
 /// says which SQL mends that. It refuses where the slot does not continue what was
@@ -54,6 +55,12 @@ pub struct Args {
     /// hand. Events, deliveries and subscriptions stay. Without a gap it does nothing.
     #[arg(long)]
     accept_gap: bool,
+
+    /// Take tables that no rule watches out of the publication. Without it they stay in, and
+    /// setup names them: another configuration may run with the same publication. Refused
+    /// where an instance that runs watches one of them.
+    #[arg(long, conflicts_with = "print_sql")]
+    remove_tables: bool,
 }
 
 /// What setup did, step by step.
@@ -116,7 +123,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         super::print(&print_sql::statements(config)?)?;
         return Ok(Outcome::Holds);
     }
-    let report = begin(config, args.accept_gap).await?;
+    let report = begin(config, args.accept_gap, args.remove_tables).await?;
     super::print(&format!("{report}\nNext: `walhook run`.\n"))?;
     Ok(Outcome::Holds)
 }
@@ -124,10 +131,14 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
 /// Makes everything that `walhook run` needs, and keeps what is there. May be run any
 /// number of times, also while walhook runs.
 pub async fn set_up(config: &Config) -> anyhow::Result<SetupReport> {
-    begin(config, false).await
+    begin(config, false, false).await
 }
 
-async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport> {
+async fn begin(
+    config: &Config,
+    accept_gap: bool,
+    remove_tables: bool,
+) -> anyhow::Result<SetupReport> {
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
     let client = super::connect_source(&conninfo, Purpose::Command("setup")).await?;
@@ -165,6 +176,7 @@ async fn begin(config: &Config, accept_gap: bool) -> anyhow::Result<SetupReport>
         progress: progress.as_ref(),
         wedged: store.wedged.as_deref(),
         accept_gap,
+        remove_tables,
     };
     slot.make(&mut report).await?;
     record_source(config, &writable, &connection).await?;

@@ -8,6 +8,7 @@ use crate::cli::catalog::Table;
 use crate::cli::check::SourceState;
 use crate::cli::gaps::{self, Acceptance};
 use crate::cli::progress::{self, Progress};
+use crate::cli::publication::Difference;
 use crate::cli::{harm, publication, published, standby};
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, column};
@@ -31,6 +32,8 @@ pub(super) struct SlotSetup<'a> {
     /// Why capture could not get past the progress, where only the stream shows it.
     pub(super) wedged: Option<&'a str>,
     pub(super) accept_gap: bool,
+    /// Takes out of the publication what no rule watches.
+    pub(super) remove_tables: bool,
 }
 
 /// Why what is recorded does not go on in the slot as it is.
@@ -265,12 +268,26 @@ impl SlotSetup<'_> {
             }
             Some(publication) => {
                 let differences = publication.differences(tables, version);
-                let statements = publication::alter_statements(name, tables, &differences);
-                if statements.is_empty() && !differences.is_empty() {
+                if differences.contains(&Difference::AllTables) {
                     bail!(
                         "the publication `{name}` is FOR ALL TABLES, which cannot become a list of tables: set \
                          source.publication to another name, then run `walhook setup --accept-gap`"
                     );
+                }
+                let whole_schemas = differences
+                    .iter()
+                    .find(|difference| matches!(difference, Difference::Schemas(_)));
+                if let Some(difference) = whole_schemas.filter(|_| !self.remove_tables) {
+                    bail!(
+                        "the publication `{name}`: {difference}; `walhook setup --remove-tables` makes it the list \
+                         of the tables that rules watch"
+                    );
+                }
+                let others = publication.others(tables);
+                let mut statements =
+                    publication::alter_statements(name, tables, &others, &differences);
+                if !others.is_empty() {
+                    statements.extend(self.remove(&others, report).await?);
                 }
                 statements
             }
@@ -298,6 +315,47 @@ impl SlotSetup<'_> {
             format!("the publication `{name}` of {count} table(s)"),
         );
         Ok(done)
+    }
+
+    /// The statement that takes tables out of the publication that no rule of this
+    /// configuration watches, if that is asked for; otherwise they are named.
+    async fn remove(
+        &self,
+        others: &[TableName],
+        report: &mut SetupReport,
+    ) -> anyhow::Result<Option<String>> {
+        let name = &self.config.source.publication;
+        let names: Vec<String> = others.iter().map(TableName::to_string).collect();
+        let names = names.join(", ");
+        if !self.remove_tables {
+            report.add(
+                Done::Kept,
+                format!(
+                    "{names} in the publication `{name}`, which no rule of this configuration watches: \
+                     `walhook setup --remove-tables` takes it out"
+                ),
+            );
+            return Ok(None);
+        }
+        let watched = include_str!("../../../sql/queries/find_watched_by_running.sql");
+        let all: Vec<String> = others.iter().map(TableName::to_string).collect();
+        let row = self
+            .store
+            .query_opt(watched, &[&self.config.source.slot, &all])
+            .await
+            .context("look which tables running instances watch")?;
+        if let Some(row) = row {
+            let (table, host): (String, String) = (row.get("table_name"), row.get("hostname"));
+            bail!(
+                "{table} stays in the publication `{name}`: the instance that runs on `{host}` watches it, and \
+                 would miss its changes; take its rules out there first (SIGHUP makes it read them), or stop it"
+            );
+        }
+        report.add(
+            Done::Changed,
+            format!("{names} taken out of the publication `{name}`"),
+        );
+        Ok(Some(publication::removal(name, others)))
     }
 
     async fn create_slot(&self) -> anyhow::Result<Lsn> {

@@ -67,6 +67,7 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Instant>)]) -> Sub
     });
     Subscription {
         id: SubscriptionId(Uuid::now_v7()),
+        version: 0,
         tenant_id: Arc::from("acme"),
         url: url.to_owned(),
         events: vec!["*".to_owned()],

@@ -77,6 +77,7 @@ pub(super) fn subscription(
 ) -> Subscription {
     Subscription {
         id: lane,
+        version: 0,
         tenant_id: Arc::from(tenant),
         url: String::new(),
         events: Vec::new(),

@@ -39,9 +39,17 @@ pub struct Scope<'a> {
     pub columns: &'a [Column],
     /// Of a filter, the members that an event has; names lead into them, and there are no
     /// columns.
-    pub members: Option<&'a [&'a str]>,
+    pub members: Option<Members<'a>>,
     pub encoding: Encoding,
     pub letters: &'a Letters,
+}
+
+/// What an event has.
+#[derive(Clone, Copy, Debug)]
+pub struct Members<'a> {
+    pub names: &'a [&'a str],
+    /// The members of its `data`, where they are known.
+    pub data: Option<&'a [String]>,
 }
 
 /// An expression that can be evaluated.

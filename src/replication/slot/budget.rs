@@ -41,11 +41,38 @@ impl Budget {
         })
     }
 
-    /// Whether it is time to shed, and shedding would help. Where the log is kept for a
+    /// Whether it may be time to shed, and shedding would help. Where the log is kept for a
     /// transaction that has been open for long, all that was committed may well have been
     /// read: to skip it would free nothing.
-    pub fn is_to_be_shed(&self, policy: WalPolicy) -> bool {
+    fn is_at_the_brink(&self, policy: WalPolicy) -> bool {
         policy == WalPolicy::Shed && self.uses(BRINK) && self.lag >= self.retained / 2
+    }
+}
+
+/// Whether walhook catches up, from one look at the slot to the next. Right after a start
+/// most of the budget may be used by what it is about to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CatchingUp {
+    last_lag: Option<u64>,
+    /// Looks in a row at which it did not.
+    stuck: u32,
+}
+
+/// Looks in a row without catching up, after which is shed.
+const STUCK_LOOKS: u32 = 3;
+/// The share at which is shed in any case: the server is about to drop the slot.
+const ALWAYS: u64 = 98;
+
+impl CatchingUp {
+    /// Takes a look, and answers whether it is time to shed.
+    pub fn is_to_be_shed(&mut self, budget: &Budget, policy: WalPolicy) -> bool {
+        let caught_up = self.last_lag.is_none_or(|last| budget.lag < last);
+        self.last_lag = Some(budget.lag);
+        self.stuck = match caught_up {
+            true => 0,
+            false => self.stuck.saturating_add(1),
+        };
+        budget.is_at_the_brink(policy) && (budget.uses(ALWAYS) || self.stuck >= STUCK_LOOKS)
     }
 }
 
@@ -91,12 +118,30 @@ mod tests {
 
     #[test]
     fn log_is_shed_only_where_that_frees_it() {
-        let near = budget(95, 95, Some(5), None);
-        assert!(near.is_to_be_shed(WalPolicy::Shed));
-        assert!(!near.is_to_be_shed(WalPolicy::Hold));
-        let read_already = budget(95, 1, Some(5), None);
-        assert!(!read_already.is_to_be_shed(WalPolicy::Shed));
+        let shed = |budget: &Budget, policy| CatchingUp::default().is_to_be_shed(budget, policy);
+        let lost_soon = budget(99, 99, Some(1), None);
+        assert!(shed(&lost_soon, WalPolicy::Shed));
+        assert!(!shed(&lost_soon, WalPolicy::Hold));
+        let read_already = budget(99, 1, Some(1), None);
+        assert!(!shed(&read_already, WalPolicy::Shed));
         let in_time = budget(50, 50, Some(50), None);
-        assert!(!in_time.is_to_be_shed(WalPolicy::Shed));
+        assert!(!shed(&in_time, WalPolicy::Shed));
+    }
+
+    #[test]
+    fn what_catches_up_is_not_shed_before_the_last() {
+        let shed_at = |lags: &[u64]| {
+            let mut catching = CatchingUp::default();
+            let is_shed = |lag: &u64| {
+                let look = budget(95, *lag, Some(5), None);
+                catching.is_to_be_shed(&look, WalPolicy::Shed)
+            };
+            lags.iter().position(is_shed)
+        };
+        assert_eq!(shed_at(&[95, 94, 93, 92, 91, 90, 89, 88]), None);
+        assert_eq!(shed_at(&[94, 95, 95, 94, 94, 95, 93]), None);
+        assert_eq!(shed_at(&[90, 90, 90, 90]), Some(3));
+        assert_eq!(shed_at(&[90, 91, 92, 93]), Some(3));
+        assert_eq!(shed_at(&[90, 89, 89, 90, 91]), Some(4));
     }
 }

@@ -3,7 +3,7 @@
 
 use walhook::mapping::Filter;
 use walhook::mapping::filter::Body;
-use walhook::mapping::language::check::{Checked, Scope, check, check_condition};
+use walhook::mapping::language::check::{Checked, Members, Scope, check, check_condition};
 use walhook::mapping::language::error::SyntaxError;
 use walhook::mapping::language::evaluate::Evaluation;
 use walhook::mapping::language::letters::Letters;
@@ -246,7 +246,10 @@ fn checked(source: &str, is_condition: bool, letters: &Letters) -> Result<Checke
     let scope = Scope {
         table: "",
         columns: &[],
-        members: Some(&["type", "data", "previous"]),
+        members: Some(Members {
+            names: &["type", "data", "previous"],
+            data: None,
+        }),
         encoding: Encoding::Utf8,
         letters,
     };

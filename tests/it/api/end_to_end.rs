@@ -30,7 +30,7 @@ async fn what_the_api_queues_is_signed_and_sent() {
     let api = Api::over(database, installation.store.clone(), |state| {
         state.key = Arc::new(key);
         state.security = security;
-        state.event_types = vec!["order.created".into(), "order.paid".into()].into();
+        state.event_types = vec!["order.created".to_owned(), "order.paid".to_owned()].into();
     })
     .await;
     let roles: Roles = "capture,deliver".parse().unwrap();

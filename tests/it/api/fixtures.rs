@@ -110,7 +110,7 @@ impl Api {
                 .map(str::to_owned)
                 .to_vec()
                 .into(),
-            check_filter: |source| match source.contains("!!") {
+            check_filter: |source, _| match source.contains("!!") {
                 true => Err("unexpected `!!`".to_owned()),
                 false => Ok(()),
             },

@@ -112,7 +112,7 @@ async fn metrics_show_the_queue_of_the_store() {
 
 #[tokio::test]
 async fn a_panic_costs_one_answer_and_says_nothing_of_its_cause() {
-    let api = Api::start_with(|state| state.check_filter = |_| panic!("the cause")).await;
+    let api = Api::start_with(|state| state.check_filter = |_, _| panic!("the cause")).await;
     let token = api.token("acme").await;
     let body = json!({"url": "https://example.com/hook", "event": "*", "filter": "x"});
     for key in ["", "k"] {

@@ -332,3 +332,45 @@ async fn a_login_that_may_not_open_enough_sessions_is_named_with_what_raises_its
         .collect();
     assert!(raised.len() == 1 && raised[0] > 5000, "{}", found.out);
 }
+
+#[tokio::test]
+async fn a_rule_that_a_move_between_partitions_misleads_is_named() {
+    let database = TestDatabase::create().await;
+    let made =
+        "create table payments (id bigint, tenant_id text not null, status text, region text,
+             primary key (id, region)) partition by list (region);
+         create table payments_eu partition of payments for values in ('eu');
+         create table payments_us partition of payments for values in ('us')";
+    database.client.batch_execute(made).await.unwrap();
+    let rule = |name: &str, more: &str| {
+        format!(
+            "[[events]]\nname = '{name}'\ntype = 'payment.x'\ntable = 'public.payments'\n{more}\n"
+        )
+    };
+    let rules = [
+        rule("paid", "when = \"became(status = 'paid')\""),
+        rule("touched", "on = ['update']\nwhen = 'changed(status)'"),
+        rule("gone", "on = ['delete']"),
+        rule("made", "on = ['insert']"),
+    ]
+    .concat();
+    let project = Project::of(&database, &rules);
+    let answer = project.walhook(&["check", "--json"]).await.json();
+    let warnings = of_level(&answer, "warning");
+    let moves: Vec<&String> = warnings
+        .iter()
+        .filter(|warning| warning.contains("move a row to another partition"))
+        .collect();
+    assert_eq!(moves.len(), 1, "{warnings:#?}");
+    assert!(
+        moves[0].contains("`paid`, `touched`, `gone` takes"),
+        "{}",
+        moves[0]
+    );
+    let ordinary = Project::of(&database, &rule("made", "on = ['insert']"));
+    let answer = ordinary.walhook(&["check", "--json"]).await.json();
+    assert!(
+        !answer.to_string().contains("another partition"),
+        "{answer:#}"
+    );
+}

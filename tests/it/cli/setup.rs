@@ -105,11 +105,64 @@ async fn the_publication_follows_the_rules_and_is_never_dropped() {
         .says("changed  the publication");
     assert_eq!(published(&database).await, ["leads", "payments"]);
 
+    // A table that no rule watches any more is named, and stays until that is asked for.
     project.write(&Project::config(&database, &database.url, LEAD_RULE));
-    project.walhook(&["setup"]).await.exits(0);
+    project
+        .walhook(&["check"])
+        .await
+        .says("publishes public.payments, which no rule watches");
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(0)
+        .says("public.payments in the publication `walhook`")
+        .says("walhook setup --remove-tables");
+    assert_eq!(published(&database).await, ["leads", "payments"]);
+    project
+        .walhook(&["setup", "--remove-tables"])
+        .await
+        .exits(0)
+        .says("public.payments taken out");
     assert_eq!(published(&database).await, ["leads"]);
     let after: u32 = database.client.query_one(oid, &[]).await.unwrap().get(0);
     assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_table_that_a_running_instance_watches_is_not_taken_out() {
+    let database = TestDatabase::create().await;
+    database
+        .client
+        .batch_execute(&format!("{PAYMENTS}; {LEADS}"))
+        .await
+        .unwrap();
+    let both = format!("{PAYMENT_RULE}{LEAD_RULE}");
+    let project = Project::of(&database, &both);
+    project.walhook(&["setup"]).await.exits(0);
+    // Elsewhere, with the rules of before.
+    let running = "insert into walhook.instances (id, hostname, version, roles, low_water)
+         values (gen_random_uuid(), 'node-7', '0', '{capture}', gen_random_uuid())";
+    database.client.batch_execute(running).await.unwrap();
+    project.write(&Project::config(&database, &database.url, LEAD_RULE));
+    project
+        .walhook(&["setup", "--remove-tables"])
+        .await
+        .exits(1)
+        .says("public.payments stays")
+        .says("node-7");
+    assert_eq!(published(&database).await, ["leads", "payments"]);
+    // What is missing is still added.
+    let drop = "alter publication walhook drop table leads";
+    database.client.batch_execute(drop).await.unwrap();
+    project.walhook(&["setup"]).await.exits(0);
+    assert_eq!(published(&database).await, ["leads", "payments"]);
+    let gone = "update walhook.instances set heartbeat_at = now() - interval '1 minute'";
+    database.client.batch_execute(gone).await.unwrap();
+    project
+        .walhook(&["setup", "--remove-tables"])
+        .await
+        .exits(0);
+    assert_eq!(published(&database).await, ["leads"]);
 }
 
 #[tokio::test]

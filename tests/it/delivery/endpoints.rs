@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Deployed, text, verifies};
 use crate::harness::receiver::Receiver;
+use crate::harness::walhook::{Installation, ORDERS};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cloudevents_arrive_signed_and_are_shown_as_they_were_sent() {
@@ -161,5 +162,54 @@ async fn a_filter_that_fails_is_shown_to_its_tenant_until_it_is_changed() {
     receiver.wait_for(5).await;
     assert_eq!(receiver.of("/failing").len(), 1);
     assert_eq!(shown().await, Value::Null);
+    deployed.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_on_a_member_that_no_event_has_is_refused() {
+    let rules = "
+[[events]]
+type = 'order.created'
+table = 'public.orders'
+on = ['insert']
+[events.data]
+id = 'id'
+orderNote = 'note'
+
+[[events]]
+name = 'all of it'
+type = 'order.updated'
+table = 'public.orders'
+on = ['update']
+";
+    let walhook = Installation::create(ORDERS, rules, "").await;
+    let deployed = Deployed::of(walhook, &[&["run"]]).await;
+    let acme = deployed.tenant("acme").await;
+    let subscribe = |events: Value, filter: &str| {
+        let body = json!({"url": "http://127.0.0.1:9/", "events": events, "filter": filter});
+        acme.post("/subscriptions", body)
+    };
+    for filter in [
+        "data.note = 'x'",
+        "data.idd > 1",
+        "data.\"ordernote\" = 'x'",
+    ] {
+        let refused = subscribe(json!(["order.created"]), filter).await;
+        let detail = refused.json["detail"].as_str().unwrap().to_owned();
+        refused.refused(400, "invalid_filter");
+        assert!(detail.contains("id, orderNote"), "{detail}");
+    }
+    subscribe(json!(["order.created"]), "data.ordernote = 'x'")
+        .await
+        .expect(201);
+    // Of the whole row nobody knows here what it has.
+    let both = subscribe(json!(["order.*"]), "data.note = 'x'")
+        .await
+        .expect(201);
+    let path = format!("/subscriptions/{}", text(&both["id"]));
+    let narrowed = acme
+        .patch_refused(&path, json!({"events": ["order.created"]}))
+        .await;
+    narrowed.refused(400, "invalid_filter");
     deployed.stop();
 }

@@ -133,6 +133,10 @@ impl Tenant {
         send(request).await.expect(200)
     }
 
+    pub async fn patch_refused(&self, path: &str, body: Value) -> Answer {
+        send(with_json(self.request(Method::PATCH, path), &body)).await
+    }
+
     pub async fn delete(&self, path: &str) {
         assert_eq!(send(self.request(Method::DELETE, path)).await.status, 204);
     }

@@ -6,13 +6,19 @@ use crate::mapping::language::program::Node;
 use crate::mapping::language::syntax::Name;
 use crate::mapping::language::types::Type;
 
-use super::{Checker, Typed};
+use super::{Checker, Members, Typed};
 
 impl Checker<'_> {
     /// A member of the event, or of one of its members. JSON's names do not fold: each is
     /// exact, and what was written without quotes is looked for in other case where there
     /// is no exact one.
-    pub(super) fn event_member(&self, members: &[&str], path: &[Name], at: &Span) -> Result<Typed> {
+    pub(super) fn event_member(
+        &self,
+        event: Members<'_>,
+        path: &[Name],
+        at: &Span,
+    ) -> Result<Typed> {
+        let members = event.names;
         let Some(first) = path.first() else {
             return Err(Self::error(at, "a name is expected"));
         };
@@ -34,6 +40,9 @@ impl Checker<'_> {
                 ),
             ));
         }
+        if let (Some(data), "data", Some(name)) = (event.data, first.text.as_str(), path.get(1)) {
+            Self::member_of_data(data, name, at)?;
+        }
         let names = path.iter().map(|name| Name {
             text: self.spelling(name, at),
             quoted: name.quoted,
@@ -45,6 +54,28 @@ impl Checker<'_> {
             at: at.clone(),
             collation: None,
         })
+    }
+
+    /// Refuses a member that no event has which the subscription asks for: its filter would
+    /// be silent for ever.
+    fn member_of_data(data: &[String], name: &Name, at: &Span) -> Result<()> {
+        let folded = name.text.to_lowercase();
+        let fits = |known: &String| match name.quoted {
+            true => *known == name.text,
+            false => known.to_lowercase() == folded,
+        };
+        if data.iter().any(fits) {
+            return Ok(());
+        }
+        let near = suggestion(&name.text, data.iter().map(String::as_str));
+        Err(Self::error(
+            at,
+            format!(
+                "the events that are subscribed to have no `data.{}`{near}; their data has {}",
+                name.text,
+                data.join(", ")
+            ),
+        ))
     }
 
     /// The name as it was written, which the lexer folds.

@@ -272,7 +272,10 @@ fn members_of_an_event_are_of_the_kind_that_they_meet() {
         let scope = Scope {
             table: "",
             columns: &[],
-            members: Some(&["type", "timestamp", "backfill", "data", "previous"]),
+            members: Some(crate::mapping::language::check::Members {
+                names: &["type", "timestamp", "backfill", "data", "previous"],
+                data: None,
+            }),
             encoding: Encoding::Utf8,
             letters: &letters,
         };

@@ -1,0 +1,37 @@
+//! Names the commit in `walhook --version`, in release builds: others would be built anew
+//! after each commit.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=WALHOOK_COMMIT");
+    println!("cargo::rerun-if-changed=build.rs");
+    let given = std::env::var("WALHOOK_COMMIT").ok();
+    let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let commit = given.or_else(|| is_release.then(of_repository).flatten());
+    let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    let version = match commit {
+        Some(commit) => format!("{version} ({commit})"),
+        None => version,
+    };
+    println!("cargo::rustc-env=WALHOOK_VERSION={version}");
+}
+
+fn of_repository() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+    };
+    for file in ["HEAD", "index"] {
+        let path = git(&["rev-parse", "--git-path", file])?;
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let commit = git(&["rev-parse", "--short=9", "HEAD"])?;
+    let date = git(&["show", "-s", "--format=%cs", "HEAD"])?;
+    let changed = match git(&["status", "--porcelain", "--untracked-files=no"]) {
+        Some(_) => ", changed",
+        None => "",
+    };
+    Some(format!("{commit}, {date}{changed}"))
+}
