@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::generation::Generation;
 use super::shed::Brink;
-use crate::cli::{gaps, progress, published};
+use crate::cli::published::{self, Says};
+use crate::cli::{gaps, progress};
 use crate::clock::{self, Clocks};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
@@ -190,6 +191,9 @@ impl Watch {
         let catalog = published::read(source, &self.config.publication, &tables).await?;
         for kind in published::record(&mut store, slot, &catalog).await? {
             METRICS.gaps.with_label_values(&[kind.as_str()]).inc();
+        }
+        if self.health.capture() == CaptureState::Leading {
+            published::forget_others(&store, slot, &tables, Says::Leader).await?;
         }
         if catalog.from.0 >= looked.seen.0.saturating_add(SEEN_ADVANCE) {
             published::seen(&store, slot, catalog.from).await?;

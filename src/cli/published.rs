@@ -11,7 +11,7 @@ use crate::replication::{GapKind, slot};
 
 mod record;
 
-pub use record::{forget_others, record, seen};
+pub use record::{Says, forget_others, record, seen};
 
 /// What makes a published table the one that it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

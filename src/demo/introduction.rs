@@ -18,7 +18,7 @@ pub(super) fn introduction(
     let bold = |text: &str| style.bold(text.to_owned()).to_string();
     let mut lines = vec![
         format!(
-            "{}  http://{api}  (/docs /metrics /readyz)   Ctrl-C ends the demo",
+            "{}  http://{api}  /docs /metrics /readyz  Ctrl-C ends it",
             bold("walhook demo")
         ),
         format!("{} {database}", bold("psql")),
@@ -34,8 +34,7 @@ pub(super) fn introduction(
         format!("export API=http://{api}/api/v1/tenant/webhooks"),
         format!("curl -sH \"Authorization: Bearer ${first}\" \"$API/deliveries?limit=5\""),
         format!("curl -sH \"Authorization: Bearer ${first}\" $API/subscriptions"),
-        "walhook listen --port 9000   receives some of it: subscribe http://127.0.0.1:9000/"
-            .to_owned(),
+        "walhook listen --port 9000   and subscribe http://127.0.0.1:9000/".to_owned(),
         format!("log: {}", log.display()),
         style.dim("-".repeat(78)).to_string(),
     ]);

@@ -23,6 +23,7 @@ fn exported() -> BTreeSet<String> {
     METRICS.http_status.with_label_values(&["200"]);
     METRICS.events.with_label_values(&["payment.received"]);
     METRICS.parked.with_label_values(&["oversized"]);
+    METRICS.api_refused.with_label_values(&["requests"]);
     METRICS.queue_depth.with_label_values(&["retrying"]);
     METRICS.gaps.with_label_values(&["shed"]);
     METRICS.problems.with_label_values(&["gap"]);
@@ -202,10 +203,8 @@ fn compose_configures_what_ships() {
 
 /// systemd refuses a unit in which anything stands behind a section's name.
 #[test]
-fn the_readme_shows_a_unit_that_loads() {
-    let readme = read("README.md");
-    let (_, unit) = readme.split_once("```ini\n").unwrap();
-    let (unit, _) = unit.split_once("```").unwrap();
+fn the_unit_for_systemd_loads() {
+    let unit = read("config/systemd/walhook.service");
     for line in unit.lines().filter(|line| !line.is_empty()) {
         let is_section = line.starts_with('[') && line.ends_with(']');
         let is_setting = line

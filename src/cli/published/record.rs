@@ -61,11 +61,27 @@ pub async fn seen(store: &Client, slot: &str, at: Lsn) -> anyhow::Result<()> {
     done.map(drop).context("record what is published")
 }
 
+/// Who says that a table is watched no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// The instance that reads the slot, of its own rules.
+    Leader,
+    /// A configuration: instances that run may have another.
+    Setup,
+}
+
 /// Forgets tables that no rule watches any more.
-pub async fn forget_others(store: &Client, slot: &str, tables: &[TableName]) -> anyhow::Result<()> {
+pub async fn forget_others(
+    store: &Client,
+    slot: &str,
+    tables: &[TableName],
+    says: Says,
+) -> anyhow::Result<()> {
     let names: Vec<String> = tables.iter().map(TableName::to_string).collect();
     let query = include_str!("../../../sql/queries/forget_published.sql");
-    let done = store.execute(query, &[&slot, &names]).await;
+    let done = store
+        .execute(query, &[&slot, &names, &(says == Says::Leader)])
+        .await;
     done.map(drop).context("forget tables that no rule watches")
 }
 

@@ -18,6 +18,7 @@ use crate::secret::EncryptionKey;
 mod accepted;
 mod lock;
 mod print_sql;
+mod published;
 mod readable;
 mod slot;
 

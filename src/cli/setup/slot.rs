@@ -4,12 +4,11 @@ use anyhow::{Context, bail};
 
 use super::readable::Reader;
 use super::{AcceptedGap, Done, SetupReport};
-use crate::cli::catalog::Table;
 use crate::cli::check::SourceState;
 use crate::cli::gaps::{self, Acceptance};
 use crate::cli::progress::{self, Progress};
-use crate::cli::publication::Difference;
-use crate::cli::{harm, publication, published, standby};
+use crate::cli::published::{self, Says};
+use crate::cli::standby;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, column};
 use crate::db::Store;
@@ -77,7 +76,7 @@ impl SlotSetup<'_> {
         let catalog = published::read(self.client, &source.publication, self.watched).await?;
         let mut store = self.pool.get().await.context("reach the store")?;
         published::record(&mut store, &source.slot, &catalog).await?;
-        published::forget_others(&store, &source.slot, self.watched).await
+        published::forget_others(&store, &source.slot, self.watched, Says::Setup).await
     }
 
     /// The gaps that capture has gone on behind already.
@@ -256,108 +255,6 @@ impl SlotSetup<'_> {
         Ok(found)
     }
 
-    async fn make_publication(&self, report: &mut SetupReport) -> anyhow::Result<Done> {
-        let name = &self.config.source.publication;
-        let tables = &self.source.tables;
-        let version = self.source.server.version_number;
-        let statements = match &self.source.publication {
-            None => {
-                let generated = harm::needs_generated_columns(tables, version);
-                let names = tables.iter().map(Table::name);
-                vec![publication::create_statement(name, names, generated)]
-            }
-            Some(publication) => {
-                let differences = publication.differences(tables, version);
-                if differences.contains(&Difference::AllTables) {
-                    bail!(
-                        "the publication `{name}` is FOR ALL TABLES, which cannot become a list of tables: set \
-                         source.publication to another name, then run `walhook setup --accept-gap`"
-                    );
-                }
-                let whole_schemas = differences
-                    .iter()
-                    .find(|difference| matches!(difference, Difference::Schemas(_)));
-                if let Some(difference) = whole_schemas.filter(|_| !self.remove_tables) {
-                    bail!(
-                        "the publication `{name}`: {difference}; `walhook setup --remove-tables` makes it the list \
-                         of the tables that rules watch"
-                    );
-                }
-                let others = publication.others(tables);
-                let mut statements =
-                    publication::alter_statements(name, tables, &others, &differences);
-                if !others.is_empty() {
-                    statements.extend(self.remove(&others, report).await?);
-                }
-                statements
-            }
-        };
-        let done = match (&self.source.publication, statements.is_empty()) {
-            (None, _) => Done::Made,
-            (Some(_), true) => Done::Kept,
-            (Some(_), false) => Done::Changed,
-        };
-        if !statements.is_empty() {
-            // One transaction, so that no change meets a publication half altered.
-            let statements = statements.join("\n");
-            self.writable.batch_execute(&statements).await.with_context(|| {
-                format!(
-                    "make the publication `{name}` (have the owner of the tables run this, and run setup \
-                     again): {statements}"
-                )
-            })?;
-            // The slot must not begin before its publication.
-            self.await_replay().await?;
-        }
-        let count = tables.len();
-        report.add(
-            done,
-            format!("the publication `{name}` of {count} table(s)"),
-        );
-        Ok(done)
-    }
-
-    /// The statement that takes tables out of the publication that no rule of this
-    /// configuration watches, if that is asked for; otherwise they are named.
-    async fn remove(
-        &self,
-        others: &[TableName],
-        report: &mut SetupReport,
-    ) -> anyhow::Result<Option<String>> {
-        let name = &self.config.source.publication;
-        let names: Vec<String> = others.iter().map(TableName::to_string).collect();
-        let names = names.join(", ");
-        if !self.remove_tables {
-            report.add(
-                Done::Kept,
-                format!(
-                    "{names} in the publication `{name}`, which no rule of this configuration watches: \
-                     `walhook setup --remove-tables` takes it out"
-                ),
-            );
-            return Ok(None);
-        }
-        let watched = include_str!("../../../sql/queries/find_watched_by_running.sql");
-        let all: Vec<String> = others.iter().map(TableName::to_string).collect();
-        let row = self
-            .store
-            .query_opt(watched, &[&self.config.source.slot, &all])
-            .await
-            .context("look which tables running instances watch")?;
-        if let Some(row) = row {
-            let (table, host): (String, String) = (row.get("table_name"), row.get("hostname"));
-            bail!(
-                "{table} stays in the publication `{name}`: the instance that runs on `{host}` watches it, and \
-                 would miss its changes; take its rules out there first (SIGHUP makes it read them), or stop it"
-            );
-        }
-        report.add(
-            Done::Changed,
-            format!("{names} taken out of the publication `{name}`"),
-        );
-        Ok(Some(publication::removal(name, others)))
-    }
-
     async fn create_slot(&self) -> anyhow::Result<Lsn> {
         // From 17 on a slot can follow a fail-over; the server ignores it until
         // standbys are told to synchronise slots.
@@ -382,7 +279,7 @@ impl SlotSetup<'_> {
         }
     }
 
-    async fn await_replay(&self) -> anyhow::Result<()> {
+    pub(super) async fn await_replay(&self) -> anyhow::Result<()> {
         match self.source.server.in_recovery {
             true => standby::await_replay(self.client, self.writable).await,
             false => Ok(()),

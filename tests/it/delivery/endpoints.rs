@@ -186,7 +186,7 @@ on = ['update']
     let deployed = Deployed::of(walhook, &[&["run"]]).await;
     let acme = deployed.tenant("acme").await;
     let subscribe = |events: Value, filter: &str| {
-        let body = json!({"url": "http://127.0.0.1:9/", "events": events, "filter": filter});
+        let body = json!({"url": "http://127.0.0.1:9000/", "events": events, "filter": filter});
         acme.post("/subscriptions", body)
     };
     for filter in [
