@@ -13,8 +13,8 @@
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
 //! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`clock`], [`episode`],
-//! [`metrics`], [`conninfo`] and [`health`] are leaves that everyone may import.
-//! `tests/layers.rs` asserts who may import whom.
+//! [`log_limit`], [`metrics`], [`terminal`], [`conninfo`] and [`health`] are leaves that
+//! everyone may import. `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
 pub mod app;
@@ -41,3 +41,4 @@ pub mod replication;
 pub mod secret;
 pub mod subscription;
 pub mod telemetry;
+pub mod terminal;

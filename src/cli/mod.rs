@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0, what was asked holds; 1, it does not; 2, bad usage or configuration.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
 use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
+use crate::terminal::visible_lines;
 
 pub mod adopt_store;
 pub mod backfill;
@@ -152,7 +153,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::DoesNotHold) => ExitCode::FAILURE,
         Err(error) => {
             match log_format {
-                LogFormat::Text => eprintln!("walhook: {}", chain(&error)),
+                LogFormat::Text => tell(&format!("walhook: {}", chain(&error))),
                 LogFormat::Json => tracing::error!("{}", chain(&error)),
             }
             match is_usage(&error) {
@@ -307,13 +308,26 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Writes to standard output. A reader that has left (`walhook status | head`) is no error.
+/// Writes to standard output what a terminal may show. A reader that has left (`walhook status
+/// | head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("write to standard output"),
     }
+    print_exactly(&visible_lines(text))
+}
+
+/// SQL on its way to a file or to psql names tables by their exact names.
+fn print_sql(sql: &str) -> anyhow::Result<()> {
+    match io::stdout().is_terminal() {
+        true => print(sql),
+        false => print_exactly(sql),
+    }
+}
+
+fn print_exactly(text: &str) -> anyhow::Result<()> {
 }
 
 /// Prints a value as indented JSON.
@@ -321,6 +335,11 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     print(&text)
+/// Writes a line to standard error, as a terminal may show it.
+fn tell(text: &str) {
+    eprintln!("{}", visible_lines(text));
+}
+
 }
 
 #[cfg(test)]
