@@ -33,6 +33,7 @@ pub mod enqueuer;
 pub mod episode;
 pub mod event;
 pub mod health;
+pub mod log_limit;
 pub mod lsn;
 pub mod mapping;
 pub mod metrics;
