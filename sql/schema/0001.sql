@@ -342,6 +342,8 @@ create table delivery_schedule (
     -- holds: the update is HOT, and touches no index, where its page has room for another
     -- version of each row.
     due_at timestamptz not null,
+    -- It was attempted once or more.
+    tried boolean not null default false,
     lease_owner uuid,
     -- When the lease ends and it may be claimed again.
     leased_until timestamptz,

@@ -288,7 +288,7 @@ async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
     let row = client
         .query_one(include_str!("../../sql/queries/queue_depth.sql"), &[])
         .await?;
-    for state in ["retrying", "parked", "failed"] {
+    for state in ["pending", "retrying", "parked", "failed"] {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
         depth.set(row.get(state));
     }

@@ -21,8 +21,10 @@ fn exported() -> BTreeSet<String> {
         .deliveries
         .with_label_values(&["delivered", "payment.received"]);
     METRICS.http_status.with_label_values(&["200"]);
+    METRICS.http_status_total.with_label_values(&["200"]);
     METRICS.events.with_label_values(&["payment.received"]);
     METRICS.parked.with_label_values(&["oversized"]);
+    METRICS.api_refused.with_label_values(&["requests"]);
     METRICS.queue_depth.with_label_values(&["retrying"]);
     METRICS.gaps.with_label_values(&["shed"]);
     METRICS.problems.with_label_values(&["gap"]);
