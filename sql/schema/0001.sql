@@ -591,8 +591,14 @@ create table parked_changes (
     -- All of it that the WAL had, so that it can be mapped again by a changed rule.
     change bytea,
     parked_at timestamptz not null default now(),
+    -- When the operator asked for it to be mapped again, until it was.
+    retry_asked_at timestamptz,
+    -- What retry_asked_at was when it was mapped again and could not be sent either.
+    retried_at timestamptz,
     primary key (commit_lsn, ordinal, rule)
 );
+create index parked_changes_retry on parked_changes (retry_asked_at)
+    where retry_asked_at is not null;
 
 -- The rules that fitted their tables when walhook began with them, each by what it then
 -- said. One that is here and does not fit any more met a change of its table: its changes

@@ -28,6 +28,7 @@ pub mod gaps;
 pub mod harm;
 pub mod listen;
 pub mod old_values;
+pub mod parked;
 pub mod progress;
 pub mod publication;
 pub mod published;
@@ -80,6 +81,7 @@ Attach to your own database:
   walhook explain                    which changes make which events for whom, and why not
   walhook backfill                   events of rows that exist already
   walhook replay                     stored events once more, to one subscription
+  walhook parked list                changes that could not be sent: why; retry or discard them
   walhook rotate-key                 change the key that the store is encrypted with
   walhook adopt-store                use a store that was copied or restored
 
@@ -100,6 +102,8 @@ enum Command {
     Explain(explain::Args),
     Backfill(backfill::Args),
     Replay(replay::Args),
+    #[command(subcommand)]
+    Parked(parked::Command),
     RotateKey(rotate_key::Args),
     AdoptStore(adopt_store::Args),
 }
@@ -203,6 +207,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
             Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
             Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
+            Command::Parked(command) => Box::pin(parked::run(command, &config()?)).await,
             Command::RotateKey(args) => Box::pin(rotate_key::run(args, &config()?)).await,
             Command::AdoptStore(args) => Box::pin(adopt_store::run(args, &config()?)).await,
         }
@@ -311,11 +316,6 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
 /// Writes to standard output what a terminal may show. A reader that has left (`walhook status
 /// | head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("write to standard output"),
-    }
     print_exactly(&visible_lines(text))
 }
 
@@ -328,6 +328,16 @@ fn print_sql(sql: &str) -> anyhow::Result<()> {
 }
 
 fn print_exactly(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to standard output"),
+    }
+}
+
+/// Writes a line to standard error, as a terminal may show it.
+fn tell(text: &str) {
+    eprintln!("{}", visible_lines(text));
 }
 
 /// Prints a value as indented JSON.
@@ -335,11 +345,6 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     print(&text)
-/// Writes a line to standard error, as a terminal may show it.
-fn tell(text: &str) {
-    eprintln!("{}", visible_lines(text));
-}
-
 }
 
 #[cfg(test)]
