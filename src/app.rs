@@ -34,6 +34,7 @@ mod follow;
 mod generation;
 mod harm_watch;
 mod heartbeat;
+mod parked_retry;
 mod reached;
 mod reload;
 mod rules;

@@ -27,6 +27,7 @@ mod copies;
 mod filter_failures;
 mod matching;
 mod parked;
+mod parked_log;
 mod pass;
 mod reader;
 mod reservation;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use filter_failures::FilterFailures;
 pub use matching::Filters;
+pub use parked::Again;
 pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::Redefined;
 pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};

@@ -16,6 +16,8 @@ pub struct Health {
     capture: Mutex<Capturing>,
     rules: Mutex<RulesState>,
     gaps: Mutex<Vec<OpenGap>>,
+    /// What the store said was wrong when it was last asked.
+    of_store: Mutex<Vec<Problem>>,
     /// When the watch saw all that it looks at; `None`: it does not run here.
     watched: Mutex<Option<Instant>>,
     connections: Vec<Arc<Monitor>>,
@@ -116,6 +118,7 @@ impl Health {
                 false => RulesState::Active,
             }),
             gaps: Mutex::default(),
+            of_store: Mutex::default(),
             watched: Mutex::new(capture.then(Instant::now)),
             connections,
         }
@@ -189,6 +192,8 @@ impl Health {
             problem.affects_readiness &= silence.purpose.affects_readiness();
             problems.push(problem);
         }
+        let of_store = self.of_store.lock();
+        problems.extend_from_slice(&of_store.unwrap_or_else(PoisonError::into_inner));
         problems
     }
 
@@ -230,6 +235,11 @@ impl Health {
     pub fn rules(&self) -> RulesState {
         let state = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         state.clone()
+    }
+
+    /// What the store says is wrong with endpoints, deliveries, filters and changes.
+    pub fn set_of_store(&self, problems: Vec<Problem>) {
+        *self.of_store.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
 
     /// The gaps that are not accepted yet.

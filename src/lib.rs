@@ -13,8 +13,8 @@
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
 //! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`clock`], [`episode`],
-//! [`metrics`], [`conninfo`] and [`health`] are leaves that everyone may import.
-//! `tests/layers.rs` asserts who may import whom.
+//! [`log_limit`], [`metrics`], [`terminal`], [`conninfo`] and [`health`] are leaves that
+//! everyone may import. `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
 pub mod app;
@@ -33,6 +33,7 @@ pub mod enqueuer;
 pub mod episode;
 pub mod event;
 pub mod health;
+pub mod log_limit;
 pub mod lsn;
 pub mod mapping;
 pub mod metrics;
@@ -41,3 +42,4 @@ pub mod replication;
 pub mod secret;
 pub mod subscription;
 pub mod telemetry;
+pub mod terminal;

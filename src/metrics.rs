@@ -18,8 +18,11 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     pub delivery_duration: Histogram,
     pub retries: IntCounter,
-    /// `code`: the receiver's HTTP status, or `none` where there was no answer.
+    /// `code`: the receiver's HTTP status, `none` where there was no answer, `other` where it
+    /// is not of 100 to 599.
     pub http_status: IntCounterVec,
+    /// The same under the name that a counter ought to have.
+    pub http_status_total: IntCounterVec,
     pub stages: Stages,
     pub lag_bytes: IntGauge,
     pub lag_seconds: Gauge,
@@ -38,8 +41,9 @@ pub struct Metrics {
     /// requests, concurrent, replays, tests, subscriptions, authentication or connections.
     pub api_refused: IntCounterVec,
     pub api_connections: IntGauge,
-    /// `state`: memory and in_flight of this process; retrying, parked and failed of the
-    /// store, counted when they are scraped, but seldom where that takes long.
+    /// `state`: memory and in_flight of this process; pending (untried), retrying (tried once
+    /// or more), parked and failed of the store, counted when they are scraped, but seldom where
+    /// that takes long.
     pub queue_depth: GaugeVec,
     /// Unix time of that count.
     pub queue_counted: Gauge,
@@ -78,7 +82,7 @@ pub struct Stages {
     pub enqueue: Histogram,
     pub queue: Histogram,
     pub http: Histogram,
-    /// From the commit to the 2xx.
+    /// From the commit to the 2xx of a first attempt, of no replay and no backfill.
     pub total: Histogram,
 }
 
@@ -120,7 +124,12 @@ impl Metrics {
             retries: counter("webhook_retries_total", "Attempts after the first one."),
             http_status: counters(
                 "webhook_delivery_http_status",
-                "Attempts by the receiver's HTTP status; none where there was no answer.",
+                "The same as webhook_delivery_http_status_total.",
+                &["code"],
+            ),
+            http_status_total: counters(
+                "webhook_delivery_http_status_total",
+                "Attempts by the receiver's HTTP status; none where there was no answer, other beyond 100 to 599.",
                 &["code"],
             ),
             stages: Stages::new(&register(
@@ -128,7 +137,7 @@ impl Metrics {
                 valid(HistogramVec::new(
                     histogram(
                         "walhook_latency_seconds",
-                        "Time from the commit by stage; total ends at the receiver's 2xx.",
+                        "Time by stage; total: from the commit to the 2xx of first attempts, without replays and backfills.",
                     ),
                     &["stage"],
                 )),
@@ -182,7 +191,7 @@ impl Metrics {
             ),
             oldest_due_seconds: gauge(
                 "walhook_oldest_due_seconds",
-                "How long the oldest due delivery has waited to be claimed.",
+                "How long the oldest due delivery has waited to be in flight.",
             ),
             breakers_open: int_gauge("walhook_breakers_open", "Endpoints whose breaker is open."),
             subscriptions_held: int_gauge(

@@ -3,9 +3,12 @@
 use std::fs::File;
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+
+use crate::terminal::Log;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -25,7 +28,7 @@ pub fn install(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter())
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(|| Log(std::io::stderr()));
     let installed = match format {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -36,11 +39,12 @@ pub fn install(format: LogFormat) {
 
 /// As [`install`], as text to a file: where standard error belongs to something else.
 pub fn install_into(file: File) {
+    let file = Arc::new(file);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter())
         .with_target(false)
         .with_ansi(false)
-        .with_writer(file);
+        .with_writer(move || Log(Arc::clone(&file)));
     drop(log.try_init());
 }
 

@@ -7,17 +7,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Everyone may import these; they import nothing of ours but each other.
-const LEAVES: [&str; 10] = [
+const LEAVES: [&str; 12] = [
     "lsn",
     "duration",
     "byte_size",
     "secret",
     "backoff",
     "episode",
+    "log_limit",
     "health",
     "clock",
     "metrics",
     "conninfo",
+    "terminal",
 ];
 
 /// What each module may import besides itself and the leaves.

@@ -1,12 +1,16 @@
--- Deliveries: a batch counts as those that are in it.
+-- Deliveries that no instance holds: a batch counts as those that are in it.
 select
-    count(*) filter (where status in ('pending', 'held', 'open'))::float8 as retrying,
+    count(*) filter (where status in ('pending', 'held', 'open') and not leased and not tried)::float8
+        as pending,
+    count(*) filter (where status in ('pending', 'held', 'open') and not leased and tried)::float8
+        as retrying,
     count(*) filter (where status = 'parked')::float8 as parked,
     count(*) filter (where status = 'failed')::float8 as failed,
     coalesce(greatest(extract(epoch from now() - min(due_at) filter (where status = 'pending' and not leased)), 0), 0)::float8
         as oldest
 from (
     select coalesce(b.status, s.status) as status, coalesce(b.due_at, s.due_at) as due_at,
+        coalesce(b.tried, s.tried) as tried,
         coalesce(coalesce(b.lease_owner, s.lease_owner) is not null
             and coalesce(b.leased_until, s.leased_until) > now(), false) as leased
     from delivery_schedule s

@@ -53,7 +53,8 @@ freed as (
 -- Each a dead letter of its own, which by hand is sent alone.
 dead as (
     update delivery_schedule s
-    set status = 'failed', due_at = clock_timestamp(), batch_id = null, body_bytes = null
+    set status = 'failed', due_at = clock_timestamp(), tried = true, batch_id = null,
+        body_bytes = null
     from recorded x
     where x.status = 'failed' and s.delivery_id = any (array[x.id])
 ),
@@ -76,7 +77,8 @@ kept as (
     update delivery_schedule s
     set status = case when w.enabled then 'pending' else w.status end,
         parked_reason = case when not w.enabled then w.parked_reason end,
-        due_at = coalesce(w.due_at, clock_timestamp()), lease_owner = null
+        due_at = coalesce(w.due_at, clock_timestamp()), lease_owner = null,
+        tried = s.tried or w.started_at is not null
     from waiting w
     where s.delivery_id = any (array[w.batch_id])
 ),

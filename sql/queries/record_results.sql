@@ -79,15 +79,15 @@ waiting as materialized (
 ),
 kept as (
     insert into delivery_schedule
-        (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at)
+        (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at, tried)
     select id, subscription_id, tenant_id, event_type,
         case when enabled then 'pending' else status end,
         case when not enabled then parked_reason end,
-        coalesce(due_at, clock_timestamp())
+        coalesce(due_at, clock_timestamp()), attempts > 0
     from waiting
     on conflict (delivery_id) do update
     set status = excluded.status, parked_reason = excluded.parked_reason,
-        due_at = excluded.due_at, lease_owner = null
+        due_at = excluded.due_at, tried = excluded.tried, lease_owner = null
     returning subscription_id, order_key, status
 ),
 attempted as (

@@ -1,6 +1,6 @@
 -- Each by itself, also what waited to be sent in a batch.
-insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
-select id, subscription_id, tenant_id, event_type, 'pending', now()
+insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type, status, due_at, tried)
+select id, subscription_id, tenant_id, event_type, 'pending', now(), attempts > 0
 from webhook_deliveries
 where id = any($1)
 on conflict (delivery_id) do update

@@ -2,7 +2,7 @@
 -- counts as those that are in it.
 select
     count(*) filter (where status in ('pending', 'held', 'open') and lease_owner is null) as pending,
-    count(*) filter (where status = 'pending' and lease_owner is not null) as leased,
+    count(*) filter (where status = 'pending' and lease_owner is not null) as in_flight,
     count(*) filter (where status = 'parked') as parked,
     count(*) filter (where status = 'failed') as failed,
     extract(epoch from now() - min(due_at) filter (where status = 'pending' and due_at < now()

@@ -7,6 +7,8 @@ with free as materialized (
         and not exists (select from subscription_leases l where l.subscription_id = s.id)
     order by s.id
     limit $2
+    -- One that is deleted just now must not be leased.
+    for key share of s skip locked
 ),
 taken as (
     insert into subscription_leases (subscription_id, instance)

@@ -97,6 +97,8 @@ create table webhook_subscriptions (
     -- The first failed attempt after the endpoint's last success. The subscription is
     -- disabled when that is delivery.disable_after ago.
     failing_since timestamptz,
+    -- Of that attempt: its class, and what was wrong.
+    failing_reason text,
     disabled_at timestamptz,
     disabled_reason text,
     -- Every change up to this one was enqueued while the subscription was active; what follows
@@ -131,6 +133,7 @@ create table webhook_subscriptions (
     constraint failed_filters_say_when_and_why
         check ((filter_error is null) = (filter_failures = 0)
             and (filter_failed_at is null) = (filter_failures = 0)),
+    constraint only_failing_says_why check (failing_since is not null or failing_reason is null),
     constraint disabled_says_when_and_why
         check (active = (disabled_at is null) and active = (disabled_reason is null)),
     -- Each of them makes the signature's header longer.
@@ -149,6 +152,11 @@ create table webhook_subscriptions (
         check (num_nulls(batch_max_events, batch_max_bytes, batch_max_wait_ms) in (0, 3))
 );
 create index webhook_subscriptions_tenant on webhook_subscriptions (tenant_id, id desc);
+-- What is wrong is read every few seconds, and concerns few of them.
+create index webhook_subscriptions_failing on webhook_subscriptions (failing_since)
+    where failing_since is not null;
+create index webhook_subscriptions_filter_failed on webhook_subscriptions (filter_failed_at)
+    where filter_failed_at is not null;
 
 -- A trigger's function that runs with the owner's rights finds its tables in the store's
 -- schema, whatever table fires it and whatever search_path that session has.
@@ -355,6 +363,8 @@ create table delivery_schedule (
     -- holds: the update is HOT, and touches no index, where its page has room for another
     -- version of each row.
     due_at timestamptz not null,
+    -- It was attempted once or more.
+    tried boolean not null default false,
     lease_owner uuid,
     -- When the lease ends and it may be claimed again.
     leased_until timestamptz,
@@ -602,8 +612,14 @@ create table parked_changes (
     -- All of it that the WAL had, so that it can be mapped again by a changed rule.
     change bytea,
     parked_at timestamptz not null default now(),
+    -- When the operator asked for it to be mapped again, until it was.
+    retry_asked_at timestamptz,
+    -- What retry_asked_at was when it was mapped again and could not be sent either.
+    retried_at timestamptz,
     primary key (commit_lsn, ordinal, rule)
 );
+create index parked_changes_retry on parked_changes (retry_asked_at)
+    where retry_asked_at is not null;
 
 -- The rules that fitted their tables when walhook began with them, each by what it then
 -- said. One that is here and does not fit any more met a change of its table: its changes

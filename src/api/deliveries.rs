@@ -30,7 +30,7 @@ pub struct Delivery {
     /// The event's type.
     event: String,
     subscription_id: String,
-    /// `pending`, `in_flight`, `delivered`, `failed` (given up; can be retried) or `cancelled`.
+    /// `pending`, `in_flight`, `delivered`, `failed` (for good: a dead letter, which can be retried) or `cancelled`.
     #[schema(examples("delivered"))]
     status: &'static str,
     /// Set aside until someone acts: `disabled` (the subscription is) or `oversized`.

@@ -53,6 +53,7 @@ pub mod error;
 pub mod event_types;
 pub mod events;
 pub mod extract;
+mod failure_log;
 pub mod idempotency;
 pub mod jwt;
 pub mod limits;
@@ -246,7 +247,8 @@ pub fn router(state: Arc<State>, routes: Routes) -> Router {
         .layer(DefaultBodyLimit::max(state.body_limit))
         .layer(middleware::from_fn_with_state(state, limit_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(TraceLayer::new_for_http())
+        .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(middleware::from_fn(failure_log::log))
         .layer(SetSensitiveRequestHeadersLayer::new([
             header::AUTHORIZATION,
         ]))

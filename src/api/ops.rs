@@ -16,6 +16,7 @@ use super::error::Problem;
 use super::extract::Query;
 use super::limits::Bucket;
 use crate::db::Store;
+use crate::delivery::problems;
 use crate::health::{self, CaptureState, ProblemKind, RulesState};
 use crate::metrics::METRICS;
 
@@ -79,7 +80,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1500);
 /// answered, the rules are read, and no gap in the WAL waits to be accepted. One connection
 /// that is silent, or an interruption of capture, counts once it lasts 14 s. With
 /// `?wait=rules` also: every rule makes events. Endpoints, deliveries and seeds that fail never
-/// take a node out of service; they are listed.
+/// take a node out of service; they are listed, as the store said when it was last asked.
 #[utoipa::path(get, path = "/readyz", tag = "Operation", security(()), params(ReadyQuery),
     responses((status = 200, description = "It does", body = Ready),
         (status = 400, description = "An unknown parameter", body = Problem, content_type = "application/problem+json"),
@@ -88,6 +89,10 @@ pub async fn readyz(
     AxumState(state): AxumState<Arc<State>>,
     Query(query): Query<ReadyQuery>,
 ) -> Result<Json<Ready>, Problem> {
+    // For the next probe: this one is not to wait for it.
+    if state.caches.queue_count.begin() {
+        tokio::spawn(count_queue(Arc::clone(&state)));
+    }
     let mut problems = state.health.problems();
     if !state.caches.store_ping.answers(&state.probed).await {
         problems.insert(
@@ -245,6 +250,12 @@ impl Scrape {
 pub async fn metrics(
     AxumState(state): AxumState<Arc<State>>,
 ) -> Result<impl IntoResponse, Problem> {
+    if state.caches.queue_count.begin() {
+        let counting = tokio::spawn(count_queue(Arc::clone(&state)));
+        if tokio::time::timeout(COUNT_TIMEOUT, counting).await.is_err() {
+            tracing::warn!("Counting the queue takes long: /metrics shows the last count");
+        }
+    }
     let problems = state.health.problems();
     for kind in ProblemKind::ALL {
         let count = problems
@@ -257,36 +268,34 @@ pub async fn metrics(
     if let Some(blind) = state.health.blind_for() {
         METRICS.watch_age_seconds.set(blind.as_secs_f64());
     }
-    if state.caches.queue_count.begin() {
-        let counting = tokio::spawn(count_queue(Arc::clone(&state)));
-        if tokio::time::timeout(COUNT_TIMEOUT, counting).await.is_err() {
-            tracing::warn!("Counting the queue takes long: /metrics shows the last count");
-        }
-    }
     let text = state.caches.scrape.text()?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
 }
 
 async fn count_queue(state: Arc<State>) {
-    let began = Instant::now();
-    if let Err(error) = read_gauges(&state.probed).await {
+    let mut began = Instant::now();
+    if let Err(error) = read_gauges(&state, &mut began).await {
         tracing::warn!(error = %format!("{error:#}"), "The queue's depth cannot be read");
     }
     state.caches.queue_count.end(began);
 }
 
-async fn read_gauges(store: &Store) -> anyhow::Result<()> {
-    let client = store.get().await?;
+/// `began`: to be set once there is a connection, as it is the store's work that is limited.
+async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
+    let client = state.probed.get().await?;
+    *began = Instant::now();
     let row = client
         .query_one(include_str!("../../sql/queries/queue_depth.sql"), &[])
         .await?;
-    for state in ["retrying", "parked", "failed"] {
+    for state in ["pending", "retrying", "parked", "failed"] {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
         depth.set(row.get(state));
     }
     METRICS.oldest_due_seconds.set(row.get("oldest"));
     let now = jiff::Timestamp::now();
     METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
+    let found = problems::read(&*client).await?;
+    state.health.set_of_store(found.problems());
     Ok(())
 }

@@ -63,7 +63,7 @@ pub struct CreateSubscription {
     /// Headers to send along, such as an Authorization of your own.
     headers: Option<BTreeMap<String, String>>,
     /// `none` (default) or `row`: a row's event is then sent when the row's earlier ones
-    /// have succeeded or were given up.
+    /// have succeeded or failed for good.
     #[schema(examples("row"))]
     ordering: Option<String>,
     /// Several events in one request; `{}` for the defaults. Absent: each by itself.

@@ -19,7 +19,7 @@ use super::{reload, rules};
 use crate::backoff::Backoff;
 use crate::cli::{catalog, gaps, old_values, progress};
 use crate::conninfo::{ConnInfo, Purpose};
-use crate::enqueuer::{Enqueuer, Leadership, OldValueTables, Session};
+use crate::enqueuer::{Again, Enqueuer, Leadership, OldValueTables, Session};
 use crate::episode::Episode;
 use crate::health::{CaptureState, Health};
 use crate::mapping::{Mapper, file::RuleError};
@@ -292,7 +292,7 @@ impl Capture {
             let changed = rules::changed(&store, config, rules).await?;
             if !changed.is_empty() {
                 let names: Vec<String> = changed.iter().map(|(name, _)| name.clone()).collect();
-                session.map_parked_again(&names).await?;
+                session.map_parked_again(Again::OfRules(&names)).await?;
                 rules::accept(&store, &self.config.slot, &changed).await?;
             }
             let follow = Follow {

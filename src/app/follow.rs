@@ -10,11 +10,11 @@ use super::fault::Fault;
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
 use super::shed::Brink;
-use super::{backfill, seed};
+use super::{backfill, parked_retry, seed};
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::delivery::instance::Instance;
-use crate::enqueuer::Session;
+use crate::enqueuer::{Again, Session};
 use crate::health::{Health, RulesState};
 use crate::lsn::Lsn;
 use crate::pgoutput::StreamEvent;
@@ -74,6 +74,9 @@ impl Follow<'_> {
             }
             std::future::pending::<()>().await;
         });
+        let mut asking = Box::pin(parked_retry::asked(self.store));
+        // Parked changes are to be mapped again.
+        let mut retrying = false;
         // What was handed over is to be written.
         let mut due = false;
         loop {
@@ -81,7 +84,12 @@ impl Follow<'_> {
             if changed && session.is_between_transactions() {
                 return Ok(Followed::ToNextRules(batch));
             }
-            let later = match changed {
+            if retrying && session.is_between_transactions() {
+                session.map_parked_again(Again::Asked).await?;
+                retrying = false;
+                asking = Box::pin(parked_retry::asked(self.store));
+            }
+            let later = match changed || retrying {
                 true => split_behind_commit(&mut batch),
                 false => Vec::new(),
             };
@@ -107,6 +115,7 @@ impl Follow<'_> {
                 received = self.stream.next_batch() => batch = received?,
                 Ok(()) = self.next.changed(), if !changed => self.next.mark_changed(),
                 () = session.due() => due = true,
+                () = &mut asking, if !retrying => retrying = true,
                 () = &mut seeding => {}
                 () = self.brink.asked() => return Err(Fault::Brink),
                 () = &mut backfilling => {}

@@ -13,6 +13,7 @@ use crate::cli::signals::Signals;
 use crate::demo::receiver::{Endpoint, Received, Receiver, StatusCode, Verdict};
 use crate::demo::view::{Screen, request_line};
 use crate::secret::{PublicKey, SigningSecret};
+use crate::terminal::visible_lines;
 
 /// Receive webhooks here, show each, and say whether its signature verifies.
 ///
@@ -137,13 +138,13 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn show(screen: &mut Screen, args: &Args, request: &Received) -> io::Result<()> {
     if args.json {
-        return screen.line(&json_line(request, args.print_body).to_string());
+        let line = json_line(request, args.print_body).to_string();
+        return screen.line(&visible_lines(&line));
     }
     screen.line(&request_line(screen.style(), request))?;
     if args.print_body {
         let body = String::from_utf8_lossy(&request.body);
-        let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-        screen.line(&body.replace(control, "\u{FFFD}"))?;
+        screen.line(&visible_lines(&body))?;
     }
     Ok(())
 }

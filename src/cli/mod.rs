@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0, what was asked holds; 1, it does not; 2, bad usage or configuration.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
 use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
+use crate::terminal::visible_lines;
 
 pub mod adopt_store;
 pub mod backfill;
@@ -27,6 +28,7 @@ pub mod gaps;
 pub mod harm;
 pub mod listen;
 pub mod old_values;
+pub mod parked;
 pub mod progress;
 pub mod publication;
 pub mod published;
@@ -79,6 +81,7 @@ Attach to your own database:
   walhook explain                    which changes make which events for whom, and why not
   walhook backfill                   events of rows that exist already
   walhook replay                     stored events once more, to one subscription
+  walhook parked list                changes that could not be sent: why; retry or discard them
   walhook rotate-key                 change the key that the store is encrypted with
   walhook adopt-store                use a store that was copied or restored
 
@@ -99,6 +102,8 @@ enum Command {
     Explain(explain::Args),
     Backfill(backfill::Args),
     Replay(replay::Args),
+    #[command(subcommand)]
+    Parked(parked::Command),
     RotateKey(rotate_key::Args),
     AdoptStore(adopt_store::Args),
 }
@@ -152,7 +157,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::DoesNotHold) => ExitCode::FAILURE,
         Err(error) => {
             match log_format {
-                LogFormat::Text => eprintln!("walhook: {}", chain(&error)),
+                LogFormat::Text => tell(&format!("walhook: {}", chain(&error))),
                 LogFormat::Json => tracing::error!("{}", chain(&error)),
             }
             match is_usage(&error) {
@@ -202,6 +207,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Explain(args) => Box::pin(explain::run(args, &config()?)).await,
             Command::Backfill(args) => Box::pin(backfill::run(args, &config()?)).await,
             Command::Replay(args) => Box::pin(replay::run(args, &config()?)).await,
+            Command::Parked(command) => Box::pin(parked::run(command, &config()?)).await,
             Command::RotateKey(args) => Box::pin(rotate_key::run(args, &config()?)).await,
             Command::AdoptStore(args) => Box::pin(adopt_store::run(args, &config()?)).await,
         }
@@ -307,13 +313,31 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Writes to standard output. A reader that has left (`walhook status | head`) is no error.
+/// Writes to standard output what a terminal may show. A reader that has left (`walhook status
+/// | head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_exactly(&visible_lines(text))
+}
+
+/// SQL on its way to a file or to psql names tables by their exact names.
+fn print_sql(sql: &str) -> anyhow::Result<()> {
+    match io::stdout().is_terminal() {
+        true => print(sql),
+        false => print_exactly(sql),
+    }
+}
+
+fn print_exactly(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("write to standard output"),
     }
+}
+
+/// Writes a line to standard error, as a terminal may show it.
+fn tell(text: &str) {
+    eprintln!("{}", visible_lines(text));
 }
 
 /// Prints a value as indented JSON.

@@ -9,25 +9,31 @@ use super::{Outcome, chain, publication};
 use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
+use crate::delivery::problems::{self, StoreProblems};
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
 
 mod clocks;
+mod found;
 mod gaps;
 mod instances;
 mod render;
 mod shadow;
 mod subscriptions;
 
+pub(in crate::cli) use found::parked_change;
 pub use subscriptions::Subscriptions;
 
 /// Show the slot, the progress, the instances and what waits
 ///
-/// Exit code 0: all is well. 1: something is wrong, and the text says what: the slot is
-/// missing, lost, about to be lost or read by nobody, it does not continue the recorded
-/// progress, a gap waits to be accepted, no instance delivers, deliveries have been due for long, changes were
-/// parked within the last day, or clocks differ by 30 s or more.
+/// Exit code 0: all is well. 1: something is wrong, and the text says what and what to do. The
+/// slot is missing, lost, about to be lost or read by no process, or it does not continue the
+/// recorded progress; a gap waits to be accepted; no instance delivers, or deliveries have been
+/// due for long; endpoints have done nothing but fail for a minute or more; deliveries failed
+/// for good, or changes were parked, within the last day; filters failed within the last hour;
+/// subscriptions cannot be read; instances have different rules; or clocks differ by 30 s or
+/// more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -62,7 +68,9 @@ struct Status {
     source_clock_skew_seconds: Option<f64>,
     queue: Option<Queue>,
     subscriptions: Option<Subscriptions>,
-    parked: Option<Parked>,
+    /// What is wrong with endpoints, deliveries, filters and changes, each named.
+    #[serde(flatten)]
+    found: Option<StoreProblems>,
     gaps: Option<gaps::Gaps>,
     /// The tables whose old values walhook keeps itself.
     shadow: Vec<shadow::Table>,
@@ -100,31 +108,10 @@ struct RecordedPosition {
 #[derive(Debug, Serialize)]
 struct Queue {
     pending: i64,
-    leased: i64,
+    in_flight: i64,
     parked: i64,
     failed: i64,
     oldest_due_seconds: Option<f64>,
-}
-
-/// Changes that matched a rule and were sent to nobody.
-#[derive(Debug, Serialize)]
-struct Parked {
-    total: i64,
-    last_day: i64,
-    newest: Vec<ParkedChange>,
-}
-
-#[derive(Debug, Serialize)]
-struct ParkedChange {
-    commit_lsn: String,
-    ordinal: i64,
-    rule: String,
-    relation: String,
-    reason: String,
-    detail: String,
-    row_key: Option<String>,
-    row_bytes: Option<i64>,
-    age_seconds: f64,
 }
 
 /// An instance that is silent for this long is fenced by the others: three heartbeats.
@@ -317,14 +304,9 @@ impl Status {
             self.problem(ProblemKind::UnreadableSubscriptions, problem);
         }
         self.subscriptions = Some(subscriptions);
-        let parked = read_parked(client).await?;
-        if parked.last_day > 0 {
-            self.problem(ProblemKind::ParkedChanges, format!(
-                "{} change(s) were parked within a day and sent to nobody: see the reasons, and correct the rule or the data",
-                parked.last_day
-            ));
-        }
-        self.parked = Some(parked);
+        let found = problems::read(client).await?;
+        self.problems.extend(found.problems());
+        self.found = Some(found);
         Ok(())
     }
 }
@@ -350,38 +332,9 @@ async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
         .context("count what waits")?;
     Ok(Queue {
         pending: row.get("pending"),
-        leased: row.get("leased"),
+        in_flight: row.get("in_flight"),
         parked: row.get("parked"),
         failed: row.get("failed"),
         oldest_due_seconds: row.get("oldest_due_seconds"),
-    })
-}
-
-async fn read_parked(client: &Client) -> anyhow::Result<Parked> {
-    let query = include_str!("../../sql/queries/status_parked.sql");
-    let counts = client
-        .query_one(query, &[])
-        .await
-        .context("count the parked changes")?;
-    let query = include_str!("../../sql/queries/status_newest_parked.sql");
-    let newest = client
-        .query(query, &[])
-        .await
-        .context("list the parked changes")?;
-    let change = |row: &tokio_postgres::Row| ParkedChange {
-        commit_lsn: row.get::<_, Lsn>("commit_lsn").to_string(),
-        ordinal: row.get("ordinal"),
-        rule: row.get("rule"),
-        relation: row.get("relation"),
-        reason: row.get("reason"),
-        detail: row.get("detail"),
-        row_key: row.get("row_key"),
-        row_bytes: row.get("row_bytes"),
-        age_seconds: row.get("age_seconds"),
-    };
-    Ok(Parked {
-        total: counts.get("total"),
-        last_day: counts.get("last_day"),
-        newest: newest.iter().map(change).collect(),
     })
 }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::db::Store;
 use crate::duration::HumanDuration;
+use crate::terminal::visible;
 
 /// Make, list and revoke the API's tokens
 ///
@@ -75,7 +76,9 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
             let token = tokens::create(&store, &tenant, &name, expires_in).await?;
             // Alone on standard output, so that a script can take it.
             super::print(&format!("{}\n", token.text()))?;
-            eprintln!("Shown this once. It acts for the tenant `{tenant}`.");
+            super::tell(&format!(
+                "Shown this once. It acts for the tenant `{tenant}`."
+            ));
             Ok(Outcome::Holds)
         }
         Command::List { tenant, json } => {
@@ -144,7 +147,8 @@ fn table(tokens: &[StoredToken]) -> String {
             (None, Some(at)) => format!("valid until {at:.0}"),
             (None, None) => "valid".to_owned(),
         };
-        let line = format!("{}  {}  {state}  {}", token.id, token.tenant_id, token.name);
+        let (tenant, name) = (visible(&token.tenant_id), visible(&token.name));
+        let line = format!("{}  {tenant}  {state}  {name}", token.id);
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text

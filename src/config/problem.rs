@@ -57,7 +57,8 @@ pub(super) fn message_of(kind: Kind) -> String {
     match kind {
         Kind::Message(message) => message,
         Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            format!("expected {expected}, found {}", kind_of(&actual))
+            let expected = expected.to_string();
+            format!("expected {}, found {}", plain(&expected), kind_of(&actual))
         }
         Kind::InvalidLength(length, expected) => {
             format!("expected {expected}, found {length} elements")
@@ -72,6 +73,22 @@ pub(super) fn message_of(kind: Kind) -> String {
         Kind::Unsupported(actual) | Kind::UnsupportedKey(actual, _) => {
             format!("{} is not supported here", kind_of(&actual))
         }
+    }
+}
+
+/// What is expected, where serde says it by the name of a Rust type.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number, 0 or more",
+        "isize" | "i64" | "i32" | "i16" | "i8" => "a whole number",
+        "f64" | "f32" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "a borrowed string" | "string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        nonzero if nonzero.starts_with("a nonzero ") => "a whole number, 1 or more",
+        structure if structure.starts_with("struct ") => "a table",
+        other => other,
     }
 }
 

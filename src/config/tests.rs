@@ -215,8 +215,8 @@ fn every_problem_says_where_what_and_the_nearest_name() {
         "walhook.toml:3: source.slto: is unknown: expected one of url, primary_url, slot, publication, receive_timeout, buffer_bytes, on_gap, wal_limit, wal_policy, max_row, heartbeat, url_file, primary_url_file; did you mean `slot`?",
         "environment variable WALHOOK_STORE__SHEMA: store.shema: is unknown: expected one of url, schema, tenant_role, retention, connections, url_file; did you mean `schema`?",
         "walhook.toml:10: delivery.concurency: is unknown: expected one of concurrency, endpoint_concurrency, slow_concurrency, timeout, name_servers, retry_schedule, max_body, disable_after; did you mean `concurrency`?",
-        "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected a boolean, found a text",
-        "walhook.toml:12: api.listen: expected a string, found a whole number",
+        "environment variable WALHOOK_SECURITY__ALLOW_HTTP: security.allow_http: expected true or false, found a text",
+        "walhook.toml:12: api.listen: expected a text, found a whole number",
         "walhook.toml:14: defaults.tenant: expected an expression such as a column, or { value = \"…\" } for one tenant",
     ];
     assert_eq!(problems, expected);
@@ -247,7 +247,7 @@ fn every_problem_says_where_what_and_the_nearest_name() {
     assert_eq!(
         problems,
         [
-            "walhook.toml:5: source.url: expected a string, found a whole number",
+            "walhook.toml:5: source.url: expected a text, found a whole number",
             "walhook.toml:3: delivery.retry_schedule[1]: `soon` is not a duration: expected a whole number and a unit (ms, s, m, h or d), as in `15s`",
         ]
     );

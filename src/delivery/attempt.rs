@@ -46,6 +46,14 @@ impl Outcome {
         self.error.is_none()
     }
 
+    /// The class of the error and what was wrong; empty on success.
+    pub fn reason(&self) -> String {
+        let error = self.error.as_ref();
+        error.map_or_else(String::new, |(class, message)| {
+            format!("{}: {message}", class.as_str())
+        })
+    }
+
     /// As the store keeps it.
     pub fn duration_ms(&self) -> i32 {
         i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX)

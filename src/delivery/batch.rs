@@ -31,6 +31,8 @@ pub struct Member {
     pub event_id: EventId,
     pub event_type: Arc<str>,
     pub occurred_at: Timestamp,
+    /// As of a delivery.
+    pub of_stream: bool,
 }
 
 /// A delivery that waits for its batch to close.

@@ -16,14 +16,15 @@ use uuid::Uuid;
 
 use super::dispatcher::Dispatcher;
 use super::lanes::{Claimable, Wanted};
-use super::{Delivery, DeliveryConfig, Hold, ordering};
+use super::{DeliveryConfig, ordering};
 use crate::backoff::Backoff;
 use crate::db::Store;
 use crate::episode::Episode;
-use crate::event::{DeliveryId, EventId, SubscriptionId};
-use crate::subscription::{Format, Ordering, directory::Directory};
+use crate::event::SubscriptionId;
+use crate::subscription::{Ordering, directory::Directory};
 
 mod batches;
+mod delivery;
 mod due;
 mod listener;
 mod session;
@@ -376,25 +377,4 @@ fn due_time(row: &Row, now: Instant) -> (SubscriptionId, Instant) {
     // At the end of time it is asked for again with the next look.
     let at = now.checked_add(wait).unwrap_or(now + LOOK_INTERVAL);
     (SubscriptionId(row.get("subscription_id")), at)
-}
-
-/// None where the delivery is another's, or its event is gone.
-fn claimed(row: &Row) -> Option<Delivery> {
-    if !row.get::<_, Option<bool>>("ours").unwrap_or(false) {
-        return None;
-    }
-    let attempts: i32 = row.get("attempts");
-    Some(Delivery {
-        id: DeliveryId(row.get("id")),
-        event_id: EventId(row.get("event_id")),
-        subscription_id: SubscriptionId(row.get("subscription_id")),
-        event_type: Arc::from(row.get::<_, &str>("event_type")),
-        format: Format::parse(row.get("format"))?,
-        body: row.get::<_, Vec<u8>>("body").into(),
-        attempts: u32::try_from(attempts).ok()?,
-        occurred_at: row.get("occurred_at"),
-        queued_at: Instant::now(),
-        hold: Hold::Leased,
-        batch: None,
-    })
 }

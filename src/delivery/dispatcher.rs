@@ -282,6 +282,7 @@ impl Dispatcher {
             }
         };
         place.success = Some(outcome.is_success());
+        place.reason = outcome.reason();
         self.judge(delivery, outcome)
     }
 

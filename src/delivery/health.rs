@@ -10,12 +10,14 @@ use anyhow::Context;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::endpoint_log::EndpointLog;
 use super::operational::Notice;
 use super::recorder::Record;
 use crate::conninfo::{Client, Queries};
 use crate::duration::interval_seconds;
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
+use crate::subscription::directory::Snapshot;
 
 /// How old the memory may be: other instances send too.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -23,6 +25,7 @@ const REFRESH: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Health {
     failing: Mutex<Failing>,
+    pub log: EndpointLog,
 }
 
 #[derive(Default)]
@@ -44,11 +47,18 @@ pub struct Since {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// Failed now and not before.
-    began: HashMap<SubscriptionId, Instant>,
+    began: HashMap<SubscriptionId, FirstFailure>,
     /// Has failed for too long, as far as this memory knows.
     exhausted: Vec<Uuid>,
     /// Answered 410.
     gone: Vec<Uuid>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct FirstFailure {
+    at: Instant,
+    /// The class of the error, and what was wrong.
+    reason: String,
 }
 
 impl Judgement {
@@ -117,7 +127,11 @@ impl Health {
             match (failing.since.get(&id), disable_after) {
                 // Otherwise it has succeeded since.
                 (None, _) if failing.news.contains(&id) => {
-                    judgement.began.entry(id).or_insert(outcome.began);
+                    let first = || FirstFailure {
+                        at: outcome.began,
+                        reason: outcome.reason(),
+                    };
+                    judgement.began.entry(id).or_insert_with(first);
                 }
                 (Some(since), Some(limit)) if since.lasted(outcome.began) >= limit => {
                     judgement.exhausted.push(id.0);
@@ -134,7 +148,15 @@ impl Health {
         judgement: &Judgement,
         failing: Vec<(SubscriptionId, Since)>,
         recovered: &[SubscriptionId],
+        subscriptions: &Snapshot,
     ) {
+        for (id, since) in &failing {
+            let first = judgement.began.get(id);
+            let first = first.filter(|first| since.began_with(first));
+            if let (Some(first), Some(subscription)) = (first, subscriptions.get(*id)) {
+                self.log.began_to_fail(subscription, &first.reason);
+            }
+        }
         let mut known = self.failing();
         known.news.retain(|id| !judgement.began.contains_key(id));
         known.since.extend(failing);
@@ -154,13 +176,14 @@ pub async fn note(
     if judgement.began.is_empty() {
         return Ok(Vec::new());
     }
-    let ago = |began: &Instant| began.elapsed().as_secs_f64();
-    let began = judgement.began.iter();
-    let (ids, ago): (Vec<Uuid>, Vec<f64>) = began.map(|(id, at)| (id.0, ago(at))).unzip();
+    let ids: Vec<Uuid> = judgement.began.keys().map(|id| id.0).collect();
+    let first = || judgement.began.values();
+    let ago: Vec<f64> = first().map(|one| one.at.elapsed().as_secs_f64()).collect();
+    let reasons: Vec<&str> = first().map(|one| one.reason.as_str()).collect();
     let rows = client
         .query(
             include_str!("../../sql/queries/mark_failing_subscriptions.sql"),
-            &[&ids, &ago],
+            &[&ids, &ago, &reasons],
         )
         .await
         .context("note whose endpoint fails")?;
@@ -231,6 +254,12 @@ impl Since {
         }
     }
 
+    /// Whether it is the failure that it began with: another instance may have seen one before.
+    fn began_with(&self, first: &FirstFailure) -> bool {
+        const ROUNDING: Duration = Duration::from_millis(100);
+        self.age <= self.asked_at.saturating_duration_since(first.at) + ROUNDING
+    }
+
     fn lasted(&self, until: Instant) -> Duration {
         self.age + until.saturating_duration_since(self.asked_at)
     }
@@ -268,12 +297,14 @@ mod tests {
     }
 
     fn learn(health: &Health, judgement: &Judgement, recovered: &[SubscriptionId]) {
-        let since = |at: &Instant| Since {
+        let since = |first: &FirstFailure| Since {
             age: Duration::ZERO,
-            asked_at: *at,
+            asked_at: first.at,
         };
-        let noted = judgement.began.iter().map(|(id, at)| (*id, since(at)));
-        health.learn(judgement, noted.collect(), recovered);
+        let noted = judgement.began.iter();
+        let noted = noted.map(|(id, first)| (*id, since(first)));
+        let none = Snapshot::default();
+        health.learn(judgement, noted.collect(), recovered, &none);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
 
 use batch::Batch;
 use client::NameServer;
@@ -26,6 +27,7 @@ pub mod claimer;
 pub mod client;
 pub mod cloud_event;
 pub mod dispatcher;
+pub mod endpoint_log;
 pub mod health;
 pub mod instance;
 pub mod lanes;
@@ -36,6 +38,7 @@ pub mod operational;
 pub mod ordering;
 pub mod parking;
 pub mod partitions;
+pub mod problems;
 pub mod pruner;
 pub mod recorder;
 pub mod replay;
@@ -139,6 +142,9 @@ pub struct Delivery {
     pub occurred_at: Timestamp,
     pub queued_at: Instant,
     pub hold: Hold,
+    /// Whether it is the first of a change that the stream brought, no replay's and no
+    /// backfill's: how long after the commit it is delivered says how fast walhook is.
+    pub of_stream: bool,
     /// What is in it, where it is a batch: `id` is the batch's then, and `body` the whole.
     pub batch: Option<Arc<Batch>>,
 }
@@ -160,6 +166,7 @@ impl Delivery {
             event_id: self.event_id,
             event_type: &self.event_type,
             occurred_at: self.occurred_at,
+            of_stream: self.of_stream,
         });
         let members = batch.map_or(&[][..], |batch| &batch.members);
         alone.into_iter().chain(members.iter().map(|member| Letter {
@@ -167,8 +174,26 @@ impl Delivery {
             event_id: member.event_id,
             event_type: &member.event_type,
             occurred_at: member.occurred_at,
+            of_stream: member.of_stream,
         }))
     }
+}
+
+/// Whether a stored delivery is the first of a change that the stream brought: its id is
+/// derived from no replay's, and its event names no backfill.
+fn is_of_stream(id: DeliveryId, event: EventId, subscription: SubscriptionId, body: &[u8]) -> bool {
+    let first = DeliveryId::derive(event, subscription.0, Uuid::nil());
+    id == first && !names_backfill(body)
+}
+
+/// A backfill's name is the last member of the body: behind the data, which ends with a brace
+/// of its own.
+fn names_backfill(body: &[u8]) -> bool {
+    const MEMBER: &[u8] = b",\"backfill\":\"bkf_";
+    const VALUE: usize = uuid::fmt::Hyphenated::LENGTH;
+    let end = body.len().checked_sub(MEMBER.len() + VALUE + "\"}".len());
+    end.and_then(|end| body.get(end..))
+        .is_some_and(|end| end.starts_with(MEMBER))
 }
 
 /// One event on its way to one subscription, by itself or in a batch.
@@ -178,6 +203,7 @@ pub struct Letter<'a> {
     pub event_id: EventId,
     pub event_type: &'a str,
     pub occurred_at: Timestamp,
+    pub of_stream: bool,
 }
 
 /// By what right a delivery is in memory; its result is refused once the right is lost.
@@ -203,6 +229,30 @@ impl ParkedReason {
         match self {
             ParkedReason::Disabled => "disabled",
             ParkedReason::Oversized => "oversized",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_of_the_stream_unless_it_is_a_replays_or_a_backfills() {
+        let event = EventId::random(Timestamp::UNIX_EPOCH);
+        let subscription = SubscriptionId(Uuid::now_v7());
+        let id = |replay| DeliveryId::derive(event, subscription.0, replay);
+        let of_stream = |id, body: &str| is_of_stream(id, event, subscription, body.as_bytes());
+        let name = crate::event::BackfillId(Uuid::now_v7());
+        let member = format!(r#""backfill":"{name}""#);
+        for (body, expected) in [
+            (String::new(), true),
+            (r#"{"id":"evt_1","data":{}}"#.to_owned(), true),
+            (format!(r#"{{"data":{{"a":1,{member}}}}}"#), true),
+            (format!(r#"{{"data":{{}},{member}}}"#), false),
+        ] {
+            assert_eq!(of_stream(id(Uuid::nil()), &body), expected, "{body}");
+            assert!(!of_stream(id(Uuid::now_v7()), &body), "{body}");
         }
     }
 }

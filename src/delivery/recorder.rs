@@ -16,10 +16,10 @@ use super::breaker::BreakerState;
 use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
-use super::operational::{self, Announcement, Notice};
+use super::operational::{Announcement, Notice};
 use super::ordering::Released;
 use super::state::Transition;
-use super::{Delivery, Hold, Letter, partitions};
+use super::{Delivery, Hold, partitions};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::conninfo::{Queries, Transaction};
@@ -32,10 +32,12 @@ use crate::subscription::directory::Directory;
 
 mod batches;
 mod columns;
+mod dead_letters;
 mod entries;
 mod others;
 mod session;
 
+use dead_letters::{announced, is_announced};
 pub use entries::Entry;
 use entries::gather;
 use others::waits;
@@ -259,7 +261,11 @@ impl Recorder {
         let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
 
-        self.health.learn(&judgement, failing, &news.recovered);
+        let subscriptions = self.directory.snapshot();
+        let recovered = &news.recovered;
+        self.health
+            .learn(&judgement, failing, recovered, &subscriptions);
+        self.log_dead_letters(records, &deliveries, &subscriptions);
         self.released.tell(released);
         if announced {
             self.schedule_changed.notify_one();
@@ -351,18 +357,6 @@ impl Recorder {
             }
         }
     }
-}
-
-/// The dead letters of which their tenant is told. Those of operational events end
-/// silently, or each would beget the next.
-fn announced(record: &Record) -> impl Iterator<Item = Letter<'_>> {
-    let dead = matches!(record.transition, Transition::Failed | Transition::Gone);
-    let letters = record.delivery.letters();
-    letters.filter(move |letter| dead && !letter.event_type.starts_with(operational::PREFIX))
-}
-
-fn is_announced(record: &Record) -> bool {
-    announced(record).next().is_some()
 }
 
 /// What is recorded beside results.

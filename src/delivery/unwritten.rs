@@ -289,6 +289,7 @@ mod tests {
             occurred_at: Timestamp::UNIX_EPOCH,
             queued_at: Instant::now(),
             hold: Hold::Owned,
+            of_stream: true,
             batch: None,
         };
         Record::unattempted(delivery, Transition::Delivered)

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::receiver::{Received, Verdict};
+use crate::terminal::visible;
 
 /// Whether to colour, and how.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +80,14 @@ pub fn time_of_day(at: Timestamp) -> String {
         .to_string()
 }
 
-/// Text of a stranger, safe for a terminal: without control characters, at most 80
-/// characters. `-` where there is none.
+/// Text of a stranger, safe for a terminal, at most 80 characters of it. `-` where there is
+/// none.
 pub fn printable(text: Option<&str>) -> String {
     let Some(text) = text else {
         return "-".to_owned();
     };
-    let clean = |c: char| if c.is_control() { '\u{FFFD}' } else { c };
-    let mut shown: String = text.chars().take(80).map(clean).collect();
+    let shown: String = text.chars().take(80).collect();
+    let mut shown = visible(&shown).into_owned();
     if text.chars().nth(80).is_some() {
         shown.push('…');
     }
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_strangers_text_cannot_steer_the_terminal() {
-        assert_eq!(printable(Some("a\x1b[2Jb\n")), "a\u{FFFD}[2Jb\u{FFFD}");
+        assert_eq!(printable(Some("a\x1b[2Jb\n")), "a\\u001b[2Jb\\n");
         assert_eq!(printable(None), "-");
         assert_eq!(printable(Some(&"x".repeat(81))).chars().count(), 81);
     }

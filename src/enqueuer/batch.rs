@@ -40,16 +40,6 @@ impl Batch {
                 self.events.push(event);
             }
             Mapped::Parked(change) => {
-                // An alarm of its own: somebody has to act, and the others are counted alone.
-                if change.reason == ParkedReason::Oversized {
-                    tracing::error!(
-                        lsn = %change.commit_lsn,
-                        relation = &*change.relation,
-                        rule = &*change.rule,
-                        bytes = change.row_bytes,
-                        "a row is larger than source.max_row and its rule needs a value that was passed over; it is parked"
-                    );
-                }
                 self.bytes += change.change.as_ref().map_or(0, Vec::len);
                 self.parked.push(change);
             }

@@ -137,6 +137,8 @@ pub(super) fn match_deliveries(
     let mut rows = DeliveryRows::default();
     let mut deliveries = Vec::with_capacity(batch.events.len());
     let now = Instant::now();
+    // What was parked is mapped again long after its commit.
+    let of_stream = batch.chunk.is_none() && batch.mended.is_empty();
     for (index, event) in batch.events.iter().enumerate() {
         let mut asked = filters.ask(event);
         // Parked for each endpoint: there is no point in reading it.
@@ -174,6 +176,7 @@ pub(super) fn match_deliveries(
                 occurred_at: event.occurred_at,
                 queued_at: now,
                 hold: Hold::Owned,
+                of_stream,
                 batch: None,
             }));
         }

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::backfill::Backfills;
+use super::parked_log::ParkedLog;
 use super::pass::Pass;
 use super::rows::Rows;
 use super::session::Interrupted;
@@ -34,6 +35,7 @@ pub(super) struct Writer {
     partitions: Arc<Partitions>,
     dispatcher: Option<Arc<Dispatcher>>,
     pub(super) unwritten: Arc<Unwritten>,
+    parked_log: ParkedLog,
 }
 
 /// What is written in the same transaction, of a session that waits for it.
@@ -71,6 +73,7 @@ impl Writer {
             partitions: Arc::clone(&enqueuer.partitions),
             dispatcher: enqueuer.dispatcher.clone(),
             unwritten,
+            parked_log: ParkedLog::default(),
         })
     }
 
@@ -116,6 +119,7 @@ impl Writer {
 
         for pass in passes {
             pass.batch.count(started, &self.instance.clocks);
+            self.parked_log.write(&pass.batch.parked);
             pass.rows.count_parked();
         }
         if passes.iter().any(|pass| pass.rows.schedule_len() > 0) {

@@ -44,6 +44,12 @@ pub enum ProblemKind {
     Overdue,
     /// Changes matched a rule and were not sent.
     ParkedChanges,
+    /// Endpoints do nothing but fail.
+    FailingEndpoints,
+    /// Deliveries failed for good.
+    DeadLetters,
+    /// Filters of subscriptions cannot be evaluated.
+    FailingFilters,
     /// Clocks of nodes and databases differ.
     ClockSkew,
     /// The store is a copy, or lacks what was committed to it.
@@ -53,7 +59,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 20] = [
+    pub const ALL: [ProblemKind; 23] = [
         ProblemKind::StoreUnreachable,
         ProblemKind::SourceUnreachable,
         ProblemKind::ConnectionSilent,
@@ -71,6 +77,9 @@ impl ProblemKind {
         ProblemKind::NothingDelivers,
         ProblemKind::Overdue,
         ProblemKind::ParkedChanges,
+        ProblemKind::FailingEndpoints,
+        ProblemKind::DeadLetters,
+        ProblemKind::FailingFilters,
         ProblemKind::ClockSkew,
         ProblemKind::StoreRefused,
         ProblemKind::UnreadableSubscriptions,
@@ -96,6 +105,9 @@ impl ProblemKind {
             ProblemKind::NothingDelivers => "nothing_delivers",
             ProblemKind::Overdue => "overdue",
             ProblemKind::ParkedChanges => "parked_changes",
+            ProblemKind::FailingEndpoints => "failing_endpoints",
+            ProblemKind::DeadLetters => "dead_letters",
+            ProblemKind::FailingFilters => "failing_filters",
             ProblemKind::ClockSkew => "clock_skew",
             ProblemKind::StoreRefused => "store_refused",
             ProblemKind::UnreadableSubscriptions => "unreadable_subscriptions",
@@ -124,6 +136,9 @@ impl ProblemKind {
             | ProblemKind::NothingDelivers
             | ProblemKind::Overdue
             | ProblemKind::ParkedChanges
+            | ProblemKind::FailingEndpoints
+            | ProblemKind::DeadLetters
+            | ProblemKind::FailingFilters
             | ProblemKind::UnreadableSubscriptions
             | ProblemKind::ClockSkew => false,
         }

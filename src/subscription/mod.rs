@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use url::Url;
 use uuid::Uuid;
 
 use crate::event::SubscriptionId;
@@ -88,6 +89,13 @@ impl Subscription {
     pub fn goes_through_the_schedule(&self) -> bool {
         self.ordering == Ordering::Row || self.batching.is_some()
     }
+}
+
+/// The host of an endpoint, alone of its URL: path and query are often secret.
+pub fn host(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(Url::host_str);
+    host.unwrap_or("(no URL)").to_owned()
 }
 
 /// A secret or a key that signs.

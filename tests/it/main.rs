@@ -22,6 +22,7 @@ mod mapping;
 mod operations;
 mod ownership;
 mod pipeline;
+mod problems;
 mod refusals;
 mod reload;
 mod replay;

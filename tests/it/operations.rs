@@ -21,6 +21,7 @@ fn exported() -> BTreeSet<String> {
         .deliveries
         .with_label_values(&["delivered", "payment.received"]);
     METRICS.http_status.with_label_values(&["200"]);
+    METRICS.http_status_total.with_label_values(&["200"]);
     METRICS.events.with_label_values(&["payment.received"]);
     METRICS.parked.with_label_values(&["oversized"]);
     METRICS.api_refused.with_label_values(&["requests"]);

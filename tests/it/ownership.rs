@@ -157,6 +157,7 @@ async fn owned_delivery(walhook: &Installation, owner: Uuid, subscription: Uuid)
         occurred_at: jiff::Timestamp::now(),
         queued_at: std::time::Instant::now(),
         hold: Hold::Owned,
+        of_stream: true,
         batch: None,
     }
 }

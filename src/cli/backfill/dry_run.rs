@@ -15,6 +15,7 @@ use crate::mapping::filter::Body;
 use crate::mapping::{ExistingRow, Filter, Mapped, Mapper};
 use crate::pgoutput::{Change, Operation, TransactionHeader};
 use crate::subscription::wish::Wish;
+use crate::terminal::visible;
 
 /// Rows that are read at once.
 const CHUNK: usize = 1000;
@@ -163,6 +164,7 @@ fn text(asked: &Asked, tally: &Tally) -> String {
             count(made.deliveries)
         ));
         for (reason, (rows, detail)) in &made.parked {
+            let detail = visible(detail);
             text.push_str(&format!("    {} {reason}: {detail}\n", count(*rows)));
         }
     }

@@ -47,10 +47,10 @@ pub(super) async fn follow(
             }
             Status::Failed => {
                 screen.end();
-                eprintln!(
+                crate::cli::tell(&format!(
                     "{id} has failed: {}. Once that is mended: walhook backfill --resume {id}",
                     job.error.as_deref().unwrap_or_default()
-                );
+                ));
                 return Ok(Outcome::DoesNotHold);
             }
             Status::Paused => return Ok(paused(&mut screen, &job)),

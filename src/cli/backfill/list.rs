@@ -60,7 +60,7 @@ pub(super) fn counts(job: &Job) -> String {
     if job.parked > 0 {
         let _ = write!(
             text,
-            ", {} parked (see `walhook status`)",
+            ", {} parked (see `walhook parked list`)",
             number(job.parked)
         );
     }

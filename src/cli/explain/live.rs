@@ -8,7 +8,7 @@ use super::audience::{Asked, Audience};
 use super::report::{EventReport, Report, RuleReport, Verdict};
 use super::taken::{self, Decision, Taken};
 use super::{Args, Output};
-use crate::cli::{catalog, check, old_values, publication, standby};
+use crate::cli::{catalog, check, old_values, publication, standby, tell};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::enqueuer::{OldValueTables, ShadowReader};
@@ -99,7 +99,9 @@ async fn check_rules(
     })?;
     for difference in publication.differences(&tables, server) {
         if difference.is_failure() {
-            eprintln!("the publication `{name}`: {difference}; run `walhook setup`");
+            tell(&format!(
+                "the publication `{name}`: {difference}; run `walhook setup`"
+            ));
         }
     }
     Ok(old_values::sources(rules, &tables, Lsn::ZERO))

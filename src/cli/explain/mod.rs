@@ -10,6 +10,7 @@ use super::{Outcome, UsageError, moment};
 use crate::config::Config;
 use crate::duration::HumanDuration;
 use crate::event::EventId;
+use crate::terminal::visible_lines;
 
 mod audience;
 mod live;
@@ -134,6 +135,7 @@ impl Output {
             true => serde_json::to_string(report)? + "\n",
             false => report.text(self.bodies),
         };
+        let text = visible_lines(&text);
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::mapping::Trace;
+use crate::terminal::visible;
 
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -295,9 +296,4 @@ fn write_trace(out: &mut String, trace: &Trace, indent: usize) {
     for part in &trace.parts {
         write_trace(out, part, indent + 2);
     }
-}
-
-/// Whatever a row holds, a terminal is not steered by it.
-fn visible(text: &str) -> String {
-    text.replace(char::is_control, "\u{FFFD}")
 }

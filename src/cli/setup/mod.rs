@@ -121,7 +121,7 @@ impl fmt::Display for SetupReport {
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     if args.print_sql {
-        super::print(&print_sql::statements(config)?)?;
+        super::print_sql(&print_sql::statements(config)?)?;
         return Ok(Outcome::Holds);
     }
     let report = begin(config, args.accept_gap, args.remove_tables).await?;

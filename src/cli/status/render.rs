@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Status;
+use super::found;
 use crate::clock::Skew;
 
 pub(super) fn text(status: &Status) -> String {
@@ -101,9 +102,9 @@ pub(super) fn text(status: &Status) -> String {
         line(
             "waiting",
             format!(
-                "{} pending, {} claimed, {} parked, {} failed{}",
+                "{} pending, {} in flight, {} parked, {} failed{}",
                 queue.pending,
-                queue.leased,
+                queue.in_flight,
                 queue.parked,
                 queue.failed,
                 match queue.oldest_due_seconds {
@@ -128,37 +129,8 @@ pub(super) fn text(status: &Status) -> String {
             );
         }
     }
-    if let Some(parked) = &status.parked {
-        line(
-            "parked changes",
-            format!(
-                " {}, {} of them within a day",
-                parked.total, parked.last_day
-            ),
-        );
-        for change in &parked.newest {
-            line(
-                "",
-                format!(
-                    "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
-                    seconds(change.age_seconds),
-                    change.reason,
-                    change.relation,
-                    match &change.row_key {
-                        Some(key) => format!(", row {key}"),
-                        None => String::new(),
-                    },
-                    match change.row_bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
-                        Some(count) => format!(" of {}", bytes(count)),
-                        None => String::new(),
-                    },
-                    change.rule,
-                    change.commit_lsn,
-                    change.ordinal,
-                    change.detail
-                ),
-            );
-        }
+    if let Some(found) = &status.found {
+        found::describe(found, &mut line);
     }
     if let Some(gaps) = &status.gaps {
         let newest = gaps.newest.as_ref().map(|gap| {
@@ -204,7 +176,7 @@ pub(super) fn text(status: &Status) -> String {
 }
 
 /// `12.5 MiB`.
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(unit, _)| number >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", number as f64 / *unit as f64),

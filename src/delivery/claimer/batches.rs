@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Claimer, Knowledge, Session};
 use crate::db::Connection;
 use crate::delivery::batch::{self, BATCH_TYPE, Batch, Member};
-use crate::delivery::{Delivery, Hold};
+use crate::delivery::{Delivery, Hold, is_of_stream};
 use crate::event::{BatchId, DeliveryId, EventId, SubscriptionId};
 use crate::subscription::directory::Snapshot;
 use crate::subscription::{Batching, Format, Subscription};
@@ -206,7 +206,7 @@ impl Claimer {
         let deliveries =
             rows.iter()
                 .filter_map(|row| match row.get::<_, Option<Uuid>>("batch_id") {
-                    None => super::claimed(row),
+                    None => super::delivery::claimed(row),
                     Some(id) => batch_of(row, BatchId(id), members.get(&id)?),
                 });
         Ok(deliveries.collect())
@@ -219,17 +219,22 @@ fn batch_of(row: &Row, id: BatchId, members: &[Row]) -> Option<Delivery> {
     let format = Format::parse(first.get("format"))?;
     let bodies = members.iter().map(|row| row.get::<_, &[u8]>("body"));
     let body = batch::body(id, first.get("tenant_id"), format, bodies).ok()?;
-    let member = |row: &Row| Member {
-        id: DeliveryId(row.get("id")),
-        event_id: EventId(row.get("event_id")),
-        event_type: Arc::from(row.get::<_, &str>("event_type")),
-        occurred_at: row.get("occurred_at"),
+    let subscription_id = SubscriptionId(row.get("subscription_id"));
+    let member = |row: &Row| {
+        let (id, event_id) = (DeliveryId(row.get("id")), EventId(row.get("event_id")));
+        Member {
+            id,
+            event_id,
+            event_type: Arc::from(row.get::<_, &str>("event_type")),
+            occurred_at: row.get("occurred_at"),
+            of_stream: is_of_stream(id, event_id, subscription_id, row.get("body")),
+        }
     };
     let attempts: i32 = first.get("attempts");
     Some(Delivery {
         id: DeliveryId(id.0),
         event_id: EventId(id.0),
-        subscription_id: SubscriptionId(row.get("subscription_id")),
+        subscription_id,
         event_type: Arc::from(BATCH_TYPE),
         format,
         body,
@@ -237,6 +242,7 @@ fn batch_of(row: &Row, id: BatchId, members: &[Row]) -> Option<Delivery> {
         occurred_at: first.get("occurred_at"),
         queued_at: Instant::now(),
         hold: Hold::Leased,
+        of_stream: false,
         batch: Some(Arc::new(Batch {
             id,
             members: members.iter().map(member).collect(),

@@ -20,9 +20,10 @@ impl Excerpt {
         for char in String::from_utf8_lossy(&self.0).chars() {
             let char = match char {
                 '\n' | '\r' | '\t' => ' ',
-                '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    continue;
-                }
+                '\u{61c}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' => continue,
                 char if char.is_control() => continue,
                 char => char,
             };
@@ -51,7 +52,7 @@ mod tests {
     fn is_printable_and_short_whatever_comes() {
         assert_eq!(excerpt(&[b"no such", b"\n\thook"]), "no such  hook");
         assert_eq!(excerpt(&[b"a\0b\x1b[31mc\x7f"]), "ab[31mc");
-        assert_eq!(excerpt(&["a\u{202e}b".as_bytes()]), "ab");
+        assert_eq!(excerpt(&["a\u{202e}\u{61c}b".as_bytes()]), "ab");
         assert_eq!(excerpt(&[b"\xff\xfe ok"]), "\u{fffd}\u{fffd} ok");
         assert_eq!(excerpt(&["é".as_bytes(), b""]), "é");
         for byte in [b'x', 0xff, 0xc3] {

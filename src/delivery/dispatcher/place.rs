@@ -14,6 +14,8 @@ pub(super) struct Place {
     pub(super) ticket: Option<Ticket>,
     /// None where nothing was learnt about the endpoint.
     pub(super) success: Option<bool>,
+    /// Why the attempt failed; empty where it did not.
+    pub(super) reason: String,
 }
 
 impl Drop for Place {
@@ -30,7 +32,11 @@ impl Drop for Place {
         self.dispatcher.pass_on(signals);
         match change {
             Some(StateChange::Opened(wait)) => {
-                tracing::warn!(subscription = %lane, seconds = wait.as_secs(), "circuit breaker opened: the endpoint keeps failing");
+                let subscriptions = self.dispatcher.directory.snapshot();
+                if let Some(subscription) = subscriptions.get(lane) {
+                    let log = &self.dispatcher.health.log;
+                    log.breaker_opened(subscription, wait, &self.reason);
+                }
             }
             Some(StateChange::Closed) => {
                 tracing::info!(subscription = %lane, "circuit breaker closed");

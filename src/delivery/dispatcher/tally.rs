@@ -1,5 +1,7 @@
 //! What the metrics are told of attempts and of the lanes.
 
+use std::borrow::Cow;
+
 use crate::clock::Clocks;
 use crate::delivery::Delivery;
 use crate::delivery::attempt::Outcome;
@@ -38,20 +40,47 @@ pub(super) fn count(
             .with_label_values(&[status, letter.event_type])
             .inc();
     }
-    let code = outcome
-        .http_status
-        .map_or_else(|| "none".to_owned(), |code| code.to_string());
-    METRICS.http_status.with_label_values(&[&code]).inc();
+    let code = code_of(outcome.http_status);
+    METRICS.http_status.with_label_values(&[&*code]).inc();
+    METRICS.http_status_total.with_label_values(&[&*code]).inc();
     let seconds = outcome.duration.as_secs_f64();
     METRICS.delivery_duration.observe(seconds);
     METRICS.stages.http.observe(seconds);
     if delivery.attempts > 1 {
         METRICS.retries.inc();
     }
-    if *transition == Transition::Delivered {
-        for letter in delivery.letters() {
+    if *transition == Transition::Delivered && delivery.attempts == 1 {
+        for letter in delivery.letters().filter(|letter| letter.of_stream) {
             let total = clocks.since_commit(letter.occurred_at);
             METRICS.stages.total.observe(total.as_secs_f64());
+        }
+    }
+}
+
+/// As a label: what is no status of HTTP is one value, or an endpoint could make hundreds.
+fn code_of(status: Option<u16>) -> Cow<'static, str> {
+    match status {
+        None => Cow::Borrowed("none"),
+        Some(code @ 100..=599) => Cow::Owned(code.to_string()),
+        Some(_) => Cow::Borrowed("other"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::code_of;
+
+    #[test]
+    fn codes_that_http_does_not_know_are_one() {
+        for (status, label) in [
+            (None, "none"),
+            (Some(99), "other"),
+            (Some(100), "100"),
+            (Some(599), "599"),
+            (Some(600), "other"),
+            (Some(999), "other"),
+        ] {
+            assert_eq!(code_of(status), label);
         }
     }
 }

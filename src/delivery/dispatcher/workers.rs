@@ -129,6 +129,7 @@ impl Dispatcher {
             dispatcher: Arc::clone(self),
             ticket: Some(ticket),
             success: None,
+            reason: String::new(),
         };
         Some((delivery, place))
     }

@@ -38,6 +38,7 @@ pub(in crate::delivery) fn delivery(lane: SubscriptionId, now: Instant) -> Deliv
         occurred_at: jiff::Timestamp::UNIX_EPOCH,
         queued_at: now,
         hold: Hold::Owned,
+        of_stream: true,
         batch: None,
     }
 }

@@ -11,6 +11,7 @@ mod setup;
 mod status;
 mod store_versions;
 mod teardown;
+mod terminal;
 mod usage;
 
 /// A table that anybody can watch, and a rule on it.

@@ -21,6 +21,7 @@ async fn every_command_explains_itself_with_examples() {
         "explain",
         "backfill",
         "replay",
+        "parked",
         "rotate-key",
         "adopt-store",
     ] {

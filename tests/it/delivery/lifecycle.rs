@@ -211,6 +211,7 @@ async fn a_delivery_is_not_parked_behind_the_back_of_an_enabling() {
             occurred_at: jiff::Timestamp::now(),
             queued_at: std::time::Instant::now(),
             hold: Hold::Owned,
+            of_stream: true,
             batch: None,
         };
         ids.push((id, active, expected, delivery));

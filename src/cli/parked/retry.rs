@@ -1,0 +1,109 @@
+//! `walhook parked retry`.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::RetryArgs;
+use crate::backfill::job::Jobs;
+use crate::cli::Outcome;
+use crate::cli::backfill::number;
+use crate::cli::signals::Signals;
+use crate::conninfo::Client;
+use crate::terminal::visible;
+
+/// How often the store is asked how far it is.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How often it is said how far it is.
+const LINES: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let query = include_str!("../../../sql/queries/ask_parked_retry.sql");
+    let asked = client
+        .query_one(query, &args.chosen.parameters(&args.chosen.reason()))
+        .await
+        .context("ask for parked changes to be mapped again")?;
+    let (count, asked_at): (i64, Timestamp) = (asked.get("asked"), asked.get("asked_at"));
+    if count == 0 {
+        crate::cli::print("No parked change matches.\n")?;
+        return Ok(Outcome::Holds);
+    }
+    let jobs = Jobs { client, slot };
+    let mut signals = Signals::install()?;
+    let mut said_at = Instant::now();
+    let mut said_alone = false;
+    loop {
+        let (waiting, stayed) = progress(client, asked_at).await?;
+        if waiting == 0 {
+            return report(client, asked_at, count, stayed).await;
+        }
+        if !said_alone && began.elapsed() >= Duration::from_secs(2) && !jobs.has_leader().await? {
+            said_alone = true;
+            eprintln!(
+                "no instance holds the slot: they are mapped once `walhook run` does. Waiting …"
+            );
+        }
+        if said_at.elapsed() >= LINES {
+            said_at = Instant::now();
+            eprintln!("{} of {} left", number(waiting), number(count));
+        }
+        let left = args.timeout.0.saturating_sub(began.elapsed());
+        tokio::select! {
+            () = tokio::time::sleep(POLL.min(left)), if !left.is_zero() => continue,
+            () = signals.recv() => {}
+            () = std::future::ready(()), if left.is_zero() => {}
+        }
+        eprintln!(
+            "{} of {} are not mapped yet: they will be once an instance holds the slot",
+            number(waiting),
+            number(count)
+        );
+        return Ok(Outcome::DoesNotHold);
+    }
+}
+
+/// How many wait to be mapped, and how many were and stay.
+async fn progress(client: &Client, asked_at: Timestamp) -> anyhow::Result<(i64, i64)> {
+    let query = include_str!("../../../sql/queries/parked_retry_progress.sql");
+    let row = client.query_one(query, &[&asked_at]).await;
+    let row = row.context("ask how many parked changes are left")?;
+    Ok((row.get("waiting"), row.get("stayed")))
+}
+
+async fn report(
+    client: &Client,
+    asked_at: Timestamp,
+    count: i64,
+    stayed: i64,
+) -> anyhow::Result<Outcome> {
+    let mut text = format!(
+        "{} of {} parked change(s) are parked no longer.\n",
+        number(count - stayed),
+        number(count)
+    );
+    if stayed > 0 {
+        let query = include_str!("../../../sql/queries/parked_retry_stayed.sql");
+        let rows = client
+            .query(query, &[&asked_at])
+            .await
+            .context("list why parked changes stay")?;
+        for row in &rows {
+            let _ = writeln!(
+                text,
+                "{} stay: {} of {}, rule `{}`: {}",
+                number(row.get("changes")),
+                row.get::<_, &str>("reason"),
+                visible(row.get("relation")),
+                visible(row.get("rule")),
+                visible(row.get("detail"))
+            );
+        }
+        text.push_str("Correct the rule or the data and retry, or see `walhook parked discard`.\n");
+    }
+    crate::cli::print(&text)?;
+    Ok(Outcome::of(stayed == 0))
+}

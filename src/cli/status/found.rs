@@ -1,0 +1,107 @@
+//! What is wrong with endpoints, deliveries, filters and changes, for people.
+
+use super::render::{bytes, seconds};
+use crate::delivery::problems::{FailingEndpoints, FailingFilters, ParkedChange, StoreProblems};
+use crate::terminal::visible;
+
+pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String)) {
+    let StoreProblems {
+        failing_endpoints,
+        dead_letters,
+        failing_filters,
+        parked_changes,
+    } = found;
+    endpoints(failing_endpoints, line);
+    if let Some(tenant) = &dead_letters.tenant {
+        line(
+            "dead letters",
+            format!(
+                "{} within a day, most of tenant {}: {}",
+                dead_letters.last_day,
+                visible(tenant),
+                dead_letters.of_tenant
+            ),
+        );
+    }
+    filters(failing_filters, line);
+    line(
+        "parked changes",
+        format!(
+            "{}, {} of them within a day",
+            parked_changes.total, parked_changes.last_day
+        ),
+    );
+    for change in &parked_changes.newest {
+        line("", parked_change(change));
+    }
+}
+
+fn endpoints(failing: &FailingEndpoints, line: &mut impl FnMut(&str, String)) {
+    for (number, one) in failing.longest.iter().enumerate() {
+        let label = if number == 0 { "failing" } else { "" };
+        line(
+            label,
+            format!(
+                "{} of tenant {} at {} for {}, breaker {}: {}",
+                one.subscription,
+                visible(&one.tenant),
+                visible(&one.host),
+                seconds(one.age_seconds),
+                visible(&one.breaker),
+                visible(
+                    one.reason
+                        .as_deref()
+                        .unwrap_or("the reason is not recorded")
+                )
+            ),
+        );
+    }
+    more(failing.total, failing.longest.len(), line);
+}
+
+fn filters(failing: &FailingFilters, line: &mut impl FnMut(&str, String)) {
+    for (number, one) in failing.newest.iter().enumerate() {
+        let label = if number == 0 { "filters" } else { "" };
+        line(
+            label,
+            format!(
+                "{} of tenant {} failed {} ago, on {} event(s) so far: {}",
+                one.subscription,
+                visible(&one.tenant),
+                seconds(one.age_seconds),
+                one.events,
+                visible(&one.reason)
+            ),
+        );
+    }
+    more(failing.total, failing.newest.len(), line);
+}
+
+fn more(total: i64, listed: usize, line: &mut impl FnMut(&str, String)) {
+    let rest = total - i64::try_from(listed).unwrap_or(total);
+    if rest > 0 {
+        line("", format!("and {rest} more"));
+    }
+}
+
+/// A parked change on one line.
+pub(in crate::cli) fn parked_change(change: &ParkedChange) -> String {
+    format!(
+        "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
+        seconds(change.age_seconds),
+        change.reason,
+        visible(&change.relation),
+        match &change.row_key {
+            Some(key) => format!(", row {}", visible(key)),
+            None => String::new(),
+        },
+        match change.row_bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
+            Some(count) => format!(" of {}", bytes(count)),
+            None => String::new(),
+        },
+        visible(&change.rule),
+        change.commit_lsn,
+        change.ordinal,
+        visible(&change.detail)
+    )
+}

@@ -1,0 +1,263 @@
+//! What the store says is wrong with endpoints, deliveries, filters and changes: what
+//! `walhook status`, `/readyz` and the metrics show. None of it keeps an instance from its work.
+
+use anyhow::Context;
+use serde::{Serialize, Serializer};
+use tokio_postgres::Row;
+
+use crate::conninfo::Queries;
+use crate::event::SubscriptionId;
+use crate::health::{Problem, ProblemKind};
+use crate::lsn::Lsn;
+use crate::subscription::host;
+
+#[derive(Debug, Serialize)]
+pub struct StoreProblems {
+    pub failing_endpoints: FailingEndpoints,
+    pub dead_letters: DeadLetters,
+    pub failing_filters: FailingFilters,
+    #[serde(rename = "parked")]
+    pub parked_changes: ParkedChanges,
+}
+
+/// Endpoints that have done nothing but fail for a minute or more.
+#[derive(Debug, Serialize)]
+pub struct FailingEndpoints {
+    pub total: i64,
+    /// Those that have failed for the longest time, at most 20.
+    pub longest: Vec<FailingEndpoint>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct FailingEndpoint {
+    #[serde(serialize_with = "as_text")]
+    pub subscription: SubscriptionId,
+    pub tenant: String,
+    /// Alone of the URL: path and query are often secret.
+    pub host: String,
+    #[serde(serialize_with = "as_text")]
+    pub since: jiff::Timestamp,
+    pub age_seconds: f64,
+    pub breaker: String,
+    /// The class and the message of the first failure.
+    pub reason: Option<String>,
+}
+
+/// Deliveries that failed for good within the last day and were not sent again.
+#[derive(Debug, Default, Serialize)]
+pub struct DeadLetters {
+    pub last_day: i64,
+    /// The tenant with most of them.
+    pub tenant: Option<String>,
+    pub of_tenant: i64,
+}
+
+/// Subscriptions whose filter failed within the last hour.
+#[derive(Debug, Serialize)]
+pub struct FailingFilters {
+    pub total: i64,
+    /// At most 20.
+    pub newest: Vec<FailingFilter>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct FailingFilter {
+    #[serde(serialize_with = "as_text")]
+    pub subscription: SubscriptionId,
+    pub tenant: String,
+    pub reason: String,
+    /// Events that were not sent for it, since the filter was set.
+    pub events: i64,
+    pub age_seconds: f64,
+}
+
+/// Changes that matched a rule and could not be sent.
+#[derive(Debug, Serialize)]
+pub struct ParkedChanges {
+    pub total: i64,
+    pub last_day: i64,
+    /// At most 5.
+    pub newest: Vec<ParkedChange>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ParkedChange {
+    #[serde(serialize_with = "as_text")]
+    pub commit_lsn: Lsn,
+    pub ordinal: i64,
+    pub rule: String,
+    pub relation: String,
+    pub reason: String,
+    pub detail: String,
+    pub row_key: Option<String>,
+    pub row_bytes: Option<i64>,
+    pub age_seconds: f64,
+}
+
+/// Reads what is wrong. One connection for a moment: four short queries.
+pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
+    let rows = store
+        .query(include_str!("../../sql/queries/failing_endpoints.sql"), &[])
+        .await
+        .context("list the endpoints that fail")?;
+    let failing_endpoints = FailingEndpoints {
+        total: total(&rows),
+        longest: rows.iter().map(FailingEndpoint::of).collect(),
+    };
+    let most = store
+        .query(include_str!("../../sql/queries/dead_letters.sql"), &[])
+        .await
+        .context("count the deliveries that failed for good")?;
+    let dead_letters = most
+        .first()
+        .map_or_else(DeadLetters::default, |row| DeadLetters {
+            last_day: row.get("total"),
+            tenant: row.get("tenant_id"),
+            of_tenant: row.get("deliveries"),
+        });
+    let rows = store
+        .query(include_str!("../../sql/queries/failing_filters.sql"), &[])
+        .await
+        .context("list the filters that fail")?;
+    let failing_filters = FailingFilters {
+        total: total(&rows),
+        newest: rows.iter().map(FailingFilter::of).collect(),
+    };
+    Ok(StoreProblems {
+        failing_endpoints,
+        dead_letters,
+        failing_filters,
+        parked_changes: read_parked(store).await?,
+    })
+}
+
+async fn read_parked(store: &impl Queries) -> anyhow::Result<ParkedChanges> {
+    let counts = store
+        .query_one(include_str!("../../sql/queries/status_parked.sql"), &[])
+        .await
+        .context("count the parked changes")?;
+    let sql = include_str!("../../sql/queries/status_newest_parked.sql");
+    let newest = store
+        .query(sql, &[])
+        .await
+        .context("list the parked changes")?;
+    Ok(ParkedChanges {
+        total: counts.get("total"),
+        last_day: counts.get("last_day"),
+        newest: newest.iter().map(ParkedChange::of).collect(),
+    })
+}
+
+impl StoreProblems {
+    /// One for each kind that there is. The texts name no tenant and no host: `/readyz` may be
+    /// reached by others than the operator.
+    pub fn problems(&self) -> Vec<Problem> {
+        let endpoints = |count: i64| {
+            format!(
+                "{count} endpoint(s) have done nothing but fail for a minute or more: `walhook \
+                 status` names them, with tenant, host and reason. What is due to them is tried \
+                 again by delivery.retry_schedule; once a receiver answers with 2xx nothing is to \
+                 be done"
+            )
+        };
+        let dead_letters = |count: i64| {
+            format!(
+                "{count} delivery(s) failed for good within a day: `walhook status` names the \
+                 tenant with most. When the receiver is well again, send them by POST \
+                 /deliveries/retry"
+            )
+        };
+        let filters = |count: i64| {
+            format!(
+                "the filter of {count} subscription(s) failed within the hour, and what it failed \
+                 on was not sent: `walhook status` names them, with tenant and reason. Correct the \
+                 filter by PATCH /subscriptions/{{id}}, and send what it failed on by POST \
+                 /subscriptions/{{id}}/replay"
+            )
+        };
+        let parked = |count: i64| {
+            format!(
+                "{count} change(s) were parked within a day and not sent: `walhook parked list` \
+                 says why. Correct the rule or the data, then `walhook parked retry` or `walhook \
+                 parked discard`"
+            )
+        };
+        let found = [
+            (
+                ProblemKind::FailingEndpoints,
+                self.failing_endpoints.total,
+                &endpoints as &dyn Fn(i64) -> String,
+            ),
+            (
+                ProblemKind::DeadLetters,
+                self.dead_letters.last_day,
+                &dead_letters,
+            ),
+            (
+                ProblemKind::FailingFilters,
+                self.failing_filters.total,
+                &filters,
+            ),
+            (
+                ProblemKind::ParkedChanges,
+                self.parked_changes.last_day,
+                &parked,
+            ),
+        ];
+        let found = found.into_iter().filter(|(_, count, _)| *count > 0);
+        found
+            .map(|(kind, count, text)| kind.because(text(count)))
+            .collect()
+    }
+}
+
+impl FailingEndpoint {
+    fn of(row: &Row) -> Self {
+        FailingEndpoint {
+            subscription: SubscriptionId(row.get("id")),
+            tenant: row.get("tenant_id"),
+            host: host(row.get("url")),
+            since: row.get("failing_since"),
+            age_seconds: row.get("age_seconds"),
+            breaker: row.get("breaker"),
+            reason: row.get("failing_reason"),
+        }
+    }
+}
+
+impl FailingFilter {
+    fn of(row: &Row) -> Self {
+        FailingFilter {
+            subscription: SubscriptionId(row.get("id")),
+            tenant: row.get("tenant_id"),
+            reason: row.get("filter_error"),
+            events: row.get("filter_failures"),
+            age_seconds: row.get("age_seconds"),
+        }
+    }
+}
+
+impl ParkedChange {
+    /// Of a row of `parked_changes`, with its age.
+    pub fn of(row: &Row) -> Self {
+        ParkedChange {
+            commit_lsn: row.get("commit_lsn"),
+            ordinal: row.get("ordinal"),
+            rule: row.get("rule"),
+            relation: row.get("relation"),
+            reason: row.get("reason"),
+            detail: row.get("detail"),
+            row_key: row.get("row_key"),
+            row_bytes: row.get("row_bytes"),
+            age_seconds: row.get("age_seconds"),
+        }
+    }
+}
+
+fn total(rows: &[Row]) -> i64 {
+    rows.first().map_or(0, |row| row.get("total"))
+}
+
+fn as_text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
+}
