@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiConfig, Callers, JwtVerifier, Limits, Settings};
+use crate::api::{self, Callers, JwtVerifier, Limits, Settings};
 use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
 use crate::db::Store;
@@ -22,7 +21,6 @@ use crate::delivery::partitions::Partitions;
 use crate::delivery::{parking, pruner};
 use crate::enqueuer::{Enqueuer, FilterFailures, Filters, Recorded};
 use crate::health::Health;
-use crate::mapping::Filter;
 use crate::subscription::directory::Directory;
 
 mod backfill;
@@ -34,6 +32,7 @@ mod follow;
 mod generation;
 mod harm_watch;
 mod heartbeat;
+mod listening;
 mod parked_retry;
 mod reached;
 mod reload;
@@ -49,6 +48,7 @@ use capture::Capture;
 pub(crate) use delivering::endpoint_client;
 use delivering::{Delivering, RECORDER};
 use generation::Generation;
+pub(crate) use listening::listen;
 use reached::reached;
 use reload::Reloader;
 use shed::Brink;
@@ -190,7 +190,7 @@ pub async fn run_reloading(
         roles.contains(Role::Capture),
         vec![to_source, to_store],
     ));
-    let directory = Directory::new(Arc::clone(&key)).checking_filters(check_filter);
+    let directory = Directory::new(Arc::clone(&key)).checking_filters(listening::check_filter);
     let (read, from) = (&directory, &store);
     let refresh = || async move { read.refresh(&*from.get().await?).await };
     if reached(&store, &shutdown, refresh).await?.is_none() {
@@ -312,8 +312,8 @@ pub async fn run_reloading(
             key,
             security: config.security.clone(),
             event_types,
-            check_filter: check_filter_for,
-            filter_matches,
+            check_filter: listening::check_filter_for,
+            filter_matches: listening::filter_matches,
             health: Arc::clone(&health),
             schedule_changed: Arc::clone(&schedule_changed),
             jwt,
@@ -377,43 +377,6 @@ pub async fn run_reloading(
         );
     }
     ended
-}
-
-/// Listens where `api.listen` and `api.ops_listen` say.
-pub(crate) async fn listen(config: &Config) -> anyhow::Result<api::Listeners> {
-    let bind = async |key: &str, address: &str| {
-        TcpListener::bind(address).await.with_context(|| {
-            format!("listen on {key} = \"{address}\": set another address, or free this one")
-        })
-    };
-    let ApiConfig {
-        listen, ops_listen, ..
-    } = &config.api;
-    Ok(api::Listeners {
-        api: bind("api.listen", listen).await?,
-        ops: match ops_listen.as_str() {
-            "" => None,
-            address => Some(bind("api.ops_listen", address).await?),
-        },
-        max_connections: descriptors::for_api(config.api.max_connections.get()),
-    })
-}
-
-// The API may not import the mapping: it is handed what it needs of filters.
-
-fn check_filter(source: &str) -> Result<(), String> {
-    check_filter_for(source, None)
-}
-
-fn check_filter_for(source: &str, data: Option<&[String]>) -> Result<(), String> {
-    Filter::compile_for(source, data)
-        .map(drop)
-        .map_err(|error| error.to_string())
-}
-
-fn filter_matches(source: &str, body: &[u8]) -> Result<bool, String> {
-    let matched = Filter::compile(source).and_then(|filter| filter.matches(body));
-    matched.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

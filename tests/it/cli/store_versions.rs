@@ -12,7 +12,7 @@ use crate::harness::{PATIENCE, TestDatabase};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// What each command is called with; `None`: it opens no store.
-const COMMANDS: [(&str, Option<&[&str]>); 14] = [
+const COMMANDS: [(&str, Option<&[&str]>); 15] = [
     ("run", Some(&["run"])),
     ("check", Some(&["check"])),
     ("setup", Some(&["setup"])),
@@ -33,6 +33,7 @@ const COMMANDS: [(&str, Option<&[&str]>); 14] = [
             "sub_019acb4e-6c5e-7c4f-9a52-5a8c3a4c7d10",
         ]),
     ),
+    ("parked", Some(&["parked", "list"])),
     ("rotate-key", Some(&["rotate-key"])),
     ("adopt-store", Some(&["adopt-store"])),
     ("help", None),
