@@ -1,4 +1,4 @@
-//! Names the commit in `walhook --version`, in release builds: others would be built anew
+//! Names the commit in `walhook --version`, in release builds: others would be rebuilt
 //! after each commit.
 
 use std::process::Command;
@@ -19,7 +19,10 @@ fn main() {
 
 fn of_repository() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok()?;
+        // `status` would otherwise write the index, on which a rebuild depends.
+        let mut command = Command::new("git");
+        command.env("GIT_OPTIONAL_LOCKS", "0").args(arguments);
+        let output = command.output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
     };

@@ -222,10 +222,7 @@ pub async fn run_reloading(
         "pruner",
         pruner::run(store.clone(), config.store.clone(), stop.clone()),
     );
-    tasks.spawn(
-        "parking",
-        parking::run(store.clone(), Arc::clone(&schedule_changed), stop.clone()),
-    );
+    tasks.spawn("parking", parking::run(store.clone(), stop.clone()));
 
     let mut delivering = None;
     if let Some(client) = client {

@@ -70,13 +70,13 @@ fn unauthorized(detail: impl Into<String>) -> Problem {
     )
 }
 
-/// What the store said of tokens a moment ago, by their hashes.
+/// The store's answers of the last seconds, by the tokens' hashes.
 #[derive(Default)]
 pub struct TokenCache(Mutex<HashMap<[u8; 32], Answer>>);
 
 struct Answer {
     asked_at: Instant,
-    /// None: nobody has it.
+    /// None: it is unknown.
     found: Option<Admitted>,
 }
 
@@ -108,7 +108,7 @@ impl TokenCache {
     fn put(&self, hash: [u8; 32], asked_at: Instant, found: Option<Admitted>) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_SIZE {
-            // Whoever invents tokens must not push out those that are in use.
+            // Unknown tokens must not push out those that are in use.
             let fresh = |answer: &Answer| answer.asked_at.elapsed() < CACHE_TIME;
             cache.retain(|_, answer| answer.found.is_some() && fresh(answer));
             if cache.len() >= CACHE_SIZE {
@@ -130,14 +130,14 @@ async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Arc
     let asked_at = Instant::now();
     let found = match state.callers.slow_down(caller) {
         None => find_tokens(&state.store, &[&hash]).await?.remove(&hash),
-        Some(_) => state.callers.look_up_together(&state.store, hash).await,
+        Some(_) => state.callers.look_up_together(&state.store, hash).await?,
     };
     let tenant = found.as_ref().map(|found| Arc::clone(&found.tenant));
     tokens.put(hash, asked_at, found);
     tenant.ok_or_else(|| unknown(state, caller))
 }
 
-/// Counts the failure, and says whether there were too many.
+/// Counts the failure. 401, or 429 where the caller has failed too often.
 fn unknown(state: &State, caller: IpAddr) -> Problem {
     let slow_down = state.callers.slow_down(caller);
     state.callers.failed(caller);
@@ -146,7 +146,9 @@ fn unknown(state: &State, caller: IpAddr) -> Problem {
         Some(wait) => refused(
             "authentication",
             wait,
-            format!("the token is unknown, expired or revoked, as many from {caller} were before"),
+            format!(
+                "the token is unknown, expired or revoked, and {caller} has sent too many such tokens"
+            ),
         ),
     }
 }

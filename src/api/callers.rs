@@ -1,8 +1,8 @@
 //! Who calls, by address, and how often without a valid token.
 //!
-//! A token that nobody has costs the store a look-up each time. A caller that sends many is
-//! looked up together with others like it, ten times a second, and told to slow down: but
-//! never one whose token is valid, as behind one proxy there may be all tenants.
+//! An unknown token costs the store a look-up. The tokens of a caller that has sent many are
+//! looked up together, ten times a second, and the unknown ones are answered 429. A valid
+//! token is always admitted: all tenants may come through one proxy.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 
 use super::auth::{Admitted, find_tokens};
+use super::error::Problem;
 use super::limits::Bucket;
 use super::server::Peer;
 use crate::db::Store;
@@ -23,9 +24,9 @@ const RATE: f64 = 1.0;
 const BURST: f64 = 20.0;
 /// Callers in memory: beyond, those that have not failed lately are forgotten.
 const CALLERS: usize = 10_000;
-/// Look-ups of callers that have failed often wait for so long, to be made together.
+/// How long the look-ups of callers that have failed often wait, to be made together.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// How many wait at most.
+/// Look-ups that wait, at most.
 const WAITING: usize = 10_000;
 
 type Hash = [u8; 32];
@@ -36,6 +37,7 @@ pub struct Callers {
     waiting: Arc<Waiting>,
 }
 
+/// Tokens to be looked up together. A dropped sender: the store did not answer.
 #[derive(Default)]
 struct Waiting(Mutex<Vec<(Hash, oneshot::Sender<Option<Admitted>>)>>);
 
@@ -48,8 +50,8 @@ impl Callers {
         }
     }
 
-    /// The address of who calls: the peer's, or what the proxies that are trusted say of it.
-    /// Of IPv6 the network of 64 bits, which one caller has for itself.
+    /// The caller's address: the peer's, or the one in X-Forwarded-For where the peer is a
+    /// trusted proxy. Of IPv6 the network of 64 bits, which belongs to one caller.
     pub(super) fn address(&self, request: &Request) -> IpAddr {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -59,7 +61,8 @@ impl Callers {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .collect();
-        // Each proxy appends who called it: what stands before those of ours is anybody's.
+        // Each proxy appends the address of its caller: entries before those of trusted
+        // proxies are not to be relied on.
         let mut caller = peer;
         for said in forwarded.iter().rev() {
             if !self.is_trusted(caller) {
@@ -93,14 +96,25 @@ impl Callers {
         let _beyond = bucket.take(now);
     }
 
-    /// Whether it has failed so often that it is told to slow down, and for how long.
+    /// How long the caller is to wait where it has failed too often.
     pub(super) fn slow_down(&self, caller: IpAddr) -> Option<Duration> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.get(&caller)?.wait(Instant::now())
     }
 
-    /// Looks a token up together with others; `None` where nobody has it.
-    pub(super) async fn look_up_together(&self, store: &Store, hash: Hash) -> Option<Admitted> {
+    /// Looks a token up together with others; `None` where it is unknown. Fails where the
+    /// store does not answer or too many look-ups wait: the token may be valid.
+    pub(super) async fn look_up_together(
+        &self,
+        store: &Store,
+        hash: Hash,
+    ) -> Result<Option<Admitted>, Problem> {
+        let failed = || {
+            Problem::unavailable(
+                "store_unavailable",
+                "the token cannot be looked up at the moment: try again in a few seconds",
+            )
+        };
         let (answer, answered) = oneshot::channel();
         let is_first = {
             let mut waiting = self
@@ -109,7 +123,7 @@ impl Callers {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             if waiting.len() >= WAITING {
-                return None;
+                return Err(failed());
             }
             waiting.push((hash, answer));
             waiting.len() == 1
@@ -117,7 +131,7 @@ impl Callers {
         if is_first {
             tokio::spawn(look_up(Arc::clone(&self.waiting), store.clone()));
         }
-        answered.await.ok().flatten()
+        answered.await.map_err(|_| failed())
     }
 }
 
@@ -128,7 +142,6 @@ async fn look_up(waiting: Arc<Waiting>, store: Store) {
         std::mem::take(&mut *waiting)
     };
     let hashes: Vec<&[u8]> = waiting.iter().map(|(hash, _)| hash.as_slice()).collect();
-    // Who asked is answered that the token is not known, and asks again.
     let Ok(found) = find_tokens(&store, &hashes).await else {
         return;
     };
@@ -168,7 +181,7 @@ mod tests {
         assert_eq!(address("192.0.2.1", &[]), "192.0.2.1");
         assert_eq!(address("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(address("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
-        // What it was told before our proxies spoke is anybody's invention.
+        // Entries before those of trusted proxies are the caller's own.
         assert_eq!(
             address("10.0.0.1", &["1.2.3.4, 198.51.100.7", "10.0.0.2"]),
             "198.51.100.7"

@@ -159,7 +159,7 @@ impl JwtVerifier {
         let claims = decode::<Map<String, Value>>(token, &key, &self.validation)
             .map_err(|error| explain(&error))?
             .claims;
-        // The library takes any of a list, which RFC 7519 (§4.1.1) knows nothing of.
+        // The library also accepts a list, which RFC 7519 (§4.1.1) does not provide for.
         if self.has_issuer && !matches!(claims.get("iss"), Some(Value::String(_))) {
             return Err(JwtError::NotForUs);
         }
@@ -203,8 +203,8 @@ impl KeySet {
     }
 }
 
-/// Whether the header has `crit`: whoever does not know each extension that it lists
-/// refuses the token (RFC 7515 §4.1.11). walhook knows none.
+/// Whether the header has `crit`. A verifier that does not implement each extension in it
+/// must refuse the token (RFC 7515 §4.1.11); walhook implements none.
 fn names_extensions(token: &str) -> bool {
     let header = token.split('.').next().unwrap_or_default();
     let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();

@@ -1,6 +1,5 @@
-//! What one tenant may ask of the API, so that no tenant's calls keep another's waiting.
-//!
-//! Per process: a tenant that calls several has as many shares.
+//! The limits of each tenant at the API, so that no tenant's calls delay another's. Each
+//! process counts for itself.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -20,7 +19,7 @@ use super::error::Problem;
 use super::extract::Tenant;
 use crate::metrics::METRICS;
 
-/// `[limits]`: what each tenant may have and ask for.
+/// `[limits]`: of each tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
@@ -59,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Tenants in memory: beyond, those that have asked for nothing lately are forgotten.
 const TENANTS: usize = 10_000;
 
-/// What is left of each tenant's share.
+/// The limits, and what each tenant has used of them.
 pub struct Limits {
     pub config: LimitsConfig,
     tenants: Mutex<HashMap<Arc<str>, Share>>,
@@ -72,7 +71,7 @@ struct Share {
     replays: Arc<Semaphore>,
 }
 
-/// A call that begins something that counts until it ends.
+/// Held while a replay or a bulk retry is in progress.
 pub struct Permit(#[expect(dead_code)] OwnedSemaphorePermit);
 
 impl Limits {
@@ -202,10 +201,7 @@ pub async fn admit(
 
 impl Share {
     fn whole(config: &LimitsConfig, now: Instant) -> Self {
-        let permits = |number: NonZeroU32| {
-            let number = usize::try_from(number.get()).unwrap_or(usize::MAX);
-            Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)))
-        };
+        let semaphore = |limit| Arc::new(Semaphore::new(permits(limit)));
         Share {
             requests: Bucket::full(
                 f64::from(config.requests_per_second.get()),
@@ -217,29 +213,32 @@ impl Share {
                 f64::from(config.tests_per_minute.get()),
                 now,
             ),
-            running: permits(config.concurrent_requests),
-            replays: permits(config.replays),
+            running: semaphore(config.concurrent_requests),
+            replays: semaphore(config.replays),
         }
     }
 
     /// Whether forgetting it would give the tenant more than its share.
     fn is_used(&self, config: &LimitsConfig, now: Instant) -> bool {
-        let whole = Share::whole(config, now);
-        let busy =
-            |of: &Semaphore, whole: &Semaphore| of.available_permits() < whole.available_permits();
+        let busy = |of: &Semaphore, limit| of.available_permits() < permits(limit);
         !self.requests.is_full(now)
             || !self.tests.is_full(now)
-            || busy(&self.running, &whole.running)
-            || busy(&self.replays, &whole.replays)
+            || busy(&self.running, config.concurrent_requests)
+            || busy(&self.replays, config.replays)
     }
+}
+
+fn permits(limit: NonZeroU32) -> usize {
+    let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+    limit.min(Semaphore::MAX_PERMITS)
 }
 
 /// A token bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// A second.
+    /// Tokens that are added a second.
     rate: f64,
-    /// At most.
+    /// Tokens that it holds at most.
     burst: f64,
     level: f64,
     at: Instant,
@@ -300,13 +299,13 @@ mod tests {
         assert!(bucket.take(at(150)).is_err());
         assert!(!bucket.is_full(at(300)));
         assert!(bucket.is_full(at(500)));
-        // A clock that stands still or goes back gives nothing.
+        // A clock that stands still or goes back adds none.
         assert_eq!(bucket.take(at(1000)), Ok(()));
         assert!(bucket.level(at(900)) <= 2.0);
     }
 
     #[test]
-    fn who_asks_for_nothing_is_forgotten_and_who_asks_is_not() {
+    fn tenants_without_recent_requests_are_forgotten_and_others_are_not() {
         let limits = Limits::new(
             LimitsConfig {
                 requests_per_second: NonZeroU32::MIN,

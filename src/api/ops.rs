@@ -137,11 +137,12 @@ pub async fn readyz(
     }))
 }
 
-/// Whether the store answered a moment ago: whoever asks often asks it no more often.
+/// The store's last answer to a ping, kept for a second: frequent probes do not become
+/// frequent pings.
 #[derive(Default)]
 pub struct StorePing(tokio::sync::Mutex<Option<(Instant, bool)>>);
 
-/// How long what the store answered is believed.
+/// How long the answer is kept.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 impl StorePing {
@@ -217,12 +218,12 @@ impl QueueCount {
     }
 }
 
-/// The metrics as they were last printed: printing takes a millisecond or more, and what
-/// asks for them in a hurry must not take deliveries' time.
+/// The metrics as they were last rendered. Rendering takes a millisecond or more, and frequent
+/// scrapes must not take it from deliveries.
 #[derive(Default)]
 pub struct Scrape(Mutex<Option<(Bucket, Bytes)>>);
 
-/// How often they are printed anew, a second and at once.
+/// How often they are rendered, a second and at once.
 const SCRAPES: f64 = 5.0;
 
 impl Scrape {

@@ -1,9 +1,8 @@
-//! Accepts connections and serves them, so that whoever connects without asking for
-//! anything keeps nobody else out.
+//! Accepts connections and serves them. Connections without requests cannot keep others out.
 //!
-//! A connection that asks for nothing is closed after a while, and earlier where there are
-//! as many as there may be: then the one that has asked for nothing for the longest time
-//! makes room. One whose request is in progress stays.
+//! A connection without a request is closed after a while. At the limit of connections the one
+//! that has been without a request for the longest time is closed for a new one. A connection
+//! with a request in progress stays.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -39,7 +38,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS: u32 = 64;
 /// How long to wait where the process can accept nothing: it has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(200);
-/// How long requests in progress may take once the process is told to stop.
+/// How long requests in progress may take once the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Who connected.
@@ -242,7 +241,11 @@ impl Connection {
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new());
+        // hyper's own limit, 30 s, would end idle connections before IDLE.
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -257,7 +257,7 @@ pub async fn update_subscription(
         .map(|given| given.as_ref().map(NewSigningKey::read).transpose())
         .transpose()?;
     if let Some(filter) = &request.filter {
-        // Before it is stored; what the events have is seen when they are known.
+        // Its length and syntax, before it is stored; its members below, by the stored events.
         rules::filter(&state, filter.as_deref(), &[])?;
     }
     let changes = Changes {

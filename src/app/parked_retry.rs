@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::db::Store;
 
-/// How often the store is asked: somebody waits for it.
+/// How often the store is polled: the command waits for the result.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Waits until it is asked for. Cancel-safe.

@@ -210,7 +210,7 @@ pub async fn recovered(client: &impl Queries, ids: &[SubscriptionId]) -> anyhow:
 }
 
 /// Disables the subscriptions that are gone or have failed for too long, and says what their
-/// tenants are to be told. What waits for them is parked soon after.
+/// tenants are to be notified of. Their pending deliveries are parked soon after.
 pub async fn disable(
     client: &impl Queries,
     judgement: &Judgement,

@@ -1,13 +1,10 @@
-//! Parks what waits for subscriptions that were disabled, and makes it due again when they
-//! are enabled: in batches, each a transaction of its own, so that a subscription with
-//! hundreds of thousands of deliveries keeps nobody waiting who disables or enables it, or
-//! records results meanwhile.
+//! Parks the pending deliveries of subscriptions that were disabled, and makes them due again
+//! when the subscriptions are enabled. Each batch is a transaction of its own: hundreds of
+//! thousands of deliveries delay neither the API's call nor the recorder.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,22 +20,13 @@ const BATCH: i64 = 1000;
 /// What fails, for the log.
 const SETTLE: &str = "cannot park or unpark deliveries of a subscription";
 
-/// Keeps at it until `stop`; `schedule_changed` hears of what became due.
-pub async fn run(
-    store: Store,
-    schedule_changed: Arc<Notify>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+/// Runs until `stop`.
+pub async fn run(store: Store, stop: CancellationToken) -> anyhow::Result<()> {
     let mut episode = Episode::default();
     loop {
         match stop.run_until_cancelled(settle(&store)).await {
             None => return Ok(()),
-            Some(Ok(made_due)) => {
-                episode.succeeded(SETTLE);
-                if made_due > 0 {
-                    schedule_changed.notify_one();
-                }
-            }
+            Some(Ok(_)) => episode.succeeded(SETTLE),
             Some(Err(error)) => episode.failed(SETTLE, &error),
         }
         tokio::select! {
@@ -48,8 +36,8 @@ pub async fn run(
     }
 }
 
-/// One round over all subscriptions that were disabled or enabled. Answers how many
-/// deliveries became due.
+/// One round over all subscriptions that were disabled or enabled. Returns how many deliveries
+/// became due.
 pub async fn settle(store: &Store) -> anyhow::Result<u64> {
     let client = store.get().await.context("connect to the store")?;
     let rows = client
@@ -65,15 +53,17 @@ pub async fn settle(store: &Store) -> anyhow::Result<u64> {
         let changed = settle_one(&client, id, active)
             .await
             .context("park or unpark the deliveries of a subscription")?;
-        if active && changed > 0 {
+        if active {
             made_due += changed;
+            // Also where nothing was parked: until now nothing of an ordered subscription was
+            // claimed.
             client
                 .execute(
                     include_str!("../../sql/queries/notify_schedule.sql"),
                     &[&store.schema()],
                 )
                 .await
-                .context("tell the other instances what became due")?;
+                .context("notify the claimers of what became due")?;
         }
     }
     Ok(made_due)

@@ -146,7 +146,7 @@ pub async fn existing(client: &Client) -> anyhow::Result<Vec<Day>> {
 /// Drops a day, its failed deliveries included. Answers false, and drops nothing,
 /// where a delivery of that day still waits to be sent.
 pub async fn drop_day(client: &Client, day: Day) -> anyhow::Result<bool> {
-    // Without keeping anybody waiting: most days that cannot be dropped are found so.
+    // First without locks: this finds most days that cannot be dropped.
     if has_pending(client, day).await? {
         return Ok(false);
     }
@@ -164,8 +164,8 @@ pub async fn drop_day(client: &Client, day: Day) -> anyhow::Result<bool> {
 async fn drop_unless_pending(client: &Client, day: Day) -> anyhow::Result<bool> {
     let partitions = TABLES.map(|(table, _)| format!("{table}_{}", day.suffix()));
     let mut sql = String::from(include_str!("../../sql/queries/begin_partition_change.sql"));
-    // Whoever makes a delivery of that day due again has committed, and is seen, or waits
-    // until there is none: it reads its row, or its event, before.
+    // A retry or replay of that day's deliveries reads these tables in its transaction: it has
+    // either committed, and the check below sees it, or it waits until the day is gone.
     for partition in &partitions {
         sql.push_str(&format!(
             "do $$ begin if to_regclass('{partition}') is not null then \

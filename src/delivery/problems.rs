@@ -131,14 +131,19 @@ pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
     })
 }
 
+/// Parked changes that are shown.
+const NEWEST: i64 = 5;
+
 async fn read_parked(store: &impl Queries) -> anyhow::Result<ParkedChanges> {
     let counts = store
         .query_one(include_str!("../../sql/queries/status_parked.sql"), &[])
         .await
         .context("count the parked changes")?;
-    let sql = include_str!("../../sql/queries/status_newest_parked.sql");
+    let sql = include_str!("../../sql/queries/list_parked_changes.sql");
+    let any: Option<&str> = None;
+    let since: Option<jiff::Timestamp> = None;
     let newest = store
-        .query(sql, &[])
+        .query(sql, &[&any, &any, &any, &since, &NEWEST])
         .await
         .context("list the parked changes")?;
     Ok(ParkedChanges {

@@ -1,4 +1,4 @@
-//! Filters that failed, on record for the tenants whose they are.
+//! Records on subscriptions that their filter failed, for their tenants.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +11,13 @@ use uuid::Uuid;
 use crate::db::Store;
 use crate::episode::Episode;
 use crate::event::SubscriptionId;
+use crate::log_limit::{Admitted, LogLimit};
 use crate::mapping::filter::FilterError;
 use crate::metrics::METRICS;
 use crate::subscription::Subscription;
 
 /// How soon a failure is on record.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How often a subscription's filter is in the log, at most.
-const LOG_AGAIN: Duration = Duration::from_secs(60);
-/// Lines of the log in a period, at most.
-const LINES: usize = 10;
-
 /// What fails, for the log.
 const RECORD: &str = "cannot record which filters fail";
 
@@ -78,7 +74,7 @@ impl FilterFailures {
     /// Keeps the record until `stop`.
     pub async fn record(&self, store: Store, stop: CancellationToken) -> anyhow::Result<()> {
         let mut episode = Episode::default();
-        let mut logged = HashMap::new();
+        let mut limit = LogLimit::default();
         loop {
             let stopping = stop
                 .run_until_cancelled(tokio::time::sleep(PERIOD))
@@ -86,7 +82,7 @@ impl FilterFailures {
                 .is_none();
             let failures = self.take();
             if !failures.is_empty() {
-                log(&failures, &mut logged, Instant::now());
+                log(&failures, &mut limit, Instant::now());
                 match write(&store, &failures).await {
                     Ok(()) => episode.succeeded(RECORD),
                     Err(error) => {
@@ -126,26 +122,20 @@ async fn write(store: &Store, failures: &HashMap<SubscriptionId, Failed>) -> any
 
 fn log(
     failures: &HashMap<SubscriptionId, Failed>,
-    logged: &mut HashMap<SubscriptionId, Instant>,
+    limit: &mut LogLimit<SubscriptionId>,
     now: Instant,
 ) {
-    logged.retain(|_, at| now.duration_since(*at) < LOG_AGAIN);
-    let news: Vec<_> = failures
-        .iter()
-        .filter(|(id, _)| !logged.contains_key(id))
-        .collect();
-    for (id, failed) in news.iter().take(LINES) {
-        tracing::warn!(
-            tenant = &*failed.tenant,
-            subscription = %id,
-            events = failed.count,
-            error = failed.reason,
-            "a subscription's filter failed; these events are not sent to it"
-        );
+    for (id, failed) in failures {
+        if let Some(Admitted { repeated, others }) = limit.admit(*id, now) {
+            tracing::warn!(
+                tenant = &*failed.tenant,
+                subscription = %id,
+                events = failed.count,
+                error = failed.reason,
+                repeated,
+                others,
+                "a subscription's filter failed; these events are not sent to it"
+            );
+        }
     }
-    if news.len() > LINES {
-        let others = news.len() - LINES;
-        tracing::warn!(others, "the filters of other subscriptions failed too");
-    }
-    logged.extend(news.iter().map(|(id, _)| (**id, now)));
 }

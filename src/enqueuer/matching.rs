@@ -38,7 +38,7 @@ impl Compiled {
         }
     }
 
-    /// Evaluates the filter once for an event, whoever asks.
+    /// Evaluates the filter once for an event, for all subscriptions that have it.
     fn answer(&mut self, asked: &mut Asked<'_>) -> Result<bool, FilterError> {
         match &self.answer {
             Some((number, answer)) if *number == asked.number => answer.clone(),

@@ -136,7 +136,7 @@ pub async fn create(
     Ok(read(&row))
 }
 
-/// How many the tenant has; until the transaction ends nobody else creates one of its.
+/// How many the tenant has. Locks out other creations for this tenant until the transaction ends.
 pub async fn count_for_one_more(transaction: &Transaction<'_>) -> Result<i64, Error> {
     transaction
         .execute(

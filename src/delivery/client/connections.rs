@@ -36,8 +36,8 @@ const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// `limit` is for the look-up, TCP and TLS together: the deadline of an exchange is its
 /// own, this one is for a connection that the pool still opens after its request has found
-/// another. A part of the whole, so that an endpoint that does not answer the connection is
-/// told from one that does not answer the request.
+/// another. A part of the whole, so that an endpoint that refuses to connect can be
+/// distinguished from one that does not answer the request.
 pub(super) fn client(
     resolver: GuardedResolver,
     limit: Duration,

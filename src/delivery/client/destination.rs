@@ -96,9 +96,8 @@ pub(super) fn parse_url(url: &str, security: &SecurityConfig) -> Result<Url, Url
     Ok(url)
 }
 
-/// The URL's port, if only addresses of `security.allow_networks` are sent to at it. Of
-/// others the ports of HTTP are, so that walhook is nobody's means to try which ports of a
-/// stranger's host are open.
+/// The URL's port, if it is sent to only at addresses of `security.allow_networks`. At other
+/// addresses only HTTP's ports are, so that a tenant cannot have walhook scan ports.
 pub(super) fn port_not_admitted(url: &Url, security: &SecurityConfig) -> Option<u16> {
     let port = url.port_or_known_default()?;
     let admitted =

@@ -12,8 +12,8 @@ const MAX_VALUE_BYTES: usize = 4096;
 const MAX_TOTAL_BYTES: usize = 7 * 1024;
 
 /// Headers that frame the message or belong to one hop (RFC 9110 §7.6.1, RFC 9112), that
-/// walhook sets itself, or by which proxies and frameworks are told who called, what for, or
-/// with which method: a receiver behind one would believe the tenant.
+/// walhook sets itself, or from which proxies and frameworks take the caller's address, the URL
+/// or the method: a receiver behind one would trust the tenant's value.
 const RESERVED: [&str; 25] = [
     "accept-encoding",
     "cf-connecting-ip",

@@ -1,4 +1,4 @@
-//! The deliveries that failed for good: their tenants are told, and so is the operator.
+//! Notices and log lines of deliveries that failed for good.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::delivery::state::Transition;
 use crate::delivery::{Letter, operational};
 use crate::subscription::directory::Snapshot;
 
-/// The dead letters of which their tenant is told. Those of operational events end
+/// The dead letters that the tenant is notified of. Those of operational events end
 /// silently, or each would beget the next.
 pub(super) fn announced(record: &Record) -> impl Iterator<Item = Letter<'_>> {
     dead_letters(record).filter(|letter| !letter.event_type.starts_with(operational::PREFIX))

@@ -1,5 +1,5 @@
-//! An event's body as filters read it: an object is read once, whoever asks for its
-//! members, so that the size of a body counts once for all filters of its event.
+//! An event's body as filters read it. An object is parsed once for all filters of the event,
+//! so that the size of a body counts once.
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};

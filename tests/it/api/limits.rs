@@ -209,6 +209,23 @@ async fn who_invents_tokens_is_slowed_down_and_a_valid_token_never() {
     // From the same address, and never seen before.
     let acme = api.token("acme").await;
     api.get("/subscriptions", &acme).await.expect(200);
+    // A store that does not answer says nothing of a token: it is admitted again at once.
+    let globex = api.token("globex").await;
+    let admin = connect(&api.database.url.replace(&api.database.name, "postgres")).await;
+    let name = &api.database.name;
+    let allow = async |allowed: bool| {
+        let allow = format!("alter database {name} allow_connections {allowed}");
+        admin.batch_execute(&allow).await.unwrap();
+    };
+    allow(false).await;
+    let end = format!(
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{name}'"
+    );
+    admin.batch_execute(&end).await.unwrap();
+    let answer = api.get("/subscriptions", &globex).await;
+    answer.refused(503, "store_unavailable");
+    allow(true).await;
+    api.get("/subscriptions", &globex).await.expect(200);
     // The same again and again is not asked of the store.
     let unknown = ApiToken::generate();
     let began = Instant::now();

@@ -1,6 +1,7 @@
 //! Subscriptions that become ordered, cease to be, pause, end and are sent things again.
 
 use super::*;
+use crate::harness::connect;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_becomes_ordered_lets_no_event_overtake_what_is_on_its_way() {
@@ -132,5 +133,35 @@ async fn a_replay_goes_in_the_order_of_the_commits_and_before_what_came_later() 
     let again: Vec<Request> = receiver.requests().split_off(before + 2);
     let rows = first_successes(&again, |request| order(request).1 < 5);
     assert!((1..=2).all(|row| rows[&row] == [0, 1, 2, 3, 4]), "{rows:?}");
+    deployed.stop();
+}
+
+/// While what was parked is made due again nothing of an ordered subscription is claimed: the
+/// claimer is to look again when that has ended, also where nothing had been parked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_while_an_ordered_subscription_is_enabled_is_claimed_afterwards() {
+    let deployed = deployed("[delivery]\nretry_schedule = ['2s', '1h']\n").await;
+    let receiver = Receiver::judging(|_| status(503)).await;
+    let acme = deployed.tenant("acme").await;
+    ordered(&acme, &receiver.url("/")).await;
+    write(&deployed, 1, 0).await;
+    deployed
+        .walhook
+        .wait_for("select exists (select from webhook_deliveries where attempts = 1)")
+        .await;
+    receiver.judge(|_| status(200));
+    let store = connect(&deployed.walhook.database.url).await;
+    // Unsettled until the lock is released, long after the delivery is due.
+    let unsettle = "set search_path = walhook; begin;
+        update webhook_subscriptions set deliveries_settled = false; commit;
+        begin; select from webhook_subscriptions for update";
+    store.batch_execute(unsettle).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    assert_eq!(receiver.requests().len(), 1, "it was claimed meanwhile");
+    store.batch_execute("commit").await.unwrap();
+    let unsettled = std::time::Instant::now();
+    all_delivered(&deployed, 1).await;
+    let took = unsettled.elapsed();
+    assert!(took < std::time::Duration::from_secs(15), "{took:?}");
     deployed.stop();
 }
