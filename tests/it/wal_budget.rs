@@ -9,7 +9,7 @@ use ::walhook::demo::postgres::Postgres;
 use crate::harness::operated::Operated;
 use crate::harness::receiver::{Receiver, Request};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
+use crate::harness::{PATIENCE, TestDatabase, connect, pause, start_postgres, stop_at_exit};
 
 /// A server whose log nobody else writes.
 fn server() -> Postgres {
@@ -233,15 +233,21 @@ async fn shed_holds_while_the_store_is_away() {
     let at_first: String = application.query_one(&confirmed, &[]).await.unwrap().get(0);
     order(&walhook.installation, "before").await;
     receiver.wait_for(1).await;
-    // It was sent before it was written: the slot moves when it is.
-    while application
-        .query_one(&confirmed, &[])
-        .await
-        .unwrap()
-        .get::<_, String>(0)
-        == at_first
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    // It was sent before it was written: the slot moves when it is. Where it was written before
+    // its commit arrived, the slot moves only with more WAL.
+    let began = Instant::now();
+    let mut wrote_more = false;
+    let moved = async || {
+        let row = application.query_one(&confirmed, &[]).await.unwrap();
+        row.get::<_, String>(0) != at_first
+    };
+    while !moved().await {
+        assert!(began.elapsed() < PATIENCE, "the slot does not move");
+        if !wrote_more && began.elapsed() > Duration::from_secs(5) {
+            wrote_more = true;
+            write_unrelated(application, 2).await;
+        }
+        pause(began).await;
     }
     store.stop().unwrap();
     // It would be sent before it is written, as long as walhook knows of nothing.

@@ -136,8 +136,8 @@ async fn a_replay_goes_in_the_order_of_the_commits_and_before_what_came_later() 
     deployed.stop();
 }
 
-/// While what was parked is made due again nothing of an ordered subscription is claimed: the
-/// claimer is to look again when that has ended, also where nothing had been parked.
+/// While what was parked is made due again nothing of an ordered subscription is claimed: of a
+/// row's deliveries a later one may be due and an earlier one still parked.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_while_an_ordered_subscription_is_enabled_is_claimed_afterwards() {
     let deployed = deployed("[delivery]\nretry_schedule = ['2s', '1h']\n").await;
