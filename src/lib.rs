@@ -13,8 +13,8 @@
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
 //! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`clock`], [`episode`],
-//! [`log_limit`], [`metrics`], [`terminal`], [`conninfo`] and [`health`] are leaves that
-//! everyone may import. `tests/layers.rs` asserts who may import whom.
+//! [`log_limit`], [`metrics`], [`terminal`], [`conninfo`], [`health`] and [`docs`], the guide, are
+//! leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
 pub mod app;
@@ -28,6 +28,7 @@ pub mod conninfo;
 pub mod db;
 pub mod delivery;
 pub mod demo;
+pub mod docs;
 pub mod duration;
 pub mod enqueuer;
 pub mod episode;

@@ -2,7 +2,7 @@
 //! production, walhook as a child process, many subscriptions, a cheap receiver.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +29,11 @@ pub(crate) struct Deployment {
     pub(crate) url: String,
     /// Asked for the addresses of endpoints, where it is set, instead of the system's.
     pub(crate) name_server: Option<SocketAddr>,
+    /// Where its API listens, if it has that role.
+    #[allow(dead_code, reason = "not every bench calls it")]
+    pub(crate) api: SocketAddr,
+    /// How many files walhook may open; `None`: as many as the bench.
+    pub(crate) descriptors: Option<u32>,
     key: EncryptionKey,
     directory: tempfile::TempDir,
     server: Postgres,
@@ -48,8 +53,10 @@ impl Deployment {
         let directory = tempfile::tempdir()?;
         let key_file = directory.path().join("walhook.key");
         let file = directory.path().join("walhook.toml");
+        // Free now; the next to be given away are others.
+        let api = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let text = format!(
-            "[source]\nurl = '{url}'\n[api]\nlisten = '127.0.0.1:0'\n\
+            "[source]\nurl = '{url}'\n[api]\nlisten = '{api}'\n\
              [security]\nallow_http = true\nallow_networks = ['127.0.0.0/8']\nencryption_key_file = '{}'\n\
              [[events]]\ntype = 'order.created'\ntable = 'public.orders'\non = ['insert']\n",
             key_file.display()
@@ -62,6 +69,8 @@ impl Deployment {
             store: Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?,
             url,
             name_server: None,
+            api,
+            descriptors: None,
             key: EncryptionKey::load(&key_file)?,
             directory,
             server,
@@ -118,7 +127,16 @@ impl Deployment {
 
     /// Starts walhook and waits until it has registered itself.
     pub(crate) async fn walhook(&self, roles: &str) -> anyhow::Result<Walhook> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_walhook"));
+        let binary = env!("CARGO_BIN_EXE_walhook");
+        let mut command = match self.descriptors {
+            None => Command::new(binary),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh"]);
+                shell.args([most.to_string().as_str(), binary]);
+                shell
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WALHOOK_") {
                 command.env_remove(name);

@@ -1,15 +1,16 @@
 //! What bad endpoints cost the others: from the commit to the arrival at the healthy
 //! ones, with 5 % of the endpoints hanging, dripping, refusing or failing, or beside many
-//! whose names no server answers for, against the same without any that is bad. Runs are
+//! whose names no server answers for, against the same without any that is bad. And what a
+//! neighbour costs them that uses the API, filters or pending deliveries as much as it may,
+//! with 100 endpoints and 1,024 descriptors, against the same without it. Runs are
 //! interleaved; the ratio is the median of them.
 //!
 //! `cargo bench --bench isolation` · `… -- --endpoints 1000 --rounds 1 --seconds 5`
+//! · `… -- --neighbours 1`: these alone
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 #[path = "../deployment/mod.rs"]
 mod deployment;
@@ -20,10 +21,14 @@ mod deployment;
 )]
 #[path = "../../tests/it/harness/name_server.rs"]
 mod name_server;
+mod names;
+mod neighbours;
 
 use deployment::receiver::{Manner, Receiver, is_bad};
 use deployment::{Deployment, argument, connect, median};
-use name_server::{Answer, NameServer};
+use names::{FURTHER, Further, further_events, further_tenant, further_url, named, names};
+use neighbours::Neighbour;
+use uuid::Uuid;
 
 /// Rows of one commit.
 const PER_COMMIT: usize = 10;
@@ -35,23 +40,26 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy)]
 enum Wrong {
     Endpoints(Manner),
-    /// No server answers for the names of [`SILENT`] further endpoints of two tenants; the
-    /// healthy ones have names too.
-    Names,
+    /// [`FURTHER`] further endpoints of two tenants, each with a name, as the healthy ones have.
+    Names(Further),
+    /// With [`Load::beside_neighbours`].
+    Neighbour(Neighbour),
 }
 
+/// The first is what the others are compared with.
 const KINDS: [(&str, Wrong); 5] = [
+    ("all well", Wrong::Endpoints(Manner::Well)),
     ("5 % hang", Wrong::Endpoints(Manner::Hanging)),
     ("5 % drip", Wrong::Endpoints(Manner::Dripping)),
     ("5 % refuse", Wrong::Endpoints(Manner::Refusing)),
     ("5 % answer 500", Wrong::Endpoints(Manner::Failing)),
-    ("silent names", Wrong::Names),
 ];
 
-const SILENT: usize = 1_500;
-const SILENT_TENANTS: usize = 2;
-/// How often each of their tenants has an event, for all its endpoints.
-const SILENT_EVERY: Duration = Duration::from_secs(5);
+/// An event for so many endpoints at once costs the others something, whatever their names.
+const NAMES: [(&str, Wrong); 2] = [
+    ("1,500 names", Wrong::Names(Further::Answered)),
+    ("… all silent", Wrong::Names(Further::Silent)),
+];
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -65,6 +73,16 @@ struct Load {
     endpoints: usize,
     per_second: usize,
     duration: Duration,
+}
+
+impl Load {
+    /// As few endpoints as have descriptors enough, whatever the neighbour does.
+    fn beside_neighbours(self) -> Self {
+        Load {
+            endpoints: self.endpoints.min(100),
+            ..self
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -92,17 +110,38 @@ async fn run() -> anyhow::Result<()> {
     let names = names(&receiver, load.endpoints).await?;
     deployment.name_server = Some(names.address);
     println!(
-        "{} endpoints, {} events/s, {} s a run, {rounds} rounds; commit → arrival at healthy endpoints",
-        load.endpoints,
+        "{} events/s, {} s a run, {rounds} rounds; commit → arrival at healthy endpoints",
         load.per_second,
         load.duration.as_secs()
     );
-    let mut all: Vec<Vec<Measured>> = vec![Vec::new(); KINDS.len() + 1];
+    if argument("neighbours", 0) == 0 {
+        println!("\n{} endpoints", load.endpoints);
+        compare(&deployment, &receiver, &load, rounds, &KINDS).await?;
+        compare(&deployment, &receiver, &load, rounds, &NAMES).await?;
+    }
+    let load = load.beside_neighbours();
+    deployment.descriptors = Some(neighbours::DESCRIPTORS);
+    println!(
+        "\n{} endpoints, {} descriptors",
+        load.endpoints,
+        neighbours::DESCRIPTORS
+    );
+    let kinds = Neighbour::ALL.map(|(name, neighbour)| (name, Wrong::Neighbour(neighbour)));
+    compare(&deployment, &receiver, &load, rounds, &kinds).await
+}
+
+/// Measures each kind in each round, and reports them.
+async fn compare(
+    deployment: &Deployment,
+    receiver: &Receiver,
+    load: &Load,
+    rounds: usize,
+    kinds: &[(&str, Wrong)],
+) -> anyhow::Result<()> {
+    let mut all: Vec<Vec<Measured>> = vec![Vec::new(); kinds.len()];
     for round in 1..=rounds {
-        let well = ("all well", Wrong::Endpoints(Manner::Well));
-        let kinds = [well].into_iter().chain(KINDS);
-        for ((name, wrong), results) in kinds.zip(&mut all) {
-            let measured = measure(&deployment, &receiver, &load, wrong).await;
+        for ((name, wrong), results) in kinds.iter().zip(&mut all) {
+            let measured = measure(deployment, receiver, load, *wrong).await;
             let measured = measured.with_context(|| format!("round {round}, {name}"))?;
             println!(
                 "round {round}  {name:<16} p50 {:>8.1}  p99 {:>8.1}  max {:>8.1} ms  \
@@ -118,35 +157,31 @@ async fn run() -> anyhow::Result<()> {
             results.push(measured);
         }
     }
-    report(&all)
+    report(kinds, &all)
 }
 
-fn report(all: &[Vec<Measured>]) -> anyhow::Result<()> {
-    let (well, bad) = all.split_first().context("nothing was measured")?;
+fn report(kinds: &[(&str, Wrong)], all: &[Vec<Measured>]) -> anyhow::Result<()> {
+    let well = all.first().context("nothing was measured")?;
     let of =
         |runs: &[Measured], value: fn(&Measured) -> f64| median(runs.iter().map(value).collect());
     println!(
         "\n{:<16} {:>9} {:>9} {:>9} {:>12}",
         "median", "p50 ms", "p99 ms", "max ms", "p99 ratio"
     );
-    let row = |name: &str, runs: &[Measured], ratio: f64| {
-        println!(
-            "{name:<16} {:>9.1} {:>9.1} {:>9.1} {ratio:>12.2}",
-            of(runs, |run| run.p50),
-            of(runs, |run| run.p99),
-            of(runs, |run| run.max)
-        );
-    };
-    row("all well", well, 1.0);
     let mut ratios = serde_json::Map::new();
-    for ((name, _), runs) in KINDS.iter().zip(bad) {
+    for ((name, _), runs) in kinds.iter().zip(all) {
         let pairs = runs.iter().zip(well);
         let ratio = median(
             pairs
                 .map(|(with, without)| with.p99 / without.p99)
                 .collect(),
         );
-        row(name, runs, ratio);
+        println!(
+            "{name:<16} {:>9.1} {:>9.1} {:>9.1} {ratio:>12.2}",
+            of(runs, |run| run.p50),
+            of(runs, |run| run.p99),
+            of(runs, |run| run.max)
+        );
         ratios.insert((*name).to_owned(), ratio.into());
     }
     println!("{}", serde_json::Value::Object(ratios));
@@ -164,22 +199,32 @@ async fn measure(
     let urls: Vec<String> = (0..load.endpoints)
         .map(|number| match wrong {
             Wrong::Endpoints(manner) => receiver.url(number, manner),
-            Wrong::Names => named(number, &receiver.url(number, Manner::Well)),
+            Wrong::Neighbour(_) => receiver.url(number, Manner::Well),
+            Wrong::Names(_) => named(number, &receiver.url(number, Manner::Well)),
         })
         .collect();
     deployment.subscribe(&urls).await?;
+    let mut theirs = Vec::new();
     match wrong {
         Wrong::Endpoints(manner) => receiver.behave(manner),
-        Wrong::Names => {
+        Wrong::Neighbour(neighbour) => {
             receiver.behave(Manner::Well);
-            let tenants: Vec<String> = (0..SILENT).map(silent_tenant).collect();
-            let urls: Vec<String> = (0..SILENT)
-                .map(|number| format!("http://s{number}.silent.example/"))
+            theirs = neighbour.prepare(deployment).await?;
+        }
+        Wrong::Names(further) => {
+            receiver.behave(Manner::Well);
+            let tenants: Vec<String> = (0..FURTHER).map(further_tenant).collect();
+            let urls: Vec<String> = (0..FURTHER)
+                .map(|number| further_url(receiver, number, further))
                 .collect();
             deployment.subscribe_also(&tenants, &urls).await?;
         }
     }
-    let walhook = deployment.walhook("capture,deliver").await?;
+    let roles = match wrong {
+        Wrong::Neighbour(_) => "capture,deliver,api",
+        Wrong::Endpoints(_) | Wrong::Names(_) => "capture,deliver",
+    };
+    let walhook = deployment.walhook(roles).await?;
     let before = receiver.healthy();
     // Everybody has had something, so that the bad ones are known and connections open.
     for first in (0..load.endpoints).step_by(100) {
@@ -195,7 +240,10 @@ async fn measure(
     let synced = syncs(deployment).await?;
     let rows = tokio::select! {
         rows = steady(deployment, load) => rows?,
-        failed = silent_events(deployment, wrong) => failed?,
+        failed = disturb(deployment, wrong, &theirs) => {
+            failed?;
+            bail!("what disturbs has ended");
+        }
     };
     arrived(receiver, before, rows, load.endpoints).await?;
     let share = |used: Duration| 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64();
@@ -223,57 +271,13 @@ async fn measure(
     Ok(measured)
 }
 
-/// The endpoint's URL by name instead of by address.
-fn named(number: usize, url: &str) -> String {
-    let port = url.rsplit(':').next().unwrap_or_default();
-    format!("http://e{number}.endpoint.example:{port}")
-}
-
-/// A name server that knows the endpoints, and says nothing of any other name.
-async fn names(receiver: &Receiver, endpoints: usize) -> anyhow::Result<NameServer> {
-    let mut known: HashMap<String, IpAddr> = HashMap::new();
-    for number in 0..endpoints {
-        let url = receiver.url(number, Manner::Well);
-        let (address, _) = url
-            .strip_prefix("http://")
-            .and_then(|rest| rest.split_once(':'))
-            .context("an endpoint's URL has no address")?;
-        known.insert(format!("e{number}.endpoint.example"), address.parse()?);
+/// What goes on beside the load; does not end but by an error.
+async fn disturb(deployment: &Deployment, wrong: Wrong, theirs: &[Uuid]) -> anyhow::Result<()> {
+    match wrong {
+        Wrong::Endpoints(_) => std::future::pending().await,
+        Wrong::Names(_) => further_events(deployment).await,
+        Wrong::Neighbour(neighbour) => neighbour.disturb(deployment, theirs).await,
     }
-    let judge = move |name: &str, _| match known.get(name) {
-        Some(address) => Answer::Addresses(vec![*address]),
-        None => Answer::Silence,
-    };
-    Ok(NameServer::start(judge).await)
-}
-
-fn silent_tenant(number: usize) -> String {
-    format!("silent{}", number % SILENT_TENANTS)
-}
-
-/// Commits events for the endpoints whose names no server answers for; does not end but by
-/// an error.
-async fn silent_events(
-    deployment: &Deployment,
-    wrong: Wrong,
-) -> anyhow::Result<std::ops::Range<usize>> {
-    // Below all numbers of the healthy ones' rows.
-    for id in (i64::MIN..).step_by(SILENT_TENANTS) {
-        match wrong {
-            Wrong::Endpoints(_) => std::future::pending().await,
-            Wrong::Names => {
-                for tenant in 0..SILENT_TENANTS {
-                    let (id, tenant) = (id + tenant as i64, silent_tenant(tenant));
-                    deployment
-                        .admin
-                        .execute("insert into orders values ($1, $2, '')", &[&id, &tenant])
-                        .await?;
-                }
-                tokio::time::sleep(SILENT_EVERY).await;
-            }
-        }
-    }
-    std::future::pending().await
 }
 
 /// Waits until nothing arrives any more. What the run before had not confirmed comes

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and a page that people can read without any script.
+//! The OpenAPI document, and a page of it that people can read without any script.
 
 use std::fmt::Write as _;
 
@@ -17,6 +17,7 @@ use utoipa::openapi::{
 
 use super::TENANT_PATH;
 use super::error::Problem;
+use super::guide::{self, escape};
 
 const BEARER: &str = "bearer";
 
@@ -168,33 +169,13 @@ pub fn json(document: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
-/// The page as an answer, with the one style that it needs admitted.
-pub fn html(page: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ),
-    ];
-    (headers, page).into_response()
-}
-
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}\
-h1,h2,h3{line-height:1.2}h3{margin:2rem 0 .25rem}code,pre{font:14px/1.45 ui-monospace,monospace}\
-pre{background:#f4f5f7;padding:.75rem;overflow:auto;border-radius:6px}\
-table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid #e1e4e8}\
-.m{display:inline-block;min-width:4.5rem;font-weight:600;color:#0b5cad}\
-@media(prefers-color-scheme:dark){body{color:#d8dee6;background:#14171b}pre{background:#1f242a}td,th{border-color:#333a42}.m{color:#6cb2ff}a{color:#6cb2ff}}";
-
 /// Renders the document: one section a tag, one table a call, then the schemas.
 pub fn page(document: &OpenApi) -> String {
     let document = serde_json::to_value(document).unwrap_or_default();
     let mut page = String::new();
     let _ = write!(
         page,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>walhook API</title><style>{STYLE}</style></head><body><h1>walhook API</h1><p>{}</p>\
+        "<h1>walhook API</h1><p>{}</p>\
          <p>For programs: <a href=\"/openapi.json\">/openapi.json</a></p>\
          <pre>curl -H 'Authorization: Bearer whk_…' …{TENANT_PATH}/subscriptions</pre>",
         prose(&document["info"]["description"])
@@ -224,8 +205,7 @@ pub fn page(document: &OpenApi) -> String {
         );
         fields(&mut page, schema);
     }
-    page.push_str("</body></html>");
-    page
+    guide::page("API", &page)
 }
 
 fn call(page: &mut String, path: &str, method: &str, operation: &Value) {
@@ -331,11 +311,4 @@ fn prose(value: &Value) -> String {
         _ => format!("<code>{part}</code>"),
     });
     marked.collect()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

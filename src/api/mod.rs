@@ -54,6 +54,7 @@ pub mod event_types;
 pub mod events;
 pub mod extract;
 mod failure_log;
+pub mod guide;
 pub mod idempotency;
 pub mod jwt;
 pub mod limits;
@@ -230,7 +231,13 @@ pub fn router(state: Arc<State>, routes: Routes) -> Router {
         let document = move || async move { docs::json(document) };
         router = router
             .route("/openapi.json", get(document))
-            .route("/docs", get(move || async move { docs::html(page) }));
+            .route("/docs", get(|| async { guide::answer(guide::contents()) }))
+            .route("/docs/api", get(move || async move { guide::answer(page) }))
+            .route(
+                "/docs/configuration",
+                get(|| async { guide::answer(guide::configuration()) }),
+            )
+            .route("/docs/{page}", guide::pages());
     }
     let router = router
         .fallback(no_route)
@@ -323,7 +330,7 @@ async fn no_route(method: Method, uri: Uri) -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "no_such_call",
-        format!("there is no call {method} {path}: /docs lists them"),
+        format!("there is no call {method} {path}: /docs/api lists them"),
     )
 }
 

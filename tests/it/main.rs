@@ -9,6 +9,7 @@ mod cli;
 mod connecting;
 mod delivery;
 mod demo;
+mod documents;
 mod explain;
 mod facts;
 mod gaps;

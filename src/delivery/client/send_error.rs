@@ -30,6 +30,17 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    pub const ALL: [ErrorClass; 8] = [
+        ErrorClass::HttpStatus,
+        ErrorClass::Timeout,
+        ErrorClass::Connect,
+        ErrorClass::Dns,
+        ErrorClass::Tls,
+        ErrorClass::Blocked,
+        ErrorClass::Response,
+        ErrorClass::Request,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             ErrorClass::HttpStatus => "http_status",

@@ -118,7 +118,7 @@ fn collect(value: &Value, references: &mut Vec<String>) {
 #[tokio::test]
 async fn the_page_is_readable_without_scripts_or_other_hosts() {
     let api = Api::start().await;
-    let page = api.root("/docs").await;
+    let page = api.root("/docs/api").await;
     assert_eq!(page.status, 200);
     assert!(
         page.headers["content-type"]
@@ -137,4 +137,34 @@ async fn the_page_is_readable_without_scripts_or_other_hosts() {
     for foreign in ["<script", "src=", "https://cdn", "@import"] {
         assert!(!page.text.contains(foreign), "{foreign}");
     }
+}
+
+#[tokio::test]
+async fn the_guide_is_served_and_its_links_lead_somewhere() {
+    let api = Api::start().await;
+    let mut waiting = vec!["/docs".to_owned()];
+    let mut seen = Vec::new();
+    while let Some(path) = waiting.pop() {
+        let page = api.root(&path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let links = page.text.split("href=\"").skip(1);
+        for link in links.filter_map(|rest| rest.split('"').next()) {
+            let target = link.split('#').next().unwrap();
+            let known = target.is_empty() || target.starts_with("https://");
+            if !known && !seen.contains(&target.to_owned()) {
+                seen.push(target.to_owned());
+                waiting.push(target.to_owned());
+            }
+        }
+    }
+    for path in [
+        "/docs/rules",
+        "/docs/runbook",
+        "/docs/api",
+        "/docs/configuration",
+        "/openapi.json",
+    ] {
+        assert!(seen.iter().any(|known| known == path), "{path}: {seen:?}");
+    }
+    assert_eq!(api.root("/docs/nothing").await.status, 404);
 }

@@ -67,6 +67,11 @@ impl Deployed {
         }
     }
 
+    /// Where the API is.
+    pub fn base(&self) -> &str {
+        &self.api.base
+    }
+
     /// Orders of a tenant, committed in one transaction.
     pub async fn orders(&self, tenant: &str, count: usize) {
         self.execute(&format!(
@@ -115,6 +120,10 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}{TENANT_PATH}{path}", self.api.base);
         self.api.http.request(method, url).bearer_auth(&self.token)
