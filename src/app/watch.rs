@@ -26,9 +26,11 @@ use crate::replication::{GapKind, SlotState, SourceConfig, slot};
 
 mod alarm;
 mod let_go;
+mod standby_copy;
 
 use alarm::Alarm;
 use let_go::LetGo;
+use standby_copy::StandbyCopy;
 
 /// A change of the publication, and a gap that was accepted, are seen within this.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -63,6 +65,7 @@ struct Looked {
     asked_at: Option<Instant>,
     catching_up: CatchingUp,
     let_go: LetGo,
+    standby_copy: StandbyCopy,
 }
 
 impl Watch {
@@ -80,6 +83,7 @@ impl Watch {
             asked_at: None,
             catching_up: CatchingUp::default(),
             let_go: LetGo::default(),
+            standby_copy: StandbyCopy::new(self.config.heartbeat.0),
         };
         let mut episode = Episode::default();
         loop {
@@ -144,6 +148,7 @@ impl Watch {
         }
         if self.health.capture() == CaptureState::Leading {
             looked.let_go.help(source, &state, &budget).await;
+            looked.standby_copy.help(source, &state).await;
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ pub mod run;
 pub mod setup;
 pub mod signals;
 mod standby;
+mod standby_copies;
 pub mod status;
 pub mod teardown;
 pub mod token;

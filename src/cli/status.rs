@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
+use super::standby_copies::{self, Copy};
 use super::{Outcome, chain, publication};
 use crate::clock;
 use crate::config::Config;
@@ -239,6 +240,9 @@ impl Status {
                 "the slot `{name}` keeps over 80 % of the log that it may: see what holds walhook up, or raise the limit"
             ));
         }
+        if state.failover {
+            self.read_standbys(conninfo, name).await;
+        }
         self.slot = Some(describe_slot(name, &state, &budget));
         for harm in publication::present_harms(client, &config.source.publication).await? {
             self.problem(
@@ -252,6 +256,17 @@ impl Status {
             );
         }
         Ok(())
+    }
+
+    async fn read_standbys(&mut self, conninfo: &ConnInfo, slot: &str) {
+        for (address, copy) in standby_copies::of_standbys(conninfo, slot, "status").await {
+            if let Copy::Missing(why) = copy {
+                self.problem(
+                    ProblemKind::StandbyCopy,
+                    format!("the standby {address} could not go on with the slot: {why}"),
+                );
+            }
+        }
     }
 
     async fn read_store(

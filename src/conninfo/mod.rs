@@ -251,6 +251,20 @@ impl ConnInfo {
         endpoints
     }
 
+    /// Each of the servers by itself, whatever role it has, with its address.
+    pub fn each_server(&self) -> Vec<(String, ConnInfo)> {
+        let alone = |endpoint: &Endpoint| {
+            let server = ConnInfo {
+                endpoints: vec![endpoint.clone()],
+                target_session_attrs: TargetSessionAttrs::Any,
+                primary: None,
+                ..self.clone()
+            };
+            (endpoint.to_string(), server)
+        };
+        self.endpoints.iter().map(alone).collect()
+    }
+
     /// The first server's host: a name, an address, or a socket directory.
     pub fn host(&self) -> &str {
         self.endpoints.first().map_or("", |first| &first.host)

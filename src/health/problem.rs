@@ -32,6 +32,8 @@ pub enum ProblemKind {
     WalBudget,
     /// A published table makes the application's own writes fail.
     HarmedTable,
+    /// A standby could not go on with the slot if it were promoted.
+    StandbyCopy,
     /// Rules were not compared with the tables yet.
     RulesNotRead,
     /// Rules wait for old values.
@@ -59,7 +61,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 23] = [
+    pub const ALL: [ProblemKind; 24] = [
         ProblemKind::StoreUnreachable,
         ProblemKind::SourceUnreachable,
         ProblemKind::ConnectionSilent,
@@ -71,6 +73,7 @@ impl ProblemKind {
         ProblemKind::SlotUnread,
         ProblemKind::WalBudget,
         ProblemKind::HarmedTable,
+        ProblemKind::StandbyCopy,
         ProblemKind::RulesNotRead,
         ProblemKind::Seeding,
         ProblemKind::RulesDiffer,
@@ -99,6 +102,7 @@ impl ProblemKind {
             ProblemKind::SlotUnread => "slot_unread",
             ProblemKind::WalBudget => "wal_budget",
             ProblemKind::HarmedTable => "harmed_table",
+            ProblemKind::StandbyCopy => "standby_copy",
             ProblemKind::RulesNotRead => "rules_not_read",
             ProblemKind::Seeding => "seeding",
             ProblemKind::RulesDiffer => "rules_differ",
@@ -131,6 +135,7 @@ impl ProblemKind {
             ProblemKind::SlotUnread
             | ProblemKind::WalBudget
             | ProblemKind::HarmedTable
+            | ProblemKind::StandbyCopy
             | ProblemKind::Seeding
             | ProblemKind::RulesDiffer
             | ProblemKind::NothingDelivers

@@ -58,7 +58,7 @@ impl SlotState {
     }
 
     /// Reads a row of `list_slots.sql`; `text` gives a column.
-    pub(super) fn read<'a>(text: impl Fn(usize) -> Option<&'a str>) -> Self {
+    pub fn read<'a>(text: impl Fn(usize) -> Option<&'a str>) -> Self {
         let owned = |index| text(index).map(str::to_owned);
         SlotState {
             plugin: owned(2),

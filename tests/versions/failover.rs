@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::harness::command::Project;
 use crate::harness::process::Process;
 use crate::harness::receiver::{Receiver, Request};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
@@ -230,4 +231,34 @@ async fn a_standby_that_keeps_a_copy_of_the_slot_is_waited_for() {
     pair.fail_over().await;
     receiver.wait_for(1).await;
     assert!(process.terminate().success());
+}
+
+/// Nobody writes anything, and a standby makes its copy of a slot permanent only when the slot
+/// has moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_sources_slot_moves_until_the_standby_keeps_a_copy() {
+    let Some(pair) = Pair::start(17, &[], SYNCHRONIZED).await else {
+        return;
+    };
+    // A store elsewhere writes nothing into the source's WAL.
+    let settings = "[source]\nheartbeat = '1s'\n";
+    let (mut walhook, _store) = with_separate_store(&pair).await;
+    walhook.edit("[source]\n", settings);
+    let project = Project {
+        directory: tempfile::tempdir().unwrap(),
+    };
+    std::fs::copy(walhook.config_file(), project.file()).unwrap();
+    let missing = project.walhook(&["check"]).await;
+    missing.says("could not go on with the slot");
+    let status = project.walhook(&["status"]).await.exits(1);
+    status.says("a promotion now would be a gap");
+
+    let running = walhook.start();
+    pair.wait_on_standby("postgres", &slot_is_kept(&walhook))
+        .await;
+    let kept = project.walhook(&["check"]).await;
+    kept.says("keeps a copy of the slot");
+    let status = project.walhook(&["status"]).await;
+    assert!(!status.out.contains("would be a gap"), "{}", status.out);
+    running.stop().await;
 }

@@ -51,8 +51,8 @@ impl LetGo {
     }
 }
 
-/// The record, and behind it a message that has the progress persisted.
-async fn mark(source: &Client) -> anyhow::Result<()> {
+/// The record, and after it a message that has the progress persisted: the slot moves.
+pub(super) async fn mark(source: &Client) -> anyhow::Result<()> {
     slot::log_running_transactions(source).await?;
     let query = include_str!("../../../sql/queries/emit_watermark.sql");
     let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;

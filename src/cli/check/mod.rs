@@ -105,6 +105,7 @@ async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
         Ok((client, source)) => {
             findings.extend(source.preconditions(config, &rules));
             findings.extend(source.standby(&client, &conninfo).await);
+            findings.extend(standby::copies(&client, &conninfo, &config.source.slot).await);
             if source.role.may_replicate() {
                 findings.push(walsender(&conninfo).await);
             }

@@ -5,8 +5,10 @@ use anyhow::Context;
 use super::finding::Finding;
 use super::source::Server;
 use crate::cli::chain;
+use crate::cli::standby_copies::{self, Copy};
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
+use crate::replication::slot;
 
 /// Logical decoding on standbys came with 16.
 const OLDEST_VERSION: i32 = 160_000;
@@ -160,7 +162,27 @@ pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result
              primary_slot_name, and a dbname in primary_conninfo",
         ),
         Some(names) => Finding::ok(format!(
-            "the slot waits for the standbys of synchronized_standby_slots: {names}"
+            "the slot waits for the standbys of synchronized_standby_slots: {names} (whether they keep a copy of it \
+             is seen where source.url names them too)"
         )),
     }))
+}
+
+/// Whether the standbys that the URL names could go on with the slot, once there is one that
+/// they may copy.
+pub(super) async fn copies(client: &Client, conninfo: &ConnInfo, slot: &str) -> Vec<Finding> {
+    // What is wrong with the slot is a finding of its own.
+    let state = slot::inspect(client, slot).await.ok().flatten();
+    if !state.is_some_and(|state| state.failover) {
+        return Vec::new();
+    }
+    let copies = standby_copies::of_standbys(conninfo, slot, "check").await;
+    let finding = |(address, copy)| match copy {
+        Copy::Kept => Finding::ok(format!("the standby {address} keeps a copy of the slot")),
+        Copy::Missing(why) => Finding::warning(
+            format!("the standby {address} could not go on with the slot"),
+            why,
+        ),
+    };
+    copies.into_iter().map(finding).collect()
 }
