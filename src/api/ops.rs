@@ -293,10 +293,15 @@ async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
         depth.set(row.get(state));
     }
-    METRICS.oldest_due_seconds.set(row.get("oldest"));
+    let oldest: f64 = row.get("oldest");
+    METRICS.oldest_due_seconds.set(oldest);
     let now = jiff::Timestamp::now();
     METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
     let found = problems::read(&*client).await?;
-    state.health.set_of_store(found.problems());
+    let mut found = found.problems();
+    let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
+    found.extend(problems::overdue(oldest));
+    found.extend(problems::unreadable(&*client).await?);
+    state.health.set_of_store(found);
     Ok(())
 }

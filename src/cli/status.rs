@@ -1,5 +1,7 @@
 //! `walhook status`.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde::Serialize;
 
@@ -117,10 +119,6 @@ struct Queue {
 
 /// An instance that is silent for this long is fenced by the others: three heartbeats.
 const SILENT: f64 = 6.0;
-
-/// A retry is claimed within a second of being due; minutes mean that nobody claims,
-/// or that the nodes cannot keep up.
-const OVERDUE: f64 = 300.0;
 
 async fn read(config: &Config) -> anyhow::Result<Status> {
     let conninfo = super::source(config)?;
@@ -304,15 +302,9 @@ impl Status {
             );
         }
         let queue = read_queue(client).await?;
-        if let Some(seconds) = queue
-            .oldest_due_seconds
-            .filter(|seconds| *seconds > OVERDUE)
-        {
-            self.problem(ProblemKind::Overdue, format!(
-                "a delivery has been due for {}: the instances that deliver are down or cannot keep up",
-                render::seconds(seconds)
-            ));
-        }
+        let oldest = queue.oldest_due_seconds.unwrap_or_default();
+        let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
+        self.problems.extend(problems::overdue(oldest));
         self.queue = Some(queue);
         let subscriptions = Subscriptions::read(client).await?;
         if let Some(problem) = subscriptions.problem() {

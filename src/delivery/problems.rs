@@ -1,11 +1,14 @@
 //! What the store says is wrong with endpoints, deliveries, filters and changes: what
 //! `walhook status`, `/readyz` and the metrics show. None of it keeps an instance from its work.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 use tokio_postgres::Row;
 
 use crate::conninfo::Queries;
+use crate::duration::HumanDuration;
 use crate::event::SubscriptionId;
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
@@ -92,6 +95,36 @@ pub struct ParkedChange {
     pub row_key: Option<String>,
     pub row_bytes: Option<i64>,
     pub age_seconds: f64,
+}
+
+/// A retry is claimed within a second of being due; minutes mean that nobody claims, or that
+/// the instances cannot keep up.
+const OVERDUE: Duration = Duration::from_secs(300);
+
+/// Where the oldest delivery that is due has been due for long.
+pub fn overdue(oldest: Duration) -> Option<Problem> {
+    (oldest > OVERDUE).then(|| {
+        let since = HumanDuration(Duration::from_secs(oldest.as_secs()));
+        ProblemKind::Overdue.because(format!(
+            "a delivery has been due for {since}: the instances that deliver are down or cannot keep up"
+        ))
+    })
+}
+
+/// Where subscriptions cannot be decrypted or read; names none.
+pub async fn unreadable(store: &impl Queries) -> anyhow::Result<Option<Problem>> {
+    let sql = include_str!("../../sql/queries/count_unreadable.sql");
+    let row = store.query_one(sql, &[]).await;
+    let count: i64 = row
+        .context("count the subscriptions that cannot be read")?
+        .get(0);
+    let text = || {
+        format!(
+            "{count} subscription(s) cannot be read, and what is due to them waits: `walhook status` \
+             names them, with tenant and reason"
+        )
+    };
+    Ok((count > 0).then(|| ProblemKind::UnreadableSubscriptions.because(text())))
 }
 
 /// Reads what is wrong. One connection for a moment: four short queries.

@@ -167,6 +167,53 @@ async fn a_filter_that_fails_is_named_until_it_is_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_subscription_and_what_is_overdue_are_named_by_readyz_too() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    let subscribed = walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let operated = Operated::start(walhook);
+    operated.wait_logged("holding the slot").await;
+    all_is_well(&operated).await;
+    let secret = "(select secret from walhook.webhook_subscriptions)";
+    let id = subscribed.id;
+    operated
+        .sql(&format!("create table kept as select {secret} as secret"))
+        .await;
+    operated
+        .sql(&format!(
+            "update walhook.webhook_subscriptions set secret = '\\x00' where id = '{id}'"
+        ))
+        .await;
+    // It waits, as one does that has been due for long.
+    operated.sql(INSERT).await;
+    operated
+        .installation
+        .wait_for("exists (select from delivery_schedule)")
+        .await;
+    operated
+        .sql("update walhook.delivery_schedule set due_at = now() - interval '10 minutes'")
+        .await;
+    let said = ready(&operated, &["unreadable_subscriptions", "overdue"]).await;
+    assert!(!said.contains("acme"), "{said}");
+    let status = operated
+        .walhook(&["status", "--json"])
+        .await
+        .exits(1)
+        .json();
+    let kinds = kinds(&status);
+    assert!(
+        kinds.contains(&"unreadable_subscriptions") && kinds.contains(&"overdue"),
+        "{kinds:?}"
+    );
+
+    operated
+        .sql("update walhook.webhook_subscriptions set secret = (select secret from kept)")
+        .await;
+    receiver.wait_for(1).await;
+    all_is_well(&operated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parked_changes_are_listed_retried_and_discarded() {
     let walhook = Installation::create(ORDERS, BY_NOTE, "").await;
     let receiver = Receiver::start().await;
