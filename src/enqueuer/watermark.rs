@@ -19,8 +19,7 @@ pub const MESSAGE_PREFIX: &str = "walhook";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     xmin: u32,
-    /// With the epoch, which the log's ids lack.
-    xmax: u64,
+    xmax: u32,
     in_progress: HashSet<u32>,
 }
 
@@ -28,8 +27,9 @@ impl Snapshot {
     /// Reads `xmin:xmax:xip,xip…`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let xid = |text: &str| text.parse::<u64>().ok().map(in_log);
-        let (xmin, xmax) = (xid(parts.next()?)?, parts.next()?.parse().ok()?);
+        // The log has no epoch: its ids are the lower half.
+        let xid = |text: &str| text.parse::<u64>().ok().map(|xid| xid as u32);
+        let (xmin, xmax) = (xid(parts.next()?)?, xid(parts.next()?)?);
         let running = parts.next()?.split(',').filter(|text| !text.is_empty());
         Some(Snapshot {
             xmin,
@@ -39,27 +39,12 @@ impl Snapshot {
     }
 
     pub(super) fn may_miss(&self, xid: u32) -> bool {
-        self.in_progress.contains(&xid) || !precedes(xid, in_log(self.xmax))
-    }
-
-    /// The first id that no transaction had yet.
-    pub(super) fn next_xid(&self) -> u64 {
-        self.xmax
-    }
-
-    /// Whether all transactions with lower ids had ended.
-    pub(super) fn has_left(&self, xid: u64) -> bool {
-        !precedes(self.xmin, in_log(xid))
+        self.in_progress.contains(&xid) || !precedes(xid, self.xmax)
     }
 
     pub(super) fn is_past(&self, xid: u32) -> bool {
         precedes(xid, self.xmin)
     }
-}
-
-/// The log has no epoch: its ids are the lower half.
-pub(super) fn in_log(xid: u64) -> u32 {
-    xid as u32
 }
 
 /// Transaction ids wrap around.
@@ -206,13 +191,6 @@ mod tests {
         assert!(!recent.may_be_missed(1, &snapshot), "12 came later");
         recent.push(15);
         assert!(!recent.may_be_missed(earlier, &Snapshot::parse("13:14:13").unwrap()));
-    }
-
-    #[test]
-    fn a_snapshot_has_left_the_ids_below_its_oldest() {
-        let snapshot = Snapshot::parse("12:14:12").unwrap();
-        assert!(snapshot.has_left(12) && !snapshot.has_left(13));
-        assert_eq!(snapshot.next_xid(), 14);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::harness::walhook::Installation;
 
 mod identity;
 mod lost;
-mod redefined;
 mod seed;
 mod values;
 

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::cli::gaps;
 use crate::conninfo::Client;
-use crate::health::{Problem, ProblemKind, STALE_OLD_VALUES};
 use crate::replication::slot::REMEDY;
 
 /// What committed and is not delivered.
@@ -37,13 +36,13 @@ pub(super) struct Gap {
 }
 
 /// An open gap as a problem.
-pub(super) struct GapProblem<'a> {
+pub(super) struct Problem<'a> {
     pub(super) reason: &'a str,
-    pub(super) problem: Problem,
+    pub(super) text: String,
 }
 
 impl Gaps {
-    pub(super) fn problems(&self) -> impl Iterator<Item = GapProblem<'_>> {
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
         self.open.iter().map(|gap| {
             let OpenGap {
                 from_lsn, reason, ..
@@ -54,11 +53,7 @@ impl Gaps {
                 ),
                 None => format!("gap from {from_lsn} on: {reason}. {REMEDY}"),
             };
-            let problem = Problem {
-                affects_readiness: gap.kind != STALE_OLD_VALUES,
-                ..ProblemKind::Gap.because(text)
-            };
-            GapProblem { reason, problem }
+            Problem { reason, text }
         })
     }
 }
