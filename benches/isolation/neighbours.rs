@@ -146,7 +146,7 @@ async fn pending(deployment: &Deployment) -> anyhow::Result<Vec<Uuid>> {
         .execute(
             "with made as (
                  select (lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0')
-                     || '7000' || lpad(to_hex(n), 16, '8'))::uuid as id, n
+                     || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid as id, n
                  from generate_series(1, $2::bigint) n
              ), events as (
                  insert into webhook_events (id, tenant_id, event_type, rule, commit_lsn, ordinal,
