@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use uuid::Uuid;
-use walhook::delivery::partitions;
 
 #[path = "../deployment/mod.rs"]
 mod deployment;
@@ -54,7 +53,9 @@ async fn run() -> anyhow::Result<()> {
     for count in [1_000, 100_000, rows] {
         for (name, lanes) in [("one endpoint", 1), ("100 endpoints", ENDPOINTS)] {
             deployment.clear().await?;
-            seed(&deployment, &subscriptions[..lanes], count).await?;
+            deployment
+                .add_pending(&subscriptions[..lanes], count)
+                .await?;
             let (claim, look) = claim_cost(&deployment, &subscriptions[..lanes]).await?;
             println!("  {count:>9} rows, {name:<14} claim {claim:>7.2} ms   look {look:>7.2} ms");
         }
@@ -67,7 +68,9 @@ async fn run() -> anyhow::Result<()> {
     for round in 1..=rounds {
         for ((name, lanes), ratios) in lanes.into_iter().zip(&mut ratios) {
             deployment.clear().await?;
-            seed(&deployment, &subscriptions[..lanes], rows).await?;
+            deployment
+                .add_pending(&subscriptions[..lanes], rows)
+                .await?;
             let walhook = deployment.walhook("deliver").await?;
             tokio::time::sleep(WARM_UP).await;
             let rate = rate(&receiver, seconds).await;
@@ -110,42 +113,6 @@ async fn fresh(
     let latency = median(latencies.map(|micros| f64::from(micros) / 1e3).collect());
     println!("fresh deliveries      {rate:>8.0}/s   commit → arrival, median {latency:.0} ms");
     Ok(rate)
-}
-
-/// Deliveries that have been due for an hour, spread over these subscriptions.
-async fn seed(deployment: &Deployment, lanes: &[Uuid], count: usize) -> anyhow::Result<()> {
-    let client = deployment.store.get().await?;
-    let first = Uuid::now_v7();
-    partitions::ensure(&client, [first].into_iter()).await?;
-    let (count, prefix) = (i32::try_from(count)?, first.to_string());
-    client
-        .execute(
-            "with made as (
-                 select (left($1::text, 18) || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id, n,
-                     ($2::uuid[])[1 + n % cardinality($2)] as lane
-                 from generate_series(1, $3) n
-             ), events as (
-                 insert into webhook_events (id, tenant_id, event_type, rule, commit_lsn, ordinal,
-                     rule_index, row_key, occurred_at, body)
-                 select id, 't', 'order.created', 'r', '0/1', n, 0, '', now(),
-                     convert_to('{\"timestamp\":\"2026-01-01T00:00:00.000000Z\",\"note\":\"' || repeat('x', 350) || '\"}', 'UTF8')
-                 from made
-             ), deliveries as (
-                 insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
-                     event_type, format)
-                 select id, id, lane, 't', 'order.created', 'standard' from made
-             )
-             insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,
-                 status, due_at)
-             select id, lane, 't', 'order.created', 'pending', now() - interval '1 hour' from made",
-            &[&prefix, &lanes, &count],
-        )
-        .await
-        .context("seed the backlog")?;
-    for statement in ["vacuum analyze delivery_schedule", "checkpoint"] {
-        client.batch_execute(statement).await?;
-    }
-    Ok(())
 }
 
 /// Milliseconds of a claim, one after the other as the claimer does, and of a look.

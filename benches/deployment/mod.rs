@@ -13,6 +13,7 @@ use uuid::Uuid;
 use walhook::config::Config;
 use walhook::conninfo::Purpose;
 use walhook::db::Store;
+use walhook::delivery::partitions;
 use walhook::demo::postgres::Postgres;
 use walhook::secret::{EncryptionKey, SigningSecret};
 
@@ -109,6 +110,44 @@ impl Deployment {
             )
             .await?;
         Ok(ids)
+    }
+
+    /// Deliveries that have been due for an hour, spread over these subscriptions.
+    #[allow(dead_code, reason = "not every bench has a backlog")]
+    pub(crate) async fn add_pending(&self, lanes: &[Uuid], count: usize) -> anyhow::Result<()> {
+        let client = self.store.get().await?;
+        let first = Uuid::now_v7();
+        partitions::ensure(&client, [first].into_iter()).await?;
+        let (count, prefix) = (i32::try_from(count)?, first.to_string());
+        client
+        .execute(
+            "with made as (
+                 select (left($1::text, 18) || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id, n,
+                     s.id as lane, s.tenant_id
+                 from generate_series(1, $3) n
+                 join webhook_subscriptions s on s.id = ($2::uuid[])[1 + n % cardinality($2)]
+             ), events as (
+                 insert into webhook_events (id, tenant_id, event_type, rule, commit_lsn, ordinal,
+                     rule_index, row_key, occurred_at, body)
+                 select id, tenant_id, 'order.created', 'r', '0/1', n, 0, '', now(),
+                     convert_to('{\"timestamp\":\"2026-01-01T00:00:00.000000Z\",\"note\":\"' || repeat('x', 350) || '\"}', 'UTF8')
+                 from made
+             ), deliveries as (
+                 insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
+                     event_type, format)
+                 select id, id, lane, tenant_id, 'order.created', 'standard' from made
+             )
+             insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,
+                 status, due_at)
+             select id, lane, tenant_id, 'order.created', 'pending', now() - interval '1 hour' from made",
+            &[&prefix, &lanes, &count],
+        )
+        .await
+        .context("fill the schedule")?;
+        for statement in ["vacuum analyze delivery_schedule", "checkpoint"] {
+            client.batch_execute(statement).await?;
+        }
+        Ok(())
     }
 
     /// Forgets all events and deliveries. walhook must not run.

@@ -33,7 +33,7 @@ pub(crate) enum Neighbour {
 pub(crate) const DESCRIPTORS: u32 = 1024;
 const CONNECTIONS: usize = 2_000;
 const FILTERS: usize = 1_000;
-const PENDING: i64 = 300_000;
+const PENDING: usize = 300_000;
 const UNKNOWN: u32 = 1_000;
 const SCRAPES: u32 = 50;
 
@@ -140,33 +140,7 @@ async fn pending(deployment: &Deployment) -> anyhow::Result<Vec<Uuid>> {
     let ids = deployment
         .subscribe_also(&[TENANT.to_owned()], &[NOWHERE.to_owned()])
         .await?;
-    let client = deployment.store.get().await?;
-    // As event ids are: the time in milliseconds first.
-    client
-        .execute(
-            "with made as (
-                 select (lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0')
-                     || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid as id, n
-                 from generate_series(1, $2::bigint) n
-             ), events as (
-                 insert into webhook_events (id, tenant_id, event_type, rule, commit_lsn, ordinal,
-                     rule_index, row_key, occurred_at, body)
-                 select id, $3, 'order.created', 'r', '0/1', n, 0, '', now(), '{}' from made
-             ), deliveries as (
-                 insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
-                     event_type, format)
-                 select id, id, $1, $3, 'order.created', 'standard' from made
-             )
-             insert into delivery_schedule (delivery_id, subscription_id, tenant_id, event_type,
-                 status, due_at)
-             select id, $1, $3, 'order.created', 'pending', now() from made",
-            &[ids.first().context("it was made")?, &PENDING, &TENANT],
-        )
-        .await
-        .context("fill the schedule")?;
-    client
-        .batch_execute("vacuum analyze delivery_schedule")
-        .await?;
+    deployment.add_pending(&ids, PENDING).await?;
     Ok(ids)
 }
 
