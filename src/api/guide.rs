@@ -1,33 +1,50 @@
 //! The guide at `/docs`: pages that need no script and nothing of another host.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
 
 use super::error::Problem;
 use crate::docs::{CONFIGURATION, PAGES};
 
-/// One page, by its name.
-pub fn pages<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
-    get(|Path(name): Path<String>| async move {
-        let found = PAGES.iter().find(|page| page.name == name);
-        match found {
-            Some(found) => answer(page(found.title(), &found.html())),
-            None => Problem::new(
-                StatusCode::NOT_FOUND,
-                "no_page",
-                format!("the guide has no page `{name}`: /docs lists them"),
-            )
-            .into_response(),
-        }
-    })
-}
+/// The pages as they are served, by name: rendered once, as anyone may ask for them.
+static RENDERED: LazyLock<HashMap<&str, Bytes>> = LazyLock::new(|| {
+    let pages = PAGES
+        .iter()
+        .map(|one| (one.name, page(one.title(), &one.html())));
+    let others = [("", contents()), ("configuration", configuration())];
+    let all = pages.chain(others);
+    all.map(|(name, page)| (name, page.into())).collect()
+});
 
 /// The list of pages.
-pub fn contents() -> String {
+pub async fn index() -> Response {
+    named("")
+}
+
+/// One page, by its name.
+pub async fn named_page(Path(name): Path<String>) -> Response {
+    named(&name)
+}
+
+fn named(name: &str) -> Response {
+    match RENDERED.get(name) {
+        Some(page) => answer(page.clone()),
+        None => Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_page",
+            format!("the guide has no page `{name}`: /docs lists them"),
+        )
+        .into_response(),
+    }
+}
+
+fn contents() -> String {
     let mut body = String::from("<h1>walhook</h1><ul>");
     for page in PAGES {
         let _ = write!(
@@ -46,13 +63,13 @@ pub fn contents() -> String {
 }
 
 /// The commented configuration, with its defaults.
-pub fn configuration() -> String {
+fn configuration() -> String {
     let body = format!("<h1>Configuration</h1><pre>{}</pre>", escape(CONFIGURATION));
     page("Configuration", &body)
 }
 
 /// A page as an answer, with the one style that it needs admitted.
-pub fn answer(page: String) -> Response {
+pub fn answer(page: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (

@@ -299,7 +299,7 @@ mod tests {
         assert!(bucket.take(at(150)).is_err());
         assert!(!bucket.is_full(at(300)));
         assert!(bucket.is_full(at(500)));
-        // A clock that stands still or goes back adds none.
+        // A clock that does not advance, or goes back, adds none.
         assert_eq!(bucket.take(at(1000)), Ok(()));
         assert!(bucket.level(at(900)) <= 2.0);
     }

@@ -226,18 +226,14 @@ pub fn router(state: Arc<State>, routes: Routes) -> Router {
     if routes != Routes::Operators {
         let (_, document) = routes_of(&state, Routes::All).split_for_parts();
         let document = docs::complete(document);
-        let page = docs::page(&document);
+        let page: Bytes = docs::page(&document).into();
         let document: Bytes = serde_json::to_vec(&document).unwrap_or_default().into();
         let document = move || async move { docs::json(document) };
         router = router
             .route("/openapi.json", get(document))
-            .route("/docs", get(|| async { guide::answer(guide::contents()) }))
+            .route("/docs", get(guide::index))
             .route("/docs/api", get(move || async move { guide::answer(page) }))
-            .route(
-                "/docs/configuration",
-                get(|| async { guide::answer(guide::configuration()) }),
-            )
-            .route("/docs/{page}", guide::pages());
+            .route("/docs/{page}", get(guide::named_page));
     }
     let router = router
         .fallback(no_route)

@@ -1,17 +1,36 @@
 //! What the standbys that `source.url` names keep of the slot: without a copy a promotion is a
 //! gap, and only the standby itself knows.
 
-use crate::conninfo::{Client, ConnInfo, Purpose, column};
+use crate::conninfo::{ConnInfo, Purpose};
 use crate::replication::SlotState;
 use crate::replication::slot;
 
 /// How one standby would go on with the slot after its promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Copy {
+pub(super) enum SlotCopy {
     /// It would.
     Kept,
-    /// It would not: what that means and what to do.
+    /// It would not: why, and what to do.
     Missing(String),
+    /// The standby cannot be asked.
+    Unseen(String),
+}
+
+impl SlotCopy {
+    /// What is wrong, and why; `None` where nothing is.
+    pub(super) fn problem(self, address: &str) -> Option<(String, String)> {
+        match self {
+            SlotCopy::Kept => None,
+            SlotCopy::Missing(why) => Some((
+                format!("the standby {address} could not go on with the slot"),
+                why,
+            )),
+            SlotCopy::Unseen(why) => Some((
+                format!("whether {address} could go on with the slot cannot be seen"),
+                why,
+            )),
+        }
+    }
 }
 
 /// Each standby among the servers of the URL, by its address. Servers that take writes are
@@ -20,7 +39,7 @@ pub(super) async fn of_standbys(
     source: &ConnInfo,
     slot: &str,
     command: &'static str,
-) -> Vec<(String, Copy)> {
+) -> Vec<(String, SlotCopy)> {
     let servers = source.each_server();
     if servers.len() < 2 {
         return Vec::new();
@@ -30,12 +49,7 @@ pub(super) async fn of_standbys(
         match look(&server, slot, command).await {
             Ok(Some(copy)) => copies.push((address, copy)),
             Ok(None) => {}
-            Err(error) => {
-                let text = format!(
-                    "whether it keeps a copy of the slot `{slot}` cannot be seen: {error:#}"
-                );
-                copies.push((address, Copy::Missing(text)));
-            }
+            Err(error) => copies.push((address, SlotCopy::Unseen(format!("{error:#}")))),
         }
     }
     copies
@@ -46,22 +60,17 @@ async fn look(
     server: &ConnInfo,
     slot: &str,
     command: &'static str,
-) -> anyhow::Result<Option<Copy>> {
+) -> anyhow::Result<Option<SlotCopy>> {
     let client = server.connect(Purpose::Inspection(command), None).await?;
-    if !is_standby(&client).await? {
+    if !server.is_standby(&client).await? {
         return Ok(None);
     }
     let state = slot::inspect(&client, slot).await?;
     Ok(Some(judge(state.as_ref(), slot)))
 }
 
-async fn is_standby(client: &Client) -> anyhow::Result<bool> {
-    let query = include_str!("../../sql/queries/is_standby.sql");
-    column(&client.query_one(query, &[]).await?, 0)
-}
-
-fn judge(state: Option<&SlotState>, slot: &str) -> Copy {
-    let missing = |what: &str| Copy::Missing(format!("{what}; a promotion now would be a gap"));
+fn judge(state: Option<&SlotState>, slot: &str) -> SlotCopy {
+    let missing = |what: &str| SlotCopy::Missing(format!("{what}; a promotion now would be a gap"));
     match state {
         None => missing(&format!(
             "it has no copy of the slot `{slot}`: on it set sync_replication_slots, hot_standby_feedback, \
@@ -76,7 +85,7 @@ fn judge(state: Option<&SlotState>, slot: &str) -> Copy {
                 "its copy of the slot `{slot}` is still temporary: `walhook run` moves the slot, which makes the \
                  copy permanent within a minute or two"
             )),
-            None => Copy::Kept,
+            None => SlotCopy::Kept,
         },
     }
 }
@@ -95,7 +104,7 @@ mod tests {
     #[test]
     fn a_copy_is_kept_once_it_is_permanent_and_not_lost() {
         let kept = slot(&[(9, "f"), (12, "true")]);
-        assert_eq!(judge(Some(&kept), "walhook"), Copy::Kept);
+        assert_eq!(judge(Some(&kept), "walhook"), SlotCopy::Kept);
         for (state, says) in [
             (None, "sync_replication_slots"),
             (Some(slot(&[(9, "f")])), "no copy of the primary's"),
@@ -105,7 +114,7 @@ mod tests {
                 "wal_removed",
             ),
         ] {
-            let Copy::Missing(text) = judge(state.as_ref(), "walhook") else {
+            let SlotCopy::Missing(text) = judge(state.as_ref(), "walhook") else {
                 panic!("{says}");
             };
             assert!(

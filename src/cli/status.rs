@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::check::StoreState;
 use super::progress::{self, Progress};
-use super::standby_copies::{self, Copy};
+use super::standby_copies;
 use super::{Outcome, chain, publication};
 use crate::clock;
 use crate::config::Config;
@@ -258,11 +258,8 @@ impl Status {
 
     async fn read_standbys(&mut self, conninfo: &ConnInfo, slot: &str) {
         for (address, copy) in standby_copies::of_standbys(conninfo, slot, "status").await {
-            if let Copy::Missing(why) = copy {
-                self.problem(
-                    ProblemKind::StandbyCopy,
-                    format!("the standby {address} could not go on with the slot: {why}"),
-                );
+            if let Some((what, why)) = copy.problem(&address) {
+                self.problem(ProblemKind::StandbyCopy, format!("{what}: {why}"));
             }
         }
     }

@@ -97,14 +97,14 @@ pub struct ParkedChange {
     pub age_seconds: f64,
 }
 
-/// A retry is claimed within a second of being due; minutes mean that nobody claims, or that
-/// the instances cannot keep up.
+/// A retry is claimed within a second of being due; minutes mean that no instance claims, or
+/// that the instances cannot keep up.
 const OVERDUE: Duration = Duration::from_secs(300);
 
 /// Where the oldest delivery that is due has been due for long.
 pub fn overdue(oldest: Duration) -> Option<Problem> {
     (oldest > OVERDUE).then(|| {
-        let since = HumanDuration(Duration::from_secs(oldest.as_secs()));
+        let since = HumanDuration(Duration::from_secs(oldest.as_secs() / 60 * 60));
         ProblemKind::Overdue.because(format!(
             "a delivery has been due for {since}: the instances that deliver are down or cannot keep up"
         ))

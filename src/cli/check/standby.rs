@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::finding::Finding;
 use super::source::Server;
 use crate::cli::chain;
-use crate::cli::standby_copies::{self, Copy};
+use crate::cli::standby_copies::{self, SlotCopy};
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 use crate::replication::slot;
@@ -177,12 +177,9 @@ pub(super) async fn copies(client: &Client, conninfo: &ConnInfo, slot: &str) -> 
         return Vec::new();
     }
     let copies = standby_copies::of_standbys(conninfo, slot, "check").await;
-    let finding = |(address, copy)| match copy {
-        Copy::Kept => Finding::ok(format!("the standby {address} keeps a copy of the slot")),
-        Copy::Missing(why) => Finding::warning(
-            format!("the standby {address} could not go on with the slot"),
-            why,
-        ),
+    let finding = |(address, copy): (String, SlotCopy)| match copy.problem(&address) {
+        None => Finding::ok(format!("the standby {address} keeps a copy of the slot")),
+        Some((what, why)) => Finding::warning(what, why),
     };
     copies.into_iter().map(finding).collect()
 }

@@ -58,7 +58,7 @@ async fn run(installation: &Installation, known: &Known, document: &str, block: 
     for line in lines {
         // It follows the WAL until it is stopped.
         let follows = line.trim() == "walhook explain";
-        // Ids of backfills that are there, and those that are not, are others' tests.
+        // No backfill is there to be resumed or cancelled: tests of backfills do that.
         if line.contains("bkf_…") && !line.contains("--list") {
             continue;
         }

@@ -2,6 +2,7 @@
 //! the runbook knows every alert, problem and class of errors.
 
 mod commands;
+mod receive;
 mod receiving;
 
 use std::collections::BTreeSet;
