@@ -267,6 +267,9 @@ async fn measure(
         postgres: postgres_share,
         syncs: synced as f64 / load.duration.as_secs_f64(),
     };
+    if let Wrong::Neighbour(_) = wrong {
+        report_failures(deployment).await?;
+    }
     deployment.kill(walhook).await?;
     Ok(measured)
 }
@@ -278,6 +281,17 @@ async fn disturb(deployment: &Deployment, wrong: Wrong, theirs: &[Uuid]) -> anyh
         Wrong::Names(_) => further_events(deployment).await,
         Wrong::Neighbour(neighbour) => neighbour.disturb(deployment, theirs).await,
     }
+}
+
+/// Attempts at healthy endpoints do not fail, whatever a neighbour does.
+async fn report_failures(deployment: &Deployment) -> anyhow::Result<()> {
+    let query = "select coalesce(error, error_class), count(*) from walhook.webhook_attempts
+        where error_class is not null and tenant_id like 't%' group by 1 order by 2 desc limit 3";
+    for row in deployment.admin.query(query, &[]).await? {
+        let (error, count): (String, i64) = (row.get(0), row.get(1));
+        println!("         {count} attempts failed: {error}");
+    }
+    Ok(())
 }
 
 /// Waits until nothing arrives any more. What the run before had not confirmed comes

@@ -1,13 +1,14 @@
 //! Accepts connections and serves them. Connections without requests cannot keep others out.
 //!
 //! A connection without a request is closed after a while. At the limit of connections the one
-//! that has been without a request for the longest time is closed for a new one. A connection
-//! with a request in progress stays.
+//! that has been without a request for the longest time is closed, and only then a new one is
+//! served: each holds a descriptor, which the store and endpoints need. A connection with a
+//! request in progress stays.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +33,8 @@ const FIRST_REQUEST: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(65);
 /// A connection that is to close and does not is dropped.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How long a new connection waits for one that is closed for it.
+const ROOM: Duration = Duration::from_secs(1);
 /// HTTP/2: a peer that is gone is noticed.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +58,7 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     const ACCEPT: &str = "the API cannot accept connections";
-    let open = Arc::new(Open::default());
+    let open = Arc::new(Open::new(limit));
     let tasks = TaskTracker::new();
     let mut episode = Episode::default();
     loop {
@@ -65,7 +69,7 @@ pub(super) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 episode.succeeded(ACCEPT);
-                if let Some(connection) = open.admit(limit) {
+                if let Some(connection) = open.admit().await {
                     let stop = shutdown.clone();
                     tasks.spawn(connection.serve(stream, peer, router.clone(), stop));
                 }
@@ -91,8 +95,10 @@ fn is_of_the_peer(error: &std::io::Error) -> bool {
 }
 
 /// The connections that are open.
-#[derive(Default)]
 struct Open {
+    /// A permit for each that there may be.
+    room: Arc<Semaphore>,
+    /// Without those that are closed to make room.
     connections: Mutex<HashMap<u64, Arc<Activity>>>,
     next: AtomicU64,
 }
@@ -115,29 +121,32 @@ struct Connection {
     id: u64,
     open: Arc<Open>,
     activity: Arc<Activity>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Open {
-    /// None where there are too many, and a request is in progress on each.
-    fn admit(self: &Arc<Self>, limit: usize) -> Option<Connection> {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if connections.len() >= limit {
-            METRICS
-                .api_refused
-                .with_label_values(&["connections"])
-                .inc();
-            let longest = connections
-                .iter()
-                .filter_map(|(id, activity)| Some((activity.asks_nothing_since()?, *id)))
-                .min();
-            let (_, id) = longest?;
-            if let Some(activity) = connections.remove(&id) {
-                activity.close.cancel();
-            }
+    fn new(limit: usize) -> Self {
+        Open {
+            room: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            connections: Mutex::default(),
+            next: AtomicU64::new(0),
         }
+    }
+
+    /// None where there are too many, and a request is in progress on each.
+    async fn admit(self: &Arc<Self>) -> Option<Connection> {
+        let permit = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_full) => {
+                METRICS
+                    .api_refused
+                    .with_label_values(&["connections"])
+                    .inc();
+                self.make_room()?;
+                let room = Arc::clone(&self.room).acquire_owned();
+                timeout(ROOM, room).await.ok()?.ok()?
+            }
+        };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
             close: CancellationToken::new(),
@@ -147,27 +156,43 @@ impl Open {
                 has_asked: false,
             }),
         });
-        connections.insert(id, Arc::clone(&activity));
+        self.connections().insert(id, Arc::clone(&activity));
         METRICS.api_connections.inc();
         Some(Connection {
             id,
             open: Arc::clone(self),
             activity,
+            _permit: permit,
         })
+    }
+
+    /// Closes the connection that has been without a request for the longest time.
+    fn make_room(&self) -> Option<()> {
+        let mut connections = self.connections();
+        let idle = connections
+            .iter()
+            .filter_map(|(id, activity)| Some((activity.asks_nothing_since()?, *id)));
+        let (_, longest) = idle.min()?;
+        connections.remove(&longest)?.close.cancel();
+        Some(())
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let connections = &self.open.connections;
-        let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.remove(&self.id);
+        self.open.connections().remove(&self.id);
         METRICS.api_connections.dec();
     }
 }
 
 impl Activity {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -260,11 +285,13 @@ impl Connection {
             () = self.activity.is_over() => {}
             () = shutdown.cancelled() => {}
         }
+        let is_idle = self.activity.asks_nothing_since().is_some();
+        if is_idle && self.activity.close.is_cancelled() {
+            // At once, whatever part of a request has come: its place is waited for.
+            return;
+        }
         serving.as_mut().graceful_shutdown();
-        let until = match self.activity.asks_nothing_since() {
-            Some(_) => Instant::now() + CLOSING,
-            None => Instant::now() + DRAIN,
-        };
+        let until = Instant::now() + if is_idle { CLOSING } else { DRAIN };
         tokio::select! {
             _ended = serving => {}
             () = sleep_until(until) => {}

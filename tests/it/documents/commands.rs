@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{blocks, read};
+use super::{blocks, documents, read};
 use crate::delivery::{Deployed, text};
 use crate::harness::command::{answer, walhook};
 use crate::harness::process::Process;
@@ -168,4 +168,31 @@ async fn teardown_in_sql(blocks: &[&str]) {
         + (select count(*) from pg_replication_slots where slot_name = 'documented')";
     let left: i64 = admin.query_one(left, &[]).await.unwrap().get(0);
     assert_eq!(left, 0);
+}
+
+/// Commands in the text: what they name is there. None is run: `--help` ends each.
+#[tokio::test]
+async fn commands_in_the_text_are_those_of_the_program() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        let prose = text.split("```").step_by(2);
+        let code = prose.flat_map(|part| part.split('`').skip(1).step_by(2));
+        for line in code.filter(|code| code.starts_with("walhook ")) {
+            let line = line.replace('\n', " ");
+            let line = line.replace("_…", "_019aa8f1-7c00-7000-8000-000000000000");
+            let mut command = Command::new("bash");
+            command
+                .arg("-c")
+                .arg(format!(
+                    "walhook() {{ \"$WALHOOK\" \"$@\" --help; }}\n{line}"
+                ))
+                .env("WALHOOK", walhook().as_std().get_program())
+                .stdin(Stdio::null());
+            let said = answer(command.output().await.unwrap());
+            assert_eq!(said.code, 0, "{document}: `{line}`\n{}", said.err);
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
 }
