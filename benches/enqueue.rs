@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 use walhook::config::Config;
 use walhook::conninfo::Client;
@@ -17,7 +18,7 @@ use walhook::db::Store;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
 use walhook::demo::postgres::Postgres;
-use walhook::enqueuer::{Enqueuer, Filters, OldValueTables};
+use walhook::enqueuer::{Enqueuer, Filters, OldValueTables, SourceCatalog};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapped, Mapper};
 use walhook::pgoutput::{
@@ -219,6 +220,12 @@ impl Bench {
             unanswered: Vec::new(),
             ready: None,
             recorded: walhook::enqueuer::Recorded::default(),
+            catalog: SourceCatalog {
+                source: walhook::conninfo::ConnInfo::parse(config.source.url.expose_secret())?,
+                publication: config.source.publication.clone(),
+                slot: config.source.slot.clone(),
+            },
+            answered: walhook::enqueuer::Answered::default(),
         };
         let mapper = Mapper::new(Arc::new(config.rules()?), 1);
         Ok(Bench {

@@ -1,9 +1,6 @@
 //! The running process: wires the tasks together and supervises them. A task that
 //! ends is a fault, and ends the process with a message.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +16,7 @@ use crate::db::Store;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::{parking, pruner};
-use crate::enqueuer::{Enqueuer, FilterFailures, Filters, Recorded};
+use crate::enqueuer::{Answered, Enqueuer, FilterFailures, Filters, Recorded};
 use crate::health::Health;
 use crate::subscription::directory::Directory;
 
@@ -27,6 +24,7 @@ mod backfill;
 mod capture;
 mod delivering;
 mod descriptors;
+mod doubtful;
 mod fault;
 mod follow;
 mod generation;
@@ -36,6 +34,7 @@ mod listening;
 mod parked_retry;
 mod reached;
 mod reload;
+mod roles;
 mod rules;
 mod seed;
 mod shed;
@@ -47,6 +46,7 @@ mod watch;
 use capture::Capture;
 pub(crate) use delivering::endpoint_client;
 use delivering::{Delivering, RECORDER};
+use doubtful::Doubtful;
 use generation::Generation;
 pub(crate) use listening::listen;
 use reached::reached;
@@ -56,67 +56,7 @@ use tasks::Tasks;
 use watch::Watch;
 
 pub use reload::Reloads;
-
-/// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    Capture,
-    Deliver,
-    Api,
-}
-
-/// The roles of a process, at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roles(BTreeSet<Role>);
-
-impl Roles {
-    pub fn all() -> Self {
-        Roles(BTreeSet::from([Role::Capture, Role::Deliver, Role::Api]))
-    }
-
-    pub fn contains(&self, role: Role) -> bool {
-        self.0.contains(&role)
-    }
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Role::Capture => "capture",
-            Role::Deliver => "deliver",
-            Role::Api => "api",
-        }
-    }
-}
-
-impl fmt::Display for Roles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.iter().map(|role| role.as_str()).collect();
-        f.write_str(&names.join(","))
-    }
-}
-
-/// A role's name was not one of those that there are.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a role: expected capture, deliver or api, or several with commas between")]
-pub struct ParseRoleError(String);
-
-impl FromStr for Roles {
-    type Err = ParseRoleError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let role = |name: &str| match name.trim() {
-            "capture" => Ok(Role::Capture),
-            "deliver" => Ok(Role::Deliver),
-            "api" => Ok(Role::Api),
-            other => Err(ParseRoleError(other.to_owned())),
-        };
-        text.split(',')
-            .map(role)
-            .collect::<Result<_, _>>()
-            .map(Roles)
-    }
-}
+pub use roles::{ParseRoleError, Role, Roles};
 
 /// Stopping ends within 12 s, whatever the store does: Kubernetes kills after 30 s, some
 /// others after 15. All of these count from the moment that the process is asked to stop.
@@ -246,6 +186,8 @@ pub async fn run_reloading(
         let (sender, next) = tokio::sync::watch::channel(Arc::clone(&generation));
         next_rules = Some(sender);
         let brink = Arc::new(Brink::new());
+        let doubtful = Arc::new(Doubtful::new());
+        let catalog = doubtful::catalog(&source, &config.source);
         let watch = Watch {
             source: source.clone(),
             config: config.source.clone(),
@@ -254,11 +196,14 @@ pub async fn run_reloading(
             instance: instance.id,
             health: Arc::clone(&health),
             brink: Arc::clone(&brink),
+            catalog: catalog.clone(),
+            doubtful: Arc::clone(&doubtful),
             clocks: Arc::clone(&instance.clocks),
         };
         let filter_failures = Arc::new(FilterFailures::default());
         let capture = Capture {
             brink,
+            doubtful,
             source: source.clone(),
             config: config.source.clone(),
             generation: Arc::clone(&generation),
@@ -278,6 +223,8 @@ pub async fn run_reloading(
                 unanswered: Vec::new(),
                 ready: None,
                 recorded: Recorded::default(),
+                catalog,
+                answered: Answered::default(),
             },
         };
         tasks.spawn_apart("capture", capture.run(stop.clone()));
@@ -374,20 +321,4 @@ pub async fn run_reloading(
         );
     }
     ended
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn roles_read_what_they_write() {
-        assert_eq!(
-            "api,capture".parse::<Roles>().unwrap().to_string(),
-            "capture,api"
-        );
-        assert_eq!("capture,deliver,api".parse(), Ok(Roles::all()));
-        assert!("deliver,web".parse::<Roles>().is_err());
-        assert!("".parse::<Roles>().is_err());
-    }
 }

@@ -43,10 +43,12 @@ pub use filter_failures::FilterFailures;
 pub use matching::Filters;
 pub use parked::Again;
 pub use session::{Interrupted, LET_GO, Session};
-pub use shadow::Redefined;
+pub use shadow::definition::read::SourceCatalog;
+pub use shadow::definition::{Doubt, TableDefinition};
 pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
+pub use shadow::{Answered, Redefined};
 
 use backfill::Backfills;
 use batch::Batch;
@@ -72,6 +74,9 @@ pub struct Enqueuer {
     /// The session for the next hold of the slot, which has written before.
     pub ready: Option<Client>,
     pub recorded: Recorded,
+    /// Where the tables that rules need old values of are defined.
+    pub catalog: SourceCatalog,
+    pub answered: Answered,
 }
 
 /// What this process has made durable of the WAL.
@@ -246,7 +251,9 @@ impl Enqueuer {
     ) -> anyhow::Result<Session<'_>> {
         let reader = Reader::open(&self.store).await?;
         let (slot, epoch) = (&self.slot, leadership.epoch);
-        let shadow = Shadow::begin(&client, &reader.client, slot, epoch, old_values).await?;
+        let answered = &mut self.answered;
+        let shadow = Shadow::begin(&client, &reader.client, slot, epoch, old_values, answered);
+        let shadow = shadow.await?;
         shadow.held().for_each(|rule| mapper.hold(rule));
         let system = leadership.system_identifier;
         let backfills = Backfills::begin(&client, &self.slot, system).await?;

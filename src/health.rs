@@ -31,6 +31,10 @@ const BLIND: Duration = Duration::from_secs(14);
 /// take the node out of service.
 const INTERRUPTION: Duration = Duration::from_secs(14);
 
+/// A gap of this kind lacks nothing: in it changes were mapped with old values that may have
+/// been stale. What is captured now is right, and so no node is taken out of service for it.
+pub const STALE_OLD_VALUES: &str = "old_values_stale";
+
 /// A gap in the WAL that is not accepted yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenGap {
@@ -150,7 +154,10 @@ impl Health {
             let said = |problem: &&mut Problem| problem.text.contains(&gap.reason);
             match problems.iter_mut().find(said) {
                 Some(problem) if gap.to_lsn.is_none() => problem.affects_readiness = true,
-                _ => problems.push(ProblemKind::Gap.because(gap.describe())),
+                _ => problems.push(Problem {
+                    affects_readiness: gap.kind != STALE_OLD_VALUES,
+                    ..ProblemKind::Gap.because(gap.describe())
+                }),
             }
         }
         // The process that holds the slot activates the rules.
@@ -285,5 +292,22 @@ mod tests {
         };
         health.set_gaps(vec![gap]);
         assert!(affects(failing()));
+    }
+
+    #[test]
+    fn stale_old_values_are_listed_and_take_no_node_out_of_service() {
+        let health = Health::new(true, Vec::new());
+        health.set_capture(CaptureState::Standby);
+        let gap = |kind: &str| OpenGap {
+            kind: kind.to_owned(),
+            table: Some("public.orders".to_owned()),
+            from_lsn: Lsn(1),
+            to_lsn: Some(Lsn(2)),
+            reason: kind.to_owned(),
+        };
+        health.set_gaps(vec![gap(STALE_OLD_VALUES), gap("table_recreated")]);
+        let problems = health.problems();
+        let affects: Vec<bool> = problems.iter().map(|one| one.affects_readiness).collect();
+        assert_eq!(affects, [false, true]);
     }
 }

@@ -22,7 +22,8 @@ with open as (
     where shadow_tables.slot = $1 and shadow_tables.id = row_shadow.shadow_id
 ), shadow as (
     update shadow_tables
-    set state = 'seeding', seeded_key = null, seeded_rows = 0, complete_at_lsn = null, updated_at = now()
+    set state = 'seeding', seeded_key = null, seeded_rows = 0, complete_at_lsn = null, seen_lsn = $5,
+        updated_at = now()
     where slot = $1
 )
 insert into replication_progress

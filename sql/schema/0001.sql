@@ -649,9 +649,16 @@ create table shadow_tables (
     -- What row_shadow.row_values holds, by place. Places are only ever added; '' is a place
     -- that is not used any more. A row with fewer does not know the later ones yet.
     columns text[] not null,
-    -- As format_type writes them. With another type a column's text is another: it gets
-    -- a new place.
-    column_types text[] not null,
+    -- What the texts of the values depend on besides changes of rows (JSON): types, labels of
+    -- enums, where rows are stored, how the table is published. Under another definition a
+    -- column's text may be another: it gets a new place.
+    definition text not null,
+    -- What was mapped up to here was mapped under this definition.
+    seen_lsn pg_lsn not null,
+    -- Of these columns what transactions with lower ids bring is neither kept nor compared: it
+    -- may have been written under an earlier definition. Null: of none.
+    unsure_columns text[] not null default '{}',
+    sure_from bigint,
     state text not null default 'seeding' check (state in ('seeding', 'complete')),
     -- The key of the last row that was seeded; null: none yet.
     seeded_key text[],
@@ -660,7 +667,7 @@ create table shadow_tables (
     complete_at_lsn pg_lsn,
     updated_at timestamptz not null default now(),
     unique (slot, schema_name, table_name),
-    constraint a_place_has_a_type check (cardinality(columns) = cardinality(column_types)),
+    constraint unsure_says_until_when check ((sure_from is null) = (cardinality(unsure_columns) = 0)),
     constraint complete_says_where check (state = 'seeding' or complete_at_lsn is not null),
     constraint complete_has_no_cursor check (state = 'seeding' or seeded_key is null)
 );

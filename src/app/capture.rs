@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::doubtful::Doubtful;
 use super::fault::Fault;
 use super::follow::{Follow, Followed};
 use super::generation::Generation;
@@ -36,6 +37,8 @@ pub(super) struct Capture {
     pub(super) health: Arc<Health>,
     /// The slot's watch asks for log to be shed.
     pub(super) brink: Arc<Brink>,
+    /// … and says when tables have other definitions.
+    pub(super) doubtful: Arc<Doubtful>,
     pub(super) enqueuer: Enqueuer,
     /// What is wrong with rules that fitted until their table changed.
     pub(super) outgrown: Vec<RuleError>,
@@ -284,10 +287,12 @@ impl Capture {
         let (mut client, mut old_values, mut rest) = (client, old_values, Vec::new());
         loop {
             let mapper = Mapper::new(Arc::clone(&self.generation.rules), system);
+            let defined = self.define(old_values.clone()).await?;
             let mut session = self
                 .enqueuer
-                .begin(client, &leadership, mapper, old_values.clone())
+                .begin(client, &leadership, mapper, defined)
                 .await?;
+            self.doubtful.settle();
             let Generation { config, rules, .. } = &*self.generation;
             let changed = rules::changed(&store, config, rules).await?;
             if !changed.is_empty() {
@@ -304,6 +309,7 @@ impl Capture {
                 health: &self.health,
                 heartbeat: heartbeat.as_ref(),
                 brink: &self.brink,
+                doubtful: &self.doubtful,
                 stop,
                 instance: &instance,
             };
@@ -314,6 +320,7 @@ impl Capture {
                     if tokio::time::timeout(LAST_WRITE, leaving).await.is_err() {
                         tracing::debug!("the store did not take what was handed over");
                     }
+                    self.look_at_last().await;
                     return Ok(());
                 }
                 Err(fault) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::doubtful::Doubtful;
 use super::fault::Fault;
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
@@ -14,7 +15,7 @@ use super::{backfill, parked_retry, seed};
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::delivery::instance::Instance;
-use crate::enqueuer::{Again, Session};
+use crate::enqueuer::{Again, Redefined, Session};
 use crate::health::{Health, RulesState};
 use crate::lsn::Lsn;
 use crate::pgoutput::StreamEvent;
@@ -30,6 +31,8 @@ pub(super) struct Follow<'a> {
     pub(super) heartbeat: Option<&'a Heartbeat>,
     /// Asks for log to be shed, for which the slot must be free.
     pub(super) brink: &'a Brink,
+    /// Has the catalog compared where old values may be others.
+    pub(super) doubtful: &'a Doubtful,
     pub(super) stop: &'a CancellationToken,
     /// Whose heartbeats are to be heard for as long as it holds the slot.
     pub(super) instance: &'a Instance,
@@ -80,6 +83,9 @@ impl Follow<'_> {
         // What was handed over is to be written.
         let mut due = false;
         loop {
+            if let Some(reason) = self.doubtful.reason() {
+                return Err(anyhow::Error::from(Redefined::in_doubt(reason)).into());
+            }
             let changed = self.next.has_changed().unwrap_or(false);
             if changed && session.is_between_transactions() {
                 return Ok(Followed::ToNextRules(batch));
@@ -118,6 +124,7 @@ impl Follow<'_> {
                 () = &mut asking, if !retrying => retrying = true,
                 () = &mut seeding => {}
                 () = self.brink.asked() => return Err(Fault::Brink),
+                () = self.doubtful.raised() => {}
                 () = &mut backfilling => {}
                 () = &mut beating => {}
             }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::doubtful::Doubtful;
 use super::generation::Generation;
 use super::shed::Brink;
 use crate::cli::published::{self, Says};
@@ -16,6 +17,7 @@ use crate::cli::{gaps, progress};
 use crate::clock::{self, Clocks};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
+use crate::enqueuer::SourceCatalog;
 use crate::episode::Episode;
 use crate::health::{CaptureState, Health, OpenGap};
 use crate::lsn::Lsn;
@@ -25,10 +27,12 @@ use crate::replication::slot::{Budget, CatchingUp};
 use crate::replication::{GapKind, SlotState, SourceConfig, slot};
 
 mod alarm;
+pub(super) mod definitions;
 mod let_go;
 mod standby_copy;
 
 use alarm::Alarm;
+use definitions::{DefinitionWatch, Persist};
 use let_go::LetGo;
 use standby_copy::StandbyCopy;
 
@@ -54,6 +58,8 @@ pub(super) struct Watch {
     pub(super) instance: Uuid,
     pub(super) health: Arc<Health>,
     pub(super) brink: Arc<Brink>,
+    pub(super) catalog: SourceCatalog,
+    pub(super) doubtful: Arc<Doubtful>,
     pub(super) clocks: Arc<Clocks>,
 }
 
@@ -66,6 +72,7 @@ struct Looked {
     catching_up: CatchingUp,
     let_go: LetGo,
     standby_copy: StandbyCopy,
+    definitions: DefinitionWatch,
 }
 
 impl Watch {
@@ -84,6 +91,7 @@ impl Watch {
             catching_up: CatchingUp::default(),
             let_go: LetGo::default(),
             standby_copy: StandbyCopy::new(self.config.heartbeat.0),
+            definitions: DefinitionWatch::default(),
         };
         let mut episode = Episode::default();
         loop {
@@ -116,9 +124,11 @@ impl Watch {
             };
             let slot_seen = self.look_at_slot(source, looked).await;
             let tables_seen = self.look_at_tables(source, looked).await;
+            let definitions_seen = self.look_at_definitions(source, looked).await;
             slot_seen
                 .context("look at the slot")
                 .and(tables_seen.context("look at what is published"))
+                .and(definitions_seen.context("look at how tables are defined"))
         };
         let source_seen = at_source.await;
         let gaps_seen = self.look_at_gaps().await.context("look at the gaps");
@@ -203,6 +213,25 @@ impl Watch {
         if catalog.from.0 >= looked.seen.0.saturating_add(SEEN_ADVANCE) {
             published::seen(&store, slot, catalog.from).await?;
             looked.seen = catalog.from;
+        }
+        Ok(())
+    }
+
+    /// Whether the old values that this process keeps are what the tables have.
+    async fn look_at_definitions(
+        &self,
+        source: &mut Client,
+        looked: &mut Looked,
+    ) -> anyhow::Result<()> {
+        if self.health.capture() != CaptureState::Leading || !looked.definitions.is_due() {
+            return Ok(());
+        }
+        let (catalog, store) = (&self.catalog, &self.store);
+        let definitions = &mut looked.definitions;
+        let persist = Persist::After(SEEN_ADVANCE);
+        let doubt = definitions.look(catalog, source, store, persist).await?;
+        if let Some(reason) = doubt {
+            self.doubtful.raise(reason);
         }
         Ok(())
     }

@@ -1,9 +1,24 @@
 //! Where the old values that rules need come from, as the source's catalog has it.
 
 use super::catalog::{Table, TableKind};
-use crate::enqueuer::{LoggedTable, OldValueTables, ShadowedTable};
+use crate::conninfo::Client;
+use crate::enqueuer::{LoggedTable, OldValueTables, ShadowedTable, SourceCatalog, TableDefinition};
 use crate::lsn::Lsn;
 use crate::mapping::RuleSet;
+
+/// Adds how the tables are defined.
+pub async fn define(
+    tables: OldValueTables,
+    catalog: &SourceCatalog,
+    client: &mut Client,
+) -> anyhow::Result<OldValueTables> {
+    if tables.shadowed.is_empty() {
+        return Ok(tables);
+    }
+    let oids = tables.shadowed_oids();
+    let definitions = catalog.read_with(client, &oids).await?;
+    Ok(tables.defined(definitions))
+}
 
 /// `as_of` is where the log ended before the tables were described.
 pub fn sources(rules: &RuleSet, tables: &[Table], as_of: Lsn) -> OldValueTables {
@@ -19,6 +34,7 @@ pub fn sources(rules: &RuleSet, tables: &[Table], as_of: Lsn) -> OldValueTables 
                 oid: table.oid,
                 partitioned,
                 watch,
+                definition: TableDefinition::default(),
             });
         }
         let logged = rules.logged(&description);

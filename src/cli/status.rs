@@ -189,7 +189,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
                 .iter()
                 .any(|named| named.text.contains(gap.reason))
         })
-        .map(|gap| ProblemKind::Gap.because(gap.text))
+        .map(|gap| gap.problem)
         .collect();
     status.problems.extend(unnamed);
     Ok(status)

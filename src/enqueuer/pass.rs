@@ -74,6 +74,8 @@ impl Session<'_> {
             self.window.due().await;
             self.advance(false)?;
         }
+        self.shadow
+            .note_answered(&mut self.enqueuer.answered, self.epoch);
         let batch = std::mem::take(&mut self.batch);
         let snapshot = self.reader.subscriptions(self.enqueuer, self.epoch).await?;
         let (mut rows, mut deliveries) = matching::match_deliveries(

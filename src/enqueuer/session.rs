@@ -61,6 +61,11 @@ pub enum Interrupted {
     DayDropped,
     #[error("the enum {0} has a label that was added or renamed since the catalog was read")]
     NewLabel(String),
+    #[error(
+        "the transaction {xid} is in the WAL and not visible in the source's catalog yet, which has to be \
+         read as of it: does it wait for a synchronous standby?"
+    )]
+    NotVisible { xid: u32 },
 }
 
 impl Interrupted {
@@ -128,7 +133,11 @@ impl Session<'_> {
         let idle_behind = matches!(received.last(), Some(StreamEvent::Keepalive { .. }));
         let mut mapped = Vec::new();
         if !self.shadow.is_empty() && !received.is_empty() {
-            self.shadow.look_up(&self.reader.client, &received).await?;
+            let open = self.open.as_ref().map(|open| open.header.xid);
+            let (client, catalog) = (&self.reader.client, &self.enqueuer.catalog);
+            self.shadow
+                .look_up(client, catalog, open, &received)
+                .await?;
         }
         for event in received {
             if let StreamEvent::Message {
@@ -271,7 +280,8 @@ impl Session<'_> {
                 }
                 self.backfills.see(&change);
                 // An error leaves the change to the next session.
-                let change = self.shadow.apply(&open.header, &change)?;
+                let (rules, header) = (self.mapper.rules(), &open.header);
+                let change = self.shadow.apply(rules, header, &change)?;
                 self.reached.enter(open.header.commit_lsn, change.ordinal);
                 if self.mapper.watches(&change.relation) {
                     self.mapper.map(&open.header, &change, mapped);

@@ -15,17 +15,22 @@ use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 
+mod answered;
 mod apply;
 mod changes;
 mod chunks;
+pub(super) mod definition;
 pub(super) mod layout;
+mod look;
 pub(super) mod reader;
 pub(super) mod row;
 mod rows;
 pub mod seeding;
 mod statements;
 mod table;
+mod unsure;
 
+pub use answered::Answered;
 pub(super) use changes::{Changes, RowStatements};
 use rows::Rows;
 use seeding::{Chunk, SeedTable, Seeding, Taken};
@@ -69,7 +74,26 @@ struct Activated {
 )]
 pub struct Redefined(String);
 
+impl Redefined {
+    /// The values of a table may be others than the shadow holds.
+    pub fn in_doubt(reason: impl Into<String>) -> Self {
+        Redefined(reason.into())
+    }
+}
+
 impl Shadow {
+    /// What is handed over now was mapped with these tables' old values.
+    pub(super) fn note_answered(&self, answered: &mut Answered, epoch: i64) {
+        answered.lead(epoch);
+        for table in self
+            .tables
+            .iter()
+            .filter(|table| table.answered > Lsn::ZERO)
+        {
+            answered.note(epoch, table.oid, table.answered);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }

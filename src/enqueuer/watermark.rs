@@ -19,7 +19,8 @@ pub const MESSAGE_PREFIX: &str = "walhook";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     xmin: u32,
-    xmax: u32,
+    /// With the epoch, which the log's ids lack.
+    xmax: u64,
     in_progress: HashSet<u32>,
 }
 
@@ -27,9 +28,8 @@ impl Snapshot {
     /// Reads `xmin:xmax:xip,xip…`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        // The log has no epoch: its ids are the lower half.
-        let xid = |text: &str| text.parse::<u64>().ok().map(|xid| xid as u32);
-        let (xmin, xmax) = (xid(parts.next()?)?, xid(parts.next()?)?);
+        let xid = |text: &str| text.parse::<u64>().ok().map(in_log);
+        let (xmin, xmax) = (xid(parts.next()?)?, parts.next()?.parse().ok()?);
         let running = parts.next()?.split(',').filter(|text| !text.is_empty());
         Some(Snapshot {
             xmin,
@@ -39,12 +39,27 @@ impl Snapshot {
     }
 
     pub(super) fn may_miss(&self, xid: u32) -> bool {
-        self.in_progress.contains(&xid) || !precedes(xid, self.xmax)
+        self.in_progress.contains(&xid) || !precedes(xid, in_log(self.xmax))
+    }
+
+    /// The first id that no transaction had yet.
+    pub(super) fn next_xid(&self) -> u64 {
+        self.xmax
+    }
+
+    /// Whether all transactions with lower ids had ended.
+    pub(super) fn has_left(&self, xid: u64) -> bool {
+        !precedes(self.xmin, in_log(xid))
     }
 
     pub(super) fn is_past(&self, xid: u32) -> bool {
         precedes(xid, self.xmin)
     }
+}
+
+/// The log has no epoch: its ids are the lower half.
+pub(super) fn in_log(xid: u64) -> u32 {
+    xid as u32
 }
 
 /// Transaction ids wrap around.
@@ -191,6 +206,13 @@ mod tests {
         assert!(!recent.may_be_missed(1, &snapshot), "12 came later");
         recent.push(15);
         assert!(!recent.may_be_missed(earlier, &Snapshot::parse("13:14:13").unwrap()));
+    }
+
+    #[test]
+    fn a_snapshot_has_left_the_ids_below_its_oldest() {
+        let snapshot = Snapshot::parse("12:14:12").unwrap();
+        assert!(snapshot.has_left(12) && !snapshot.has_left(13));
+        assert_eq!(snapshot.next_xid(), 14);
     }
 
     #[test]

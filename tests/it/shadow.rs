@@ -7,6 +7,7 @@ use crate::harness::walhook::Installation;
 
 mod identity;
 mod lost;
+mod redefined;
 mod seed;
 mod values;
 

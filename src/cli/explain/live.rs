@@ -11,7 +11,7 @@ use super::{Args, Output};
 use crate::cli::{catalog, check, old_values, publication, standby, tell};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
-use crate::enqueuer::{OldValueTables, ShadowReader};
+use crate::enqueuer::{OldValueTables, ShadowReader, SourceCatalog};
 use crate::event::Event;
 use crate::lsn::Lsn;
 use crate::mapping::{self, Explained, Explanation, Mapper, RuleSet};
@@ -25,8 +25,14 @@ pub(super) async fn explain(
 ) -> anyhow::Result<bool> {
     let rules = super::super::rules(config)?;
     let conninfo = super::super::source(config)?;
-    let client = super::super::connect_source(&conninfo, Purpose::Inspection("explain")).await?;
-    let old_values = check_rules(&client, config, &rules).await?;
+    let mut client =
+        super::super::connect_source(&conninfo, Purpose::Inspection("explain")).await?;
+    let catalog = SourceCatalog {
+        source: conninfo.clone(),
+        publication: config.source.publication.clone(),
+        slot: config.source.slot.clone(),
+    };
+    let old_values = check_rules(&mut client, &catalog, config, &rules).await?;
     let mut audience = Audience::open(config).await?;
     if audience.store().is_none() {
         eprintln!("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
@@ -79,7 +85,8 @@ pub(super) async fn explain(
 /// the publication lacks is said, because nothing of it would be seen. Answers where the
 /// old values of the tables come from.
 async fn check_rules(
-    client: &Client,
+    client: &mut Client,
+    catalog: &SourceCatalog,
     config: &Config,
     rules: &RuleSet,
 ) -> anyhow::Result<OldValueTables> {
@@ -104,7 +111,8 @@ async fn check_rules(
             ));
         }
     }
-    Ok(old_values::sources(rules, &tables, Lsn::ZERO))
+    let sources = old_values::sources(rules, &tables, Lsn::ZERO);
+    old_values::define(sources, catalog, client).await
 }
 
 /// What says of a change what comes of it.

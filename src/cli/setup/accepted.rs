@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::SetupReport;
 use crate::cli::catalog::{Column, Table};
 use crate::cli::gaps::Open;
+use crate::health::STALE_OLD_VALUES;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
@@ -27,7 +28,13 @@ pub struct AcceptedGap {
 pub(super) fn write(f: &mut fmt::Formatter<'_>, report: &SetupReport) -> fmt::Result {
     for (gap, since) in &report.accepted {
         writeln!(f, "\n{}", Spanned(gap))?;
-        writeln!(f, "NOT delivered is what was committed in it.")?;
+        match gap.kind.as_str() {
+            STALE_OLD_VALUES => writeln!(
+                f,
+                "Delivered may be events of it that are false, and NOT delivered some that are due: compare them with the rows."
+            )?,
+            _ => writeln!(f, "NOT delivered is what was committed in it.")?,
+        }
         let of_gap = |rule: &&RuleConfig| match &gap.table {
             None => true,
             Some(table) => TableName::parse(&rule.table).is_some_and(|of| of.to_string() == *table),

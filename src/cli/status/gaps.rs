@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::cli::gaps;
 use crate::conninfo::Client;
+use crate::health::{Problem, ProblemKind, STALE_OLD_VALUES};
 use crate::replication::slot::REMEDY;
 
 /// What committed and is not delivered.
@@ -36,13 +37,13 @@ pub(super) struct Gap {
 }
 
 /// An open gap as a problem.
-pub(super) struct Problem<'a> {
+pub(super) struct GapProblem<'a> {
     pub(super) reason: &'a str,
-    pub(super) text: String,
+    pub(super) problem: Problem,
 }
 
 impl Gaps {
-    pub(super) fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
+    pub(super) fn problems(&self) -> impl Iterator<Item = GapProblem<'_>> {
         self.open.iter().map(|gap| {
             let OpenGap {
                 from_lsn, reason, ..
@@ -53,7 +54,11 @@ impl Gaps {
                 ),
                 None => format!("gap from {from_lsn} on: {reason}. {REMEDY}"),
             };
-            Problem { reason, text }
+            let problem = Problem {
+                affects_readiness: gap.kind != STALE_OLD_VALUES,
+                ..ProblemKind::Gap.because(text)
+            };
+            GapProblem { reason, problem }
         })
     }
 }

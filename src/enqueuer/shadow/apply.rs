@@ -5,51 +5,78 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::definition::read::SourceCatalog;
+use super::look::Described;
 use super::{Redefined, Shadow, row};
 use crate::conninfo::Client;
+use crate::enqueuer::session::Interrupted;
+use crate::mapping::RuleSet;
 use crate::pgoutput::{
     Change, DecodeError, Operation, ReplicaIdentity, StreamEvent, TransactionHeader,
 };
 
 impl Shadow {
-    /// Reads the rows that these changes speak of, in one query.
+    /// Reads the rows that these changes speak of, in one query, and the catalog where the
+    /// stream has described a table anew. `open`: the transaction that the first is in.
     pub(in crate::enqueuer) async fn look_up(
         &mut self,
         client: &Client,
+        catalog: &SourceCatalog,
+        open: Option<u32>,
         received: &[StreamEvent],
     ) -> anyhow::Result<()> {
         self.rows.begin();
         let mut wanted = HashSet::new();
+        let (mut xid, mut described) = (open, Vec::new());
         for event in received {
-            let StreamEvent::Change(change) = event else {
-                continue;
+            let change = match event {
+                StreamEvent::Change(change) => change,
+                StreamEvent::Begin(header) => {
+                    xid = Some(header.xid);
+                    continue;
+                }
+                StreamEvent::Commit { .. }
+                | StreamEvent::Keepalive { .. }
+                | StreamEvent::Message { .. }
+                | StreamEvent::Undecodable { .. } => continue,
             };
             let Some(&index) = self.by_oid.get(&change.relation.oid) else {
                 continue;
             };
             let table = &mut self.tables[index];
+            if table.is_described_anew(&change.relation) {
+                let relation = Arc::clone(&change.relation);
+                described.extend(xid.map(|xid| Described {
+                    index,
+                    relation,
+                    xid,
+                }));
+            }
             if let Some(binding) = table.bind(&change.relation) {
                 let (old, _) = binding.keys(&change.operation);
                 wanted.extend(old.map(|key| (index, key)));
             }
         }
+        self.look_at_catalog(client, catalog, described).await?;
         self.rows
             .fetch(client, &self.statements, &self.tables, wanted.into_iter())
             .await
     }
 
     /// Brings the shadow behind the change, and answers the change with what the shadow
-    /// knew of the row before.
+    /// knew of the row before. Fails where the next session is to take the change.
     pub(in crate::enqueuer) fn apply<'a>(
         &mut self,
+        rules: &RuleSet,
         header: &TransactionHeader,
         change: &'a Change,
-    ) -> Result<Cow<'a, Change>, Redefined> {
+    ) -> anyhow::Result<Cow<'a, Change>> {
         let Some(&index) = self.by_oid.get(&change.relation.oid) else {
             self.refuse_unlogged(header, change)?;
             return Ok(Cow::Borrowed(change));
         };
         let table = &mut self.tables[index];
+        table.refuse_doubt(&change.relation)?;
         if let Operation::Truncate = change.operation {
             table.touched.all(header.xid);
             self.clear(index);
@@ -66,9 +93,6 @@ impl Shadow {
             self.refuse_unlogged(header, change)?;
         }
         let table = &mut self.tables[index];
-        if !table.lingering {
-            table.refuse_redefinition(&change.relation)?;
-        }
         if table.bind(&change.relation).is_none() {
             if table.is_untouched() || table.lingering {
                 // From before the definition that the shadow is made for, and so from
@@ -78,9 +102,9 @@ impl Shadow {
             let reason = format!("the replica identity of {} changed", table.watch.table);
             table.restart();
             self.clear(index);
-            return Err(Redefined(reason));
+            return Err(Redefined(reason).into());
         }
-        Ok(match self.answer(index, header.xid, change) {
+        Ok(match self.answer(rules, index, header, change)? {
             None => Cow::Borrowed(change),
             Some(operation) => Cow::Owned(Change {
                 relation: Arc::clone(&change.relation),
@@ -90,10 +114,17 @@ impl Shadow {
         })
     }
 
-    fn answer(&mut self, index: usize, xid: u32, change: &Change) -> Option<Operation> {
+    fn answer(
+        &mut self,
+        rules: &RuleSet,
+        index: usize,
+        header: &TransactionHeader,
+        change: &Change,
+    ) -> Result<Option<Operation>, Interrupted> {
         let table = &mut self.tables[index];
-        let (_, binding) = table.bound.as_ref()?;
-        let binding = binding.as_ref()?;
+        let Some((binding, is_early)) = table.binding(header.xid) else {
+            return Ok(None);
+        };
         let (old, new) = binding.keys(&change.operation);
         let stored = old.as_ref().and_then(|key| self.rows.get(index, key));
         let before = stored.and_then(row::decode);
@@ -101,21 +132,34 @@ impl Shadow {
             binding.with_old_values(&change.relation, &change.operation, before.as_ref());
         let after = new.as_ref().map(|_| {
             let values = binding.values_after(&change.operation, before.as_ref());
-            row::encode(&values)
+            (row::encode(&values), values)
         });
-        let unchanged = old == new && stored == after.as_ref();
+        let unchanged = old == new && stored == after.as_ref().map(|(encoded, _)| encoded);
+        if let (Some(before), Some((_, after)), false) = (&before, &after, unchanged || is_early)
+            && let Some(label) = table.unknown_label(before, after)
+            && rules.note_unknown_label(&label)
+        {
+            return Err(Interrupted::NewLabel(label.of));
+        }
+        if answered.is_some() {
+            table.answered = header.commit_lsn;
+        }
         if table.is_seeding() {
-            table.touched.row(xid, [old.as_ref(), new.as_ref()]);
+            let keys = [old.as_ref(), new.as_ref()];
+            table.touched.row(header.xid, keys);
+            if is_early {
+                table.touched.spoil();
+            }
         }
         if !unchanged {
             if let Some(key) = old.filter(|old| new.as_ref() != Some(old)) {
                 self.rows.set(index, key, None);
             }
-            if let (Some(key), Some(values)) = (new, after) {
+            if let (Some(key), Some((values, _))) = (new, after) {
                 self.rows.set(index, key, Some(values));
             }
         }
-        answered
+        Ok(answered)
     }
 
     /// A table with REPLICA IDENTITY FULL lost it, behind the catalog that we have read:

@@ -4,7 +4,7 @@ use super::seeding::{Chunk, Taken, Touched};
 use super::table::Table;
 use super::{Activated, Shadow, row};
 use crate::conninfo::Client;
-use crate::enqueuer::watermark::{Bound, Subject, Watermark};
+use crate::enqueuer::watermark::{Bound, Snapshot, Subject, Watermark};
 use crate::lsn::Lsn;
 
 impl Shadow {
@@ -94,17 +94,18 @@ impl Shadow {
         }
         match chunk.end {
             false => Ok(Vec::new()),
-            true => Ok(self.complete(index, commit_lsn)),
+            true => Ok(self.complete(index, commit_lsn, &chunk.snapshot)),
         }
     }
 
     /// Every row has been read. Answers the rules, by index, that this makes active.
-    fn complete(&mut self, index: usize, commit_lsn: Lsn) -> Vec<usize> {
+    fn complete(&mut self, index: usize, commit_lsn: Lsn, snapshot: &Snapshot) -> Vec<usize> {
         let table = &mut self.tables[index];
         table.complete = true;
         table.seeded_key = None;
         table.complete_at = Some(commit_lsn);
         table.touched = Touched::default();
+        table.unsure.settle(snapshot);
         let mut active: Vec<Activated> = table.held.drain(..).collect();
         for rule in &mut active {
             rule.from = commit_lsn;

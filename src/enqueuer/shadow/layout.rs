@@ -1,22 +1,30 @@
 //! What the store's shadow consists of, brought in line with the rules and the live
 //! tables when a session begins.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::answered::Answered;
+use super::definition::read::Definitions;
+use super::definition::{Doubt, TableDefinition};
 use super::rows::Rows;
-use super::seeding::Touched;
 use super::statements::Statements;
-use super::table::Table;
+use super::table::{Seen, Table};
 use super::{Activated, Shadow};
 use crate::conninfo::Client;
+use crate::enqueuer::watermark::Snapshot;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::watch::{RuleWatch, TableWatch};
+
+mod stored;
+mod suspect;
+
+use stored::Stored;
 
 /// Where the old values that rules need come from, as the source's catalog has it.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +34,8 @@ pub struct OldValueTables {
     /// Where the log ended before the catalog was read: what commits behind it may have
     /// altered the tables since.
     pub as_of: Lsn,
+    /// In which the definitions were read.
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
 /// A table whose log carries the old values (REPLICA IDENTITY FULL).
@@ -44,6 +54,17 @@ pub struct ShadowedTable {
     pub oid: u32,
     pub partitioned: bool,
     pub watch: TableWatch,
+    /// Of the key's columns and those that are watched.
+    pub definition: TableDefinition,
+}
+
+/// Where things stand when a session begins.
+struct Present {
+    progress: Lsn,
+    /// The last commit that was mapped with old values of the table.
+    answered: Lsn,
+    /// In which the definitions were read.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 /// Chunks that may wait for the session. One is under way at any time.
@@ -58,6 +79,7 @@ impl Shadow {
         slot: &str,
         epoch: i64,
         wanted: OldValueTables,
+        answered: &mut Answered,
     ) -> anyhow::Result<Self> {
         let statements = Statements::prepare(client, reader)
             .await
@@ -78,7 +100,7 @@ impl Shadow {
             statements,
         };
         client.batch_execute("begin").await?;
-        let arranged = shadow.arrange(client, epoch, wanted).await;
+        let arranged = shadow.arrange(client, epoch, wanted, answered).await;
         match arranged {
             Ok(()) => client
                 .batch_execute("commit")
@@ -90,6 +112,7 @@ impl Shadow {
                 return Err(error.context("arrange the shadow of old values"));
             }
         }
+        answered.lead(epoch);
         shadow.state_is_durable();
         shadow.rows = Rows::of_tables(shadow.tables.len());
         let by_oid = shadow.tables.iter().enumerate();
@@ -102,6 +125,7 @@ impl Shadow {
         client: &Client,
         epoch: i64,
         wanted: OldValueTables,
+        answered: &Answered,
     ) -> anyhow::Result<()> {
         let lock = include_str!("../../../sql/queries/shadow_lock_leadership.sql");
         let Some(progress) = client.query_opt(lock, &[&self.slot, &epoch]).await? else {
@@ -124,11 +148,17 @@ impl Shadow {
             .iter()
             .map(|row| (row.get("rule"), row.get("columns")))
             .collect();
+        let snapshot = wanted.snapshot.clone();
         let users: Vec<String> = wanted.rules().map(|rule| rule.name.to_string()).collect();
         for table in wanted.shadowed {
             let name = &table.watch.table;
             let known = stored.remove(&(name.schema.clone(), name.name.clone()));
-            let table = self.arrange_table(client, known, table).await?;
+            let present = Present {
+                progress,
+                answered: answered.of(table.oid, epoch, progress),
+                snapshot: snapshot.clone(),
+            };
+            let table = self.arrange_table(client, known, table, present).await?;
             self.add(table, &active, progress);
         }
         for table in wanted.logged {
@@ -157,27 +187,57 @@ impl Shadow {
         client: &Client,
         known: Option<Stored>,
         wanted: ShadowedTable,
+        present: Present,
     ) -> anyhow::Result<Table> {
-        let ShadowedTable {
-            oid,
-            partitioned,
-            watch,
-        } = wanted;
+        let progress = present.progress;
+        let (oid, key) = (wanted.oid, &wanted.watch.key);
+        let name = &wanted.watch.table;
+        let mut doubts = Vec::new();
         let stored = match known {
-            Some(stored) if stored.oid == oid && stored.key == watch.key => stored,
-            other => {
-                if let Some(other) = other {
-                    tracing::warn!(
-                        table = %watch.table,
-                        "another table has the name, or its replica identity changed: its shadow of old values is made anew"
-                    );
-                    drop_table(client, other.id).await?;
+            None => Stored::insert(client, &self.slot, &wanted, progress).await?,
+            Some(stored) if stored.oid == oid && stored.key == *key => {
+                doubts = stored.doubts(&wanted.definition);
+                suspect::record(
+                    client,
+                    &self.slot,
+                    name,
+                    (stored.seen, present.answered),
+                    &doubts,
+                )
+                .await?;
+                // Rows are known by other keys then.
+                let of_key =
+                    |doubt: &Doubt| doubt.column.as_ref().is_some_and(|of| key.contains(of));
+                match doubts.iter_mut().find(|doubt| of_key(doubt)) {
+                    None => stored,
+                    Some(doubt) => {
+                        doubt.column = None;
+                        drop_table(client, stored.id).await?;
+                        Stored::insert(client, &self.slot, &wanted, progress).await?
+                    }
                 }
-                insert_table(client, &self.slot, oid, &watch).await?
+            }
+            Some(other) => {
+                tracing::warn!(
+                    table = %name,
+                    "another table has the name, or its replica identity changed: its shadow of old values is made anew"
+                );
+                drop_table(client, other.id).await?;
+                Stored::insert(client, &self.slot, &wanted, progress).await?
             }
         };
-        let stored = stored.widen(client, &watch).await?;
-        Ok(stored.table(partitioned, watch))
+        for doubt in &doubts {
+            tracing::warn!(
+                table = %name,
+                reason = doubt.reason,
+                "values of {name} may be others than were read, without a change in the WAL: they are \
+                 read again; until that is complete, changes whose old values are not known are parked"
+            );
+        }
+        let stored = stored.arrange(client, &wanted, &doubts, &present).await?;
+        let mut table = stored.table(wanted.partitioned, wanted.watch);
+        table.seen = present.snapshot.map(Seen::now);
+        Ok(table)
     }
 
     /// Rules that were active before for what they need now stay so.
@@ -197,6 +257,24 @@ impl Shadow {
 }
 
 impl OldValueTables {
+    /// The tables that definitions are needed of.
+    pub fn shadowed_oids(&self) -> Vec<u32> {
+        self.shadowed.iter().map(|table| table.oid).collect()
+    }
+
+    /// With the definitions that these tables have.
+    pub fn defined(mut self, definitions: Definitions) -> Self {
+        for table in &mut self.shadowed {
+            if let Some(definition) = definitions.tables.get(&table.oid) {
+                let columns = table.watch.columns.iter().map(|column| &column.name);
+                let names = table.watch.key.iter().chain(columns);
+                table.definition = definition.of_columns(names.map(String::as_str));
+            }
+        }
+        self.snapshot = Some(Arc::new(definitions.snapshot));
+        self
+    }
+
     fn rules(&self) -> impl Iterator<Item = &RuleWatch> {
         let shadowed = self.shadowed.iter().flat_map(|table| &table.watch.rules);
         shadowed.chain(self.logged.iter().flat_map(|table| &table.rules))
@@ -216,153 +294,6 @@ fn activated(rule: &RuleWatch, from: Lsn) -> Activated {
 fn is_covered(rule: &Activated, active: &HashMap<String, Vec<String>>) -> bool {
     let before = active.get(&*rule.rule);
     before.is_some_and(|before| rule.columns.iter().all(|column| before.contains(column)))
-}
-
-/// A row of `shadow_tables`.
-struct Stored {
-    id: i32,
-    oid: u32,
-    key: Vec<String>,
-    columns: Vec<String>,
-    types: Vec<String>,
-    complete: bool,
-    seeded_key: Option<Vec<String>>,
-    seeded_rows: i64,
-    complete_at: Option<Lsn>,
-}
-
-impl Stored {
-    fn read(row: &Row) -> Self {
-        Stored {
-            id: row.get("id"),
-            oid: row.get("table_oid"),
-            key: row.get("key_columns"),
-            columns: row.get("columns"),
-            types: row.get("column_types"),
-            complete: row.get::<_, &str>("state") == "complete",
-            seeded_key: row.get("seeded_key"),
-            seeded_rows: row.get("seeded_rows"),
-            complete_at: row.get("complete_at_lsn"),
-        }
-    }
-
-    fn table(self, partitioned: bool, watch: TableWatch) -> Table {
-        Table {
-            id: self.id,
-            oid: self.oid,
-            partitioned,
-            places: self.columns,
-            complete: self.complete,
-            seeded_key: self.seeded_key,
-            seeded_rows: self.seeded_rows,
-            complete_at: self.complete_at,
-            changed: false,
-            cleared: false,
-            lingering: false,
-            retired: false,
-            bound: None,
-            relation: None,
-            touched: Touched::default(),
-            held: Vec::new(),
-            watch,
-        }
-    }
-
-    /// For what the log still brings from before the table got REPLICA IDENTITY FULL.
-    fn lingering(self, logged: &LoggedTable) -> Table {
-        let watch = TableWatch {
-            table: logged.table.clone(),
-            key: self.key.clone(),
-            columns: Vec::new(),
-            rules: Vec::new(),
-        };
-        Table {
-            lingering: true,
-            ..self.table(logged.partitioned, watch)
-        }
-    }
-
-    /// Gives a place to each watched column that has none of its type, and takes the
-    /// place of each that is not watched any more: what is in it grows old.
-    async fn widen(mut self, client: &Client, watch: &TableWatch) -> anyhow::Result<Self> {
-        let before = (self.columns.clone(), self.types.clone());
-        let mut placed = HashSet::new();
-        for (column, type_name) in self.columns.iter_mut().zip(&self.types) {
-            let watched = watch
-                .columns
-                .iter()
-                .any(|one| one.name == *column && one.type_name == *type_name);
-            match watched {
-                true => {
-                    placed.insert(column.clone());
-                }
-                false => column.clear(),
-            }
-        }
-        let new = watch.columns.iter();
-        for column in new.filter(|column| !placed.contains(&column.name)) {
-            self.columns.push(column.name.clone());
-            self.types.push(column.type_name.clone());
-            self.complete = false;
-            self.seeded_key = None;
-            self.seeded_rows = 0;
-        }
-        if before == (self.columns.clone(), self.types.clone()) {
-            return Ok(self);
-        }
-        let state = match self.complete {
-            true => "complete",
-            false => "seeding",
-        };
-        let widen = include_str!("../../../sql/queries/shadow_widen_table.sql");
-        client
-            .execute(
-                widen,
-                &[
-                    &self.id,
-                    &self.columns,
-                    &self.types,
-                    &state,
-                    &self.seeded_key,
-                    &self.seeded_rows,
-                ],
-            )
-            .await?;
-        Ok(self)
-    }
-}
-
-async fn insert_table(
-    client: &Client,
-    slot: &str,
-    oid: u32,
-    watch: &TableWatch,
-) -> anyhow::Result<Stored> {
-    let columns: Vec<String> = watch.columns.iter().map(|one| one.name.clone()).collect();
-    let types: Vec<String> = watch
-        .columns
-        .iter()
-        .map(|one| one.type_name.clone())
-        .collect();
-    let insert = include_str!("../../../sql/queries/shadow_insert_table.sql");
-    let (schema, name) = (&watch.table.schema, &watch.table.name);
-    let row = client
-        .query_one(
-            insert,
-            &[&slot, schema, name, &oid, &watch.key, &columns, &types],
-        )
-        .await?;
-    Ok(Stored {
-        id: row.get("id"),
-        oid,
-        key: watch.key.clone(),
-        columns,
-        types,
-        complete: false,
-        seeded_key: None,
-        seeded_rows: 0,
-        complete_at: None,
-    })
 }
 
 async fn drop_table(client: &Client, id: i32) -> anyhow::Result<()> {

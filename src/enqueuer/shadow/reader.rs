@@ -12,8 +12,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 
+use super::definition::TableDefinition;
 use super::layout::{OldValueTables, ShadowedTable};
 use super::row::{self, Binding, RowKey};
+use super::table::Bound;
+use super::unsure::Unsure;
 use crate::conninfo::Client;
 use crate::enqueuer::Progress;
 use crate::lsn::Lsn;
@@ -40,8 +43,10 @@ struct Read {
     table: ShadowedTable,
     /// In the store; `None`: there is no shadow of it, as it is now.
     id: Option<i32>,
+    /// Those in doubt are empty: the store has what they were.
     places: Vec<String>,
-    bound: Option<(Arc<Relation>, Option<Binding>)>,
+    unsure: Unsure,
+    bound: Option<Bound>,
 }
 
 /// A change as the rules get it.
@@ -58,6 +63,7 @@ impl ShadowReader {
             let read = Read {
                 id: None,
                 places: Vec::new(),
+                unsure: Unsure::default(),
                 bound: None,
                 table,
             };
@@ -125,10 +131,11 @@ impl ShadowReader {
                 row.get::<_, u32>("table_oid") == read.table.oid
                     && row.get::<_, Vec<String>>("key_columns") == read.table.watch.key
             });
+            let places = stored.map_or_else(Vec::new, |row| read.table.places(row));
+            let unsure = stored.map_or_else(Unsure::default, Unsure::read);
             read.id = stored.map(|row| row.get("id"));
-            let places = stored.map_or_else(Vec::new, |row| row.get("columns"));
-            if read.places != places {
-                read.places = places;
+            if read.places != places || read.unsure != unsure {
+                (read.places, read.unsure) = (places, unsure);
                 read.bound = None;
             }
         }
@@ -165,7 +172,7 @@ impl ShadowReader {
         let Some((old, new)) = read.keys(change) else {
             return as_it_is;
         };
-        let Some(binding) = read.binding(&change.relation) else {
+        let Some(binding) = read.binding(&change.relation, header.xid) else {
             return as_it_is;
         };
         let key = old.clone().map(|key| (oid, key));
@@ -223,24 +230,53 @@ impl ShadowReader {
     }
 }
 
+impl ShadowedTable {
+    /// The store's places, without those of columns whose values are in doubt.
+    fn places(&self, row: &tokio_postgres::Row) -> Vec<String> {
+        let mut places: Vec<String> = row.get("columns");
+        let stored: TableDefinition =
+            serde_json::from_str(row.get("definition")).unwrap_or_default();
+        let doubts = stored.doubts(&self.definition);
+        let is_of_key = |name: &String| self.watch.key.contains(name);
+        for place in &mut places {
+            let is_doubtful = doubts.iter().any(|doubt| match &doubt.column {
+                None => true,
+                Some(column) => column == place || is_of_key(column),
+            });
+            if is_doubtful || !stored.columns.contains_key(place) {
+                place.clear();
+            }
+        }
+        places
+    }
+}
+
 impl Read {
-    fn binding(&mut self, relation: &Arc<Relation>) -> Option<&Binding> {
-        let known = self.bound.as_ref();
-        if !known.is_some_and(|(bound, _)| Arc::ptr_eq(bound, relation)) {
+    fn bind(&mut self, relation: &Arc<Relation>) -> &Bound {
+        let known = self.bound.take().filter(|bound| bound.is_of(relation));
+        self.bound.insert(known.unwrap_or_else(|| {
             let ShadowedTable {
                 watch, partitioned, ..
             } = &self.table;
-            let binding = Binding::of(relation, &watch.key, &self.places, *partitioned);
-            self.bound = Some((Arc::clone(relation), binding));
-        }
-        self.bound
-            .as_ref()
-            .and_then(|(_, binding)| binding.as_ref())
+            Bound::of(
+                relation,
+                &watch.key,
+                &self.places,
+                *partitioned,
+                &self.unsure,
+            )
+        }))
     }
 
-    /// The row before the change and the row after it.
+    fn binding(&mut self, relation: &Arc<Relation>, xid: u32) -> Option<&Binding> {
+        self.bind(relation);
+        let bound = self.bound.as_ref()?;
+        Some(bound.binding(&self.unsure, xid)?.0)
+    }
+
+    /// The row before the change and the row after it. All transactions have the same keys.
     fn keys(&mut self, change: &Change) -> Option<(Option<RowKey>, Option<RowKey>)> {
-        let binding = self.binding(&change.relation)?;
+        let binding = self.bind(&change.relation).sure()?;
         Some(binding.keys(&change.operation))
     }
 }

@@ -84,6 +84,7 @@ struct OpenChunk {
     number: u64,
     rows: HashSet<RowKey>,
     all: bool,
+    spoilt: bool,
 }
 
 impl Touched {
@@ -91,6 +92,13 @@ impl Touched {
         self.since.insert(xid);
         if let Some(chunk) = &mut self.chunk {
             chunk.rows.extend(keys.into_iter().flatten().cloned());
+        }
+    }
+
+    /// A row that is touched may be read as it was before, and nothing tells that it is not.
+    pub(super) fn spoil(&mut self) {
+        if let Some(chunk) = &mut self.chunk {
+            chunk.spoilt = true;
         }
     }
 
@@ -115,6 +123,7 @@ impl Touched {
             number,
             rows: HashSet::new(),
             all: false,
+            spoilt: false,
         });
     }
 
@@ -127,7 +136,7 @@ impl Touched {
         // What this snapshot sees, every later one does.
         self.earlier.retain(|xid| !snapshot.is_past(*xid));
         let chunk = self.chunk.take().filter(|chunk| chunk.number == number)?;
-        (!missed).then_some(Untouched {
+        (!missed && !chunk.spoilt).then_some(Untouched {
             touched: chunk.rows,
             all: chunk.all,
         })
@@ -177,6 +186,18 @@ mod tests {
                 .contains(&vec![1])
         );
         assert!(Snapshot::parse("1:2").is_none());
+    }
+
+    #[test]
+    fn a_chunk_that_an_unsure_value_fell_into_is_read_again() {
+        let snapshot = Snapshot::parse("20:20:").unwrap();
+        let mut touched = Touched::default();
+        touched.low(1);
+        touched.row(12, [Some(&vec![1]), None]);
+        touched.spoil();
+        assert!(touched.high(1, &snapshot).is_none());
+        touched.low(2);
+        assert!(touched.high(2, &snapshot).is_some());
     }
 
     #[test]

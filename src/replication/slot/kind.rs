@@ -1,5 +1,7 @@
 //! What kinds of gap there are.
 
+use crate::health::STALE_OLD_VALUES;
+
 /// What happened, as metrics and the record of gaps name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapKind {
@@ -21,10 +23,12 @@ pub enum GapKind {
     Unreadable,
     /// Given up by us, for want of room for the log.
     Shed,
+    /// Mapped with old values that may have been stale.
+    OldValuesStale,
 }
 
 impl GapKind {
-    pub const ALL: [GapKind; 13] = [
+    pub const ALL: [GapKind; 14] = [
         GapKind::SlotDropped,
         GapKind::SlotLost,
         GapKind::SlotMoved,
@@ -38,6 +42,7 @@ impl GapKind {
         GapKind::TableRecreated,
         GapKind::Unreadable,
         GapKind::Shed,
+        GapKind::OldValuesStale,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -55,6 +60,7 @@ impl GapKind {
             GapKind::TableRecreated => "table_recreated",
             GapKind::Unreadable => "unreadable",
             GapKind::Shed => "shed",
+            GapKind::OldValuesStale => STALE_OLD_VALUES,
         }
     }
 }

@@ -127,3 +127,28 @@ async fn a_rule_that_waits_for_its_seed_is_said_to() {
     while !explaining.line().await.contains(expected) {}
     assert_eq!(explaining.end().await.0, 0);
 }
+
+/// Nothing in the WAL says that it is another: the catalog does.
+#[tokio::test]
+async fn a_column_that_has_other_values_than_were_read_is_not_answered() {
+    let walhook = installation().await;
+    let running = walhook.start();
+    walhook.wait_for(COMPLETE).await;
+    running.stop().await;
+    let application = &walhook.database.client;
+    application
+        .batch_execute(
+            "alter table orders drop column status;
+             alter table orders add column status text not null default 'paid'",
+        )
+        .await
+        .unwrap();
+    let mut explaining = Explaining::start(&walhook, &["--json", "--limit", "1"]).await;
+    application
+        .batch_execute("update orders set note = 'x' where id = 2")
+        .await
+        .unwrap();
+    let unknown = verdict(&mut explaining, "order.paid").await;
+    assert_eq!(unknown["verdict"], "parked", "{unknown}");
+    assert_eq!(explaining.end().await.0, 0);
+}

@@ -170,3 +170,32 @@ async fn least_wal_of_an_update(log: &Log) -> i64 {
     }
     least
 }
+
+/// A label that is renamed: each change has the name of its place in the WAL, of its old row as
+/// of its new one. A transaction that was open has both, and the rename waited for neither.
+#[tokio::test]
+async fn a_label_has_the_name_that_it_had_and_both_rows_of_an_update_have_the_same() {
+    let tables = "create type state as enum ('new', 'settled');
+        create table t (id bigint primary key, status state, n integer);
+        alter table t replica identity full;
+        insert into t values (1, 'settled', 0), (2, 'settled', 0)";
+    let database = TestDatabase::create().await;
+    let log = Log::of(&database, tables, "for table t").await;
+    log.run("begin; update t set n = 1 where id = 1").await;
+    let other = &database.client;
+    other
+        .batch_execute(
+            "update t set n = 1 where id = 2; alter type state rename value 'settled' to 'paid'",
+        )
+        .await
+        .unwrap();
+    log.run("update t set n = 2 where id = 1; commit").await;
+    log.run("update t set n = 3 where id = 1").await;
+    let expected = [
+        "update t whole(2, settled, 0) (2, settled, 1)",
+        "update t whole(1, settled, 0) (1, settled, 1)",
+        "update t whole(1, paid, 1) (1, paid, 2)",
+        "update t whole(1, paid, 2) (1, paid, 3)",
+    ];
+    assert_eq!(log.changes().await, expected);
+}

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use walhook::cli::{catalog, old_values};
+use walhook::conninfo::ConnInfo;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
-use walhook::enqueuer::{Enqueuer, Filters, Redefined};
+use walhook::enqueuer::{Answered, Enqueuer, Filters, Redefined, SourceCatalog};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapper, TableName};
 use walhook::pgoutput::{DecodeError, MessageKind, StreamEvent, TransactionHeader};
@@ -15,6 +16,7 @@ use walhook::subscription::directory::Directory;
 
 use super::{COMPLETE, WATCHED, caught_up, live, of, shadow, with_rows};
 use crate::harness::command::{answer, walhook as command};
+use crate::harness::connect;
 use crate::harness::process::Process;
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::Installation;
@@ -26,6 +28,11 @@ async fn take_undecodable(walhook: &Installation) -> anyhow::Error {
     let config = walhook.config();
     let rules = Arc::new(config.rules().unwrap());
     let client = &walhook.database.client;
+    let catalog = SourceCatalog {
+        source: ConnInfo::parse(&walhook.database.url).unwrap(),
+        publication: config.source.publication.clone(),
+        slot: config.source.slot.clone(),
+    };
     let names: Vec<TableName> = rules.tables().cloned().collect();
     let tables = catalog::describe(client, &names).await.unwrap();
     for table in &tables {
@@ -47,10 +54,16 @@ async fn take_undecodable(walhook: &Installation) -> anyhow::Error {
         unanswered: Vec::new(),
         ready: None,
         recorded: ::walhook::enqueuer::Recorded::default(),
+        catalog: catalog.clone(),
+        answered: Answered::default(),
     };
     let (session, leadership) = enqueuer.lead().await.unwrap();
     let mapper = Mapper::new(Arc::clone(&rules), leadership.system_identifier);
     let old_values = old_values::sources(&rules, &tables, Lsn::ZERO);
+    let mut source = connect(&walhook.database.url).await;
+    let old_values = old_values::define(old_values, &catalog, &mut source)
+        .await
+        .unwrap();
     let mut session = enqueuer
         .begin(session, &leadership, mapper, old_values)
         .await

@@ -210,7 +210,7 @@ async fn a_table_made_anew_or_with_another_identity_is_seeded_anew() {
         .await
         .unwrap();
     walhook
-        .wait_for("select 'character varying(20)' = any (column_types) and state = 'complete' from shadow_tables")
+        .wait_for("select definition::jsonb #>> '{columns,note,type_oid}' = '1043' and state = 'complete' from shadow_tables")
         .await;
     application
         .batch_execute(
