@@ -53,7 +53,11 @@ impl LetGo {
 
 /// The record, and after it a message that has the progress persisted: the slot moves.
 pub(super) async fn mark(source: &Client) -> anyhow::Result<()> {
-    slot::log_running_transactions(source).await?;
+    // Where a transaction is open for long it waits in vain: the record is written by then.
+    if let Err(error) = slot::log_running_transactions(source).await {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        tracing::debug!(error, "did not see the running transactions end");
+    }
     let query = include_str!("../../../sql/queries/emit_watermark.sql");
     let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;
     emitted.map(drop).context("write a message to the log")
