@@ -15,9 +15,6 @@ select
     members.attached::text::bigint as attached,
     -- Another one where the rows were rewritten, for whatever reason.
     class.relfilenode as file,
-    -- Unlike one that was made as a partition, it may have brought rows along. The row of its
-    -- column ctid is as old as the table.
-    coalesce(members.attached <> created.xmin, false) as attached_later,
     -- The places in the statement's text left out.
     coalesce(
         hashtextextended(regexp_replace(class.relpartbound::text, ':location -?[0-9]+', '', 'g'), 0),
@@ -25,4 +22,3 @@ select
     ) as bound
 from members
 join pg_class as class on class.oid = members.member
-left join pg_attribute as created on created.attrelid = members.member and created.attnum = -1

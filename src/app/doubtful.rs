@@ -61,6 +61,9 @@ impl Capture {
     /// Adds how the tables are defined, as this leader finds it: another may have known later
     /// definitions than those from before it let go of the slot.
     pub(super) async fn define(&self, tables: OldValueTables) -> Result<OldValueTables, Fault> {
+        if tables.shadowed.is_empty() {
+            return Ok(tables);
+        }
         let source = self.source.connect(Purpose::Reload, None).await;
         let mut source = source.map_err(ReplicationError::from)?;
         let catalog = &self.enqueuer.catalog;

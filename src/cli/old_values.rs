@@ -12,9 +12,6 @@ pub async fn define(
     catalog: &SourceCatalog,
     client: &mut Client,
 ) -> anyhow::Result<OldValueTables> {
-    if tables.shadowed.is_empty() {
-        return Ok(tables);
-    }
     let oids = tables.shadowed_oids();
     let definitions = catalog.read_with(client, &oids).await?;
     Ok(tables.defined(definitions))

@@ -19,7 +19,7 @@ pub const MESSAGE_PREFIX: &str = "walhook";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     xmin: u32,
-    /// With the epoch, which the log's ids lack.
+    /// With the epoch, which the WAL's ids lack.
     xmax: u64,
     in_progress: HashSet<u32>,
 }
@@ -28,7 +28,7 @@ impl Snapshot {
     /// Reads `xmin:xmax:xip,xip…`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let xid = |text: &str| text.parse::<u64>().ok().map(in_log);
+        let xid = |text: &str| text.parse::<u64>().ok().map(in_wal);
         let (xmin, xmax) = (xid(parts.next()?)?, parts.next()?.parse().ok()?);
         let running = parts.next()?.split(',').filter(|text| !text.is_empty());
         Some(Snapshot {
@@ -39,7 +39,7 @@ impl Snapshot {
     }
 
     pub(super) fn may_miss(&self, xid: u32) -> bool {
-        self.in_progress.contains(&xid) || !precedes(xid, in_log(self.xmax))
+        self.in_progress.contains(&xid) || !precedes(xid, in_wal(self.xmax))
     }
 
     /// The first id that no transaction had yet.
@@ -49,7 +49,7 @@ impl Snapshot {
 
     /// Whether all transactions with lower ids had ended.
     pub(super) fn has_left(&self, xid: u64) -> bool {
-        !precedes(self.xmin, in_log(xid))
+        !precedes(self.xmin, in_wal(xid))
     }
 
     pub(super) fn is_past(&self, xid: u32) -> bool {
@@ -57,8 +57,8 @@ impl Snapshot {
     }
 }
 
-/// The log has no epoch: its ids are the lower half.
-pub(super) fn in_log(xid: u64) -> u32 {
+/// The WAL has no epoch: its ids are the lower half.
+pub(super) fn in_wal(xid: u64) -> u32 {
     xid as u32
 }
 

@@ -17,7 +17,7 @@ use crate::pgoutput::{
 
 impl Shadow {
     /// Reads the rows that these changes speak of, in one query, and the catalog where the
-    /// stream has described a table anew. `open`: the transaction that the first is in.
+    /// stream has described a table again. `open`: the transaction that the first is in.
     pub(in crate::enqueuer) async fn look_up(
         &mut self,
         client: &Client,
@@ -44,7 +44,7 @@ impl Shadow {
                 continue;
             };
             let table = &mut self.tables[index];
-            if table.is_described_anew(&change.relation) {
+            if table.is_newly_described(&change.relation) {
                 let relation = Arc::clone(&change.relation);
                 described.extend(xid.map(|xid| Described {
                     index,

@@ -7,7 +7,7 @@
 //! event of nothing. The catalog tells: the definition that a shadow was filled under is kept
 //! with it, and where the catalog has another one its values are in doubt.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,12 @@ pub struct TableDefinition {
     /// By oid: the table itself, and the members of its partition tree.
     pub(super) members: BTreeMap<u32, Member>,
     pub(super) columns: BTreeMap<String, ColumnDefinition>,
+    /// Partitions of before: one that comes back may have other rows than the shadow knows.
+    pub(super) left: BTreeSet<u32>,
 }
+
+/// Of the partitions of before so many are remembered: those with the highest oids.
+const LEFT: usize = 4_096;
 
 /// How the table is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +50,6 @@ pub(super) struct Member {
     pub(super) attached: Option<i64>,
     /// What is in the catalog of its bounds, hashed.
     pub(super) bound: i64,
-    /// It was a table before it became a partition.
-    pub(super) attached_later: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +83,7 @@ impl TableDefinition {
         TableDefinition {
             publication: self.publication,
             members: self.members.clone(),
+            left: self.left.clone(),
             columns: named
                 .map(|(name, column)| (name.clone(), column.clone()))
                 .collect(),
@@ -99,6 +103,14 @@ impl TableDefinition {
             member: if now.member == 0 { member } else { now.member },
             ..now
         });
+        let gone = self
+            .members
+            .keys()
+            .filter(|oid| !now.members.contains_key(oid));
+        self.left.extend(gone);
+        while self.left.len() > LEFT {
+            self.left.pop_first();
+        }
         self.members.clone_from(&now.members);
         for (name, column) in &mut self.columns {
             if let Some(now) = now.columns.get(name) {

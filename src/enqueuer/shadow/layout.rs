@@ -230,8 +230,9 @@ impl Shadow {
             tracing::warn!(
                 table = %name,
                 reason = doubt.reason,
-                "values of {name} may be others than were read, without a change in the WAL: they are \
-                 read again; until that is complete, changes whose old values are not known are parked"
+                "old values of {name} are stale, as it was altered without a change in the WAL: its rows \
+                 are read again; until that is complete, changes whose old values are not known are \
+                 parked"
             );
         }
         let stored = stored.arrange(client, &wanted, &doubts, &present).await?;

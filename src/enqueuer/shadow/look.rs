@@ -1,4 +1,4 @@
-//! Looks at the catalog where the stream has described a table anew, before a change behind
+//! Looks at the catalog where the stream has described a table again, before a change behind
 //! that is mapped: whether the values that the shadow holds are still what they were.
 //!
 //! A description says little: a column that was dropped and added again may have the place and
@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::Shadow;
 use super::definition::TableDefinition;
 use super::definition::read::{Definitions, SourceCatalog};
-use super::table::Seen;
+use super::table::{InDoubt, Seen};
 use crate::conninfo::Client;
 use crate::enqueuer::session::Interrupted;
 use crate::pgoutput::Relation;
@@ -71,11 +71,13 @@ impl Shadow {
                     definition.learn(now);
                     table.define(definition);
                 }
-                // The first description is where it may begin.
-                (Some(doubt), None) if table.doubt.is_none() => {
-                    table.doubt = Some((relation, doubt.reason));
+                (Some(doubt), None) => {
+                    let doubt = table.doubt.get_or_insert(InDoubt {
+                        relations: Vec::new(),
+                        reason: doubt.reason,
+                    });
+                    doubt.relations.push(relation);
                 }
-                (Some(_), None) => {}
             }
         }
         Ok(())

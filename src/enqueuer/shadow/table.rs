@@ -48,14 +48,20 @@ pub(super) struct Table {
     pub(super) definition: TableDefinition,
     /// The catalog that it is known to be of; `None`: none was read.
     pub(super) seen: Option<Seen>,
-    /// From where the stream describes it so on, the values are in doubt.
-    pub(super) doubt: Option<(Arc<Relation>, String)>,
+    pub(super) doubt: Option<InDoubt>,
     pub(super) unsure: Unsure,
     /// The last commit whose changes were mapped with old values of the shadow.
     pub(super) answered: Lsn,
     pub(super) touched: Touched,
     /// Rules that wait for the seed, each with the columns that it needs.
     pub(super) held: Vec<Activated>,
+}
+
+/// The catalog has another definition than the values were read under.
+pub(super) struct InDoubt {
+    /// Descriptions that the stream has made of the table since: under these it may be so.
+    pub(super) relations: Vec<Arc<Relation>>,
+    pub(super) reason: String,
 }
 
 /// A look at the catalog.
@@ -154,13 +160,16 @@ impl Table {
         bound.binding(&self.unsure, xid)
     }
 
-    /// Once for each description.
-    pub(super) fn is_described_anew(&mut self, relation: &Arc<Relation>) -> bool {
+    /// Whether the catalog is to be read for the description: once for each.
+    pub(super) fn is_newly_described(&mut self, relation: &Arc<Relation>) -> bool {
         if self.lingering || self.is_described_by(relation) {
             return false;
         }
         self.relation = Some(Arc::clone(relation));
-        true
+        if let Some(doubt) = &mut self.doubt {
+            doubt.relations.push(Arc::clone(relation));
+        }
+        self.doubt.is_none()
     }
 
     fn is_described_by(&self, relation: &Arc<Relation>) -> bool {
@@ -168,14 +177,14 @@ impl Table {
         last.is_some_and(|last| Arc::ptr_eq(last, relation))
     }
 
-    /// The catalog has another definition than the values were read under, and here the stream
-    /// comes to where it may begin.
+    /// Fails where the stream comes to a description under which the values may be others.
     pub(super) fn refuse_doubt(&self, relation: &Arc<Relation>) -> Result<(), Redefined> {
-        match &self.doubt {
-            Some((from, reason)) if Arc::ptr_eq(from, relation) => {
-                Err(Redefined(format!("{}: {reason}", self.watch.table)))
-            }
-            Some(_) | None => Ok(()),
+        let Some(InDoubt { relations, reason }) = &self.doubt else {
+            return Ok(());
+        };
+        match relations.iter().any(|one| Arc::ptr_eq(one, relation)) {
+            true => Err(Redefined(format!("{}: {reason}", self.watch.table))),
+            false => Ok(()),
         }
     }
 

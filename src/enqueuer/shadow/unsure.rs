@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use tokio_postgres::Row;
 
-use crate::enqueuer::watermark::{Snapshot, in_log, precedes};
+use crate::enqueuer::watermark::{Snapshot, in_wal, precedes};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unsure {
@@ -59,7 +59,7 @@ impl Unsure {
 
     /// Whether the transaction's values of these columns are not sure.
     pub(super) fn concerns(&self, xid: u32) -> bool {
-        self.from.is_some_and(|from| precedes(xid, in_log(from)))
+        self.from.is_some_and(|from| precedes(xid, in_wal(from)))
     }
 
     pub(super) fn contains(&self, column: &str) -> bool {

@@ -59,13 +59,15 @@ impl TableDefinition {
             .then(|| "it was out of the publication for a while".to_owned())
     }
 
-    /// Rows that came with a partition may have keys that the shadow knows from another time.
+    /// Rows of a partition that comes back, or that takes the place of another, may be others
+    /// than the shadow knows. Those of a table that never was a partition it does not know.
     fn attached(&self, now: &TableDefinition) -> Option<String> {
         let is_new = |(oid, member): &(&u32, &Member)| {
             let before = self.members.get(oid);
             member.attached.is_some()
                 && before.is_none_or(|before| before.attached != member.attached)
         };
+        let returns = |oid: &u32| self.members.contains_key(oid) || self.left.contains(oid);
         let replaces = |member: &Member| {
             self.members.iter().any(|(oid, before)| {
                 before.attached.is_some()
@@ -77,9 +79,11 @@ impl TableDefinition {
             .members
             .iter()
             .filter(is_new)
-            .find(|(_, member)| member.attached_later || replaces(member));
+            .find(|(oid, member)| returns(oid) || replaces(member));
         brought_rows.map(|(oid, _)| {
-            format!("the table with the oid {oid}, which may have had rows, became its partition")
+            format!(
+                "the table with the oid {oid} became its partition again, or in place of another"
+            )
         })
     }
 
@@ -114,7 +118,7 @@ impl ColumnDefinition {
     }
 
     /// A label that is new is no doubt. Nor is it one that the transaction which added it has
-    /// written another's row in `pg_enum`: to make room it may number them anew.
+    /// written another's row in `pg_enum`: to make room it may renumber them.
     fn renamed(&self, now: &ColumnDefinition) -> Option<String> {
         let added: Vec<i64> = now
             .labels
@@ -142,6 +146,8 @@ impl ColumnDefinition {
 #[cfg(test)]
 mod tests {
     use super::super::Published;
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn label(text: &str, version: i64) -> Label {
@@ -173,6 +179,7 @@ mod tests {
                 member: 2,
             }),
             members: [(50, member(50, None)), (51, member(51, Some(10)))].into(),
+            left: BTreeSet::new(),
             columns: [("status".to_owned(), status), ("note".to_owned(), note)].into(),
         }
     }
@@ -182,7 +189,6 @@ mod tests {
             file,
             attached,
             bound: i64::from(file),
-            attached_later: false,
         }
     }
 
@@ -263,16 +269,8 @@ mod tests {
     #[test]
     fn what_may_bring_other_rows_is_a_doubt_of_all_columns() {
         let all = [(None, false)];
-        let brought = |now: &mut TableDefinition| {
-            let mut brought = member(60, Some(20));
-            brought.attached_later = true;
-            now.members.insert(60, brought);
-        };
-        assert_eq!(doubts(brought), all);
         let detached_and_attached = |now: &mut TableDefinition| {
-            let mut again = member(51, Some(20));
-            again.attached_later = true;
-            now.members.insert(51, again);
+            now.members.insert(51, member(51, Some(20)));
         };
         assert_eq!(doubts(detached_and_attached), all);
         // Made, filled and attached in place of another in one transaction.
@@ -292,6 +290,18 @@ mod tests {
         assert_eq!(doubts(put_back), all);
         let altered = |now: &mut TableDefinition| now.publication.as_mut().unwrap().version = 6;
         assert_eq!(doubts(altered), all);
+    }
+
+    #[test]
+    fn a_partition_that_left_is_remembered_until_it_comes_back() {
+        let (mut known, mut now) = (orders(), orders());
+        now.members.remove(&51);
+        known.learn(&now);
+        assert_eq!(known.doubts(&now), []);
+        now.members.insert(52, member(52, Some(20)));
+        assert_eq!(known.doubts(&now), [], "it never was a partition");
+        now.members.insert(51, member(51, Some(20)));
+        assert_eq!(known.doubts(&now).len(), 1);
     }
 
     #[test]

@@ -80,7 +80,6 @@ impl SourceCatalog {
                 file: column(&row, "file")?,
                 attached: column(&row, "attached")?,
                 bound: column(&row, "bound")?,
-                attached_later: column(&row, "attached_later")?,
             };
             table.members.insert(column(&row, "member")?, member);
         }

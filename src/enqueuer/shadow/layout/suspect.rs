@@ -26,8 +26,8 @@ pub(super) async fn record(
         return Ok(());
     }
     let reason = format!(
-        "changes of {table} were mapped with old values of before ({}): events of rules that \
-         compare old values may be false or missing",
+        "changes of {table} were mapped with stale old values ({}): events of its rules may be \
+         false or missing",
         doubt.reason
     );
     tracing::error!(
@@ -35,8 +35,8 @@ pub(super) async fn record(
         %from,
         %to,
         reason = doubt.reason,
-        "changes of {table} were mapped with old values that were stale: their events may be false \
-         or missing"
+        "changes of {table} were mapped with stale old values: events of its rules may be false or \
+         missing"
     );
     let query = include_str!("../../../../sql/queries/record_table_gap.sql");
     client

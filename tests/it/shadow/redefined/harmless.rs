@@ -46,7 +46,7 @@ data = { id = 'id' }
 ";
 
 #[tokio::test]
-async fn tables_that_are_written_anew_as_they_are_trigger_nothing() {
+async fn tables_that_are_rewritten_as_they_are_trigger_nothing() {
     let tables = format!("{TABLES}; {PARTS}");
     let rules = format!("{}{PARTS_RULE}", super::RULES);
     let (walhook, receiver) = with_rows(&tables, &rules).await;
@@ -127,7 +127,7 @@ async fn an_added_label_is_learned_and_nothing_is_read_again() {
     let places = "select id || columns::text from shadow_tables where table_name = 'orders'";
     let client = walhook.store.get().await.unwrap();
     let before: String = client.query_one(places, &[]).await.unwrap().get(0);
-    // So many before one that the others are numbered anew.
+    // So many before one that the others are renumbered.
     for number in 0..30 {
         let add = format!("alter type state add value 'more {number}' before 'settled'");
         run(&walhook, &add).await;

@@ -53,9 +53,9 @@ async fn what_was_mapped_before_a_rename_was_found_is_on_record() {
     // What is captured now is right: no node is taken out of service.
     walhook.wait_ready(200, &["ready"]).await;
     walhook
-        .wait_logged("were mapped with old values that were stale")
+        .wait_logged("were mapped with stale old values")
         .await;
-    let said = "changes of public.orders were mapped with old values of before";
+    let said = "changes of public.orders were mapped with stale old values";
     let status = walhook.walhook(&["status"]).await.exits(1);
     status.says("PROBLEM").says(said).says("--accept-gap");
     let accepted = walhook.walhook(&["setup", "--accept-gap"]).await.exits(0);
