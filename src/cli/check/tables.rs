@@ -75,6 +75,7 @@ pub(super) fn table_findings(
         findings.extend(harm_findings(table, server_version));
         findings.extend(own_operators(table));
         findings.extend(moves(rules, table));
+        findings.extend(attached(table, server_version));
     }
     findings.extend(tables.iter().filter_map(|table| within(table, tables)));
     findings
@@ -98,7 +99,7 @@ fn understood(rules: &RuleSet, table: &TableDescription) -> Vec<Finding> {
         .collect()
 }
 
-/// PostgreSQL's log has no moves between partitions.
+/// The WAL has no moves between partitions.
 fn moves(rules: &RuleSet, table: &Table) -> Option<Finding> {
     if table.storage.kind != TableKind::Partitioned {
         return None;
@@ -114,10 +115,22 @@ fn moves(rules: &RuleSet, table: &Table) -> Option<Finding> {
                 table.name()
             ),
             format!(
-                "PostgreSQL logs that as a delete and an insert: {} takes it for a deletion, or `became` and \
-                 `changed` for a new row. Where updates change the partition key, compare other columns",
+                "it is a delete and an insert in the WAL. A rule on deletes sees a deletion, and `became` and \
+                 `changed` see a new row: {}. Where updates change the partition key, compare other columns",
                 misled.join(", ")
             ),
+        )
+    })
+}
+
+/// PostgreSQL 14 decides once a session whether rows of a table are published.
+fn attached(table: &Table, server_version: i32) -> Option<Finding> {
+    let forgets = table.storage.kind == TableKind::Partitioned && server_version < 150_000;
+    forgets.then(|| {
+        Finding::warning(
+            format!("{} is partitioned, and this is PostgreSQL 14", table.name()),
+            "it does not publish the rows of a partition that held rows before it was attached, until the \
+             next replication session. Attach partitions empty, or restart walhook before they are written",
         )
     })
 }

@@ -116,6 +116,29 @@ async fn a_detached_partition_is_published_no_more_but_14_goes_on_in_the_session
     assert_eq!(log.changes().await, expected);
 }
 
+/// A table that was written while it was none of them: 14 remembers for the session that its
+/// rows are not published.
+#[tokio::test]
+async fn rows_of_a_table_that_was_filled_and_then_attached_come_but_from_14() {
+    let tables = "create table t (id bigint primary key) partition by range (id)";
+    let publication = "for table t with (publish_via_partition_root = true)";
+    let log = log(tables, publication).await;
+    log.run("create table filled (like t including all); insert into filled values (1)")
+        .await;
+    log.run("alter table t attach partition filled for values from (0) to (10)")
+        .await;
+    log.run("insert into t values (2)").await;
+    log.run("create table empty (like t including all)").await;
+    log.run("alter table t attach partition empty for values from (10) to (20)")
+        .await;
+    log.run("insert into t values (12)").await;
+    let expected: &[&str] = match log.major().await {
+        14 => &["insert t (12)"],
+        _ => &["insert t (2)", "insert t (12)"],
+    };
+    assert_eq!(log.changes().await, expected);
+}
+
 #[tokio::test]
 async fn generated_columns_are_sent_from_18_on_where_the_publication_says_so() {
     let tables =

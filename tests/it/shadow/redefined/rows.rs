@@ -22,6 +22,15 @@ async fn a_partition_that_comes_back_with_other_rows() {
         alter table orders attach partition orders_3 for values from (0) to (5)";
     for (change, at_once) in [(away, false), (replaced, true)] {
         let (walhook, receiver) = with_rows(PARTS, RULES).await;
+        if walhook
+            .count("select current_setting('server_version_num')::bigint / 10000")
+            .await
+            == 14
+        {
+            // There a session takes neither note of the detaching nor of the table that was
+            // written before it was attached (facts::rows): no change comes that could be held.
+            return;
+        }
         let running = walhook.start();
         walhook.wait_for(COMPLETE).await;
         match at_once {
