@@ -161,7 +161,7 @@ impl Judge<'_> {
         answers(client, &query, "cur.id", self.table.rows.len()).await
     }
 
-    fn outcome(&self, source: &str, checked: &Checked, row: usize, server: Answer) -> Outcome {
+    pub fn outcome(&self, source: &str, checked: &Checked, row: usize, server: Answer) -> Outcome {
         let change = self.table.change(row);
         let evaluation = Evaluation::new(&change, &self.table.letters);
         let ours = match evaluation.value(&checked.node) {

@@ -22,6 +22,8 @@ pub struct Generator<'a> {
     pub columns: &'a [(String, Kind)],
     /// Constants stand where else columns do.
     pub constant: bool,
+    /// No name says which row it means.
+    pub bare: bool,
 }
 
 const NUMBERS: [Scalar; 6] = [
@@ -51,7 +53,7 @@ impl Generator<'_> {
         self.expression(kind, depth)
     }
 
-    fn kind(&mut self) -> Kind {
+    pub fn kind(&mut self) -> Kind {
         Kind {
             of: self.random.of(&Scalar::ALL),
             array: self.random.chance(10),
@@ -78,12 +80,17 @@ impl Generator<'_> {
         if !kind.array && matches!(kind.of, Scalar::Timestamp | Scalar::Timestamptz) {
             lists.push(forms::TIMES);
         }
-        let form = match own.is_empty() || self.random.chance(20) {
-            true => {
-                let list = self.random.of(&lists);
-                self.random.of(list)
+        let form = loop {
+            let form = match own.is_empty() || self.random.chance(20) {
+                true => {
+                    let list = self.random.of(&lists);
+                    self.random.of(list)
+                }
+                false => self.random.of(own),
+            };
+            if !(self.bare && form.contains("tg_op")) {
+                break form;
             }
-            false => self.random.of(own),
         };
         self.fill(form, kind, depth - 1)
     }
@@ -217,6 +224,7 @@ impl Generator<'_> {
             false => format!("\"{name}\""),
         };
         atom(match self.random.below(20) {
+            _ if self.bare => name,
             0 => format!("new.{name}"),
             1 | 2 => format!("old.{name}"),
             _ => name,

@@ -9,6 +9,7 @@
 //! `WALHOOK_AGREEMENT_SEED` repeats a run; a failing test prints its own.
 
 mod bodies;
+mod changes;
 mod compare;
 mod constants;
 mod directed;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::SimpleQueryMessage;
 
+use changes::OnChange;
 use compare::{Fault, Judge, Outcome, Verdict};
 use generator::{Expression, Generator};
 use random::Random;
@@ -148,13 +150,20 @@ async fn agree(options: &str, charset: Charset) {
             charset,
             columns: &columns,
             constant: false,
+            bare: false,
         };
         let wanted = (cases - tally.cases).div_ceil(ROWS).clamp(20, ROUND);
         for _ in 0..wanted {
             let depth = 1 + generator.random.below(4);
             expressions.push(generator.any(depth));
         }
+        let mut on_change = Vec::new();
+        for _ in 0..wanted / 3 {
+            let depth = 1 + generator.random.below(3);
+            on_change.push(generator.on_change(depth));
+        }
         tally.compare(&judge, &expressions).await;
+        tally.compare_changes(&judge, &on_change).await;
         let soups = (0..wanted * 3).map(|_| soup::soup(&mut random));
         // Most of them mean nothing.
         let soups = soups
@@ -186,6 +195,8 @@ async fn agree(options: &str, charset: Charset) {
 struct Tally {
     expressions: usize,
     soups: usize,
+    /// Of conditions with `became` or `changed`.
+    on_change: usize,
     cases: usize,
     both_fail: usize,
     null: usize,
@@ -200,31 +211,46 @@ impl Tally {
             let sources: Vec<_> = some.iter().map(|one| one.text.clone()).collect();
             let verdicts = judge.judge(&sources).await;
             for (expression, verdict) in some.iter().zip(verdicts) {
-                self.expressions += 1;
-                let outcomes = match verdict {
-                    Verdict::Refused(message) => {
-                        *self.refusals.entry(shape(&message)).or_default() += 1;
-                        continue;
-                    }
-                    Verdict::Compared(outcomes) => outcomes,
-                };
-                self.cases += outcomes.len();
-                let mut first = None;
-                for outcome in outcomes {
-                    match outcome {
-                        Outcome::Equal { null } => self.null += usize::from(null),
-                        Outcome::BothFail => self.both_fail += 1,
-                        Outcome::Narrowed(reason) => {
-                            *self.narrowings.entry(reason).or_default() += 1
-                        }
-                        Outcome::Fault(fault) => first = first.or(Some(fault)),
-                    }
-                }
-                if let Some(fault) = first {
+                if let Some(fault) = self.count(verdict) {
                     self.faults.push(smallest(judge, expression, fault).await);
                 }
             }
         }
+    }
+
+    async fn compare_changes(&mut self, judge: &Judge<'_>, conditions: &[OnChange]) {
+        for some in conditions.chunks(TOGETHER) {
+            for verdict in judge.judge_changes(some).await {
+                if let Verdict::Compared(outcomes) = &verdict {
+                    self.on_change += outcomes.len();
+                }
+                let fault = self.count(verdict);
+                self.faults.extend(fault);
+            }
+        }
+    }
+
+    /// The first case that disagrees.
+    fn count(&mut self, verdict: Verdict) -> Option<Fault> {
+        self.expressions += 1;
+        let outcomes = match verdict {
+            Verdict::Refused(message) => {
+                *self.refusals.entry(shape(&message)).or_default() += 1;
+                return None;
+            }
+            Verdict::Compared(outcomes) => outcomes,
+        };
+        self.cases += outcomes.len();
+        let mut first = None;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Equal { null } => self.null += usize::from(null),
+                Outcome::BothFail => self.both_fail += 1,
+                Outcome::Narrowed(reason) => *self.narrowings.entry(reason).or_default() += 1,
+                Outcome::Fault(fault) => first = first.or(Some(fault)),
+            }
+        }
+        first
     }
 }
 
@@ -276,8 +302,9 @@ impl std::fmt::Display for Tally {
         let refused: usize = self.refusals.values().sum();
         writeln!(
             f,
-            "{} cases of {} expressions ({} without parentheses), {} null, {} fail in both, {refused} refused",
-            self.cases, self.expressions, self.soups, self.null, self.both_fail
+            "{} cases ({} of became and changed) of {} expressions ({} without parentheses), {} null, \
+             {} fail in both, {refused} refused",
+            self.cases, self.on_change, self.expressions, self.soups, self.null, self.both_fail
         )?;
         for (reason, count) in &self.narrowings {
             writeln!(f, "  narrowed {count}: {reason}")?;

@@ -34,11 +34,22 @@ pub struct Change<'a> {
     old: Option<&'a Values>,
 }
 
-/// Which row is the old one of an update, by how much its id is larger.
+/// Which row is the old one of an update, by how much its id is larger …
 const OLD: usize = 7;
 
+/// … but of each so many rows one is updated to what it was.
+const SAME: usize = 8;
+
+/// The id of the old row of an update.
+pub fn previous(id: usize, rows: usize) -> usize {
+    match id.is_multiple_of(SAME) {
+        true => id,
+        false => (id + OLD) % rows,
+    }
+}
+
 /// What made the row of that id.
-fn operation(id: usize) -> Operation {
+pub fn operation(id: usize) -> Operation {
     match id % 4 {
         1 => Operation::Insert,
         2 => Operation::Delete,
@@ -56,7 +67,7 @@ impl Table {
             new: (operation != Operation::Delete).then_some(current),
             old: match operation {
                 Operation::Insert | Operation::Truncate => None,
-                Operation::Update => self.rows.get((id + OLD) % self.rows.len()),
+                Operation::Update => self.rows.get(previous(id, self.rows.len())),
                 Operation::Delete => Some(current),
             },
         }
@@ -66,11 +77,29 @@ impl Table {
     /// say.
     pub fn query(&self, source: &str) -> String {
         format!(
-            "select cur.id, l.v from t cur
-             left join t new on new.id = cur.id and cur.tg_op <> 'DELETE'
-             left join t old on old.id = case cur.tg_op when 'DELETE' then cur.id
-                                         when 'UPDATE' then (cur.id + {OLD}) % {} end,
+            "select cur.id, l.v from {},
              lateral (select ({source}) v from (select cur.*) bare) l",
+            self.versions()
+        )
+    }
+
+    /// Whether the value is another one in the old row than in the new one, of updates.
+    pub fn query_distinct(&self, source: &str) -> String {
+        format!(
+            "select cur.id, case cur.tg_op when 'UPDATE' then a.v is distinct from b.v end from {},
+             lateral (select ({source}) v from (select cur.*) bare) a,
+             lateral (select ({source}) v from (select old.*) bare) b",
+            self.versions()
+        )
+    }
+
+    fn versions(&self) -> String {
+        format!(
+            "t cur
+             left join t new on new.id = cur.id and cur.tg_op <> 'DELETE'
+             left join t old on old.id = case when cur.tg_op = 'DELETE' then cur.id
+                 when cur.tg_op <> 'UPDATE' then null
+                 when cur.id % {SAME} = 0 then cur.id else (cur.id + {OLD}) % {} end",
             self.rows.len()
         )
     }

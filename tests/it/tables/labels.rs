@@ -1,5 +1,6 @@
 //! Labels of an enum that the catalog did not have when capture began.
 
+use crate::backfill::command;
 use crate::harness::walhook::Installation;
 
 const TABLES: &str = "create type mood as enum ('draft', 'paid');
@@ -89,4 +90,38 @@ async fn a_label_that_was_renamed_before_its_row_was_read_is_parked_and_capture_
         parked.contains("the enum mood has no such label"),
         "{parked}"
     );
+}
+
+/// A rule on inserts alone: the stream has no row of the new label that it would map.
+#[tokio::test]
+async fn a_label_that_a_backfill_is_the_first_to_read_has_its_order() {
+    let rules = "
+[[events]]
+type = 'bill.early'
+table = 'public.bills'
+on = ['insert']
+when = \"state < 'paid'\"
+data = { id = 'id', state = 'state' }
+";
+    let walhook = Installation::create(TABLES, rules, "").await;
+    let running = walhook.start();
+    run(&walhook, &["insert into bills values (1, 'acme', 'draft')"]).await;
+    wait_for(&walhook, "early 1").await;
+    let statements = [
+        "alter type mood add value 'sent' before 'paid'",
+        "alter type mood add value 'done'",
+        "update bills set state = 'sent'",
+        "insert into bills values (2, 'acme', 'paid')",
+        "update bills set state = 'done' where id = 2",
+    ];
+    run(&walhook, &statements).await;
+    let done = command(&walhook, "backfill", &["--event", "bill.early"]).await;
+    done.exits(0);
+    wait_for(&walhook, "early 1, early 1").await;
+    running.stop().await;
+    let parked = walhook.count("select count(*) from parked_changes").await;
+    assert_eq!(parked, 0);
+    let sent =
+        "select count(*) from webhook_events where convert_from(body, 'UTF8') like '%\"sent\"%'";
+    assert_eq!(walhook.count(sent).await, 1);
 }
