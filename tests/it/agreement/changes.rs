@@ -132,8 +132,8 @@ impl Judge<'_> {
         .await
     }
 
-    /// For each row; `None` where the server evaluates no row of a part, perhaps as it could
-    /// not plan it.
+    /// For each row; `None` where it is not clear: the server evaluates no row of a part,
+    /// perhaps as it could not plan it, or what decides every row would be planned away.
     async fn expected(&self, meaning: &Meaning) -> Option<Vec<Answer>> {
         let count = self.table.rows.len();
         match meaning {
@@ -171,6 +171,10 @@ impl Judge<'_> {
             Meaning::Joined(decides, left, right) => {
                 let left = Box::pin(self.expected(left)).await?;
                 let right = Box::pin(self.expected(right)).await?;
+                let deciding = boolean(*decides);
+                if left.iter().any(Result::is_err) && right.iter().all(|one| *one == deciding) {
+                    return None;
+                }
                 let both = left.into_iter().zip(right);
                 Some(
                     both.map(|(left, right)| joined(*decides, left, right))

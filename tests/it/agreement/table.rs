@@ -315,7 +315,8 @@ pub fn mentioned(table: &Table, row: usize, source: &str) -> String {
         });
         named.collect::<HashMap<_, _>>()
     });
-    match folded.contains("old.") {
+    let of_old = ["old.", "became(", "changed("];
+    match of_old.iter().any(|word| folded.contains(word)) {
         true => format!("{source} {current:?} old {old:?}"),
         false => format!("{source} {current:?}"),
     }
