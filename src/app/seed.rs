@@ -163,10 +163,12 @@ impl Seed {
         let snapshot = snapshot(client).await?;
         let select = select(&self.table, order, encoding);
         let declare = format!("declare rows no scroll cursor for {select}");
-        client
-            .batch_execute(&declare)
-            .await
-            .with_context(|| format!("read {} (it needs SELECT on the watched columns: `walhook check` says how to grant it)", self.table.table))?;
+        client.batch_execute(&declare).await.with_context(|| {
+            format!(
+                "read {} (it needs SELECT on the table: `walhook check` says how to grant it)",
+                self.table.table
+            )
+        })?;
         let fetch = client
             .prepare(&format!("fetch {FETCH_ROWS} from rows"))
             .await?;

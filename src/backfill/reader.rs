@@ -198,7 +198,7 @@ impl Reader {
             .await
             .with_context(|| {
                 format!(
-                    "read {} (it needs SELECT on the table: `walhook check` says how to grant it)",
+                    "read {} (it needs SELECT on the table: `walhook setup --print-sql` has the grant)",
                     self.table.name
                 )
             })?;

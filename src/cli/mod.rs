@@ -33,15 +33,18 @@ pub mod progress;
 pub mod publication;
 pub mod published;
 pub mod replay;
+pub mod rights;
 pub mod rotate_key;
 pub mod run;
 pub mod setup;
 pub mod signals;
+mod sql_text;
 mod standby;
 mod standby_copies;
 pub mod status;
 pub mod teardown;
 pub mod token;
+mod url;
 
 /// Signed webhooks from a PostgreSQL write-ahead log, without touching the application.
 ///
@@ -75,6 +78,7 @@ See it at work:
   walhook demo                       a throwaway PostgreSQL, sample traffic, a receiver
 
 Attach to your own database:
+  walhook setup --print-sql          one script for a DBA: roles, rights, publication
   walhook check                      what must hold, and the SQL that mends what does not
   walhook setup                      make the store, the publication and the slot
   walhook token create --tenant acme a token for that tenant's API calls

@@ -9,10 +9,9 @@ use tokio_postgres::error::SqlState;
 use super::Args;
 use crate::backfill::job::Order;
 use crate::backfill::reader::{Reader, Wanted};
-use crate::cli::{UsageError, catalog};
+use crate::cli::{UsageError, catalog, rights};
 use crate::config::Config;
 use crate::conninfo::Client;
-use crate::db::quote_identifier;
 use crate::mapping::file::{nearest, suggestion};
 use crate::mapping::{Outline, RuleSet, TableDescription, TableName};
 use crate::replication::slot;
@@ -256,11 +255,11 @@ async fn unreadable(
     let query = include_str!("../../../sql/queries/current_user.sql");
     let role = source.query_one(query, &[]).await;
     let role = role.ok().and_then(|row| row.try_get::<_, String>(0).ok());
-    let role = role.map_or_else(|| "…".to_owned(), |role| quote_identifier(&role));
-    let table = reader.table().name.to_sql();
+    let role = role.as_deref().unwrap_or("…");
     UsageError(format!(
-        "PostgreSQL says: {}. A backfill reads the table: grant select on {table} to {role}",
-        told.message()
+        "PostgreSQL says: {}. A backfill reads the table: {}",
+        told.message(),
+        rights::read_whole(role, &reader.table().name).join(" ")
     ))
 }
 

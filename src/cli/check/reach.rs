@@ -4,7 +4,7 @@ use tokio_postgres::error::SqlState;
 
 use super::finding::Finding;
 use super::store::ForeignStore;
-use crate::cli::chain;
+use crate::cli::{chain, rights};
 use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
 
@@ -44,7 +44,7 @@ fn mend(error: &anyhow::Error, conninfo: &ConnInfo) -> Option<String> {
             Some(format!("alter role {role} with login;"))
         }
         (&SqlState::INSUFFICIENT_PRIVILEGE, "CheckMyDatabase") => {
-            Some(format!("grant connect on database {database} to {role};"))
+            Some(rights::connect(conninfo.user(), conninfo.dbname()))
         }
         _ => None,
     }

@@ -4,9 +4,9 @@ use anyhow::Context;
 
 use super::finding::Finding;
 use super::source::Role;
-use crate::cli::catalog::{Table, sql_name};
+use crate::cli::catalog::Table;
+use crate::cli::rights;
 use crate::conninfo::{Client, column};
-use crate::db::quote_identifier;
 use crate::mapping::RuleSet;
 use crate::mapping::watch::TableWatch;
 
@@ -56,27 +56,15 @@ pub(super) fn findings(shadowed: &[Shadowed], role: &Role) -> Vec<Finding> {
 fn finding(shadowed: &Shadowed, role: &Role) -> Finding {
     let watch = &shadowed.watch;
     let table = &watch.table;
-    let name = quote_identifier(&role.name);
     if !shadowed.may_use_schema || !shadowed.unreadable.is_empty() {
-        let columns: Vec<String> = seeded_columns(watch).map(quote_identifier).collect();
-        let grant = format!(
-            "grant select ({}) on {} to {name};",
-            columns.join(", "),
-            sql_name(table)
-        );
         let finding = Finding::failure(
             format!("the role `{}` may not read {table}", role.name),
             "rules need old values that its log does not carry: walhook keeps them itself, and reads the table \
              once to begin",
         );
         return match shadowed.may_use_schema {
-            true => finding.mend(grant),
-            false => finding
-                .mend(format!(
-                    "grant usage on schema {} to {name};",
-                    quote_identifier(&table.schema)
-                ))
-                .mend(grant),
+            true => finding.mend(rights::read_table(&role.name, table)),
+            false => finding.mend_all(rights::read_whole(&role.name, table)),
         };
     }
     if shadowed.hidden_rows {
@@ -85,7 +73,7 @@ fn finding(shadowed: &Shadowed, role: &Role) -> Finding {
             "rules need old values that its log does not carry: walhook keeps them itself, and must read every row \
              once to begin",
         )
-        .mend(format!("alter role {name} with bypassrls;"));
+        .mend(rights::pass_policies(&role.name));
     }
     let columns: Vec<String> = watch
         .columns

@@ -4,8 +4,8 @@ use anyhow::Context;
 
 use super::finding::Finding;
 use crate::byte_size::ByteSize;
+use crate::cli::rights;
 use crate::conninfo::{Client, column};
-use crate::db::quote_identifier;
 use crate::replication::{SourceConfig, WalPolicy};
 
 /// The server's settings that replication depends on.
@@ -38,6 +38,8 @@ pub struct Role {
     pub replication: bool,
     /// A member of Amazon's `rds_replication`.
     pub rds_replication: bool,
+    /// The server has that role.
+    pub on_rds: bool,
     /// CREATE on the database, which a publication's creator needs.
     pub may_create: bool,
 }
@@ -77,6 +79,7 @@ pub(super) async fn role(client: &Client) -> anyhow::Result<Role> {
         superuser: column(&row, "superuser")?,
         replication: column(&row, "replication")?,
         rds_replication: column(&row, "rds_replication")?,
+        on_rds: column(&row, "on_rds")?,
         may_create: column(&row, "may_create")?,
     })
 }
@@ -236,12 +239,9 @@ pub(super) fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
     } else {
         Finding::failure(
             format!("the role `{}` has no right to REPLICATION", role.name),
-            "the log is served to such roles only (on Amazon RDS: grant rds_replication)",
+            "the WAL is served to such roles only (on Amazon RDS: to members of rds_replication)",
         )
-        .mend(format!(
-            "alter role {} with replication;",
-            quote_identifier(&role.name)
-        ))
+        .mend(rights::replicate(&role.name, role.on_rds))
     });
     if role.superuser {
         findings.push(Finding::warning(

@@ -42,7 +42,7 @@ use slot::SlotSetup;
 #[command(after_long_help = "\
 Examples:
   walhook setup
-  walhook setup --print-sql > walhook.sql    for a DBA: roles, publication, slot
+  walhook setup --print-sql > walhook.sql    for a DBA: roles, rights, publication
   walhook setup --accept-gap                 after the slot was lost, dropped or moved
 
 Next: `walhook token create --tenant …`, then `walhook run`.")]

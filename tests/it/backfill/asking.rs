@@ -313,7 +313,9 @@ async fn a_login_that_may_not_read_the_table_is_told_the_grant() {
     let refused = backfill(&walhook, &["--table", "orders"]).await.exits(2);
     refused
         .says("permission denied for table orders")
-        .says(&format!("grant select on public.orders to \"{role}\""));
+        .says(&format!(
+            "grant select on \"public\".\"orders\" to \"{role}\""
+        ));
     let application = &walhook.database.client;
     let grant = format!("grant select on orders to {role}");
     application.batch_execute(&grant).await.unwrap();
