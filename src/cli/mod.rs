@@ -26,6 +26,7 @@ pub mod demo;
 pub mod explain;
 pub mod gaps;
 pub mod harm;
+pub mod init;
 pub mod listen;
 pub mod old_values;
 pub mod parked;
@@ -78,6 +79,7 @@ See it at work:
   walhook demo                       a throwaway PostgreSQL, sample traffic, a receiver
 
 Attach to your own database:
+  walhook init URL --table T         write a walhook.toml with rules for those tables
   walhook setup --print-sql          one script for a DBA: roles, rights, publication
   walhook check                      what must hold, and the SQL that mends what does not
   walhook setup                      make the store, the publication and the slot
@@ -96,6 +98,7 @@ Exit codes: 0 what was asked holds, 1 it does not, 2 bad usage or configuration.
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Init(init::Args),
     Check(check::Args),
     Setup(setup::Args),
     Teardown(teardown::Args),
@@ -202,6 +205,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
                 let file = file(cli.config.as_deref());
                 Box::pin(run::run(args, Config::load(file.as_deref())?, file)).await
             }
+            Command::Init(args) => Box::pin(init::run(args)).await,
             Command::Check(args) => Box::pin(check::run(args, &config()?)).await,
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,

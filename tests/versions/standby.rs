@@ -175,6 +175,12 @@ async fn check_and_setup_say_what_a_standby_needs() {
     pair.wait_for_replay().await;
     let standby = pair.standby.url(&database.name);
     let project = Project::new(&Project::config(&database, &standby, RULES));
+    let init = ["init", &standby, "--table", "orders", "--output", "-"];
+    project
+        .walhook(&init)
+        .await
+        .exits(2)
+        .says("is a standby: give the URL of its primary");
     let check = project.walhook(&["check"]).await.exits(1);
     check
         .says("the source is a standby")

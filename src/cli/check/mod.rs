@@ -35,6 +35,7 @@ use position::Position;
 pub use finding::{Finding, Level, render};
 pub use source::{Role, Server, server};
 pub use store::{StoreRole, role as store_role};
+pub(super) use tables::partitioned_root;
 pub use tenant_role::{TenantRole, grant as grant_tenant_role};
 
 /// Look whether everything that must hold does, without changing anything

@@ -168,6 +168,22 @@ pub(super) fn harm_findings(table: &Table, server_version: i32) -> Vec<Finding> 
 
 /// PostgreSQL publishes a partition's changes under its root where both are published.
 fn within(part: &Table, tables: &[Table]) -> Option<Finding> {
+    let whole = partitioned_root(part, tables)?;
+    Some(Finding::failure(
+        format!("{} is a partition of {whole}", part.name()),
+        format!(
+            "rules watch both, and changes of the partition arrive under {whole} alone: those that watch \
+             {part} would never match. Let them watch {whole} too",
+            part = part.name()
+        ),
+    ))
+}
+
+/// The one of `tables` that `part` is a partition of.
+pub(in crate::cli) fn partitioned_root<'a>(
+    part: &Table,
+    tables: &'a [Table],
+) -> Option<&'a TableName> {
     let names = |table: &Table| -> Vec<TableName> {
         let holders = table.holders().iter();
         holders.map(|holder| holder.name.clone()).collect()
@@ -181,15 +197,7 @@ fn within(part: &Table, tables: &[Table]) -> Option<Finding> {
             && (part.storage.kind != TableKind::Partitioned || leaves.len() < all.len())
             && leaves.iter().all(|leaf| all.contains(leaf))
     })?;
-    Some(Finding::failure(
-        format!("{} is a partition of {}", part.name(), whole.name()),
-        format!(
-            "rules watch both, and changes of the partition arrive under {0} alone: those that watch \
-             {1} would never match. Let them watch {0} too",
-            whole.name(),
-            part.name()
-        ),
-    ))
+    Some(whole.name())
 }
 
 /// The publication as the source has it, and what it is measured against.

@@ -4,6 +4,7 @@ mod check;
 mod examples;
 mod harm;
 mod harmed;
+mod init;
 pub mod least_privilege;
 mod machine;
 mod rights;

@@ -12,8 +12,9 @@ use crate::harness::{PATIENCE, TestDatabase};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// What each command is called with; `None`: it opens no store.
-const COMMANDS: [(&str, Option<&[&str]>); 15] = [
+const COMMANDS: [(&str, Option<&[&str]>); 16] = [
     ("run", Some(&["run"])),
+    ("init", None),
     ("check", Some(&["check"])),
     ("setup", Some(&["setup"])),
     ("teardown", Some(&["teardown", "--store", "--yes"])),

@@ -11,6 +11,7 @@ async fn every_command_explains_itself_with_examples() {
     let top = project.walhook(&["--help"]).await.exits(0);
     for command in [
         "run",
+        "init",
         "check",
         "setup",
         "teardown",
