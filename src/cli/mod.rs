@@ -44,6 +44,7 @@ mod standby;
 mod standby_copies;
 pub mod status;
 pub mod teardown;
+mod tenant_rows;
 pub mod token;
 mod url;
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::tenant_rows::{self, Rows};
 use super::{Outcome, UsageError};
 use crate::api::tokens::{self, StoredToken};
 use crate::config::Config;
@@ -79,6 +80,9 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
             super::tell(&format!(
                 "Shown this once. It acts for the tenant `{tenant}`."
             ));
+            if let Some(remark) = remark(&tenant, config).await {
+                super::tell(&remark);
+            }
             Ok(Outcome::Holds)
         }
         Command::List { tenant, json } => {
@@ -100,6 +104,24 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
                 "there is no token {id} that is not revoked already: see `walhook token list`"
             )
         }
+    }
+}
+
+/// What is to be said of the tenant's rows: of a misspelt tenant there are none.
+async fn remark(tenant: &str, config: &Config) -> Option<String> {
+    match tenant_rows::look_up(tenant, config).await {
+        Rows::Some | Rows::Unknown { why: None } => None,
+        Rows::None { columns } if columns.is_empty() => Some(format!(
+            "No rule makes events for `{tenant}`: each has another tenant, the same for all rows."
+        )),
+        Rows::None { columns } => Some(format!(
+            "No row has the tenant `{tenant}` yet, in {}: until one has, there are no events for it.",
+            columns.join(", ")
+        )),
+        Rows::Unknown { why: Some(why) } => Some(format!(
+            "Whether any row is this tenant's could not be looked up: {}",
+            super::chain(&why)
+        )),
     }
 }
 

@@ -227,3 +227,55 @@ async fn tokens_are_made_listed_and_revoked() {
         .exits(0)
         .says("revoked");
 }
+
+#[tokio::test]
+async fn a_token_for_a_tenant_without_rows_is_made_with_a_remark() {
+    let database = TestDatabase::create().await;
+    let tables = format!(
+        "{PAYMENTS}; create table orders (id int primary key, \"accountId\" bigint);
+         insert into payments (tenant_id, status) values ('acme', 'new');
+         insert into orders values (1, 7); create table rates (id int primary key)"
+    );
+    database.client.batch_execute(&tables).await.unwrap();
+    let rules = format!(
+        "{PAYMENT_RULE}[[events]]\ntype = 'order.created'\ntable = 'orders'\ntenant = '\"accountId\"'\n\
+         [[events]]\ntype = 'rate.created'\ntable = 'rates'\ntenant = {{ value = 'all' }}\n"
+    );
+    let project = Project::of(&database, &rules);
+    project.walhook(&["setup"]).await.exits(0);
+    let create = async |tenant: &str| {
+        let create = ["token", "create", "--tenant", tenant];
+        let created = project.walhook(&create).await.exits(0);
+        assert!(created.out.starts_with("whk_"), "{}", created.out);
+        created
+    };
+    for tenant in ["acme", "7", "all"] {
+        let said = create(tenant).await.err;
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    for tenant in ["acne", "8", "7' or true --"] {
+        create(tenant).await.says(&format!(
+            "No row has the tenant `{tenant}` yet, in public.payments.tenant_id, public.orders.accountId"
+        ));
+    }
+    // An expression may be anybody: nothing is said.
+    project.write(&format!(
+        "{}[defaults]\ntenant = 'lower(tenant_id)'\n",
+        Project::config(&database, &database.url, PAYMENT_RULE)
+    ));
+    let said = create("acne").await.err;
+    assert_eq!(said.lines().count(), 1, "{said}");
+    // Without a right to read the rows the token is made all the same.
+    let role = format!("blind_{}", database.name);
+    let login = format!("create role {role} login replication");
+    database.client.batch_execute(&login).await.unwrap();
+    let url = super::least_privilege::url_as(&database, &role);
+    project.write(&format!(
+        "{}[store]\nurl = '{}'\n",
+        Project::config(&database, &url, PAYMENT_RULE),
+        database.url
+    ));
+    create("acme")
+        .await
+        .says("Whether any row is this tenant's could not be looked up");
+}
