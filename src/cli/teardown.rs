@@ -26,7 +26,8 @@ Examples:
   walhook teardown --slot --yes     the slot and its progress only
   walhook teardown --store --yes    everything, with all events and subscriptions
 
-The tenant role (store.tenant_role) is left: it takes a right of a DBA's to drop it.")]
+The roles are left, and a publication that belongs to another role than walhook's: it takes a right of a
+DBA's to drop them. /docs/backup has the SQL.")]
 pub struct Args {
     /// Drop the slot and the recorded progress only, unless --publication is given too.
     #[arg(long)]
@@ -54,19 +55,25 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let slot = slot::inspect(&client, &config.source.slot).await?;
     let version = super::check::server(&client).await?.version_number;
     let publication = publication::inspect(&client, &config.source.publication, version).await?;
+    let asked = everything || args.publication;
+    let publication = publication.filter(|_| asked);
+    let (owned, foreign) = match publication {
+        Some(publication) => (publication.owned, !publication.owned),
+        None => (false, false),
+    };
     let plan = Plan {
         slot: (everything || args.slot).then_some(slot.as_ref()).flatten(),
         progress: (everything || args.slot) && store.progress.is_some(),
-        publication: (everything || args.publication) && publication.is_some(),
+        publication: owned,
         store: args.store && store.role.schema_exists,
     };
     plan.refuse(config, slot.as_ref())?;
     let steps = plan.describe(config);
-    if steps.is_empty() {
+    if steps.is_empty() && !foreign {
         super::print("There is nothing to remove.\n")?;
         return Ok(Outcome::Holds);
     }
-    if !args.yes && !confirmed(&steps)? {
+    if !steps.is_empty() && !args.yes && !confirmed(&steps)? {
         super::print("Nothing was changed.\n")?;
         return Ok(Outcome::DoesNotHold);
     }
@@ -77,7 +84,14 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         .map(|step| format!("removed  {step}\n"))
         .collect();
     super::print(&done.concat())?;
-    Ok(Outcome::Holds)
+    if foreign {
+        let name = &config.source.publication;
+        super::tell(&format!(
+            "The publication `{name}` belongs to another role and is left: have its owner run `drop publication {};`",
+            quote_identifier(name)
+        ));
+    }
+    Ok(Outcome::of(!foreign))
 }
 
 /// What will be removed, each only where it exists.
