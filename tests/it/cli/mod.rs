@@ -1,5 +1,6 @@
 //! The commands, through the real binary.
 
+mod attach;
 mod check;
 mod examples;
 mod harm;
