@@ -19,6 +19,8 @@ pub enum ProblemKind {
     SourceUnreachable,
     /// A connection to the store or the source gives no answers.
     ConnectionSilent,
+    /// A connection that reads whole tables, of a seed or a backfill, gives no answers.
+    TableReadSilent,
     /// The slot, the publication and its tables were not looked at for long.
     WatchBlind,
     CaptureStarting,
@@ -61,10 +63,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 24] = [
+    pub const ALL: [ProblemKind; 25] = [
         ProblemKind::StoreUnreachable,
         ProblemKind::SourceUnreachable,
         ProblemKind::ConnectionSilent,
+        ProblemKind::TableReadSilent,
         ProblemKind::WatchBlind,
         ProblemKind::CaptureStarting,
         ProblemKind::CaptureFailing,
@@ -94,6 +97,7 @@ impl ProblemKind {
             ProblemKind::StoreUnreachable => "store_unreachable",
             ProblemKind::SourceUnreachable => "source_unreachable",
             ProblemKind::ConnectionSilent => "connection_silent",
+            ProblemKind::TableReadSilent => "table_read_silent",
             ProblemKind::WatchBlind => "watch_blind",
             ProblemKind::CaptureStarting => "capture_starting",
             ProblemKind::CaptureFailing => "capture_failing",
@@ -132,7 +136,8 @@ impl ProblemKind {
             | ProblemKind::NotSetUp
             | ProblemKind::StoreRefused
             | ProblemKind::RulesNotRead => true,
-            ProblemKind::SlotUnread
+            ProblemKind::TableReadSilent
+            | ProblemKind::SlotUnread
             | ProblemKind::WalBudget
             | ProblemKind::HarmedTable
             | ProblemKind::StandbyCopy
