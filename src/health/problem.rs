@@ -54,6 +54,8 @@ pub enum ProblemKind {
     DeadLetters,
     /// Filters of subscriptions cannot be evaluated.
     FailingFilters,
+    /// Tenants of events are spelt otherwise than those of subscriptions.
+    TenantMismatch,
     /// Clocks of nodes and databases differ.
     ClockSkew,
     /// The store is a copy, or lacks what was committed to it.
@@ -63,7 +65,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 25] = [
+    pub const ALL: [ProblemKind; 26] = [
         ProblemKind::StoreUnreachable,
         ProblemKind::SourceUnreachable,
         ProblemKind::ConnectionSilent,
@@ -86,6 +88,7 @@ impl ProblemKind {
         ProblemKind::FailingEndpoints,
         ProblemKind::DeadLetters,
         ProblemKind::FailingFilters,
+        ProblemKind::TenantMismatch,
         ProblemKind::ClockSkew,
         ProblemKind::StoreRefused,
         ProblemKind::UnreadableSubscriptions,
@@ -116,6 +119,7 @@ impl ProblemKind {
             ProblemKind::FailingEndpoints => "failing_endpoints",
             ProblemKind::DeadLetters => "dead_letters",
             ProblemKind::FailingFilters => "failing_filters",
+            ProblemKind::TenantMismatch => "tenant_mismatch",
             ProblemKind::ClockSkew => "clock_skew",
             ProblemKind::StoreRefused => "store_refused",
             ProblemKind::UnreadableSubscriptions => "unreadable_subscriptions",
@@ -149,6 +153,7 @@ impl ProblemKind {
             | ProblemKind::FailingEndpoints
             | ProblemKind::DeadLetters
             | ProblemKind::FailingFilters
+            | ProblemKind::TenantMismatch
             | ProblemKind::UnreadableSubscriptions
             | ProblemKind::ClockSkew => false,
         }

@@ -1,7 +1,9 @@
 //! What is wrong with endpoints, deliveries, filters and changes, for people.
 
 use super::render::{bytes, seconds};
-use crate::delivery::problems::{FailingEndpoints, FailingFilters, ParkedChange, StoreProblems};
+use crate::delivery::problems::{
+    FailingEndpoints, FailingFilters, ParkedChange, StoreProblems, UnknownTenants,
+};
 use crate::terminal::visible;
 
 pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String)) {
@@ -10,6 +12,7 @@ pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String
         dead_letters,
         failing_filters,
         parked_changes,
+        unknown_tenants,
     } = found;
     endpoints(failing_endpoints, line);
     if let Some(tenant) = &dead_letters.tenant {
@@ -34,6 +37,42 @@ pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String
     for change in &parked_changes.newest {
         line("", parked_change(change));
     }
+    tenants(unknown_tenants, line);
+}
+
+/// Most tenants of an application may use no webhooks: that is no problem.
+fn tenants(unknown: &UnknownTenants, line: &mut impl FnMut(&str, String)) {
+    if unknown.events == 0 {
+        return;
+    }
+    let others = match unknown.of_others {
+        0 => String::new(),
+        events => format!(", {events} of them of tenants that are not told apart"),
+    };
+    line(
+        "unknown tenants",
+        format!(
+            "{} event(s) of tenants without subscription and API token{others}",
+            unknown.events
+        ),
+    );
+    for one in &unknown.named {
+        let resembles = match &one.resembles {
+            Some(known) => format!(", not subscribed as `{}` is", visible(known)),
+            None => String::new(),
+        };
+        line(
+            "",
+            format!(
+                "`{}`{resembles}: {} event(s), the last {} ago, {}",
+                visible(&one.tenant),
+                one.events,
+                seconds(one.age_seconds),
+                visible(&one.event_type)
+            ),
+        );
+    }
+    more(unknown.tenants, unknown.named.len(), line);
 }
 
 fn endpoints(failing: &FailingEndpoints, line: &mut impl FnMut(&str, String)) {
