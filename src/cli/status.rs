@@ -54,7 +54,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     if args.json {
         super::print_json(&status)?;
     } else {
-        super::print(&render::text(&status))?;
+        super::print_lines(&render::text(&status))?;
     }
     Ok(Outcome::of(status.problems.is_empty()))
 }

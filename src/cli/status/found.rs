@@ -4,7 +4,6 @@ use super::render::{bytes, seconds};
 use crate::delivery::problems::{
     FailingEndpoints, FailingFilters, ParkedChange, StoreProblems, UnknownTenants,
 };
-use crate::terminal::visible;
 
 pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String)) {
     let StoreProblems {
@@ -20,9 +19,7 @@ pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String
             "dead letters",
             format!(
                 "{} within a day, most of tenant {}: {}",
-                dead_letters.last_day,
-                visible(tenant),
-                dead_letters.of_tenant
+                dead_letters.last_day, tenant, dead_letters.of_tenant
             ),
         );
     }
@@ -58,17 +55,17 @@ fn tenants(unknown: &UnknownTenants, line: &mut impl FnMut(&str, String)) {
     );
     for one in &unknown.named {
         let resembles = match &one.resembles {
-            Some(known) => format!(", not subscribed as `{}` is", visible(known)),
+            Some(known) => format!(", not subscribed as `{}` is", known),
             None => String::new(),
         };
         line(
             "",
             format!(
                 "`{}`{resembles}: {} event(s), the last {} ago, {}",
-                visible(&one.tenant),
+                &one.tenant,
                 one.events,
                 seconds(one.age_seconds),
-                visible(&one.event_type)
+                &one.event_type
             ),
         );
     }
@@ -83,15 +80,13 @@ fn endpoints(failing: &FailingEndpoints, line: &mut impl FnMut(&str, String)) {
             format!(
                 "{} of tenant {} at {} for {}, breaker {}: {}",
                 one.subscription,
-                visible(&one.tenant),
-                visible(&one.host),
+                &one.tenant,
+                &one.host,
                 seconds(one.age_seconds),
-                visible(&one.breaker),
-                visible(
-                    one.reason
-                        .as_deref()
-                        .unwrap_or("the reason is not recorded")
-                )
+                &one.breaker,
+                one.reason
+                    .as_deref()
+                    .unwrap_or("the reason is not recorded")
             ),
         );
     }
@@ -106,10 +101,10 @@ fn filters(failing: &FailingFilters, line: &mut impl FnMut(&str, String)) {
             format!(
                 "{} of tenant {} failed {} ago, on {} event(s) so far: {}",
                 one.subscription,
-                visible(&one.tenant),
+                &one.tenant,
                 seconds(one.age_seconds),
                 one.events,
-                visible(&one.reason)
+                &one.reason
             ),
         );
     }
@@ -129,18 +124,18 @@ pub(in crate::cli) fn parked_change(change: &ParkedChange) -> String {
         "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
         seconds(change.age_seconds),
         change.reason,
-        visible(&change.relation),
+        &change.relation,
         match &change.row_key {
-            Some(key) => format!(", row {}", visible(key)),
+            Some(key) => format!(", row {}", key),
             None => String::new(),
         },
         match change.row_bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
             Some(count) => format!(" of {}", bytes(count)),
             None => String::new(),
         },
-        visible(&change.rule),
+        &change.rule,
         change.commit_lsn,
         change.ordinal,
-        visible(&change.detail)
+        &change.detail
     )
 }
