@@ -160,83 +160,90 @@ pub async fn run_reloading(
     );
     tasks.spawn("parking", parking::run(store.clone(), stop.clone()));
 
-    let mut delivering = None;
-    if let Some(client) = client {
-        let parts = Delivering {
-            config: &config,
-            client,
-            store: &store,
-            instance: &instance,
-            directory: &directory,
-            schedule_changed: &schedule_changed,
-            stop: &stop,
-            last: &last,
-        };
-        delivering = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            started = parts.start(&mut tasks, &mut keepers) => Some(started?),
-        };
-    }
-    let next_rules = roles.contains(Role::Capture).then(|| {
-        let capturing = Capturing {
-            config: &config,
-            source: &source,
-            store: &store,
-            instance: &instance,
-            directory: &directory,
-            generation: &generation,
-            health: &health,
-            dispatcher: delivering.clone(),
-            stop: &stop,
-        };
-        capturing.start(&mut tasks)
-    });
-    let reloader = Reloader {
-        source: source.clone(),
-        store: store.clone(),
-        instance: instance.id,
-        generation,
-        event_types: event_types.clone(),
-        capture: next_rules,
-    };
-    tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
-    if let Some(listeners) = listeners {
-        let state = api::State {
-            store: store.reopen(Purpose::Api)?,
-            probed: store.reopen(Purpose::Api)?,
-            source,
-            key,
-            security: config.security.clone(),
-            event_types,
-            check_filter: listening::check_filter_for,
-            filter_matches: listening::filter_matches,
-            health: Arc::clone(&health),
-            schedule_changed: Arc::clone(&schedule_changed),
-            jwt,
-            body_limit: config.api.body_limit,
-            request_timeout: config.api.request_timeout.0,
-            limits: Limits::new(config.limits.clone(), config.store.connections),
-            callers: Callers::new(config.api.trusted_proxies.clone()),
-            settings: Settings::of(&config.store, &config.delivery),
-            caches: api::Caches::default(),
-        };
-        let address = listeners.api.local_addr()?;
-        tracing::info!(%address, "API at http://{address}/docs");
-        if let Some(ops) = &listeners.ops {
-            let address = ops.local_addr()?;
-            tracing::info!(%address, "metrics at http://{address}/metrics");
+    let starting = async {
+        let mut delivering = None;
+        if let Some(client) = client {
+            let parts = Delivering {
+                config: &config,
+                client,
+                store: &store,
+                instance: &instance,
+                directory: &directory,
+                schedule_changed: &schedule_changed,
+                stop: &stop,
+                last: &last,
+            };
+            delivering = Some(parts.start(&mut tasks, &mut keepers).await?);
         }
-        let serving = api::serve(listeners, state, stop.clone());
-        tasks.spawn("api_server", async {
-            serving.await;
-            Ok(())
+        let next_rules = roles.contains(Role::Capture).then(|| {
+            let capturing = Capturing {
+                config: &config,
+                source: &source,
+                store: &store,
+                instance: &instance,
+                directory: &directory,
+                generation: &generation,
+                health: &health,
+                dispatcher: delivering.clone(),
+                stop: &stop,
+            };
+            capturing.start(&mut tasks)
         });
-    }
-    tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
-
-    let ended = tokio::select! {
-        ended = tasks.supervise(&shutdown) => ended,
-        ended = keepers.supervise(&shutdown) => ended,
+        let reloader = Reloader {
+            source: source.clone(),
+            store: store.clone(),
+            instance: instance.id,
+            generation,
+            event_types: event_types.clone(),
+            capture: next_rules,
+        };
+        tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
+        if let Some(listeners) = listeners {
+            let state = api::State {
+                store: store.reopen(Purpose::Api)?,
+                probed: store.reopen(Purpose::Api)?,
+                source,
+                key,
+                security: config.security.clone(),
+                event_types,
+                check_filter: listening::check_filter_for,
+                filter_matches: listening::filter_matches,
+                health: Arc::clone(&health),
+                schedule_changed: Arc::clone(&schedule_changed),
+                jwt,
+                body_limit: config.api.body_limit,
+                request_timeout: config.api.request_timeout.0,
+                limits: Limits::new(config.limits.clone(), config.store.connections),
+                callers: Callers::new(config.api.trusted_proxies.clone()),
+                settings: Settings::of(&config.store, &config.delivery),
+                caches: api::Caches::default(),
+            };
+            let address = listeners.api.local_addr()?;
+            tracing::info!(%address, "API at http://{address}/docs");
+            if let Some(ops) = &listeners.ops {
+                let address = ops.local_addr()?;
+                tracing::info!(%address, "metrics at http://{address}/metrics");
+            }
+            let serving = api::serve(listeners, state, stop.clone());
+            tasks.spawn("api_server", async {
+                serving.await;
+                Ok(())
+            });
+        }
+        anyhow::Ok(delivering)
+    };
+    // However the start ends: its peers would count on an instance that is registered.
+    let (delivering, ended) = match shutdown.run_until_cancelled(starting).await {
+        None => (None, Ok(())),
+        Some(Err(error)) => (None, Err(error)),
+        Some(Ok(delivering)) => {
+            tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
+            let ended = tokio::select! {
+                ended = tasks.supervise(&shutdown) => ended,
+                ended = keepers.supervise(&shutdown) => ended,
+            };
+            (delivering, ended)
+        }
     };
     let asked = Instant::now();
     stop.cancel();
