@@ -217,6 +217,7 @@ impl Bench {
             dispatcher: None,
             max_body: config.delivery.max_body,
             filters: Filters::default(),
+            unknown_tenants: Arc::default(),
             unanswered: Vec::new(),
             ready: None,
             recorded: walhook::enqueuer::Recorded::default(),

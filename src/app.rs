@@ -14,14 +14,13 @@ use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
 use crate::db::Store;
 use crate::delivery::instance::Instance;
-use crate::delivery::partitions::Partitions;
 use crate::delivery::{parking, pruner};
-use crate::enqueuer::{Answered, Enqueuer, FilterFailures, Filters, Recorded};
 use crate::health::Health;
 use crate::subscription::directory::Directory;
 
 mod backfill;
 mod capture;
+mod capturing;
 mod delivering;
 mod descriptors;
 mod doubtful;
@@ -43,17 +42,14 @@ mod tasks;
 mod unreadable;
 mod watch;
 
-use capture::Capture;
+use capturing::Capturing;
 pub(crate) use delivering::endpoint_client;
 use delivering::{Delivering, RECORDER};
-use doubtful::Doubtful;
 use generation::Generation;
 pub(crate) use listening::listen;
 use reached::reached;
 use reload::Reloader;
-use shed::Brink;
 use tasks::Tasks;
-use watch::Watch;
 
 pub use reload::Reloads;
 pub use roles::{ParseRoleError, Role, Roles};
@@ -164,127 +160,90 @@ pub async fn run_reloading(
     );
     tasks.spawn("parking", parking::run(store.clone(), stop.clone()));
 
-    let mut delivering = None;
-    if let Some(client) = client {
-        let parts = Delivering {
-            config: &config,
-            client,
-            store: &store,
-            instance: &instance,
-            directory: &directory,
-            schedule_changed: &schedule_changed,
-            stop: &stop,
-            last: &last,
-        };
-        delivering = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            started = parts.start(&mut tasks, &mut keepers) => Some(started?),
-        };
-    }
-    let mut next_rules = None;
-    if roles.contains(Role::Capture) {
-        let (sender, next) = tokio::sync::watch::channel(Arc::clone(&generation));
-        next_rules = Some(sender);
-        let brink = Arc::new(Brink::new());
-        let doubtful = Arc::new(Doubtful::new());
-        let catalog = doubtful::catalog(&source, &config.source);
-        let watch = Watch {
+    let starting = async {
+        let mut delivering = None;
+        if let Some(client) = client {
+            let parts = Delivering {
+                config: &config,
+                client,
+                store: &store,
+                instance: &instance,
+                directory: &directory,
+                schedule_changed: &schedule_changed,
+                stop: &stop,
+                last: &last,
+            };
+            delivering = Some(parts.start(&mut tasks, &mut keepers).await?);
+        }
+        let next_rules = roles.contains(Role::Capture).then(|| {
+            let capturing = Capturing {
+                config: &config,
+                source: &source,
+                store: &store,
+                instance: &instance,
+                directory: &directory,
+                generation: &generation,
+                health: &health,
+                dispatcher: delivering.clone(),
+                stop: &stop,
+            };
+            capturing.start(&mut tasks)
+        });
+        let reloader = Reloader {
             source: source.clone(),
-            config: config.source.clone(),
-            rules: next.clone(),
             store: store.clone(),
             instance: instance.id,
-            health: Arc::clone(&health),
-            brink: Arc::clone(&brink),
-            catalog: catalog.clone(),
-            doubtful: Arc::clone(&doubtful),
-            clocks: Arc::clone(&instance.clocks),
+            generation,
+            event_types: event_types.clone(),
+            capture: next_rules,
         };
-        let filter_failures = Arc::new(FilterFailures::default());
-        let capture = Capture {
-            brink,
-            doubtful,
-            source: source.clone(),
-            config: config.source.clone(),
-            generation: Arc::clone(&generation),
-            next,
-            health: Arc::clone(&health),
-            outgrown: Vec::new(),
-            has_led: false,
-            enqueuer: Enqueuer {
-                store: store.clone(),
-                slot: config.source.slot.clone(),
-                instance: Arc::clone(&instance),
-                directory: directory.clone(),
-                partitions: Arc::new(Partitions::default()),
-                dispatcher: delivering.clone(),
-                max_body: config.delivery.max_body,
-                filters: Filters::new(Arc::clone(&filter_failures)),
-                unanswered: Vec::new(),
-                ready: None,
-                recorded: Recorded::default(),
-                catalog,
-                answered: Answered::default(),
-            },
-        };
-        tasks.spawn_apart("capture", capture.run(stop.clone()));
-        let (kept, until) = (store.clone(), stop.clone());
-        tasks.spawn("filter failures", async move {
-            filter_failures.record(kept, until).await
-        });
-        tasks.spawn("slot watch", watch.run(stop.clone()));
-        let publication = config.source.publication.clone();
-        tasks.spawn(
-            "harm watch",
-            harm_watch::run(source.clone(), publication, stop.clone()),
-        );
-    }
-    let reloader = Reloader {
-        source: source.clone(),
-        store: store.clone(),
-        instance: instance.id,
-        generation,
-        event_types: event_types.clone(),
-        capture: next_rules,
-    };
-    tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
-    if let Some(listeners) = listeners {
-        let state = api::State {
-            store: store.reopen(Purpose::Api)?,
-            probed: store.reopen(Purpose::Api)?,
-            source,
-            key,
-            security: config.security.clone(),
-            event_types,
-            check_filter: listening::check_filter_for,
-            filter_matches: listening::filter_matches,
-            health: Arc::clone(&health),
-            schedule_changed: Arc::clone(&schedule_changed),
-            jwt,
-            body_limit: config.api.body_limit,
-            request_timeout: config.api.request_timeout.0,
-            limits: Limits::new(config.limits.clone(), config.store.connections),
-            callers: Callers::new(config.api.trusted_proxies.clone()),
-            settings: Settings::of(&config.store, &config.delivery),
-            caches: api::Caches::default(),
-        };
-        let address = listeners.api.local_addr()?;
-        tracing::info!(%address, "API at http://{address}/docs");
-        if let Some(ops) = &listeners.ops {
-            let address = ops.local_addr()?;
-            tracing::info!(%address, "metrics at http://{address}/metrics");
+        tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
+        if let Some(listeners) = listeners {
+            let state = api::State {
+                store: store.reopen(Purpose::Api)?,
+                probed: store.reopen(Purpose::Api)?,
+                source,
+                key,
+                security: config.security.clone(),
+                event_types,
+                check_filter: listening::check_filter_for,
+                filter_matches: listening::filter_matches,
+                health: Arc::clone(&health),
+                schedule_changed: Arc::clone(&schedule_changed),
+                jwt,
+                body_limit: config.api.body_limit,
+                request_timeout: config.api.request_timeout.0,
+                limits: Limits::new(config.limits.clone(), config.store.connections),
+                callers: Callers::new(config.api.trusted_proxies.clone()),
+                settings: Settings::of(&config.store, &config.delivery),
+                caches: api::Caches::default(),
+            };
+            let address = listeners.api.local_addr()?;
+            tracing::info!(%address, "API at http://{address}/docs");
+            if let Some(ops) = &listeners.ops {
+                let address = ops.local_addr()?;
+                tracing::info!(%address, "metrics at http://{address}/metrics");
+            }
+            let serving = api::serve(listeners, state, stop.clone());
+            tasks.spawn("api_server", async {
+                serving.await;
+                Ok(())
+            });
         }
-        let serving = api::serve(listeners, state, stop.clone());
-        tasks.spawn("api_server", async {
-            serving.await;
-            Ok(())
-        });
-    }
-    tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
-
-    let ended = tokio::select! {
-        ended = tasks.supervise(&shutdown) => ended,
-        ended = keepers.supervise(&shutdown) => ended,
+        anyhow::Ok(delivering)
+    };
+    // However the start ends: its peers would count on an instance that is registered.
+    let (delivering, ended) = match shutdown.run_until_cancelled(starting).await {
+        None => (None, Ok(())),
+        Some(Err(error)) => (None, Err(error)),
+        Some(Ok(delivering)) => {
+            tracing::info!(%roles, instance = %instance.id, store = %store.describe(), "walhook is running");
+            let ended = tokio::select! {
+                ended = tasks.supervise(&shutdown) => ended,
+                ended = keepers.supervise(&shutdown) => ended,
+            };
+            (delivering, ended)
+        }
     };
     let asked = Instant::now();
     stop.cancel();

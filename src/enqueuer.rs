@@ -35,6 +35,7 @@ mod rows;
 mod session;
 mod shadow;
 mod statements;
+mod unknown_tenants;
 pub mod watermark;
 mod window;
 mod writer;
@@ -49,6 +50,7 @@ pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
 pub use shadow::{Answered, Redefined};
+pub use unknown_tenants::UnknownTenants;
 
 use backfill::Backfills;
 use batch::Batch;
@@ -69,6 +71,7 @@ pub struct Enqueuer {
     /// Bytes of a body above which its deliveries are parked.
     pub max_body: usize,
     pub filters: Filters,
+    pub unknown_tenants: Arc<UnknownTenants>,
     /// Deliveries of a transaction whose commit was not answered: in the store or not.
     pub unanswered: Vec<Uuid>,
     /// The session for the next hold of the slot, which has written before.

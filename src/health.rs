@@ -190,14 +190,16 @@ impl Health {
                 "" => String::new(),
                 error => format!(": {error}"),
             };
-            let mut problem = ProblemKind::ConnectionSilent.because(format!(
+            let kind = match silence.purpose.affects_readiness() {
+                true => ProblemKind::ConnectionSilent,
+                false => ProblemKind::TableReadSilent,
+            };
+            problems.push(kind.because(format!(
                 "the {} has not answered `{}` for {} s{why}",
                 silence.database,
                 silence.purpose.application_name(),
                 silence.lasting.as_secs()
-            ));
-            problem.affects_readiness &= silence.purpose.affects_readiness();
-            problems.push(problem);
+            )));
         }
         let of_store = self.of_store.lock();
         problems.extend_from_slice(&of_store.unwrap_or_else(PoisonError::into_inner));

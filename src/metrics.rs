@@ -33,6 +33,8 @@ pub struct Metrics {
     pub harmed_tables: IntGauge,
     pub events: IntCounterVec,
     pub unroutable: IntCounter,
+    /// Counted when the store has said which of the tenants have an API token.
+    pub unknown_tenant_events: IntCounter,
     /// `reason`: of changes unmappable or undecodable, of deliveries oversized or
     /// disabled (the subscription), and filter: an event that a subscription's filter
     /// failed on.
@@ -166,6 +168,10 @@ impl Metrics {
             unroutable: counter(
                 "walhook_unroutable_total",
                 "Changes that matched a rule and had no tenant: parked, sent to nobody.",
+            ),
+            unknown_tenant_events: counter(
+                "walhook_unknown_tenant_events_total",
+                "Events of tenants that have neither a subscription nor an API token: stored, not sent.",
             ),
             parked: counters(
                 "walhook_parked_total",

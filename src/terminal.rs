@@ -1,9 +1,46 @@
-//! Text of others (rows, names, tenants) as a terminal may show it: what would move its
-//! cursor, change its colours or turn the direction of writing is written as an escape.
+//! Text of others (rows, names, tenants, what servers answer) as a terminal may show it: what
+//! would end a line of ours, move the cursor, change colours or turn the direction of writing is
+//! written as an escape.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::io;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+
+/// Lines of ours. Whatever a line holds of others it stays one line, that steers no terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines(Vec<String>);
+
+impl Lines {
+    pub fn line(&mut self, text: impl fmt::Display) {
+        self.0.push(visible(&text.to_string()).into_owned());
+    }
+
+    pub fn append(&mut self, mut other: Lines) {
+        self.0.append(&mut other.0);
+    }
+}
+
+/// Without an end of the last line.
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// As an error that has several things to say.
+impl std::error::Error for Lines {}
+
+/// Writes a line to standard error.
+pub fn tell(text: impl fmt::Display) {
+    let mut lines = Lines::default();
+    lines.line(text);
+    tell_lines(&lines);
+}
+
+/// Writes lines to standard error. What cannot be written there can be told nowhere.
+pub fn tell_lines(lines: &Lines) {
+    let _ = writeln!(io::stderr(), "{lines}");
+}
 
 /// On one line: also line ends are written as escapes, so that no text can pass for a line
 /// of ours.
@@ -11,7 +48,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }
 
-/// Of several lines. The escapes are JSON's, so that a JSON text stays one.
+/// JSON on several lines, or SQL of ours. The escapes are JSON's, so that a JSON text stays one.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && c != '\t' && is_hidden(c))
 }
@@ -48,18 +85,21 @@ fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A log on its way to a terminal or a file. Escape sequences of fields are escaped by the
-/// log itself, whose own colours are left as they are; the rest is here.
+/// A log on its way to a terminal or a file: one line for each event. Escape sequences of
+/// fields are escaped by the log itself, whose own colours are left as they are; the rest is
+/// here.
 pub struct Log<W>(pub W);
 
 impl<W: io::Write> io::Write for Log<W> {
     /// One event, which the log writes as a whole.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let hidden = |c| matches!(c, '\u{80}'..='\u{9f}') || is_invisible_format(c);
-        match std::str::from_utf8(event) {
-            Ok(text) => self.0.write_all(escaped(text, hidden).as_bytes())?,
-            Err(_) => self.0.write_all(event)?,
-        }
+        let text = String::from_utf8_lossy(event);
+        let (text, end) = match text.strip_suffix('\n') {
+            Some(text) => (text, "\n"),
+            None => (&*text, ""),
+        };
+        let shown = escaped(text, |c| c != '\u{1b}' && is_hidden(c));
+        self.0.write_all(format!("{shown}{end}").as_bytes())?;
         Ok(event.len())
     }
 
@@ -97,5 +137,31 @@ mod tests {
         let mut out = Vec::new();
         io::Write::write_all(&mut Log(&mut out), "\u{1b}[2mx\u{202e}\n".as_bytes()).unwrap();
         assert_eq!(out, b"\x1b[2mx\\u202e\n");
+    }
+
+    #[test]
+    fn an_event_of_the_log_is_one_line() {
+        let mut out = Vec::new();
+        let event = b"INFO relation=a\r\n2026-11-30 INFO forged \xff\n";
+        io::Write::write_all(&mut Log(&mut out), event).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "INFO relation=a\\r\\n2026-11-30 INFO forged \u{fffd}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_stays_one_whatever_it_holds() {
+        let mut lines = Lines::default();
+        lines.line(format_args!("table {}", "a\nAll is well.\u{1b}[2J"));
+        lines.line("");
+        let mut others = Lines::default();
+        others.line("the end");
+        lines.append(others);
+        assert_eq!(
+            lines.to_string(),
+            "table a\\nAll is well.\\u001b[2J\n\nthe end"
+        );
     }
 }

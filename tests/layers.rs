@@ -128,6 +128,18 @@ fn each_outside_crate_has_one_home() {
     );
 }
 
+/// What others can put into a line must not forge another, nor steer the terminal.
+#[test]
+fn all_that_is_printed_goes_through_the_terminal_module() {
+    let printing = ["println!(", "eprintln!(", " print!(", " eprint!("];
+    for file in sources() {
+        for macro_call in printing {
+            let calls = file.code.contains(macro_call);
+            assert!(!calls, "src/{}: {macro_call}", file.path.display());
+        }
+    }
+}
+
 #[test]
 fn each_dependency_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -483,6 +483,22 @@ create table api_tokens (
     expires_at timestamptz,
     revoked_at timestamptz
 );
+create index api_tokens_tenant on api_tokens (tenant_id);
+
+-- Tenants of events that have neither a subscription nor an API token, each until a day after
+-- its last event. In most applications these are the tenants that do not use webhooks, and
+-- many: only so many have a row of their own (note_unknown_tenants.sql), and '' stands for
+-- the others. Of tenants, and none of them sees it.
+create table unknown_tenants (
+    tenant_id text primary key,
+    -- A tenant with a subscription whose spelling alone differs.
+    resembles text,
+    -- Of the last event.
+    event_type text not null,
+    events bigint not null check (events > 0),
+    last_at timestamptz not null default now(),
+    constraint others_resemble_none check (tenant_id <> '' or resembles is null)
+);
 
 create table instances (
     id uuid primary key,

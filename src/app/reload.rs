@@ -118,7 +118,7 @@ impl Reloader {
         let mut findings = state.publishing_findings();
         findings.retain(|finding| finding.level == Level::Failure);
         if !findings.is_empty() {
-            bail!("{}", render(&findings).trim_end());
+            return Err(render(&findings).into());
         }
         let described: Vec<_> = state.tables.iter().map(Table::description).collect();
         let existing = catalog::list(&client).await?;
@@ -157,7 +157,7 @@ async fn publish(client: &Client, state: &SourceState, config: &Config) -> anyho
     if statements.is_empty() {
         return Ok(());
     }
-    let sql = statements.join("\n");
+    let sql = statements.join(" ");
     match client.batch_execute(&sql).await {
         Ok(()) => {
             tracing::info!(publication = name, sql, "the publication was altered");
@@ -167,7 +167,7 @@ async fn publish(client: &Client, state: &SourceState, config: &Config) -> anyho
         Err(error) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => bail!(
             "the publication `{name}` lacks what the rules need, and only the owner of the tables and of the \
-             publication may alter it: have them run this, then reload again:\n{sql}"
+             publication may alter it: have them run this, then reload again: {sql}"
         ),
         Err(error) => Err(error).with_context(|| format!("alter the publication `{name}`: {sql}")),
     }
@@ -182,8 +182,11 @@ fn succeeded() {
 
 pub(super) fn failed(error: &anyhow::Error) {
     METRICS.reload_successful.set(0);
+    // An event of the log is one line, also where several things are wrong.
+    let text = chain(error);
+    let things: Vec<&str> = text.lines().map(str::trim).collect();
     tracing::error!(
-        "the new rules are refused, and the rules of before stay:\n{}",
-        chain(error)
+        "the new rules are refused, and the rules of before stay: {}",
+        things.join("; ")
     );
 }

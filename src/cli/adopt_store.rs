@@ -1,13 +1,12 @@
 //! `walhook adopt-store`.
 
-use std::fmt::Write as _;
-
 use anyhow::Context;
 
 use super::Outcome;
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::{Store, StoreIdentity, StoreRecord};
+use crate::terminal::Lines;
 
 /// Use a copy of a store from now on, or one that lacks its last commits
 ///
@@ -49,27 +48,30 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let compared = StoreRecord::read(&*client).await?.identity;
     let Err(why) = compared.judge() else {
         let place = place(&compared.found);
-        super::print(&format!(
-            "The store is where it was made or adopted: {place}.\n"
+        super::print(format_args!(
+            "The store is where it was made or adopted: {place}."
         ))?;
         return Ok(Outcome::Holds);
     };
-    let mut text = String::new();
-    let _ = writeln!(text, "recorded  {}", place(&compared.recorded));
-    let _ = writeln!(text, "found     {}", place(&compared.found));
-    let _ = writeln!(text, "\n{why}.\n");
-    text.push_str(&pending(&client).await?);
+    let mut lines = Lines::default();
+    lines.line(format_args!("recorded  {}", place(&compared.recorded)));
+    lines.line(format_args!("found     {}", place(&compared.found)));
+    lines.line("");
+    lines.line(format_args!("{why}."));
+    lines.line("");
+    lines.append(pending(&client).await?);
+    lines.line("");
     if !args.confirm {
-        text.push_str(
-            "\nNothing was changed. If the original sends no more, run \
-             `walhook adopt-store --confirm`.\n",
+        lines.line(
+            "Nothing was changed. If the original sends no more, run \
+             `walhook adopt-store --confirm`.",
         );
-        super::print(&text)?;
+        super::print_lines(&lines)?;
         return Ok(Outcome::DoesNotHold);
     }
     store.adopt(&compared.found).await?;
-    text.push_str("\nThe store is adopted. Next: `walhook run`, which sends what is pending.\n");
-    super::print(&text)?;
+    lines.line("The store is adopted. Next: `walhook run`, which sends what is pending.");
+    super::print_lines(&lines)?;
     Ok(Outcome::Holds)
 }
 
@@ -85,7 +87,7 @@ fn place(identity: &StoreIdentity) -> String {
 }
 
 /// What would be sent, and when an instance last wrote to the store.
-async fn pending(client: &Client) -> anyhow::Result<String> {
+async fn pending(client: &Client) -> anyhow::Result<Lines> {
     let row = client
         .query_one(
             include_str!("../../sql/queries/what_would_be_sent.sql"),
@@ -96,14 +98,14 @@ async fn pending(client: &Client) -> anyhow::Result<String> {
     let count = |name| row.get::<_, i64>(name);
     let deliveries = count("scheduled") + count("in_memory");
     let subscriptions = count("subscriptions");
-    let mut text = format!(
-        "{deliveries} pending deliveries would be sent, and {subscriptions} active subscriptions served.\n"
-    );
+    let mut lines = Lines::default();
+    lines.line(format_args!(
+        "{deliveries} pending deliveries would be sent, and {subscriptions} active subscriptions served."
+    ));
     if let Some(seconds) = row.get::<_, Option<f64>>("silent_seconds") {
-        let _ = writeln!(
-            text,
+        lines.line(format_args!(
             "An instance wrote to this store, or to the one that it was copied from, {seconds:.0} s ago."
-        );
+        ));
     }
-    Ok(text)
+    Ok(lines)
 }

@@ -13,7 +13,7 @@ use crate::cli::signals::Signals;
 use crate::demo::receiver::{Endpoint, Received, Receiver, StatusCode, Verdict};
 use crate::demo::view::{Screen, request_line};
 use crate::secret::{PublicKey, SigningSecret};
-use crate::terminal::visible_lines;
+use crate::terminal::{tell, visible};
 
 /// Receive webhooks here, show each, and say whether its signature verifies.
 ///
@@ -99,9 +99,9 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     let mut signals = Signals::install()?;
 
     // What a program reads on standard output is requests only.
-    eprintln!("listening on http://{}/", receiver.address());
+    tell(format_args!("listening on http://{}/", receiver.address()));
     if !checks {
-        eprintln!("no --secret and no --public-key: signatures are not checked");
+        tell("no --secret and no --public-key: signatures are not checked");
     }
     let mut screen = Screen::new(false);
     let mut summary = Summary::default();
@@ -125,7 +125,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         shown => shown.context("write to standard output")?,
     }
-    eprintln!("{}", summary.text(checks));
+    tell(summary.text(checks));
     Ok(summary.refused == 0)
 }
 
@@ -139,12 +139,12 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn show(screen: &mut Screen, args: &Args, request: &Received) -> io::Result<()> {
     if args.json {
         let line = json_line(request, args.print_body).to_string();
-        return screen.line(&visible_lines(&line));
+        return screen.line(&visible(&line));
     }
     screen.line(&request_line(screen.style(), request))?;
     if args.print_body {
         let body = String::from_utf8_lossy(&request.body);
-        screen.line(&visible_lines(&body))?;
+        screen.line(&visible(&body))?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //!
 //! Exit codes: 0, what was asked holds; 1, it does not; 2, bad usage or configuration.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,7 +15,7 @@ use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
 use crate::duration::HumanDuration;
 use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
-use crate::terminal::visible_lines;
+use crate::terminal::tell_lines;
 
 pub mod adopt_store;
 pub mod backfill;
@@ -29,6 +28,7 @@ pub mod harm;
 pub mod init;
 pub mod listen;
 pub mod old_values;
+mod output;
 pub mod parked;
 pub mod progress;
 pub mod publication;
@@ -47,6 +47,9 @@ pub mod teardown;
 mod tenant_rows;
 pub mod token;
 mod url;
+
+pub(crate) use output::chain;
+use output::{print, print_file, print_json, print_lines, shown};
 
 /// Signed webhooks from a PostgreSQL write-ahead log, without touching the application.
 ///
@@ -166,7 +169,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::DoesNotHold) => ExitCode::FAILURE,
         Err(error) => {
             match log_format {
-                LogFormat::Text => tell(&format!("walhook: {}", chain(&error))),
+                LogFormat::Text => tell_lines(&shown(&error)),
                 LogFormat::Json => tracing::error!("{}", chain(&error)),
             }
             match is_usage(&error) {
@@ -307,56 +310,6 @@ fn rules(config: &Config) -> anyhow::Result<RuleSet> {
     Ok(rules)
 }
 
-/// An error and its causes on one line. A cause that the text before it already
-/// tells is left out.
-pub(crate) fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
-}
-
-/// Writes to standard output what a terminal may show. A reader that has left (`walhook status
-/// | head`) is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    print_exactly(&visible_lines(text))
-}
-
-/// SQL on its way to a file or to psql names tables by their exact names.
-fn print_sql(sql: &str) -> anyhow::Result<()> {
-    match io::stdout().is_terminal() {
-        true => print(sql),
-        false => print_exactly(sql),
-    }
-}
-
-fn print_exactly(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("write to standard output"),
-    }
-}
-
-/// Writes a line to standard error, as a terminal may show it.
-fn tell(text: &str) {
-    eprintln!("{}", visible_lines(text));
-}
-
-/// Prints a value as indented JSON.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    print(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,14 +340,5 @@ mod tests {
         for text in ["", "yesterday", "1w", "999999999d"] {
             assert!(moment(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let cause = anyhow::anyhow!("connection refused");
-        let error = cause
-            .context("reach db: connection refused")
-            .context("start");
-        assert_eq!(chain(&error), "start: reach db: connection refused");
     }
 }

@@ -15,6 +15,7 @@ use crate::mapping::Filter;
 use crate::mapping::file::suggestion;
 use crate::subscription::queries::{self, StoredSubscription};
 use crate::subscription::wish;
+use crate::terminal::tell;
 
 /// Send stored events once more, to one subscription
 ///
@@ -94,18 +95,15 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let replayed = replay::replay(&store, &tenant, &wanted).await?;
     let count = number(i64::try_from(replayed.deliveries).unwrap_or(i64::MAX));
     if replayed.filter_failures > 0 {
-        eprintln!(
+        tell(format_args!(
             "on {} events the subscription's filter failed: they are not sent",
             replayed.filter_failures
-        );
+        ));
     }
-    super::print(&match (args.dry_run, replayed.deliveries) {
-        (_, 0) => format!("no stored event matches{}\n", misspelt(&args, config)),
-        (true, _) => format!("{count} events would be sent; nothing is\n"),
-        (false, _) => format!(
-            "{count} deliveries are due now, as replay {}\n",
-            replayed.id
-        ),
+    super::print(match (args.dry_run, replayed.deliveries) {
+        (_, 0) => format!("no stored event matches{}", misspelt(&args, config)),
+        (true, _) => format!("{count} events would be sent; nothing is"),
+        (false, _) => format!("{count} deliveries are due now, as replay {}", replayed.id),
     })?;
     Ok(Outcome::of(replayed.deliveries > 0))
 }

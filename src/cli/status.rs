@@ -35,7 +35,7 @@ pub use subscriptions::Subscriptions;
 /// recorded progress; a gap waits to be accepted; no instance delivers, or deliveries have been
 /// due for long; endpoints have done nothing but fail for a minute or more; deliveries failed
 /// for good, or changes were parked, within the last day; filters failed within the last hour;
-/// subscriptions cannot be read; instances have different rules; or clocks differ by 30 s or
+/// tenants of events are spelt otherwise than those of subscriptions; subscriptions cannot be read; instances have different rules; or clocks differ by 30 s or
 /// more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -54,7 +54,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     if args.json {
         super::print_json(&status)?;
     } else {
-        super::print(&render::text(&status))?;
+        super::print_lines(&render::text(&status))?;
     }
     Ok(Outcome::of(status.problems.is_empty()))
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::quote_identifier;
 use crate::replication::slot::{self, SlotState};
+use crate::terminal::{Lines, tell};
 
 /// Remove what setup made from the source; keep the store unless told otherwise
 ///
@@ -70,23 +71,23 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     plan.refuse(config, slot.as_ref())?;
     let steps = plan.describe(config);
     if steps.is_empty() && !foreign {
-        super::print("There is nothing to remove.\n")?;
+        super::print("There is nothing to remove.")?;
         return Ok(Outcome::Holds);
     }
     if !steps.is_empty() && !args.yes && !confirmed(&steps)? {
-        super::print("Nothing was changed.\n")?;
+        super::print("Nothing was changed.")?;
         return Ok(Outcome::DoesNotHold);
     }
     let writable = super::connect_writable(&conninfo, "teardown").await?;
     plan.execute(config, &client, &writable, &store).await?;
-    let done: Vec<String> = steps
-        .iter()
-        .map(|step| format!("removed  {step}\n"))
-        .collect();
-    super::print(&done.concat())?;
+    let mut done = Lines::default();
+    for step in &steps {
+        done.line(format_args!("removed  {step}"));
+    }
+    super::print_lines(&done)?;
     if foreign {
         let name = &config.source.publication;
-        super::tell(&format!(
+        tell(format_args!(
             "The publication `{name}` belongs to another role and is left: have its owner run `drop publication {};`",
             quote_identifier(name)
         ));
@@ -208,7 +209,8 @@ fn confirmed(steps: &[String]) -> anyhow::Result<bool> {
         return Err(UsageError(message).into());
     }
     let mut out = io::stdout();
-    write!(out, "This removes {}.\nGo on? [y/N] ", steps.join(", "))?;
+    super::print(format_args!("This removes {}.", steps.join(", ")))?;
+    write!(out, "Go on? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;

@@ -1,7 +1,5 @@
 //! `walhook token`.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -13,7 +11,7 @@ use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::db::Store;
 use crate::duration::HumanDuration;
-use crate::terminal::visible;
+use crate::terminal::{Lines, tell};
 
 /// Make, list and revoke the API's tokens
 ///
@@ -76,12 +74,12 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
             let expires_in = expires.map(|HumanDuration(length)| length);
             let token = tokens::create(&store, &tenant, &name, expires_in).await?;
             // Alone on standard output, so that a script can take it.
-            super::print(&format!("{}\n", token.text()))?;
-            super::tell(&format!(
+            super::print(token.text())?;
+            tell(format_args!(
                 "Shown this once. It acts for the tenant `{tenant}`."
             ));
             if let Some(remark) = remark(&tenant, config).await {
-                super::tell(&remark);
+                tell(remark);
             }
             Ok(Outcome::Holds)
         }
@@ -91,13 +89,13 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
                 let shown: Vec<Shown<'_>> = tokens.iter().map(Shown::from).collect();
                 super::print_json(&shown)?;
             } else {
-                super::print(&table(&tokens))?;
+                super::print_lines(&table(&tokens))?;
             }
             Ok(Outcome::Holds)
         }
         Command::Revoke { id } => {
             if tokens::revoke(&store, id).await? {
-                super::print(&format!("Revoked {id}.\n"))?;
+                super::print(format_args!("Revoked {id}."))?;
                 return Ok(Outcome::Holds);
             }
             anyhow::bail!(
@@ -157,11 +155,11 @@ impl<'a> From<&'a StoredToken> for Shown<'a> {
     }
 }
 
-fn table(tokens: &[StoredToken]) -> String {
+fn table(tokens: &[StoredToken]) -> Lines {
+    let mut lines = Lines::default();
     if tokens.is_empty() {
-        return "There is no token: `walhook token create --tenant …` makes one.\n".to_owned();
+        lines.line("There is no token: `walhook token create --tenant …` makes one.");
     }
-    let mut text = String::new();
     for token in tokens {
         let state = match (token.revoked_at, token.expires_at) {
             (Some(at), _) => format!("revoked {at:.0}"),
@@ -169,11 +167,11 @@ fn table(tokens: &[StoredToken]) -> String {
             (None, Some(at)) => format!("valid until {at:.0}"),
             (None, None) => "valid".to_owned(),
         };
-        let (tenant, name) = (visible(&token.tenant_id), visible(&token.name));
+        let (tenant, name) = (&token.tenant_id, &token.name);
         let line = format!("{}  {tenant}  {state}  {name}", token.id);
-        let _ = writeln!(text, "{}", line.trim_end());
+        lines.line(line.trim_end());
     }
-    text
+    lines
 }
 
 #[cfg(test)]
@@ -210,7 +208,7 @@ mod tests {
             ),
         ];
         for (token, state) in cases {
-            let line = table(&[token]);
+            let line = table(&[token]).to_string();
             assert!(line.contains(&format!("  acme  {state}  CI")), "{line}");
         }
     }

@@ -5,11 +5,19 @@ use std::path::PathBuf;
 
 use figment::error::{Actual, Kind};
 
+use crate::terminal::Lines;
+
 /// Everything that is wrong with a configuration, one problem a line.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", lines(problems))]
 pub struct ConfigError {
     pub problems: Vec<Problem>,
+}
+
+fn lines(problems: &[Problem]) -> Lines {
+    let mut lines = Lines::default();
+    problems.iter().for_each(|problem| lines.line(problem));
+    lines
 }
 
 /// One thing that is wrong: where, which key, and what was expected. Never holds a

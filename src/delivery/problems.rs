@@ -21,6 +21,7 @@ pub struct StoreProblems {
     pub failing_filters: FailingFilters,
     #[serde(rename = "parked")]
     pub parked_changes: ParkedChanges,
+    pub unknown_tenants: UnknownTenants,
 }
 
 /// Endpoints that have done nothing but fail for a minute or more.
@@ -97,6 +98,33 @@ pub struct ParkedChange {
     pub age_seconds: f64,
 }
 
+/// Tenants of events of the last day that have neither a subscription nor an API token.
+#[derive(Debug, Serialize)]
+pub struct UnknownTenants {
+    /// Of all of them.
+    pub events: i64,
+    /// Those that are told apart.
+    pub tenants: i64,
+    /// Events of the others.
+    pub of_others: i64,
+    /// Those whose spelling alone differs from that of a tenant with a subscription, and that
+    /// had an event within the last hour.
+    pub resembling: i64,
+    /// At most 10, beginning with those that resemble another.
+    pub named: Vec<UnknownTenant>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct UnknownTenant {
+    pub tenant: String,
+    /// The tenant with a subscription that may be meant.
+    pub resembles: Option<String>,
+    /// Of the last event.
+    pub event_type: String,
+    pub events: i64,
+    pub age_seconds: f64,
+}
+
 /// A retry is claimed within a second of being due; minutes mean that no instance claims, or
 /// that the instances cannot keep up.
 const OVERDUE: Duration = Duration::from_secs(300);
@@ -127,7 +155,7 @@ pub async fn unreadable(store: &impl Queries) -> anyhow::Result<Option<Problem>>
     Ok((count > 0).then(|| ProblemKind::UnreadableSubscriptions.because(text())))
 }
 
-/// Reads what is wrong. One connection for a moment: four short queries.
+/// Reads what is wrong. One connection for a moment: a few short queries.
 pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
     let rows = store
         .query(include_str!("../../sql/queries/failing_endpoints.sql"), &[])
@@ -161,6 +189,7 @@ pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
         dead_letters,
         failing_filters,
         parked_changes: read_parked(store).await?,
+        unknown_tenants: UnknownTenants::read(store).await?,
     })
 }
 
@@ -220,6 +249,13 @@ impl StoreProblems {
                  parked discard`"
             )
         };
+        let resembling = |count: i64| {
+            format!(
+                "{count} tenant(s) had events within the hour that were not sent, and differ only \
+                 in their spelling from a tenant with a subscription: `walhook status` names both. \
+                 Correct the rule's `tenant`, or subscribe for the tenant as the rows spell it"
+            )
+        };
         let found = [
             (
                 ProblemKind::FailingEndpoints,
@@ -240,6 +276,11 @@ impl StoreProblems {
                 ProblemKind::ParkedChanges,
                 self.parked_changes.last_day,
                 &parked,
+            ),
+            (
+                ProblemKind::TenantMismatch,
+                self.unknown_tenants.resembling,
+                &resembling,
             ),
         ];
         let found = found.into_iter().filter(|(_, count, _)| *count > 0);
@@ -270,6 +311,36 @@ impl FailingFilter {
             tenant: row.get("tenant_id"),
             reason: row.get("filter_error"),
             events: row.get("filter_failures"),
+            age_seconds: row.get("age_seconds"),
+        }
+    }
+}
+
+impl UnknownTenants {
+    async fn read(store: &impl Queries) -> anyhow::Result<Self> {
+        let sql = include_str!("../../sql/queries/list_unknown_tenants.sql");
+        let rows = store.query(sql, &[]).await;
+        let rows = rows.context("list the tenants without subscriptions")?;
+        let count = |name| rows.first().map_or(0, |row| row.get(name));
+        let named = rows.iter().map(UnknownTenant::of);
+        Ok(UnknownTenants {
+            events: count("all_events"),
+            tenants: count("tenants"),
+            of_others: count("of_others"),
+            resembling: count("resembling"),
+            // The empty one stands for those that are not told apart.
+            named: named.filter(|one| !one.tenant.is_empty()).collect(),
+        })
+    }
+}
+
+impl UnknownTenant {
+    fn of(row: &Row) -> Self {
+        UnknownTenant {
+            tenant: row.get("tenant_id"),
+            resembles: row.get("resembles"),
+            event_type: row.get("event_type"),
+            events: row.get("events"),
             age_seconds: row.get("age_seconds"),
         }
     }

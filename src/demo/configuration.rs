@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::config::Config;
+use crate::terminal::tell;
 
 /// The shipped files, so that the binary alone can show them at work.
 const RULES: [(&str, &str); 3] = [
@@ -64,7 +65,10 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("cannot remove {}: {error}", self.path.display());
+            tell(format_args!(
+                "cannot remove {}: {error}",
+                self.path.display()
+            ));
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::conninfo::{ConnInfo, Purpose};
 use crate::db::Store;
 use crate::secret::ApiToken;
 use crate::telemetry;
+use crate::terminal::tell;
 
 mod configuration;
 mod introduction;
@@ -84,7 +85,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         Err(error) if is_broken_pipe(&error) => Ok(true),
         Err(error) => {
             // The log is about to be removed.
-            eprint!("{}", last_lines(&directory.log()));
+            last_lines(&directory.log()).lines().for_each(tell);
             Err(error)
         }
         ended => ended,

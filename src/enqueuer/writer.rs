@@ -16,13 +16,14 @@ use super::rows::Rows;
 use super::session::Interrupted;
 use super::shadow::{RowStatements, Shadow};
 use super::statements::Statements;
-use super::{Enqueuer, Progress};
+use super::{Enqueuer, Progress, UnknownTenants};
 use crate::conninfo::Client;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
 use crate::delivery::unwritten::Unwritten;
 use crate::event::DeliveryId;
+use crate::subscription::directory::Directory;
 
 pub(super) struct Writer {
     pub(super) client: Client,
@@ -36,6 +37,8 @@ pub(super) struct Writer {
     dispatcher: Option<Arc<Dispatcher>>,
     pub(super) unwritten: Arc<Unwritten>,
     parked_log: ParkedLog,
+    directory: Directory,
+    unknown_tenants: Arc<UnknownTenants>,
 }
 
 /// What is written in the same transaction, of a session that waits for it.
@@ -74,6 +77,8 @@ impl Writer {
             dispatcher: enqueuer.dispatcher.clone(),
             unwritten,
             parked_log: ParkedLog::default(),
+            directory: enqueuer.directory.clone(),
+            unknown_tenants: Arc::clone(&enqueuer.unknown_tenants),
         })
     }
 
@@ -121,6 +126,11 @@ impl Writer {
             pass.batch.count(started, &self.instance.clocks);
             self.parked_log.write(&pass.batch.parked);
             pass.rows.count_parked();
+            // A backfill brings what there is of all tenants.
+            if pass.batch.chunk.is_none() {
+                let snapshot = self.directory.snapshot();
+                self.unknown_tenants.note(&pass.batch.events, &snapshot);
+            }
         }
         if passes.iter().any(|pass| pass.rows.schedule_len() > 0) {
             self.announce_schedule().await;

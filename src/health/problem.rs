@@ -19,6 +19,8 @@ pub enum ProblemKind {
     SourceUnreachable,
     /// A connection to the store or the source gives no answers.
     ConnectionSilent,
+    /// A connection that reads whole tables, of a seed or a backfill, gives no answers.
+    TableReadSilent,
     /// The slot, the publication and its tables were not looked at for long.
     WatchBlind,
     CaptureStarting,
@@ -52,6 +54,8 @@ pub enum ProblemKind {
     DeadLetters,
     /// Filters of subscriptions cannot be evaluated.
     FailingFilters,
+    /// Tenants of events are spelt otherwise than those of subscriptions.
+    TenantMismatch,
     /// Clocks of nodes and databases differ.
     ClockSkew,
     /// The store is a copy, or lacks what was committed to it.
@@ -61,10 +65,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 24] = [
+    pub const ALL: [ProblemKind; 26] = [
         ProblemKind::StoreUnreachable,
         ProblemKind::SourceUnreachable,
         ProblemKind::ConnectionSilent,
+        ProblemKind::TableReadSilent,
         ProblemKind::WatchBlind,
         ProblemKind::CaptureStarting,
         ProblemKind::CaptureFailing,
@@ -83,6 +88,7 @@ impl ProblemKind {
         ProblemKind::FailingEndpoints,
         ProblemKind::DeadLetters,
         ProblemKind::FailingFilters,
+        ProblemKind::TenantMismatch,
         ProblemKind::ClockSkew,
         ProblemKind::StoreRefused,
         ProblemKind::UnreadableSubscriptions,
@@ -94,6 +100,7 @@ impl ProblemKind {
             ProblemKind::StoreUnreachable => "store_unreachable",
             ProblemKind::SourceUnreachable => "source_unreachable",
             ProblemKind::ConnectionSilent => "connection_silent",
+            ProblemKind::TableReadSilent => "table_read_silent",
             ProblemKind::WatchBlind => "watch_blind",
             ProblemKind::CaptureStarting => "capture_starting",
             ProblemKind::CaptureFailing => "capture_failing",
@@ -112,6 +119,7 @@ impl ProblemKind {
             ProblemKind::FailingEndpoints => "failing_endpoints",
             ProblemKind::DeadLetters => "dead_letters",
             ProblemKind::FailingFilters => "failing_filters",
+            ProblemKind::TenantMismatch => "tenant_mismatch",
             ProblemKind::ClockSkew => "clock_skew",
             ProblemKind::StoreRefused => "store_refused",
             ProblemKind::UnreadableSubscriptions => "unreadable_subscriptions",
@@ -132,7 +140,8 @@ impl ProblemKind {
             | ProblemKind::NotSetUp
             | ProblemKind::StoreRefused
             | ProblemKind::RulesNotRead => true,
-            ProblemKind::SlotUnread
+            ProblemKind::TableReadSilent
+            | ProblemKind::SlotUnread
             | ProblemKind::WalBudget
             | ProblemKind::HarmedTable
             | ProblemKind::StandbyCopy
@@ -144,6 +153,7 @@ impl ProblemKind {
             | ProblemKind::FailingEndpoints
             | ProblemKind::DeadLetters
             | ProblemKind::FailingFilters
+            | ProblemKind::TenantMismatch
             | ProblemKind::UnreadableSubscriptions
             | ProblemKind::ClockSkew => false,
         }

@@ -175,6 +175,16 @@ impl Snapshot {
         self.by_id.values()
     }
 
+    /// Those that have a subscription, active or not.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_tenant.keys()
+    }
+
+    /// Whether it has a subscription, active or not.
+    pub fn has_tenant(&self, tenant_id: &str) -> bool {
+        self.by_tenant.contains_key(tenant_id)
+    }
+
     /// All of the tenant's subscriptions.
     pub fn of_tenant(&self, tenant_id: &str) -> impl Iterator<Item = &Arc<Subscription>> {
         let of_tenant = self.by_tenant.get(tenant_id).map_or(&[][..], Vec::as_slice);

@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ::walhook::conninfo::Client;
 use jiff::Timestamp;
 
 use crate::harness::command::{answer, walhook};
 use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::receiver::Receiver;
-use crate::harness::server;
 use crate::harness::walhook::Installation;
+use crate::harness::{connect, server};
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
 const INTERRUPTED: &str = "capture was interrupted";
@@ -192,4 +193,56 @@ async fn a_store_that_was_never_reached_and_refuses_is_named_with_the_remedy() {
     let ended = tokio::time::timeout(Duration::from_secs(30), run.output()).await;
     let ended = answer(ended.expect("it goes on").unwrap()).exits(1);
     ended.says("store.url").says("no_such_database");
+}
+
+const WAITING: &str = "from pg_locks l join pg_database d on d.oid = l.database
+    where l.locktype = 'advisory' and not l.granted and d.datname = current_database()";
+
+/// A process that has registered itself and waits for its first leases.
+async fn starting() -> (Installation, Client, Process) {
+    let installation = Installation::of_orders().await;
+    installation
+        .subscribe("acme", "http://127.0.0.1:9/", &["*"])
+        .await;
+    let blocker = connect(&installation.database.url).await;
+    blocker
+        .batch_execute(
+            "select pg_advisory_lock(1);
+             create function walhook.hesitate() returns trigger language plpgsql as
+                $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
+             create trigger hesitate before insert on walhook.subscription_leases
+                for each row execute function walhook.hesitate()",
+        )
+        .await
+        .unwrap();
+    let process = Process::start(&installation.config_file(), &["run"]);
+    installation
+        .wait_for(&format!("exists (select {WAITING})"))
+        .await;
+    assert_eq!(registered(&installation).await, 1);
+    (installation, blocker, process)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_interrupted_leaves_no_instance_registered() {
+    let (installation, blocker, mut process) = starting().await;
+    process.signal("TERM");
+    let status = process.ends().await;
+    assert!(status.success(), "{status}\n{}", process.log());
+    assert_eq!(registered(&installation).await, 0);
+    drop(blocker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_no_instance_registered() {
+    let (installation, blocker, mut process) = starting().await;
+    let cancel = format!("select pg_cancel_backend(l.pid) {WAITING}");
+    blocker.batch_execute(&cancel).await.unwrap();
+    let status = process.ends().await;
+    assert_eq!(status.code(), Some(1), "{}", process.log());
+    assert_eq!(registered(&installation).await, 0);
+}
+
+async fn registered(installation: &Installation) -> i64 {
+    installation.count("select count(*) from instances").await
 }

@@ -36,5 +36,6 @@ mod tables;
 mod takeover;
 mod tenant_role;
 mod truncate;
+mod unknown_tenants;
 mod wal_budget;
 mod write_behind;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::operated::Operated;
+use crate::harness::proxy::Proxy;
 use crate::harness::receiver::{Receiver, status};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
-use crate::harness::{http, pause};
+use crate::harness::{http, pause, server};
 use crate::refusals::drop_slot;
 
 const INSERT: &str = "insert into orders (tenant_id, status) values ('acme', 'new')";
@@ -211,6 +212,31 @@ async fn an_unreadable_subscription_and_what_is_overdue_are_named_by_readyz_too(
         .await;
     receiver.wait_for(1).await;
     all_is_well(&operated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_seed_is_a_problem_that_leaves_the_node_in_service() {
+    // Without its replica identity `full`, so that the old values are read.
+    let (table, _) = ORDERS.split_once(';').unwrap();
+    let mut walhook = Installation::create(table, ORDER_RULES, "").await;
+    let proxy = Proxy::to(server()).await;
+    let direct = walhook.database.url.clone();
+    let url = proxy.url(&walhook.database.name);
+    walhook.edit(&format!("'{direct}'"), &format!("'{url}'"));
+    proxy.fall_silent_for("walhook seed");
+    let operated = Operated::start(walhook);
+    operated.wait_logged("holding the slot").await;
+    let text = ready(&operated, &["table_read_silent", "walhook seed"]).await;
+    assert!(!text.contains("connection_silent"), "{text}");
+    let silent = |kind: &str| format!("walhook_problems{{kind=\"{kind}\"}}");
+    operated
+        .wait_metric(&silent("table_read_silent"), |count| count == 1.0)
+        .await;
+    let other = operated.metric(&silent("connection_silent")).await;
+    assert_eq!(other.unwrap_or(0.0), 0.0);
+    proxy.recover();
+    all_is_well(&operated).await;
+    assert!(operated.process.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use crate::mapping::filter::Body;
 use crate::mapping::{ExistingRow, Filter, Mapped, Mapper};
 use crate::pgoutput::{Change, Operation, TransactionHeader};
 use crate::subscription::wish::Wish;
-use crate::terminal::visible;
+use crate::terminal::{Lines, tell};
 
 /// Rows that are read at once.
 const CHUNK: usize = 1000;
@@ -49,9 +49,9 @@ pub(super) async fn run(asked: Asked, signals: &mut Signals) -> anyhow::Result<O
         read = read(&asked, &mut tally) => read.map(|()| true)?,
     };
     if !whole {
-        eprintln!("interrupted: this is what was read so far");
+        tell("interrupted: this is what was read so far");
     }
-    super::super::print(&text(&asked, &tally))?;
+    super::super::print_lines(&text(&asked, &tally))?;
     Ok(Outcome::of(whole))
 }
 
@@ -147,27 +147,27 @@ fn receivers(audience: &Audience, event: &Event) -> u64 {
     of_tenant.iter().filter(receives).count() as u64
 }
 
-fn text(asked: &Asked, tally: &Tally) -> String {
+fn text(asked: &Asked, tally: &Tally) -> Lines {
     let count = |count: u64| number(i64::try_from(count).unwrap_or(i64::MAX));
-    let mut text = format!(
-        "{} rows of {}; nothing is sent:\n",
+    let mut lines = Lines::default();
+    lines.line(format_args!(
+        "{} rows of {}; nothing is sent:",
         count(tally.rows),
         asked.order.table
-    );
+    ));
     for rule in &asked.outlines {
         let none = Made::default();
         let made = tally.by_rule.get(&rule.index).unwrap_or(&none);
-        text.push_str(&format!(
-            "  {}: {} events to {} deliveries\n",
+        lines.line(format_args!(
+            "  {}: {} events to {} deliveries",
             rule.event_type,
             count(made.events),
             count(made.deliveries)
         ));
         for (reason, (rows, detail)) in &made.parked {
-            let detail = visible(detail);
-            text.push_str(&format!("    {} {reason}: {detail}\n", count(*rows)));
+            lines.line(format_args!("    {} {reason}: {detail}", count(*rows)));
         }
     }
-    text.push_str(&format!("  no event: {} rows\n", count(tally.without)));
-    text
+    lines.line(format_args!("  no event: {} rows", count(tally.without)));
+    lines
 }

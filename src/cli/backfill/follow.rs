@@ -8,6 +8,7 @@ use super::{Outcome, find};
 use crate::backfill::job::{Job, Jobs, Status};
 use crate::cli::signals::Signals;
 use crate::event::BackfillId;
+use crate::terminal::{tell, visible};
 
 /// How often the store is asked.
 const POLL: Duration = Duration::from_millis(250);
@@ -22,7 +23,7 @@ const NO_LEADER: &str = "no instance holds the slot: it begins once `walhook run
 
 pub(super) async fn say_without_leader(jobs: &Jobs<'_>) -> anyhow::Result<()> {
     if !jobs.has_leader().await? {
-        eprintln!("no instance holds the slot: it begins once `walhook run` does");
+        tell("no instance holds the slot: it begins once `walhook run` does");
     }
     Ok(())
 }
@@ -42,12 +43,12 @@ pub(super) async fn follow(
             Status::Running => screen.show(&job),
             Status::Done => {
                 screen.end();
-                crate::cli::print(&format!("{id} is done: {}\n", counts(&job)))?;
+                crate::cli::print(format_args!("{id} is done: {}", counts(&job)))?;
                 return Ok(Outcome::Holds);
             }
             Status::Failed => {
                 screen.end();
-                crate::cli::tell(&format!(
+                tell(format_args!(
                     "{id} has failed: {}. Once that is mended: walhook backfill --resume {id}",
                     job.error.as_deref().unwrap_or_default()
                 ));
@@ -56,7 +57,7 @@ pub(super) async fn follow(
             Status::Paused => return Ok(paused(&mut screen, &job)),
             Status::Cancelled => {
                 screen.end();
-                crate::cli::print(&format!("{id} was cancelled: {}\n", counts(&job)))?;
+                crate::cli::print(format_args!("{id} was cancelled: {}", counts(&job)))?;
                 return Ok(Outcome::DoesNotHold);
             }
         }
@@ -81,10 +82,10 @@ pub(super) async fn follow(
 fn paused(screen: &mut Screen, job: &Job) -> Outcome {
     screen.end();
     let id = job.id;
-    eprintln!(
+    tell(format_args!(
         "{id} is paused: {}. To go on: walhook backfill --resume {id}",
         counts(job)
-    );
+    ));
     Outcome::DoesNotHold
 }
 
@@ -123,10 +124,10 @@ impl Screen {
             let bar = bar(job.rows_read, job.order.estimate);
             let mut out = io::stderr().lock();
             // A terminal that is gone is no reason to end.
-            let _ = write!(out, "\r{bar} {text}\x1b[K").and_then(|()| out.flush());
+            let _ = write!(out, "\r{bar} {}\x1b[K", visible(&text)).and_then(|()| out.flush());
             self.shown_at = Some(now);
         } else if self.shown_at.is_none_or(|at| now - at >= LINES) {
-            eprintln!("{text}");
+            tell(text);
             self.shown_at = Some(now);
         }
     }
@@ -142,7 +143,7 @@ impl Screen {
 
     fn line(&mut self, text: &str) {
         self.end();
-        eprintln!("{text}");
+        tell(text);
     }
 
     fn once(&mut self, text: &'static str) {
@@ -155,7 +156,7 @@ impl Screen {
     /// Leaves the bar's line.
     fn end(&mut self) {
         if self.terminal && self.shown_at.take().is_some() {
-            eprintln!();
+            tell("");
         }
     }
 }

@@ -3,28 +3,28 @@
 use std::fmt::Write as _;
 
 use crate::backfill::job::{Job, Status};
+use crate::terminal::Lines;
 
-pub(super) fn text(jobs: &[Job]) -> String {
+pub(super) fn text(jobs: &[Job]) -> Lines {
+    let mut lines = Lines::default();
     if jobs.is_empty() {
-        return "There is no backfill yet.\n".to_owned();
+        lines.line("There is no backfill yet.");
     }
-    let mut text = String::new();
     for job in jobs {
         let order = &job.order;
-        let _ = writeln!(
-            text,
+        lines.line(format_args!(
             "{}  {}  {}  since {:.0}",
             job.id, job.status, order.table, job.created_at
-        );
-        let _ = writeln!(text, "    events: {}", order.rules.join(", "));
+        ));
+        lines.line(format_args!("    events: {}", order.rules.join(", ")));
         if let Some((column, since)) = &order.wanted.since {
-            let _ = writeln!(text, "    {column} from {since}");
+            lines.line(format_args!("    {column} from {since}"));
         }
         if let Some(condition) = &order.wanted.condition {
-            let _ = writeln!(text, "    where {condition}");
+            lines.line(format_args!("    where {condition}"));
         }
         if let Some(subscription) = order.subscription {
-            let _ = writeln!(text, "    to {subscription} alone");
+            lines.line(format_args!("    to {subscription} alone"));
         }
         let of = match job.status {
             Status::Running | Status::Paused | Status::Failed => {
@@ -32,15 +32,15 @@ pub(super) fn text(jobs: &[Job]) -> String {
             }
             Status::Done | Status::Cancelled => String::new(),
         };
-        let _ = writeln!(text, "    {}{of}", counts(job));
+        lines.line(format_args!("    {}{of}", counts(job)));
         if let Some(waiting) = &job.waiting {
-            let _ = writeln!(text, "    waits: {waiting}");
+            lines.line(format_args!("    waits: {waiting}"));
         }
         if let Some(error) = &job.error {
-            let _ = writeln!(text, "    {error}");
+            lines.line(format_args!("    {error}"));
         }
     }
-    text
+    lines
 }
 
 /// What came of it.

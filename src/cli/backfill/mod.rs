@@ -145,7 +145,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         slot: &config.source.slot,
     };
     if args.list {
-        super::print(&list::text(&jobs.list().await?))?;
+        super::print_lines(&list::text(&jobs.list().await?))?;
         return Ok(Outcome::Holds);
     }
     if let Some(id) = args.cancel {
@@ -165,7 +165,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         }
     };
     if args.detach {
-        super::print(&format!("{id}\n"))?;
+        super::print(id)?;
         follow::say_without_leader(&jobs).await?;
         return Ok(Outcome::Holds);
     }
@@ -197,6 +197,6 @@ async fn cancel(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<Outcome> {
     // Since it was asked for, a last chunk may have been taken.
     let job = find(jobs, id).await?;
     debug_assert_eq!(job.status, Status::Cancelled);
-    super::print(&format!("{id} is cancelled: {}\n", list::counts(&job)))?;
+    super::print(format_args!("{id} is cancelled: {}", list::counts(&job)))?;
     Ok(Outcome::Holds)
 }

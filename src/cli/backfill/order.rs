@@ -16,6 +16,7 @@ use crate::mapping::file::{nearest, suggestion};
 use crate::mapping::{Outline, RuleSet, TableDescription, TableName};
 use crate::replication::slot;
 use crate::subscription::wish::{self, Wish};
+use crate::terminal::tell;
 
 /// An order, and what it was checked with.
 pub(super) struct Asked {
@@ -288,7 +289,7 @@ async fn wishes(args: &Args, store: &Client, rules: &[Outline]) -> anyhow::Resul
     let Some(id) = args.subscription else {
         let wishes: Vec<Wish> = all.filter(|wish| asks(wish)).collect();
         if wishes.is_empty() {
-            eprintln!("nobody is subscribed to these events: they are stored, and sent to nobody");
+            tell("nobody is subscribed to these events: they are stored, and sent to nobody");
         }
         return Ok(wishes);
     };

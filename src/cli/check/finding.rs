@@ -1,8 +1,8 @@
 //! What `walhook check` found, and how it is shown.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
+
+use crate::terminal::Lines;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,8 +75,8 @@ impl Finding {
 }
 
 /// The findings for people: one line each, what mends it below, a summary at the end.
-pub fn render(findings: &[Finding]) -> String {
-    let mut text = String::new();
+pub fn render(findings: &[Finding]) -> Lines {
+    let mut lines = Lines::default();
     for finding in findings {
         let mark = match finding.level {
             Level::Ok => "ok     ",
@@ -84,13 +84,13 @@ pub fn render(findings: &[Finding]) -> String {
             Level::Warning => "warning",
             Level::Failure => "FAILURE",
         };
-        let _ = write!(text, "{mark}  {}", finding.what);
-        if !finding.why.is_empty() {
-            let _ = write!(text, ": {}", finding.why);
-        }
-        text.push('\n');
+        let why = match finding.why.as_str() {
+            "" => String::new(),
+            why => format!(": {why}"),
+        };
+        lines.line(format_args!("{mark}  {}{why}", finding.what));
         for statement in &finding.mend {
-            let _ = writeln!(text, "           {statement}");
+            lines.line(format_args!("           {statement}"));
         }
     }
     let count = |level| {
@@ -99,23 +99,17 @@ pub fn render(findings: &[Finding]) -> String {
             .filter(|finding| finding.level == level)
             .count()
     };
-    let _ = write!(
-        text,
-        "\n{}, {}",
+    let missing = match count(Level::Setup) {
+        0 => String::new(),
+        missing => format!(", {} that `walhook setup` makes", counted(missing, "thing")),
+    };
+    lines.line("");
+    lines.line(format_args!(
+        "{}, {}{missing}",
         counted(count(Level::Failure), "failure"),
         counted(count(Level::Warning), "warning")
-    );
-    match count(Level::Setup) {
-        0 => text.push('\n'),
-        missing => {
-            let _ = writeln!(
-                text,
-                ", {} that `walhook setup` makes",
-                counted(missing, "thing")
-            );
-        }
-    }
-    text
+    ));
+    lines
 }
 
 fn counted(number: usize, noun: &str) -> String {
@@ -139,12 +133,12 @@ mod tests {
             Finding::setup("the publication `walhook` does not exist"),
         ];
         assert_eq!(
-            render(&findings),
+            render(&findings).to_string(),
             "ok       PostgreSQL 15.18\n\
              FAILURE  wal_level is `replica`: the log lacks rows\n           \
              alter system set wal_level = 'logical';\n\
              setup    the publication `walhook` does not exist: `walhook setup` makes it\n\n\
-             1 failure, no warnings, 1 thing that `walhook setup` makes\n"
+             1 failure, no warnings, 1 thing that `walhook setup` makes"
         );
     }
 }

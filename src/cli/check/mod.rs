@@ -70,7 +70,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     if args.json {
         super::print_json(&serde_json::json!({ "findings": findings }))?;
     } else {
-        super::print(&render(&findings))?;
+        super::print_lines(&render(&findings))?;
     }
     let stands_against = |finding: &Finding| match finding.level {
         Level::Ok => false,

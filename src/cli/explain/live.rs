@@ -8,7 +8,7 @@ use super::audience::{Asked, Audience};
 use super::report::{EventReport, Report, RuleReport, Verdict};
 use super::taken::{self, Decision, Taken};
 use super::{Args, Output};
-use crate::cli::{catalog, check, old_values, publication, standby, tell};
+use crate::cli::{catalog, check, old_values, publication, standby};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::enqueuer::{OldValueTables, ShadowReader, SourceCatalog};
@@ -17,6 +17,7 @@ use crate::lsn::Lsn;
 use crate::mapping::{self, Explained, Explanation, Mapper, RuleSet};
 use crate::pgoutput::{Change, StreamEvent, TransactionHeader};
 use crate::replication::{self, ReplicationError, WalStream};
+use crate::terminal::tell;
 
 pub(super) async fn explain(
     args: &Args,
@@ -35,11 +36,11 @@ pub(super) async fn explain(
     let old_values = check_rules(&mut client, &catalog, config, &rules).await?;
     let mut audience = Audience::open(config).await?;
     if audience.store().is_none() {
-        eprintln!("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
+        tell("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
     }
     let on_standby = check::server(&client).await?.in_recovery;
     drop(client);
-    eprintln!("waiting for the transactions that are open now to end …");
+    tell("waiting for the transactions that are open now to end …");
     let starting = replication::start_temporary(&conninfo, &config.source);
     let started = match on_standby {
         false => starting.await,
@@ -57,10 +58,10 @@ pub(super) async fn explain(
         }
         started => started.context("make a temporary slot")?,
     };
-    eprintln!(
+    tell(format_args!(
         "reading the log of {}: changes that commit from now on are shown",
         conninfo.describe()
-    );
+    ));
     let system = stream.system().system_identifier;
     let explainer = Explainer {
         mapper: Mapper::new(Arc::new(rules), system),
@@ -106,7 +107,7 @@ async fn check_rules(
     })?;
     for difference in publication.differences(&tables, server) {
         if difference.is_failure() {
-            tell(&format!(
+            tell(format_args!(
                 "the publication `{name}`: {difference}; run `walhook setup`"
             ));
         }

@@ -10,7 +10,7 @@ use super::{Outcome, UsageError, moment};
 use crate::config::Config;
 use crate::duration::HumanDuration;
 use crate::event::EventId;
-use crate::terminal::visible_lines;
+use crate::terminal::{tell, visible};
 
 mod audience;
 mod live;
@@ -96,7 +96,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         () = signals.recv() => true,
         explained = explained => explained?,
     };
-    eprintln!("{}", output.summary.text());
+    tell(output.summary.text());
     Ok(Outcome::of(holds))
 }
 
@@ -132,12 +132,11 @@ impl Output {
     fn show(&mut self, report: &Report) -> anyhow::Result<bool> {
         self.summary.count(report);
         let text = match self.json {
-            true => serde_json::to_string(report)? + "\n",
-            false => report.text(self.bodies),
+            true => visible(&serde_json::to_string(report)?).into_owned(),
+            false => report.text(self.bodies).to_string(),
         };
-        let text = visible_lines(&text);
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
             written => written.context("write to standard output")?,
         }

@@ -1,14 +1,12 @@
 //! What is told of one change or stored event: as JSON by serde, and as text for people.
 
-use std::fmt::Write as _;
-
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::mapping::Trace;
-use crate::terminal::visible;
+use crate::terminal::Lines;
 
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -143,8 +141,8 @@ impl Report {
         parked.count() as u64
     }
 
-    pub(super) fn text(&self, bodies: bool) -> String {
-        let mut out = String::new();
+    pub(super) fn text(&self, bodies: bool) -> Lines {
+        let mut out = Lines::default();
         let key: Vec<_> = self.key.iter().map(|(n, v)| format!("{n}={v}")).collect();
         let what = [
             self.operation.unwrap_or_default(),
@@ -152,31 +150,26 @@ impl Report {
             &key.join(" "),
         ]
         .join(" ");
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "{} {}:{}  {}",
             self.at,
             self.commit_lsn,
             self.ordinal,
-            visible(what.trim())
-        );
+            what.trim()
+        ));
         if let Some(note) = &self.note {
-            let _ = writeln!(out, "  no event: {note}");
+            out.line(format_args!("  no event: {note}"));
         }
         let mut other = Vec::new();
         for rule in &self.rules {
             match &rule.verdict {
                 Verdict::Event(event) => {
-                    let _ = writeln!(
-                        out,
+                    out.line(format_args!(
                         "  event {} {} for tenant {}, by the rule {}",
-                        rule.event_type,
-                        event.event_id,
-                        visible(&event.tenant_id),
-                        rule.rule
-                    );
+                        rule.event_type, event.event_id, &event.tenant_id, rule.rule
+                    ));
                     if bodies && let Some(body) = &event.body {
-                        let _ = writeln!(out, "    {}", visible(body.get()));
+                        out.line(format_args!("    {}", body.get()));
                     }
                     event.write(&mut out);
                 }
@@ -184,33 +177,33 @@ impl Report {
                     other.push(format!("{} ({})", rule.rule, on.join(", ")));
                 }
                 Verdict::ConditionFalse { condition } => {
-                    let _ = writeln!(
-                        out,
+                    out.line(format_args!(
                         "  no event: the rule {}: its `when` does not hold",
                         rule.rule
-                    );
+                    ));
                     write_trace(&mut out, condition, 4);
                 }
                 Verdict::DidNotHold => {
-                    let _ = writeln!(
-                        out,
+                    out.line(format_args!(
                         "  no event: the rule {}: its `when` did not hold when `walhook run` took the change; the old values that it saw are not kept",
                         rule.rule
-                    );
+                    ));
                 }
                 Verdict::WaitsForOldValues => {
-                    let _ = writeln!(
-                        out,
+                    out.line(format_args!(
                         "  no event: the rule {}: it waits until `walhook run` has read the old values of {}",
                         rule.rule, self.table
-                    );
+                    ));
                 }
                 Verdict::Parked {
                     reason,
                     detail,
                     condition,
                 } => {
-                    let _ = writeln!(out, "  parked: the rule {}: {reason}: {detail}", rule.rule);
+                    out.line(format_args!(
+                        "  parked: the rule {}: {reason}: {detail}",
+                        rule.rule
+                    ));
                     if let Some(condition) = condition {
                         write_trace(&mut out, condition, 4);
                     }
@@ -218,11 +211,10 @@ impl Report {
             }
         }
         if !other.is_empty() {
-            let _ = writeln!(
-                out,
+            out.line(format_args!(
                 "  no event: other operations only: {}",
                 other.join(", ")
-            );
+            ));
         }
         out
     }
@@ -235,11 +227,11 @@ impl EventReport {
             .any(|one| matches!(one.answer, Answer::Receives | Answer::Delivery { .. }))
     }
 
-    fn write(&self, out: &mut String) {
+    fn write(&self, out: &mut Lines) {
         if self.subscriptions.is_empty() {
-            out.push_str(match self.tenant_unknown {
-                true => "    for nobody: the tenant is unknown here, it has neither a subscription nor a token\n",
-                false => "    for nobody: the tenant has no subscription\n",
+            out.line(match self.tenant_unknown {
+                true => "    for nobody: the tenant is unknown here, it has neither a subscription nor a token",
+                false => "    for nobody: the tenant has no subscription",
             });
         }
         for one in &self.subscriptions {
@@ -276,7 +268,7 @@ impl EventReport {
                 Answer::FilterFailed { error } => ("not to", format!(": {error}")),
             };
             let line = format!("{to} {} {}{why}", one.id, one.url);
-            let _ = writeln!(out, "    {}", visible(&line));
+            out.line(format_args!("    {}", &line));
             if let Answer::FilterFalse { filter } = &one.answer {
                 write_trace(out, filter, 6);
             }
@@ -285,14 +277,14 @@ impl EventReport {
 }
 
 /// An expression and its parts, each on a line below.
-fn write_trace(out: &mut String, trace: &Trace, indent: usize) {
+fn write_trace(out: &mut Lines, trace: &Trace, indent: usize) {
     let value = match (&trace.value, &trace.error) {
         (Some(value), _) => value.get(),
         (None, Some(error)) => error,
         (None, None) => "?",
     };
     let line = format!("{}: {value}", trace.expression);
-    let _ = writeln!(out, "{:indent$}{}", "", visible(&line));
+    out.line(format_args!("{:indent$}{}", "", &line));
     for part in &trace.parts {
         write_trace(out, part, indent + 2);
     }

@@ -13,6 +13,7 @@ use super::{Output, Window};
 use crate::config::Config;
 use crate::conninfo::Client;
 use crate::event::{DeliveryId, EventId, id_floor, milliseconds};
+use crate::terminal::tell;
 
 /// Events that are read at a time; a body is 256 KiB at most by default.
 const PAGE: i64 = 100;
@@ -50,10 +51,10 @@ pub(super) async fn explain(
         show_parked(client, since, until, output).await?;
     }
     if shown == 0 && parked.is_none() {
-        eprintln!(
+        tell(format_args!(
             "there is no such event: it never was, or store.retention ({}) has passed",
             config.store.retention
-        );
+        ));
         return Ok(false);
     }
     Ok(true)

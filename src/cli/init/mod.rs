@@ -12,6 +12,7 @@ use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::mapping::TableName;
 use crate::mapping::file::nearest;
 use crate::replication::{SourceConfig, slot};
+use crate::terminal::{Lines, tell};
 
 mod file;
 mod proposal;
@@ -100,7 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<Outcome> {
         .map(|proposal| proposal.table.to_string())
         .collect();
     if !refused.is_empty() {
-        super::tell(&format!(
+        tell(format_args!(
             "The rules of these tables stand in comments, each with the reason: {}",
             refused.join(", ")
         ));
@@ -213,9 +214,10 @@ async fn list(client: &Client) -> anyhow::Result<()> {
     let rows = client.query(query, &[]).await;
     let rows = rows.context("list the database's tables")?;
     if rows.is_empty() {
-        return super::print("The database has no tables.\n");
+        return super::print("The database has no tables.");
     }
-    let mut text = String::from("Tables, with about how many rows each has:\n");
+    let mut lines = Lines::default();
+    lines.line("Tables, with about how many rows each has:");
     for row in &rows {
         let name = TableName {
             schema: column(row, "schema")?,
@@ -225,15 +227,17 @@ async fn list(client: &Client) -> anyhow::Result<()> {
             ..0 => "?".to_owned(),
             rows @ 0i64.. => rows.to_string(),
         };
-        text.push_str(&format!("{estimate:>12}  {}\n", name.to_sql()));
+        lines.line(format_args!("{estimate:>12}  {}", name.to_sql()));
     }
-    text.push_str("\nName those whose changes are to make events, as in:\n  walhook init URL --table schema.table\n");
-    super::print(&text)
+    lines.line("");
+    lines.line("Name those whose changes are to make events, as in:");
+    lines.line("  walhook init URL --table schema.table");
+    super::print_lines(&lines)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
-        return super::print_exactly(text);
+        return super::print_file(text);
     }
     let shown = path.display();
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
@@ -251,7 +255,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         let _ = fs::remove_file(path);
         return Err(error).context(format!("write {shown}"));
     }
-    super::tell(&format!(
+    tell(format_args!(
         "Wrote {shown}. Read it, then: walhook setup --print-sql > walhook.sql"
     ));
     Ok(())

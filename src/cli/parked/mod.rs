@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
 use crate::delivery::problems::ParkedChange;
+use crate::terminal::Lines;
 
 mod retry;
 
@@ -195,18 +196,17 @@ async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<Outcome> {
         super::print_json(&listed)?;
         return Ok(Outcome::Holds);
     }
-    let mut text = String::new();
+    let mut lines = Lines::default();
     for change in &listed.changes {
-        text.push_str(&parked_change(change));
-        text.push('\n');
+        lines.line(parked_change(change));
     }
     let shown = i64::try_from(listed.changes.len()).unwrap_or(i64::MAX);
     match listed.total - shown {
-        _ if listed.total == 0 => text.push_str("No parked change matches.\n"),
+        _ if listed.total == 0 => lines.line("No parked change matches."),
         0 => {}
-        rest => text.push_str(&format!("and {} more: see --limit\n", number(rest))),
+        rest => lines.line(format_args!("and {} more: see --limit", number(rest))),
     }
-    super::print(&text)?;
+    super::print_lines(&lines)?;
     Ok(Outcome::Holds)
 }
 
@@ -214,11 +214,11 @@ async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome>
     if !args.confirm {
         let count = args.chosen.count(client).await?;
         if count == 0 {
-            super::print("No parked change matches.\n")?;
+            super::print("No parked change matches.")?;
             return Ok(Outcome::Holds);
         }
-        super::print(&format!(
-            "{} parked change(s) match. To delete them, so that they are never sent, add --confirm.\n",
+        super::print(format_args!(
+            "{} parked change(s) match. To delete them, so that they are never sent, add --confirm.",
             number(count)
         ))?;
         return Ok(Outcome::DoesNotHold);
@@ -228,8 +228,8 @@ async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome>
         .execute(query, &args.chosen.parameters(&args.chosen.reason()))
         .await
         .context("delete parked changes")?;
-    super::print(&format!(
-        "{} parked change(s) were deleted.\n",
+    super::print(format_args!(
+        "{} parked change(s) were deleted.",
         number(i64::try_from(deleted).unwrap_or(i64::MAX))
     ))?;
     Ok(Outcome::Holds)

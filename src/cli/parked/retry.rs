@@ -1,6 +1,5 @@
 //! `walhook parked retry`.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,7 +11,7 @@ use crate::cli::Outcome;
 use crate::cli::backfill::number;
 use crate::cli::signals::Signals;
 use crate::conninfo::Client;
-use crate::terminal::visible;
+use crate::terminal::{Lines, tell};
 
 /// How often the store is asked how far it is.
 const POLL: Duration = Duration::from_millis(500);
@@ -29,7 +28,7 @@ pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow
         .context("ask for parked changes to be mapped again")?;
     let (count, asked_at): (i64, Timestamp) = (asked.get("asked"), asked.get("asked_at"));
     if count == 0 {
-        crate::cli::print("No parked change matches.\n")?;
+        crate::cli::print("No parked change matches.")?;
         return Ok(Outcome::Holds);
     }
     let jobs = Jobs { client, slot };
@@ -43,13 +42,15 @@ pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow
         }
         if !said_alone && began.elapsed() >= Duration::from_secs(2) && !jobs.has_leader().await? {
             said_alone = true;
-            eprintln!(
-                "no instance holds the slot: they are mapped once `walhook run` does. Waiting …"
-            );
+            tell("no instance holds the slot: they are mapped once `walhook run` does. Waiting …");
         }
         if said_at.elapsed() >= LINES {
             said_at = Instant::now();
-            eprintln!("{} of {} left", number(waiting), number(count));
+            tell(format_args!(
+                "{} of {} left",
+                number(waiting),
+                number(count)
+            ));
         }
         let left = args.timeout.0.saturating_sub(began.elapsed());
         tokio::select! {
@@ -57,11 +58,11 @@ pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow
             () = signals.recv() => {}
             () = std::future::ready(()), if left.is_zero() => {}
         }
-        eprintln!(
+        tell(format_args!(
             "{} of {} are not mapped yet: they will be once an instance holds the slot",
             number(waiting),
             number(count)
-        );
+        ));
         return Ok(Outcome::DoesNotHold);
     }
 }
@@ -80,11 +81,12 @@ async fn report(
     count: i64,
     stayed: i64,
 ) -> anyhow::Result<Outcome> {
-    let mut text = format!(
-        "{} of {} parked change(s) are parked no longer.\n",
+    let mut lines = Lines::default();
+    lines.line(format_args!(
+        "{} of {} parked change(s) are parked no longer.",
         number(count - stayed),
         number(count)
-    );
+    ));
     if stayed > 0 {
         let query = include_str!("../../../sql/queries/parked_retry_stayed.sql");
         let rows = client
@@ -92,18 +94,17 @@ async fn report(
             .await
             .context("list why parked changes stay")?;
         for row in &rows {
-            let _ = writeln!(
-                text,
+            lines.line(format_args!(
                 "{} stay: {} of {}, rule `{}`: {}",
                 number(row.get("changes")),
                 row.get::<_, &str>("reason"),
-                visible(row.get("relation")),
-                visible(row.get("rule")),
-                visible(row.get("detail"))
-            );
+                row.get::<_, &str>("relation"),
+                row.get::<_, &str>("rule"),
+                row.get::<_, &str>("detail")
+            ));
         }
-        text.push_str("Correct the rule or the data and retry, or see `walhook parked discard`.\n");
+        lines.line("Correct the rule or the data and retry, or see `walhook parked discard`.");
     }
-    crate::cli::print(&text)?;
+    crate::cli::print_lines(&lines)?;
     Ok(Outcome::of(stayed == 0))
 }

@@ -10,6 +10,7 @@ use super::columns::{ENCRYPTED, EncryptedColumn, Holds};
 use crate::conninfo::quote_identifier;
 use crate::db::{Connection, Store};
 use crate::secret::EncryptionKey;
+use crate::terminal::tell;
 
 /// Rows that are encrypted again in one transaction: they are locked meanwhile.
 const BATCH: i64 = 100;
@@ -32,7 +33,7 @@ pub(super) async fn encrypt_again(
                 break;
             }
             done += rows;
-            eprintln!("{name}: looked at {done} rows");
+            tell(format_args!("{name}: looked at {done} rows"));
         }
         if !failed.is_empty() {
             unread.insert(name, failed.len());

@@ -86,9 +86,9 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     }
     drop(client);
     if store.replace_key(&key).await? {
-        super::print(&format!("The store's key is now {}.\n", key.id()))?;
+        super::print(format_args!("The store's key is now {}.", key.id()))?;
     } else {
-        super::print(&format!("The store's key is {} already.\n", key.id()))?;
+        super::print(format_args!("The store's key is {} already.", key.id()))?;
     }
     // From here on this process encrypts with it too.
     store.agree_on_key(&key).await?;
@@ -101,7 +101,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     if unread.is_empty() {
         super::print(
             "All is encrypted with it. security.previous_encryption_key_file, and the file that it \
-             names, may be removed.\n",
+             names, may be removed.",
         )?;
         return Ok(Outcome::Holds);
     }
@@ -109,7 +109,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         .iter()
         .map(|(column, count)| format!("{count} in {column}"))
         .collect();
-    super::print(&format!(
+    super::print(format_args!(
         "These values open with no key of this node, and are as they were: {}. `walhook status` \
          names the subscriptions.\n",
         values.join(", ")

@@ -12,6 +12,7 @@ use crate::health::STALE_OLD_VALUES;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
+use crate::terminal::Lines;
 
 /// A gap at which capture stood.
 #[derive(Clone, Debug)]
@@ -25,50 +26,50 @@ pub struct AcceptedGap {
     pub other_log: bool,
 }
 
-pub(super) fn write(f: &mut fmt::Formatter<'_>, report: &SetupReport) -> fmt::Result {
+pub(super) fn write(lines: &mut Lines, report: &SetupReport) {
+    if let Some(gap) = &report.gap {
+        gap.write(lines);
+    }
     for (gap, since) in &report.accepted {
-        writeln!(f, "\n{}", Spanned(gap))?;
-        match gap.kind.as_str() {
-            STALE_OLD_VALUES => writeln!(
-                f,
+        lines.line("");
+        lines.line(Spanned(gap));
+        lines.line(match gap.kind.as_str() {
+            STALE_OLD_VALUES => {
                 "Delivered may be events of it that are false, and NOT delivered some that are due: compare them with the rows."
-            )?,
-            _ => writeln!(f, "NOT delivered is what was committed in it.")?,
-        }
+            }
+            _ => "NOT delivered is what was committed in it.",
+        });
         let of_gap = |rule: &&RuleConfig| match &gap.table {
             None => true,
             Some(table) => TableName::parse(&rule.table).is_some_and(|of| of.to_string() == *table),
         };
         let rules: Vec<&RuleConfig> = report.rules.iter().filter(of_gap).collect();
-        concerned(f, &rules, &report.tables, *since)?;
+        concerned(lines, &rules, &report.tables, *since);
     }
     if let Some(gap) = &report.gap {
         let rules: Vec<&RuleConfig> = report.rules.iter().collect();
-        concerned(f, &rules, &report.tables, gap.newest_event)?;
+        concerned(lines, &rules, &report.tables, gap.newest_event);
         if gap.other_log {
-            writeln!(
-                f,
+            lines.line(
                 "The source's log is another one: `sequence` of events to come may sort before that of events sent. \
-                 Tell receivers that skip what is older."
-            )?;
+                 Tell receivers that skip what is older.",
+            );
         }
     }
     if report.gap.is_some() || !report.accepted.is_empty() {
-        writeln!(
-            f,
-            "What was accepted is on record in the store (table `gaps`); `walhook status` shows it."
-        )?;
+        lines.line(
+            "What was accepted is on record in the store (table `gaps`); `walhook status` shows it.",
+        );
     }
     for gap in &report.open {
-        writeln!(f, "\nOPEN  {}", Spanned(gap))?;
+        lines.line("");
+        lines.line(format_args!("OPEN  {}", Spanned(gap)));
     }
     if !report.open.is_empty() {
-        writeln!(
-            f,
-            "Capture goes on. `walhook setup --accept-gap` says what to backfill, and closes what is open."
-        )?;
+        lines.line(
+            "Capture goes on. `walhook setup --accept-gap` says what to backfill, and closes what is open.",
+        );
     }
-    Ok(())
 }
 
 /// `The gap, from A to B: why.`
@@ -86,54 +87,43 @@ impl fmt::Display for Spanned<'_> {
     }
 }
 
-impl fmt::Display for AcceptedGap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
+impl AcceptedGap {
+    fn write(&self, lines: &mut Lines) {
+        lines.line("");
+        lines.line(format_args!(
             "The gap, from {} to {}: {}.",
             self.from, self.to, self.reason
-        )?;
+        ));
         match self.newest_event {
-            Some(at) => writeln!(
-                f,
+            Some(at) => lines.line(format_args!(
                 "NOT delivered is what was committed in it: after {at:.0}, when the last event was committed, and before now."
-            ),
-            None => writeln!(
-                f,
-                "NOT delivered is what was committed in it: everything before now, as there is no event yet."
+            )),
+            None => lines.line(
+                "NOT delivered is what was committed in it: everything before now, as there is no event yet.",
             ),
         }
     }
 }
 
 /// The rules concerned, and how the rows that exist are sent afterwards.
-fn concerned(
-    f: &mut fmt::Formatter<'_>,
-    rules: &[&RuleConfig],
-    tables: &[Table],
-    since: Option<Timestamp>,
-) -> fmt::Result {
-    writeln!(f, "That may concern:")?;
+fn concerned(lines: &mut Lines, rules: &[&RuleConfig], tables: &[Table], since: Option<Timestamp>) {
+    lines.line("That may concern:");
     for rule in rules {
         let (kind, table) = (&rule.event_type, &rule.table);
-        writeln!(f, "  {kind}: {} of {table}", rule.on.join(", "))?;
+        lines.line(format_args!("  {kind}: {} of {table}", rule.on.join(", ")));
     }
     let backfills = backfills(rules, tables, since);
     if backfills.is_empty() {
-        return Ok(());
+        return;
     }
-    writeln!(
-        f,
+    lines.line(
         "To send the rows that were written in that time, as they are now, once `walhook run` is up \
-         (--dry-run counts them first):"
-    )?;
+         (--dry-run counts them first):",
+    );
     for backfill in &backfills {
-        writeln!(f, "  {backfill}")?;
+        lines.line(format_args!("  {backfill}"));
     }
-    writeln!(
-        f,
-        "Such events have ids of their own. What was deleted is only in your backups."
-    )
+    lines.line("Such events have ids of their own. What was deleted is only in your backups.");
 }
 
 /// Before the last event there may be rows whose transaction began earlier and committed

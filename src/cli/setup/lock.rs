@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
+use crate::terminal::tell;
 
 /// How long to wait for another process: creating a slot waits for the source's open
 /// transactions.
@@ -50,9 +51,9 @@ impl SetupLock {
                 );
             }
             if !told {
-                eprintln!(
+                tell(format_args!(
                     "waiting for another `walhook setup` or `walhook teardown`{holder} to end"
-                );
+                ));
                 told = true;
             }
             sleep(PAUSE).await;

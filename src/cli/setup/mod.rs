@@ -1,7 +1,5 @@
 //! `walhook setup`.
 
-use std::fmt;
-
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
@@ -14,6 +12,7 @@ use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
 use crate::replication;
 use crate::secret::EncryptionKey;
+use crate::terminal::Lines;
 
 mod accepted;
 mod lock;
@@ -102,30 +101,32 @@ impl SetupReport {
     }
 }
 
-impl fmt::Display for SetupReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SetupReport {
+    fn lines(&self) -> Lines {
+        let mut lines = Lines::default();
         for step in &self.steps {
             let done = match step.done {
                 Done::Kept => "kept   ",
                 Done::Made => "made   ",
                 Done::Changed => "changed",
             };
-            writeln!(f, "{done}  {}", step.what)?;
+            lines.line(format_args!("{done}  {}", step.what));
         }
-        if let Some(gap) = &self.gap {
-            write!(f, "\n{gap}")?;
-        }
-        accepted::write(f, self)
+        accepted::write(&mut lines, self);
+        lines
     }
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     if args.print_sql {
-        super::print_sql(&print_sql::statements(config)?)?;
+        super::print_file(&print_sql::statements(config)?)?;
         return Ok(Outcome::Holds);
     }
     let report = begin(config, args.accept_gap, args.remove_tables).await?;
-    super::print(&format!("{report}\nNext: `walhook run`.\n"))?;
+    let mut lines = report.lines();
+    lines.line("");
+    lines.line("Next: `walhook run`.");
+    super::print_lines(&lines)?;
     Ok(Outcome::Holds)
 }
 
@@ -192,10 +193,10 @@ fn refuse(findings: impl Iterator<Item = Finding>) -> anyhow::Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    bail!(
-        "nothing was changed, because:\n{}",
-        render(&failures).trim_end()
-    );
+    let mut why = Lines::default();
+    why.line("nothing was changed, because:");
+    why.append(render(&failures));
+    Err(why.into())
 }
 
 async fn make_store(

@@ -53,7 +53,7 @@ impl SlotSetup<'_> {
         };
         if !statements.is_empty() {
             // One transaction, so that no change meets a publication half altered.
-            let statements = statements.join("\n");
+            let statements = statements.join(" ");
             self.writable.batch_execute(&statements).await.with_context(|| {
                 format!(
                     "make the publication `{name}` (have the owner of the tables run this, and run setup \

@@ -1,8 +1,9 @@
 //! What is wrong with endpoints, deliveries, filters and changes, for people.
 
 use super::render::{bytes, seconds};
-use crate::delivery::problems::{FailingEndpoints, FailingFilters, ParkedChange, StoreProblems};
-use crate::terminal::visible;
+use crate::delivery::problems::{
+    FailingEndpoints, FailingFilters, ParkedChange, StoreProblems, UnknownTenants,
+};
 
 pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String)) {
     let StoreProblems {
@@ -10,6 +11,7 @@ pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String
         dead_letters,
         failing_filters,
         parked_changes,
+        unknown_tenants,
     } = found;
     endpoints(failing_endpoints, line);
     if let Some(tenant) = &dead_letters.tenant {
@@ -17,9 +19,7 @@ pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String
             "dead letters",
             format!(
                 "{} within a day, most of tenant {}: {}",
-                dead_letters.last_day,
-                visible(tenant),
-                dead_letters.of_tenant
+                dead_letters.last_day, tenant, dead_letters.of_tenant
             ),
         );
     }
@@ -34,6 +34,42 @@ pub(super) fn describe(found: &StoreProblems, line: &mut impl FnMut(&str, String
     for change in &parked_changes.newest {
         line("", parked_change(change));
     }
+    tenants(unknown_tenants, line);
+}
+
+/// Most tenants of an application may use no webhooks: that is no problem.
+fn tenants(unknown: &UnknownTenants, line: &mut impl FnMut(&str, String)) {
+    if unknown.events == 0 {
+        return;
+    }
+    let others = match unknown.of_others {
+        0 => String::new(),
+        events => format!(", {events} of them of tenants that are not told apart"),
+    };
+    line(
+        "unknown tenants",
+        format!(
+            "{} event(s) of tenants without subscription and API token{others}",
+            unknown.events
+        ),
+    );
+    for one in &unknown.named {
+        let resembles = match &one.resembles {
+            Some(known) => format!(", not subscribed as `{}` is", known),
+            None => String::new(),
+        };
+        line(
+            "",
+            format!(
+                "`{}`{resembles}: {} event(s), the last {} ago, {}",
+                &one.tenant,
+                one.events,
+                seconds(one.age_seconds),
+                &one.event_type
+            ),
+        );
+    }
+    more(unknown.tenants, unknown.named.len(), line);
 }
 
 fn endpoints(failing: &FailingEndpoints, line: &mut impl FnMut(&str, String)) {
@@ -44,15 +80,13 @@ fn endpoints(failing: &FailingEndpoints, line: &mut impl FnMut(&str, String)) {
             format!(
                 "{} of tenant {} at {} for {}, breaker {}: {}",
                 one.subscription,
-                visible(&one.tenant),
-                visible(&one.host),
+                &one.tenant,
+                &one.host,
                 seconds(one.age_seconds),
-                visible(&one.breaker),
-                visible(
-                    one.reason
-                        .as_deref()
-                        .unwrap_or("the reason is not recorded")
-                )
+                &one.breaker,
+                one.reason
+                    .as_deref()
+                    .unwrap_or("the reason is not recorded")
             ),
         );
     }
@@ -67,10 +101,10 @@ fn filters(failing: &FailingFilters, line: &mut impl FnMut(&str, String)) {
             format!(
                 "{} of tenant {} failed {} ago, on {} event(s) so far: {}",
                 one.subscription,
-                visible(&one.tenant),
+                &one.tenant,
                 seconds(one.age_seconds),
                 one.events,
-                visible(&one.reason)
+                &one.reason
             ),
         );
     }
@@ -90,18 +124,18 @@ pub(in crate::cli) fn parked_change(change: &ParkedChange) -> String {
         "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
         seconds(change.age_seconds),
         change.reason,
-        visible(&change.relation),
+        &change.relation,
         match &change.row_key {
-            Some(key) => format!(", row {}", visible(key)),
+            Some(key) => format!(", row {}", key),
             None => String::new(),
         },
         match change.row_bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
             Some(count) => format!(" of {}", bytes(count)),
             None => String::new(),
         },
-        visible(&change.rule),
+        &change.rule,
         change.commit_lsn,
         change.ordinal,
-        visible(&change.detail)
+        &change.detail
     )
 }

@@ -1,16 +1,13 @@
 //! The status for people.
 
-use std::fmt::Write as _;
-
 use super::Status;
 use super::found;
 use crate::clock::Skew;
+use crate::terminal::Lines;
 
-pub(super) fn text(status: &Status) -> String {
-    let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        let _ = writeln!(text, "{label:<16}{value}");
-    };
+pub(super) fn text(status: &Status) -> Lines {
+    let mut lines = Lines::default();
+    let mut line = |label: &str, value: String| lines.line(format_args!("{label:<16}{value}"));
     if let Some(slot) = &status.slot {
         let reader = match slot.active_pid {
             Some(pid) => format!("read through the walsender with pid {pid}"),
@@ -167,12 +164,12 @@ pub(super) fn text(status: &Status) -> String {
         }
     }
     for problem in &status.problems {
-        let _ = writeln!(text, "PROBLEM         {}", problem.text);
+        lines.line(format_args!("PROBLEM         {}", problem.text));
     }
     if status.problems.is_empty() {
-        text.push_str("All is well.\n");
+        lines.line("All is well.");
     }
-    text
+    lines
 }
 
 /// `12.5 MiB`.

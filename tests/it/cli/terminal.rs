@@ -1,5 +1,7 @@
 //! What rows, names and tenants hold does not steer the operator's terminal.
 
+use ::walhook::db::quote_identifier;
+
 use crate::harness::TestDatabase;
 use crate::harness::command::Project;
 
@@ -26,11 +28,48 @@ async fn what_is_planted_in_names_is_shown_as_escapes() {
          values (gen_random_uuid(), gen_random_uuid(), $1, 'x', 'failed', now())",
         "insert into walhook.api_tokens (id, tenant_id, name, hash)
          values (gen_random_uuid(), $1, $1, decode(repeat('00', 32), 'hex'))",
+        "insert into walhook.unknown_tenants (tenant_id, event_type, events) values ($1, $1, 1)",
+        "insert into walhook.instances (id, hostname, version, roles, low_water)
+         values (gen_random_uuid(), $1, $1, array[$1], gen_random_uuid())",
+        "insert into walhook.gaps (slot, from_lsn, reason) select slot, '0/1', $1 from walhook.replication_progress",
+        "insert into walhook.backfills (id, slot, schema_name, table_name, key_columns, rules, filter,
+            from_lsn, rows_per_second, chunk_rows, estimate, waiting, status, error)
+         select gen_random_uuid(), slot, 'public', $1, '{id}', array[$1], $1, '0/1', 1, 1, 1, $1,
+            'failed', $1 from walhook.replication_progress",
     ] {
         client.execute(sql, &[&PLANTED]).await.unwrap();
     }
+    // A published table harms the application, and is named by check and status.
+    let table = quote_identifier(PLANTED);
+    let publish =
+        format!("create table {table} (a int); alter publication walhook add table {table}");
+    client.batch_execute(&publish).await.unwrap();
+    // What a server answers is told as it is.
+    let says = format!(
+        "create function public.says() returns boolean language plpgsql as
+         $$ begin raise exception using message = convert_from('\\x{}', 'utf8'); end $$",
+        PLANTED
+            .bytes()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    );
+    client.batch_execute(&says).await.unwrap();
+    client
+        .batch_execute("insert into payments (tenant_id, status) values ('a', 'b')")
+        .await
+        .unwrap();
+    let backfill = [
+        "backfill",
+        "--table",
+        "public.payments",
+        "--where",
+        "public.says()",
+    ];
     for arguments in [
-        &["status"][..],
+        &["check"][..],
+        &["backfill", "--list"],
+        &backfill,
+        &["status"],
         &["status", "--json"],
         &["parked", "list"],
         &["parked", "list", "--json"],

@@ -172,3 +172,18 @@ fn the_runbook_marks_what_takes_a_node_out_of_service() {
         );
     }
 }
+
+/// What leaves a node in service must not wake anybody as if it did not.
+#[test]
+fn the_alert_of_unready_nodes_is_of_kinds_that_take_them_out_of_service() {
+    let alerts = read("config/prometheus/alerts.yml");
+    let (_, alert) = alerts.split_once("- alert: WalhookNotReady\n").unwrap();
+    let (_, kinds) = alert.split_once("kind=~\"").unwrap();
+    let (kinds, _) = kinds.split_once('"').unwrap();
+    for name in kinds.split('|') {
+        let kind = ProblemKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name);
+        assert!(kind.unwrap().affects_readiness(), "{name}");
+    }
+}

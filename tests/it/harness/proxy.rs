@@ -23,6 +23,8 @@ pub struct Proxy {
 struct Shared {
     /// New connections are swallowed too.
     silent: AtomicBool,
+    /// Those of these names.
+    silent_names: Mutex<BTreeSet<String>>,
     open: Mutex<Vec<Arc<Line>>>,
 }
 
@@ -94,9 +96,18 @@ impl Proxy {
         self.swallow_those(|_| true);
     }
 
+    /// Swallows the connections of this name, new ones too.
+    pub fn fall_silent_for(&self, name: &str) {
+        let mut names = self.shared.silent_names.lock().unwrap();
+        names.insert(name.to_owned());
+        drop(names);
+        self.swallow(name);
+    }
+
     /// New connections pass again.
     pub fn recover(&self) {
         self.shared.silent.store(false, Ordering::SeqCst);
+        self.shared.silent_names.lock().unwrap().clear();
     }
 
     fn swallow_those(&self, are_meant: impl Fn(&Line) -> bool) {
@@ -128,7 +139,9 @@ async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>) {
                 failure: OnceLock::new(),
             });
             shared.open.lock().unwrap().push(Arc::clone(&line));
-            if shared.silent.load(Ordering::SeqCst) {
+            let is_silent = shared.silent.load(Ordering::SeqCst)
+                || shared.silent_names.lock().unwrap().contains(&line.name);
+            if is_silent {
                 line.swallowed.store(true, Ordering::SeqCst);
             }
             Box::pin(carry(client, &startup, port, &line)).await;

@@ -51,6 +51,7 @@ async fn take_undecodable(walhook: &Installation) -> anyhow::Error {
         dispatcher: None,
         max_body: config.delivery.max_body,
         filters: Filters::default(),
+        unknown_tenants: Arc::default(),
         unanswered: Vec::new(),
         ready: None,
         recorded: ::walhook::enqueuer::Recorded::default(),
