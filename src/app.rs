@@ -30,6 +30,7 @@ mod generation;
 mod harm_watch;
 mod heartbeat;
 mod listening;
+pub mod old_values;
 mod parked_retry;
 mod reached;
 mod reload;

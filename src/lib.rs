@@ -2,11 +2,12 @@
 //!
 //! # Layout, in the order that data flows
 //!
-//! - [`replication`]: the walsender connection; brings the log.
+//! - [`replication`]: the walsender connection; brings the WAL.
 //! - [`pgoutput`]: decodes it; no I/O, never panics.
 //! - [`mapping`]: turns changes into business events by rules; pure.
 //! - [`subscription`]: who wants which events.
 //! - [`enqueuer`]: events, deliveries and progress in one SQL transaction.
+//! - [`source`]: what walhook knows of the application's database, and made there.
 //! - [`backfill`]: rows that exist already, on their way to the enqueuer.
 //! - [`delivery`]: hand-off, claim, sign, send, record, retry.
 //! - [`api`]: what tenants and operators call.
@@ -41,6 +42,7 @@ pub mod metrics;
 pub mod pgoutput;
 pub mod replication;
 pub mod secret;
+pub mod source;
 pub mod subscription;
 pub mod telemetry;
 pub mod terminal;

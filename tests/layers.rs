@@ -48,6 +48,15 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "pgoutput",
             "event",
         ],
+        // The tables are described for rules and for backfills.
+        "source" => &[
+            "replication",
+            "mapping",
+            "backfill",
+            "db",
+            "pgoutput",
+            "event",
+        ],
         "api" | "console" => &["subscription", "delivery", "db", "event"],
         // Puts together the sections that the modules own, and checks the rules.
         "config" => &["replication", "db", "delivery", "api", "mapping"],

@@ -140,7 +140,7 @@ async fn mapped(backlog: &Backlog, config: &Path, events: u64) -> anyhow::Result
         .connect(Purpose::Application, None)
         .await?;
     let tables: Vec<_> = rules.tables().cloned().collect();
-    for table in walhook::cli::catalog::describe(&client, &tables).await? {
+    for table in walhook::source::catalog::describe(&client, &tables).await? {
         rules.check_table(&table.description());
     }
     let (before, started) = (process::own_cpu()?, Instant::now());

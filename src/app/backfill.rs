@@ -12,12 +12,12 @@ use crate::backfill::reader::Reader;
 use crate::backfill::source::emit;
 use crate::backfill::table::NoKey;
 use crate::backoff::Backoff;
-use crate::cli::catalog;
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::enqueuer::backfill::{Backfilling, Chunk, Taken};
 use crate::enqueuer::watermark::{Bound, Subject, Watermark};
 use crate::event::BackfillId;
+use crate::source::catalog;
 
 /// How often the store is asked for a backfill: somebody waits for it to begin.
 const POLL: Duration = Duration::from_secs(1);

@@ -17,8 +17,8 @@ use super::heartbeat::Heartbeat;
 use super::shed::Brink;
 use super::unreadable::{Failures, Position, TRIES, TRY_AGAIN};
 use super::{reload, rules};
+use crate::app::old_values;
 use crate::backoff::Backoff;
-use crate::cli::{catalog, gaps, old_values, progress};
 use crate::conninfo::{ConnInfo, Purpose};
 use crate::enqueuer::{Again, Enqueuer, Leadership, OldValueTables, Session};
 use crate::episode::Episode;
@@ -26,6 +26,7 @@ use crate::health::{CaptureState, Health};
 use crate::mapping::{Mapper, file::RuleError};
 use crate::metrics::METRICS;
 use crate::replication::{self, RecordedProgress, ReplicationError, SourceConfig, WalStream, slot};
+use crate::source::{catalog, gaps, progress};
 
 pub(super) struct Capture {
     pub(super) source: ConnInfo,

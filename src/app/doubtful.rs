@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::capture::Capture;
 use super::fault::Fault;
 use super::watch::definitions::{DefinitionWatch, Persist};
-use crate::cli::old_values;
+use crate::app::old_values;
 use crate::conninfo::{ConnInfo, Purpose};
 use crate::enqueuer::{OldValueTables, SourceCatalog};
 use crate::replication::{ReplicationError, SourceConfig};

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::harm::Harm;
-use crate::cli::publication;
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::episode::Episode;
 use crate::metrics::METRICS;
+use crate::source::harm::Harm;
+use crate::source::publication;
 
 /// The application's writes fail from the statement on that did it: soon is what helps.
 /// But a table of ten thousand partitions takes the server some tenths of a second.

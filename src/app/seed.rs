@@ -13,13 +13,13 @@ use uuid::Uuid;
 use crate::backfill::key::KeyOrder;
 use crate::backfill::source::{emit, snapshot};
 use crate::backoff::Backoff;
-use crate::cli::catalog;
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 use crate::enqueuer::seeding::{Chunk, LONGEST_VALUE, SeedRow, SeedTable, Seeding, Taken};
 use crate::enqueuer::watermark::{Bound, Snapshot, Subject, Watermark};
 use crate::episode::Episode;
 use crate::pgoutput::TupleValue;
+use crate::source::catalog;
 
 /// Rows of one chunk: each chunk waits until the stream has come to it, and this many
 /// make that wait small beside the reading.

@@ -12,12 +12,12 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use super::capture::Capture;
-use crate::cli::gaps::Acceptance;
-use crate::cli::progress;
 use crate::conninfo::{Client, Purpose};
 use crate::lsn::Lsn;
 use crate::metrics::METRICS;
 use crate::replication::{GapKind, SlotState, slot};
+use crate::source::gaps::Acceptance;
+use crate::source::progress;
 
 /// The slot's watch asks here for what only capture, which holds the slot, can do.
 pub(super) struct Brink {

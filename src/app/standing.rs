@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::capture::Capture;
 use super::fault::Fault;
-use crate::cli::gaps::{self, Found};
 use crate::health::CaptureState;
 use crate::metrics::METRICS;
 use crate::replication::{GapKind, OnGap, ReplicationError};
+use crate::source::gaps::{self, Found};
 
 /// How often the store is asked whether the gap was accepted.
 const PERIOD: Duration = Duration::from_secs(2);

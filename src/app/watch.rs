@@ -12,8 +12,6 @@ use uuid::Uuid;
 use super::doubtful::Doubtful;
 use super::generation::Generation;
 use super::shed::Brink;
-use crate::cli::published::{self, Says};
-use crate::cli::{gaps, progress};
 use crate::clock::{self, Clocks};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
@@ -25,6 +23,8 @@ use crate::mapping::TableName;
 use crate::metrics::METRICS;
 use crate::replication::slot::{Budget, CatchingUp};
 use crate::replication::{GapKind, SlotState, SourceConfig, slot};
+use crate::source::published::{self, Says};
+use crate::source::{gaps, progress};
 
 mod alarm;
 pub(super) mod definitions;

@@ -6,9 +6,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::check::StoreState;
-use super::progress::{self, Progress};
-use super::standby_copies;
-use super::{Outcome, chain, publication};
+use super::{Outcome, chain};
 use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
@@ -16,6 +14,9 @@ use crate::delivery::problems::{self, StoreProblems};
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
+use crate::source::progress::{self, Progress};
+use crate::source::publication;
+use crate::source::standby_copies;
 
 mod clocks;
 mod found;

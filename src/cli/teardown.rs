@@ -6,11 +6,13 @@ use anyhow::{Context, bail};
 
 use super::check::StoreState;
 use super::setup::SetupLock;
-use super::{Outcome, UsageError, publication};
+use super::{Outcome, UsageError};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::quote_identifier;
 use crate::replication::slot::{self, SlotState};
+use crate::source::publication;
+use crate::source::server::Server;
 use crate::terminal::{Lines, tell};
 
 /// Remove what setup made from the source; keep the store unless told otherwise
@@ -54,7 +56,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     let store = StoreState::read(config, Purpose::Command("teardown")).await?;
     let everything = !args.slot && !args.publication;
     let slot = slot::inspect(&client, &config.source.slot).await?;
-    let version = super::check::server(&client).await?.version_number;
+    let version = Server::read(&client).await?.version_number;
     let publication = publication::inspect(&client, &config.source.publication, version).await?;
     let asked = everything || args.publication;
     let publication = publication.filter(|_| asked);

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use super::catalog::{self, Table, sql_name};
 use super::sql_text::{filled, quote_literal};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::quote_identifier;
 use crate::mapping::TableName;
 use crate::mapping::file::{RuleConfig, TenantConfig};
+use crate::source::catalog::{self, Table, sql_name};
 
 /// A table without an index on its tenant's column is read to its end where no row is found. The
 /// token is made by then, and a remark is worth no longer wait.

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use walhook::cli::catalog;
 use walhook::config::Config;
 use walhook::mapping::{RuleSet, TableDescription, TableName, example};
+use walhook::source::catalog;
 
 use crate::harness::TestDatabase;
 

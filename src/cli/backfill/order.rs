@@ -9,12 +9,13 @@ use tokio_postgres::error::SqlState;
 use super::Args;
 use crate::backfill::job::Order;
 use crate::backfill::reader::{Reader, Wanted};
-use crate::cli::{UsageError, catalog, rights};
+use crate::cli::UsageError;
 use crate::config::Config;
 use crate::conninfo::Client;
 use crate::mapping::file::{nearest, suggestion};
 use crate::mapping::{Outline, RuleSet, TableDescription, TableName};
 use crate::replication::slot;
+use crate::source::{catalog, rights};
 use crate::subscription::wish::{self, Wish};
 use crate::terminal::tell;
 

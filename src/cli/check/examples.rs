@@ -1,9 +1,9 @@
 //! The examples that rules carry, run as unit tests on the types of the live tables.
 
 use super::finding::Finding;
-use crate::cli::catalog::Table;
 use crate::config::Config;
 use crate::mapping::{RuleSet, example};
+use crate::source::catalog::Table;
 
 pub(super) fn findings(config: &Config, rules: &RuleSet, tables: &[Table]) -> Vec<Finding> {
     let descriptions: Vec<_> = tables.iter().map(Table::description).collect();

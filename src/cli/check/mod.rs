@@ -3,10 +3,6 @@
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use super::catalog::{self, Table};
-use super::gaps;
-use super::progress::{self, Progress};
-use super::publication::{self, Publication};
 use super::status::Subscriptions;
 use super::{Outcome, chain};
 use crate::config::Config;
@@ -14,6 +10,11 @@ use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::{IdentityError, SchemaError, SchemaState, Store, StoreRecord};
 use crate::mapping::{RuleSet, TableName};
 use crate::replication::{self, slot, slot::SlotState};
+use crate::source::catalog::{self, Table};
+use crate::source::gaps;
+use crate::source::progress::{self, Progress};
+use crate::source::publication::{self, Publication};
+use crate::source::server::{Role, Server};
 
 mod connections;
 mod creators;
@@ -33,7 +34,6 @@ use creators::Creator;
 use position::Position;
 
 pub use finding::{Finding, Level, render};
-pub use source::{Role, Server, server};
 pub use store::{StoreRole, role as store_role};
 pub(super) use tables::partitioned_root;
 pub use tenant_role::{TenantRole, grant as grant_tenant_role};
@@ -169,8 +169,8 @@ pub struct SourceState {
 
 impl SourceState {
     pub async fn read(client: &Client, config: &Config, rules: &RuleSet) -> anyhow::Result<Self> {
-        let server = source::server(client).await?;
-        let role = source::role(client).await?;
+        let server = Server::read(client).await?;
+        let role = Role::read(client).await?;
         let watched: Vec<TableName> = rules.tables().cloned().collect();
         let tables = catalog::describe(client, &watched).await?;
         let existing = match tables.len() == watched.len() {

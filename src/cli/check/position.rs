@@ -3,10 +3,10 @@
 use super::SourceState;
 use super::finding::Finding;
 use crate::cli::chain;
-use crate::cli::progress::{self, Progress};
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo};
 use crate::replication::slot::{self, REMEDY};
+use crate::source::progress::{self, Progress};
 
 pub(super) struct Position<'a> {
     pub(super) client: &'a Client,

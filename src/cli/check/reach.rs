@@ -4,9 +4,10 @@ use tokio_postgres::error::SqlState;
 
 use super::finding::Finding;
 use super::store::ForeignStore;
-use crate::cli::{chain, rights};
+use crate::cli::chain;
 use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
+use crate::source::rights;
 
 /// The finding that `what` cannot be read, with what mends it where the server said so.
 pub(super) fn unreachable(

@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use super::finding::Finding;
-use super::source::Role;
-use crate::cli::catalog::Table;
-use crate::cli::rights;
 use crate::conninfo::{Client, column};
 use crate::mapping::RuleSet;
 use crate::mapping::watch::TableWatch;
+use crate::source::catalog::Table;
+use crate::source::rights;
+use crate::source::server::Role;
 
 /// A table with a shadow, and what our role may do there.
 pub(super) struct Shadowed {

@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use super::finding::Finding;
-use super::source::Server;
 use crate::cli::chain;
-use crate::cli::standby_copies::{self, SlotCopy};
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 use crate::replication::slot;
+use crate::source::server::Server;
+use crate::source::standby_copies::{self, SlotCopy};
 
 /// Logical decoding on standbys came with 16.
 const OLDEST_VERSION: i32 = 160_000;

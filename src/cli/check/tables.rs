@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::finding::Finding;
-use super::source::Role;
-use crate::cli::catalog::{Table, TableKind};
-use crate::cli::harm::{harms, needs_generated_columns};
-use crate::cli::publication::{self, Difference, Publication};
 use crate::config::Config;
 use crate::db::quote_identifier;
 use crate::mapping::{RuleSet, TableDescription, TableName};
+use crate::source::catalog::{Table, TableKind};
+use crate::source::harm::{harms, needs_generated_columns};
+use crate::source::publication::{self, Difference, Publication};
+use crate::source::server::Role;
 
 /// What rules say against the tables, and what publishing a table would break.
 /// `existing`: the database's tables, for suggestions.
@@ -299,7 +299,7 @@ impl PublicationCheck<'_> {
                     format!(
                         "alter publication {} drop table {};",
                         quote_identifier(self.name),
-                        crate::cli::catalog::sql_name(&harm.table)
+                        crate::source::catalog::sql_name(&harm.table)
                     ),
                 ),
             );

@@ -8,7 +8,7 @@ use super::audience::{Asked, Audience};
 use super::report::{EventReport, Report, RuleReport, Verdict};
 use super::taken::{self, Decision, Taken};
 use super::{Args, Output};
-use crate::cli::{catalog, check, old_values, publication, standby};
+use crate::app::old_values;
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::enqueuer::{OldValueTables, ShadowReader, SourceCatalog};
@@ -17,6 +17,8 @@ use crate::lsn::Lsn;
 use crate::mapping::{self, Explained, Explanation, Mapper, RuleSet};
 use crate::pgoutput::{Change, StreamEvent, TransactionHeader};
 use crate::replication::{self, ReplicationError, WalStream};
+use crate::source::server::Server;
+use crate::source::{catalog, publication, standby};
 use crate::terminal::tell;
 
 pub(super) async fn explain(
@@ -38,7 +40,7 @@ pub(super) async fn explain(
     if audience.store().is_none() {
         tell("the store is not set up: nobody is subscribed (`walhook setup` makes it)");
     }
-    let on_standby = check::server(&client).await?.in_recovery;
+    let on_standby = Server::read(&client).await?.in_recovery;
     drop(client);
     tell("waiting for the transactions that are open now to end …");
     let starting = replication::start_temporary(&conninfo, &config.source);
@@ -99,7 +101,7 @@ async fn check_rules(
     if !errors.is_empty() {
         return Err(config.locate(errors).into());
     }
-    let server = check::server(client).await?.version_number;
+    let server = Server::read(client).await?.version_number;
     let name = &config.source.publication;
     let publication = publication::inspect(client, name, server).await?;
     let publication = publication.with_context(|| {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::catalog::{self, Table, TableKind};
-use super::{Outcome, UsageError, check, url};
+use super::{Outcome, UsageError, url};
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::mapping::TableName;
 use crate::mapping::file::nearest;
 use crate::replication::{SourceConfig, slot};
+use crate::source::catalog::{self, Table, TableKind};
+use crate::source::server::Server;
 use crate::terminal::{Lines, tell};
 
 mod file;
@@ -71,7 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<Outcome> {
         list(&client).await?;
         return Ok(Outcome::Holds);
     }
-    let server = check::server(&client).await?;
+    let server = Server::read(&client).await?;
     if server.in_recovery {
         return Err(UsageError(format!(
             "{} is a standby: give the URL of its primary, where the roles are made; /docs/availability says how to \

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-use crate::cli::catalog::{Column, Generated, Table};
 use crate::cli::check::partitioned_root;
-use crate::cli::harm::harms;
 use crate::mapping::file::{DefaultsConfig, RuleConfig};
 use crate::mapping::language::types::Type;
 use crate::mapping::{RuleSet, TableName};
+use crate::source::catalog::{Column, Generated, Table};
+use crate::source::harm::harms;
 use crate::terminal::visible;
 
 use super::file::{bare_or_string, comment, expression, string};

@@ -1,8 +1,8 @@
 //! Whose rows they are: the column that most tables have under a name that says so.
 
 use crate::cli::UsageError;
-use crate::cli::catalog::Table;
 use crate::mapping::file::{TenantConfig, TenantValue, suggestion};
+use crate::source::catalog::Table;
 
 use super::file::{expression, string};
 use super::proposal::singular;

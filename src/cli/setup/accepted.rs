@@ -6,12 +6,12 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::SetupReport;
-use crate::cli::catalog::{Column, Table};
-use crate::cli::gaps::Open;
 use crate::health::STALE_OLD_VALUES;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
+use crate::source::catalog::{Column, Table};
+use crate::source::gaps::Open;
 use crate::terminal::Lines;
 
 /// A gap at which capture stood.

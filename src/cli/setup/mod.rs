@@ -3,15 +3,16 @@
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
-use super::catalog::Table;
+use super::Outcome;
 use super::check::{Finding, Level, SourceState, StoreState, render};
-use super::{Outcome, gaps, progress};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
 use crate::replication;
 use crate::secret::EncryptionKey;
+use crate::source::catalog::Table;
+use crate::source::{gaps, progress};
 use crate::terminal::Lines;
 
 mod accepted;

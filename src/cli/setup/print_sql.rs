@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 use secrecy::ExposeSecret;
 
 use crate::cli::sql_text::{dollar_quote, filled, quote_literal};
-use crate::cli::{catalog, publication, rights, url};
+use crate::cli::url;
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db::{quote_identifier, tenant_role_name};
 use crate::mapping::TableName;
+use crate::source::{catalog, publication, rights};
 use crate::terminal::visible;
 
 const HEAD: &str = "\

@@ -4,10 +4,10 @@ use anyhow::{Context, bail};
 
 use super::slot::SlotSetup;
 use super::{Done, SetupReport};
-use crate::cli::catalog::Table;
-use crate::cli::publication::Difference;
-use crate::cli::{harm, publication};
 use crate::mapping::TableName;
+use crate::source::catalog::Table;
+use crate::source::publication::Difference;
+use crate::source::{harm, publication};
 
 impl SlotSetup<'_> {
     pub(super) async fn make_publication(&self, report: &mut SetupReport) -> anyhow::Result<Done> {

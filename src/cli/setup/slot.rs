@@ -5,10 +5,6 @@ use anyhow::{Context, bail};
 use super::readable::Reader;
 use super::{AcceptedGap, Done, SetupReport};
 use crate::cli::check::SourceState;
-use crate::cli::gaps::{self, Acceptance};
-use crate::cli::progress::{self, Progress};
-use crate::cli::published::{self, Says};
-use crate::cli::standby;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, column};
 use crate::db::Store;
@@ -16,6 +12,10 @@ use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::replication::slot::{self, REMEDY};
 use crate::replication::{self, Gap, GapKind, SlotState, SystemIdentity};
+use crate::source::gaps::{self, Acceptance};
+use crate::source::progress::{self, Progress};
+use crate::source::published::{self, Says};
+use crate::source::standby;
 
 pub(super) struct SlotSetup<'a> {
     pub(super) config: &'a Config,

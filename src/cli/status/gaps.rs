@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::cli::gaps;
 use crate::conninfo::Client;
 use crate::health::{Problem, ProblemKind, STALE_OLD_VALUES};
 use crate::replication::slot::REMEDY;
+use crate::source::gaps;
 
 /// What committed and is not delivered.
 #[derive(Debug, Serialize)]

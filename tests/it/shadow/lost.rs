@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use walhook::cli::{catalog, old_values};
+use walhook::app::old_values;
 use walhook::conninfo::ConnInfo;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
@@ -12,6 +12,7 @@ use walhook::enqueuer::{Answered, Enqueuer, Filters, Redefined, SourceCatalog};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapper, TableName};
 use walhook::pgoutput::{DecodeError, MessageKind, StreamEvent, TransactionHeader};
+use walhook::source::catalog;
 use walhook::subscription::directory::Directory;
 
 use super::{COMPLETE, WATCHED, caught_up, live, of, shadow, with_rows};

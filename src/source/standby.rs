@@ -17,7 +17,7 @@ const REPLAY: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Waits until the standby has what its primary has written so far.
-pub(super) async fn await_replay(standby: &Client, primary: &Client) -> anyhow::Result<()> {
+pub async fn await_replay(standby: &Client, primary: &Client) -> anyhow::Result<()> {
     let written: Lsn = slot::current_wal_insert_lsn(primary).await?;
     let query = include_str!("../../sql/queries/has_replayed.sql");
     let deadline = Instant::now() + REPLAY;
@@ -39,7 +39,7 @@ pub(super) async fn await_replay(standby: &Client, primary: &Client) -> anyhow::
 
 /// On a standby a slot begins at a snapshot in the log, which only the primary writes:
 /// it is asked to, until the slot is there.
-pub(super) async fn logging_snapshots<T>(primary: &Client, creating: impl Future<Output = T>) -> T {
+pub async fn logging_snapshots<T>(primary: &Client, creating: impl Future<Output = T>) -> T {
     let query = include_str!("../../sql/queries/log_standby_snapshot.sql");
     let mut creating = std::pin::pin!(creating);
     loop {

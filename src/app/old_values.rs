@@ -1,10 +1,10 @@
 //! Where the old values that rules need come from, as the source's catalog has it.
 
-use super::catalog::{Table, TableKind};
 use crate::conninfo::Client;
 use crate::enqueuer::{LoggedTable, OldValueTables, ShadowedTable, SourceCatalog, TableDefinition};
 use crate::lsn::Lsn;
 use crate::mapping::RuleSet;
+use crate::source::catalog::{Table, TableKind};
 
 /// Adds how the tables are defined.
 pub async fn define(

@@ -7,7 +7,7 @@ use crate::replication::slot;
 
 /// How one standby would go on with the slot after its promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SlotCopy {
+pub enum SlotCopy {
     /// It would.
     Kept,
     /// It would not: why, and what to do.
@@ -18,7 +18,7 @@ pub(super) enum SlotCopy {
 
 impl SlotCopy {
     /// What is wrong, and why; `None` where nothing is.
-    pub(super) fn problem(self, address: &str) -> Option<(String, String)> {
+    pub fn problem(self, address: &str) -> Option<(String, String)> {
         match self {
             SlotCopy::Kept => None,
             SlotCopy::Missing(why) => Some((
@@ -35,7 +35,7 @@ impl SlotCopy {
 
 /// Each standby among the servers of the URL, by its address. Servers that take writes are
 /// left out.
-pub(super) async fn of_standbys(
+pub async fn of_standbys(
     source: &ConnInfo,
     slot: &str,
     command: &'static str,

@@ -10,6 +10,7 @@ use super::harm::{Harm, harms, needs_generated_columns};
 use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::mapping::TableName;
+use crate::source::server::Server;
 
 /// A publication as the catalog has it.
 #[derive(Clone, Debug)]
@@ -166,7 +167,7 @@ fn published(row: &Row) -> anyhow::Result<Published> {
 /// What the publication of that name does to the application at this moment: a table
 /// may lose its key, and a partition be attached, long after it was found harmless.
 pub async fn present_harms(client: &Client, name: &str) -> anyhow::Result<Vec<Harm>> {
-    let version = super::check::server(client).await?.version_number;
+    let version = Server::read(client).await?.version_number;
     let Some(publication) = inspect(client, name, version).await? else {
         return Ok(Vec::new());
     };
