@@ -279,7 +279,7 @@ impl Bench {
     }
 }
 
-/// Places an event of the stream behind what has been enqueued before.
+/// Places an event of the stream after what has been enqueued before.
 fn above(event: StreamEvent, base: u64) -> StreamEvent {
     match event {
         StreamEvent::Begin(header) => StreamEvent::Begin(TransactionHeader {

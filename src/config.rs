@@ -108,7 +108,7 @@ impl Config {
     }
 
     /// Says of errors that rules turned out to have against the live tables in which
-    /// file and line to mend them.
+    /// file and line to fix them.
     pub fn locate(&self, errors: Vec<RuleError>) -> ConfigError {
         ConfigError {
             problems: errors

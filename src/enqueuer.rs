@@ -2,7 +2,7 @@
 //! deliveries and progress in one transaction of the store a moment later, and then says
 //! what may be acknowledged to the slot.
 //!
-//! Progress is what makes a replay harmless: whatever the log brings again at or below
+//! Progress is what makes a replay harmless: whatever the WAL brings again at or below
 //! it is skipped, and it commits together with the rows that it speaks of.
 
 use std::sync::Arc;

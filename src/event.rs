@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::lsn::Lsn;
 
-/// Where the change behind an event stands in the log, and which rule made the
+/// Where the change behind an event stands in the WAL, and which rule made the
 /// event of it. Orders events: rows of one `COPY` share one LSN and change LSNs
 /// of interleaved transactions go backwards, so that only the commit's LSN and
 /// the ordinal inside the transaction identify a change.
@@ -80,7 +80,7 @@ impl EventId {
         EventId(uuid_of(milliseconds(seen_at), &hash.finalize()))
     }
 
-    /// The id of an event that stands nowhere in the log, as a `ping`, made at this time.
+    /// The id of an event that stands nowhere in the WAL, as a `ping`, made at this time.
     pub fn random(at: Timestamp) -> Self {
         EventId(uuid_of(milliseconds(at), &rand::random::<[u8; 10]>()))
     }

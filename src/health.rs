@@ -57,11 +57,11 @@ impl OpenGap {
             ..
         } = self;
         let to = match self.to_lsn {
-            Some(to) => format!("to {to}, behind which capture went on"),
+            Some(to) => format!("to {to}, after which capture went on"),
             None => "on".to_owned(),
         };
         format!(
-            "gap `{kind}` in the log from {from_lsn} {to}: {reason}; `walhook setup --accept-gap` says what to backfill, and closes it"
+            "gap `{kind}` in the WAL from {from_lsn} {to}: {reason}; `walhook setup --accept-gap` says what to backfill, and closes it"
         )
     }
 }

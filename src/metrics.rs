@@ -210,7 +210,7 @@ impl Metrics {
             ),
             gaps: counters(
                 "walhook_gaps_total",
-                "Gaps in the log that this process found, by reason.",
+                "Gaps in the WAL that this process found, by reason.",
                 &["reason"],
             ),
             problems: register(
@@ -229,7 +229,7 @@ impl Metrics {
             ),
             gaps_open: int_gauge(
                 "walhook_gaps_open",
-                "Gaps in the log that nobody has accepted yet.",
+                "Gaps in the WAL that nobody has accepted yet.",
             ),
             wal_limit_bytes: int_gauge(
                 "walhook_wal_limit_bytes",

@@ -32,7 +32,7 @@ pub(crate) struct Backlog {
     directory: tempfile::TempDir,
 }
 
-/// One slot for each drainer, all at the same place of the log.
+/// One slot for each drainer, all at the same place of the WAL.
 pub(crate) struct Slots {
     pub(crate) recvlogical: String,
     pub(crate) no_event: PathBuf,

@@ -6,7 +6,7 @@
 //! Rounds alternate: every drainer once on a slot of its own, all of them made at one
 //! point before the backlog was written. walhook is the binary that is shipped, with
 //! `run --roles capture`, from its start to the event of the backlog's last row; its store
-//! is another server, so that the log holds the backlog and nothing else. Measured are:
+//! is another server, so that the WAL holds the backlog and nothing else. Measured are:
 //!
 //! - `walhook, no event`: receive, decode, evaluate the rule on every row; none matches;
 //! - `walhook, mapped`: every row becomes an event's body, which is dropped (the library's
@@ -28,7 +28,7 @@ use drain::{Drain, Drainer};
 
 #[derive(Parser)]
 struct Args {
-    /// Rows of each backlog: of ten columns, and about 368 bytes in the log
+    /// Rows of each backlog: of ten columns, and about 368 bytes in the WAL
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
     /// How often each drainer drains the backlog; the median counts

@@ -12,7 +12,7 @@ use crate::stages::Stage;
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) ceiling: Vec<Ceiling>,
-    /// The same behind the other phases.
+    /// The same after the other phases.
     pub(crate) ceiling_after: Vec<Ceiling>,
     /// Beside it, before them.
     pub(crate) hyper_util: Ceiling,

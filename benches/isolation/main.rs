@@ -94,7 +94,7 @@ struct Measured {
     /// Per cent of a core.
     walhook: f64,
     postgres: f64,
-    /// Of the log, a second.
+    /// Of the WAL, a second.
     syncs: f64,
 }
 
@@ -304,7 +304,7 @@ async fn quiet(receiver: &Receiver) {
     }
 }
 
-/// How often the log was synced, by what the backends have reported.
+/// How often the WAL was synced, by what the backends have reported.
 async fn syncs(deployment: &Deployment) -> anyhow::Result<i64> {
     let row = deployment
         .admin

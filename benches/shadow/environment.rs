@@ -160,7 +160,7 @@ impl Table {
         Ok(Table { client })
     }
 
-    /// Answers where the log stood before and where it stands now.
+    /// Answers where the WAL stood before and where it stands now.
     pub(crate) async fn update(&self, updates: u64, share: u64) -> anyhow::Result<(u64, u64)> {
         // Each backlog begins on pages that have room.
         self.client.batch_execute("vacuum payments").await?;

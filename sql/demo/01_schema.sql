@@ -1,7 +1,7 @@
 -- The sample application: the tables that config/events/{payments,leads,sales_orders}.toml
 -- watch. Rows of all tenants share a table, and tenant_id says whose they are.
 --
--- replica identity full lets the log carry a row's old values, which rules such as
+-- replica identity full lets the WAL carry a row's old values, which rules such as
 -- became(status = 'succeeded') compare with.
 
 create table payments (

@@ -1,4 +1,4 @@
--- Begins anew at a position of the source, in one statement: the gap up to it is on
+-- Begins again at a position of the source, in one statement: the gap up to it is on
 -- record, accepted or not yet (what was shed, $9), no leader of before can write any more (the epoch), and no subscription waits
 -- for a position of another log, which the new one may reach in years.
 with open as (
@@ -10,13 +10,13 @@ with open as (
     select $1, $8, $6, $5, $7, case when $9 then now() end
     where not exists (select from open where reason = $7)
 ), published as (
-    -- What the tables were before says nothing behind it: they are looked at anew.
+    -- What the tables were before says nothing after it: they are looked at again.
     delete from published_tables where slot = $1 and $9
 ), moved as (
     update webhook_subscriptions set from_lsn = $5 where from_lsn > $5
 ), stale as (
     -- Behind a gap the shadow is not what the tables were. Its rules stay active, so that
-    -- what they cannot decide until it is made anew is parked.
+    -- what they cannot decide until it is made again is parked.
     delete from row_shadow
     using shadow_tables
     where shadow_tables.slot = $1 and shadow_tables.id = row_shadow.shadow_id

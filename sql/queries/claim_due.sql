@@ -1,4 +1,4 @@
--- So many of each given subscription, behind what was claimed of it last. The limit
+-- So many of each given subscription, after what was claimed of it last. The limit
 -- stands in a CTE with FOR UPDATE SKIP LOCKED inside: otherwise the planner may update
 -- more rows than the limit. An expired lease counts as none.
 --

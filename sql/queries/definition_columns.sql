@@ -67,7 +67,7 @@ select
         where labels.whole = shown.atttypid
         order by labels.oid
     ) as label_versions,
-    -- Whether it may have become so behind the slot's position: every transaction below the
+    -- Whether it may have become so after the slot's position: every transaction below the
     -- slot's catalog_xmin ended before it. The age of an id falls as the id rises.
     coalesce(
         least(

@@ -1,5 +1,5 @@
 -- The slot continues the progress after all, as where a wrong URL was corrected. What
--- only the stream shows is mended when progress has come past it. Of a table's gap the
+-- only the stream shows is fixed when progress has come past it. Of a table's gap the
 -- slot says nothing.
 delete from gaps g
 using replication_progress p

@@ -1,4 +1,4 @@
--- Events of walhook's own, which stand nowhere in the log, with their deliveries: due now,
+-- Events of walhook's own, which stand nowhere in the WAL, with their deliveries: due now,
 -- or in their subscription's next batch.
 with event as (
     insert into webhook_events

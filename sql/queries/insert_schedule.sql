@@ -1,4 +1,4 @@
--- Ordered ones have a row's key and their place in the log; those that are to be sent in a
+-- Ordered ones have a row's key and their position in the WAL; those that are to be sent in a
 -- batch have a size and that place.
 insert into delivery_schedule
     (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at,

@@ -1,6 +1,6 @@
 -- The page first, then its few rows of the schedule. What is in a batch waits as that does.
 -- A tenant's newest are the newest of its subscriptions', each by its own walk of the index,
--- of events from $7 on and behind a place ($8, $9). $1 and $2 say which days to look into.
+-- of events from $7 on and after a place ($8, $9). $1 and $2 say which days to look into.
 select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, s.status) as waits,
     coalesce(b.parked_reason, s.parked_reason) as parked_reason, coalesce(b.due_at, s.due_at) as due_at,
     coalesce(coalesce(b.lease_owner, s.lease_owner) is not null

@@ -1,4 +1,4 @@
--- The next changes behind a place that were kept whole, of these rules or asked for, up to so
+-- The next changes after a place that were kept whole, of these rules or asked for, up to so
 -- many bytes, at least one.
 select commit_lsn, ordinal, rule, change
 from (

@@ -1,5 +1,5 @@
 -- A tenant's events in the order of their ids, found as list_events.sql does; which of them
--- are of the time and the place in the log. $5 and $6: the types as patterns of LIKE, of
+-- are of the time and the position in the WAL. $5 and $6: the types as patterns of LIKE, of
 -- which one each must match. A ping answers a test and is not repeated. The walks ask only
 -- what stands beside the ids, so that each ends at the page.
 select e.id, e.event_type, e.commit_lsn, e.ordinal, e.rule_index, e.row_key, judged.wanted,

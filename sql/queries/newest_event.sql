@@ -1,4 +1,4 @@
--- Of the log: a ping has no position in it.
+-- Of the WAL: a ping has no position in it.
 select occurred_at
 from webhook_events
 where commit_lsn > '0/0'

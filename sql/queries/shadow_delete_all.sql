@@ -1,4 +1,4 @@
--- Without its progress the shadow stands nowhere in the log.
+-- Without its progress the shadow stands nowhere in the WAL.
 with rows as (
     delete from row_shadow
     using shadow_tables

@@ -370,7 +370,7 @@ create table delivery_schedule (
     leased_until timestamptz,
     -- Ordered subscriptions. What is sent to them always goes through the schedule, where it
     -- has the place of its change: of a row's deliveries only the first is claimed. The ones
-    -- behind it are held, out of the claim's sight, until it has ended.
+    -- after it are held, out of the claim's sight, until it has ended.
     -- A hash of the row's key; null: waits for no other.
     order_key bigint,
     commit_lsn pg_lsn,
@@ -402,7 +402,7 @@ create table delivery_schedule (
 ) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 create index delivery_schedule_tenant on delivery_schedule (tenant_id, status, delivery_id desc);
 -- One index for the claim, which is by subscription, and for all that is done to a
--- subscription's rows. By subscription a claim meets no other's rows; behind the row
+-- subscription's rows. By subscription a claim meets no other's rows; after the row
 -- that was claimed last it meets no dead ones, and rows that are due at the same moment
 -- have an order for that. Without the open ones, of which nothing asks when they are due: a
 -- planner that has no statistics of a burst yet would read all of them by the wrong index.
@@ -573,7 +573,7 @@ create table replication_progress (
 
 -- What was committed to the WAL and can never be enqueued: from from_lsn, where progress
 -- stood, to to_lsn, where capture went on. Written by the component that meets the gap, and
--- again when the operator accepts it. Of the source, not of a tenant. Capture may go on behind
+-- again when the operator accepts it. Of the source, not of a tenant. Capture may go on after
 -- a gap before it is accepted: a table that left the publication for a while, WAL that was shed.
 create table gaps (
     id bigint generated always as identity primary key,
@@ -723,7 +723,7 @@ create table backfills (
     search_path text[] not null default '{}',
     since timestamptz,
     since_column text,
-    -- The highest key when it was asked for. Rows behind it came later, and the stream
+    -- The highest key when it was asked for. Rows after it came later, and the stream
     -- tells of them; null: there was no row.
     until_key text[],
     -- Only this one receives the events; null: every one that had begun at from_lsn.

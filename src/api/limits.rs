@@ -176,7 +176,7 @@ pub(super) fn refused(reason: &'static str, wait: Duration, detail: String) -> P
         .with_header(header::RETRY_AFTER, HeaderValue::from(seconds as u64))
 }
 
-/// Middleware behind the authentication: holds a tenant to its share.
+/// Middleware after the authentication: holds a tenant to its share.
 pub async fn admit(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,

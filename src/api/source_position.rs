@@ -11,7 +11,7 @@ use super::error::Problem;
 use crate::conninfo::{Client, Purpose};
 use crate::lsn::Lsn;
 
-/// How long creation waits for the source: it must say from where the log is to be sent.
+/// How long creation waits for the source: it must say from where the WAL is to be sent.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the source's log ends at this moment.

@@ -84,7 +84,7 @@ pub struct ReplayOffer {
 ///
 /// What was parked is due now. For what came in while it was disabled there are no
 /// deliveries: the answer offers a replay of that time. It begins before the disabling
-/// where the log lagged then, so that nothing is missed between.
+/// where the WAL lagged then, so that nothing is missed between.
 #[utoipa::path(post, path = "/subscriptions/{id}/enable", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")),
     responses((status = 200, description = "The subscription, active", body = EnabledSubscription)))]
@@ -131,7 +131,7 @@ pub struct ReplayRequest {
     since: Option<Timestamp>,
     /// … up to, not including, here; all that is stored by now if absent.
     until: Option<Timestamp>,
-    /// Events committed at or behind this place in the source's log, such as 16/B374D848 …
+    /// Events committed at or after this place in the source's log, such as 16/B374D848 …
     from_lsn: Option<String>,
     /// … up to, and with, this one.
     to_lsn: Option<String>,

@@ -130,7 +130,7 @@ impl Subscription {
 
 /// A filter that could not be evaluated on some events, which were not sent: a value is of
 /// another kind than the filter expects, or it takes too long. A replay sends them once the
-/// filter is mended.
+/// filter is fixed.
 #[derive(Serialize, ToSchema)]
 pub struct FilterError {
     /// Of the last of these events.

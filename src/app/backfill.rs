@@ -123,7 +123,7 @@ impl Runner {
         }
     }
 
-    /// What cannot be mended by time ends the backfill; its reason is kept with it.
+    /// What cannot be fixed by time ends the backfill; its reason is kept with it.
     async fn judge(&self, id: BackfillId, fault: Fault, failures: u32) {
         let (reason, permanent) = match fault {
             Fault::Permanent(reason) => (reason, true),
@@ -280,7 +280,7 @@ async fn describe(client: &Client, job: &Job) -> Result<Reader, Fault> {
     let table = table.map_err(|error: NoKey| Fault::Permanent(error.to_string()))?;
     if table.key_names() != job.order.key {
         return Err(Fault::Permanent(format!(
-            "the key of {name} is another one than when the backfill began: cancel it, and begin anew"
+            "the key of {name} is another one than when the backfill began: cancel it, and begin again"
         )));
     }
     let reader = Reader::new(client, table, job.order.wanted.clone()).await?;

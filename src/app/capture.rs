@@ -1,5 +1,5 @@
 //! Takes the slot, streams, enqueues and acknowledges; begins again after every
-//! fault that time may mend, and stands by while another instance holds the slot.
+//! fault that time may fix, and stands by while another instance holds the slot.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -372,7 +372,7 @@ async fn leave(session: Session<'_>, stream: &mut WalStream) {
         Ok(durable) => stream.acknowledge(durable),
         Err(error) => tracing::warn!(
             error = format!("{error:#}"),
-            "cannot write what was handed over; the log brings it again"
+            "cannot write what was handed over; the WAL brings it again"
         ),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn catalog(source: &ConnInfo, config: &SourceConfig) -> SourceCatalog
     }
 }
 
-/// The watch says here what capture has to begin anew for.
+/// The watch says here what capture has to begin again for.
 pub(super) struct Doubtful {
     reason: watch::Sender<Option<String>>,
 }

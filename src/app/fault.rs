@@ -13,7 +13,7 @@ pub(super) enum Fault {
     Replication(#[from] ReplicationError),
     #[error(transparent)]
     Gap(#[from] Gap),
-    /// Of the configuration, or of what was found in the log.
+    /// Of the configuration, or of what was found in the WAL.
     #[error(transparent)]
     Final(anyhow::Error),
     /// Of the store: it may come back.
@@ -39,7 +39,7 @@ impl Fault {
             Fault::Final(error) | Fault::Store(error) => error,
             Fault::Replication(error @ ReplicationError::Server { position: Some(_), .. }) => {
                 anyhow::Error::from(error).context(format!(
-                    "capture cannot get past this, and the slot keeps the log from there on. If nothing else helps: {REMEDY}"
+                    "capture cannot get past this, and the slot keeps the WAL from there on. If nothing else helps: {REMEDY}"
                 ))
             }
             Fault::Replication(error) => error.into(),

@@ -41,7 +41,7 @@ pub(super) struct Follow<'a> {
 pub(super) enum Followed {
     Stopped,
     /// The stream stands between two transactions, and there are other rules. What was
-    /// received behind that place.
+    /// received after that place.
     ToNextRules(Vec<StreamEvent>),
 }
 

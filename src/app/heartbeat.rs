@@ -1,4 +1,4 @@
-//! A message in the log now and then, while nothing that is published commits: whether it
+//! A message in the WAL now and then, while nothing that is published commits: whether it
 //! comes back says that the stream moves, and for how long it has been on its way is how
 //! far the stream lags. Without it a stream that has stopped looks like a quiet one.
 
@@ -90,7 +90,7 @@ impl Heartbeat {
             )
             .await
             .inspect_err(|_| self.lock().sent = None)
-            .context("write a heartbeat into the log")?;
+            .context("write a heartbeat into the WAL")?;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ pub async fn define(
     Ok(tables.defined(definitions))
 }
 
-/// `as_of` is where the log ended before the tables were described.
+/// `as_of` is where the WAL ended before the tables were described.
 pub fn sources(rules: &RuleSet, tables: &[Table], as_of: Lsn) -> OldValueTables {
     let mut sources = OldValueTables {
         as_of,

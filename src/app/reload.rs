@@ -1,4 +1,4 @@
-//! Rules that are read anew while walhook runs: checked as at start, published, and
+//! Rules that are read again while walhook runs: checked as at start, published, and
 //! handed to capture, which takes them over between two transactions. Whatever is wrong
 //! leaves the rules of before running.
 
@@ -94,7 +94,7 @@ impl Reloader {
         tracing::info!(
             rules = %self.generation.hash,
             count = self.generation.rules.len(),
-            "the rules were read anew; capture takes them over at the next transaction"
+            "the rules were read again; capture takes them over at the next transaction"
         );
         self.announce().await;
         Ok(())

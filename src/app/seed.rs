@@ -1,5 +1,5 @@
 //! Reads the rows that exist into the shadow of old values, while the stream goes on:
-//! chunk by chunk in the order of the key, each between two messages in the log.
+//! chunk by chunk in the order of the key, each between two messages in the WAL.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -207,7 +207,7 @@ impl Seed {
             };
             let Ok(text) = std::str::from_utf8(bytes) else {
                 bail!(
-                    "a row of {table} has a key that is not valid UTF-8, so that the rows behind it cannot be asked for: mend the row"
+                    "a row of {table} has a key that is not valid UTF-8, so that the rows after it cannot be asked for: fix the row"
                 );
             };
             key.push(text.to_owned());
@@ -242,7 +242,7 @@ impl Seed {
     }
 }
 
-/// What values are asked for in: that of the log, or the bytes as they are where the
+/// What values are asked for in: that of the WAL, or the bytes as they are where the
 /// database does not say what they mean.
 async fn encoding(client: &Client) -> anyhow::Result<&'static str> {
     let row = client.query_one("show server_encoding", &[]).await;
@@ -262,10 +262,10 @@ fn size(row: &SeedRow) -> usize {
     values.sum::<usize>() + row.key.iter().map(Bytes::len).sum::<usize>()
 }
 
-/// The rows behind the last one that was seeded, in the order of the identity's index:
+/// The rows after the last one that was seeded, in the order of the identity's index:
 /// the key's values, and for each place its value and whether that may be long.
 fn select(table: &SeedTable, order: &KeyOrder, encoding: &str) -> String {
-    // As the type's output function writes it, and so the log: a cast to text would write
+    // As the type's output function writes it, and so the WAL: a cast to text would write
     // a boolean or a padded one otherwise, or be whatever the type's owner has made.
     let text = |name: &str| format!("convert_to(format('%s', {name}), '{encoding}')");
     let key: Vec<String> = table

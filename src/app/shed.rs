@@ -51,7 +51,7 @@ impl Brink {
     }
 }
 
-/// The slot is advanced in steps: after each the server may drop the log before it.
+/// The slot is advanced in steps: after each the server may drop the WAL before it.
 const STEP: u64 = 64 << 20;
 
 /// How long a walsender of ours may take to end.
@@ -102,7 +102,7 @@ impl Capture {
         let to = system.flushed_lsn;
         let from = recorded.recorded.acknowledged_lsn;
         let reason = format!(
-            "the slot `{name}` kept nearly all of the log that it may, and what was not read of it was shed (source.wal_policy)"
+            "the slot `{name}` kept nearly all of the WAL that it may, and what was not read of it was shed (source.wal_policy)"
         );
         let gap = Acceptance {
             slot: name,

@@ -1,4 +1,4 @@
-//! Capture at a gap: it stands still, on record, until somebody accepts the gap or the
+//! Capture at a gap: it is paused, on record, until somebody accepts the gap or the
 //! slot turns out to continue the progress after all. Nothing is asked of the slot
 //! meanwhile: it cannot answer.
 
@@ -32,7 +32,7 @@ impl Capture {
         if self.health.capture() != CaptureState::Failing(message.clone()) {
             tracing::error!(
                 error = message,
-                "capture stands still at a gap; deliveries and the API go on"
+                "capture is paused at a gap; deliveries and the API go on"
             );
         }
         self.health.set_capture(CaptureState::Failing(message));
@@ -79,7 +79,7 @@ impl Capture {
 }
 
 impl Fault {
-    /// What to keep on record, where the fault is a gap in the log.
+    /// What to keep on record, where the fault is a gap in the WAL.
     pub(super) fn gap(&self) -> Option<Found> {
         let found = |kind, reason, wedged| {
             Some(Found {

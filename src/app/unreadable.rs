@@ -23,7 +23,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Counts one more with nothing durable behind `at`. The number of failures there.
+    /// Counts one more with nothing durable after `at`. The number of failures there.
     pub(super) fn count(&mut self, at: Option<Position>) -> u32 {
         if self.at != at {
             *self = Failures { at, count: 0 };

@@ -55,7 +55,7 @@ pub enum Status {
     Paused,
     Done,
     Cancelled,
-    /// It cannot go on as it is; it can be resumed once that is mended.
+    /// It cannot go on as it is; it can be resumed once that is fixed.
     Failed,
 }
 

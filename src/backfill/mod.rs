@@ -2,7 +2,7 @@
 //!
 //! A command records a [`job`] in the store. The instance that holds the slot runs it:
 //! it [reads](reader) the [table]'s rows in the order of a key, chunk by chunk between
-//! two watermarks in the log, and the enqueuer takes each chunk at its place there.
+//! two watermarks in the WAL, and the enqueuer takes each chunk at its place there.
 
 pub mod job;
 pub mod key;

@@ -52,7 +52,7 @@ pub struct Reader {
 
 /// The rows that come next, as far as they are known before they are read.
 pub enum Next {
-    /// All behind the last one.
+    /// All after the last one.
     All,
     /// Those of these keys. Looking for what a condition admits may take long, and so is
     /// not done between two watermarks.
@@ -62,7 +62,7 @@ pub enum Next {
 /// A chunk's rows.
 pub struct Read {
     pub rows: Vec<ChunkRow>,
-    /// The key to go on behind; `None` where there was no row.
+    /// The key to go on after; `None` where there was no row.
     pub cursor: Option<Vec<String>>,
     pub end: bool,
     pub snapshot: Snapshot,
@@ -84,7 +84,7 @@ impl Reader {
     }
 
     /// Prepares the session. The server parses the operator's condition by itself first:
-    /// what is not one condition, but goes on behind it, is refused.
+    /// what is not one condition, but goes on after it, is refused.
     pub async fn begin(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         client.limit_statements(LIMIT).await?;
         if let Some(condition) = self.condition() {
@@ -113,7 +113,7 @@ impl Reader {
             .max(0.0) as i64)
     }
 
-    /// The highest key that there is: rows that come later may be behind it for ever.
+    /// The highest key that there is: rows that come later may be after it for ever.
     pub async fn last_key(&self, client: &Client) -> anyhow::Result<Option<Vec<String>>> {
         let (key, table, down) = (self.order.list(), self.from(), self.order.backwards());
         let sql = format!("select {key} from {table} order by {down} limit 1");

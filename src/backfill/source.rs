@@ -1,5 +1,5 @@
-//! How rows are read from the source: with the text that the log has of them, and
-//! between messages in the log.
+//! How rows are read from the source: with the text that the WAL has of them, and
+//! between messages in the WAL.
 
 use anyhow::Context;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
@@ -7,7 +7,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use crate::conninfo::Client;
 use crate::enqueuer::watermark::{MESSAGE_PREFIX, Snapshot, Watermark};
 
-/// Writes a watermark into the log, in a transaction of its own.
+/// Writes a watermark into the WAL, in a transaction of its own.
 pub async fn emit(client: &Client, watermark: &Watermark) -> anyhow::Result<()> {
     client
         .execute(
@@ -15,7 +15,7 @@ pub async fn emit(client: &Client, watermark: &Watermark) -> anyhow::Result<()> 
             &[&MESSAGE_PREFIX, &watermark.content()],
         )
         .await
-        .context("write a watermark into the log")?;
+        .context("write a watermark into the WAL")?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A table as a backfill reads it: by a key that the log has of every change.
+//! A table as a backfill reads it: by a key that the WAL has of every change.
 
 use std::sync::Arc;
 
@@ -31,11 +31,11 @@ pub enum NoKey {
     )]
     Missing(TableName),
     #[error(
-        "{0} has REPLICA IDENTITY NOTHING: the log does not say which row a change met. Set it \
+        "{0} has REPLICA IDENTITY NOTHING: the WAL does not say which row a change met. Set it \
          to DEFAULT, which needs a primary key, or to an index"
     )]
     Nothing(TableName),
-    #[error("the key of {0} has the generated column `{1}`, which is not in the log")]
+    #[error("the key of {0} has the generated column `{1}`, which is not in the WAL")]
     Generated(TableName, String),
 }
 

@@ -75,10 +75,10 @@ See it at work:
 Attach to your own database:
   walhook init URL --table T         write a walhook.toml with rules for those tables
   walhook setup --print-sql          one script for a DBA: roles, rights, publication
-  walhook check                      what must hold, and the SQL that mends what does not
+  walhook check                      what must hold, and the SQL that fixes what does not
   walhook setup                      make the store, the publication and the slot
   walhook token create --tenant acme a token for that tenant's API calls
-  walhook run                        follow the log and deliver
+  walhook run                        follow the WAL and deliver
   walhook explain                    which changes make which events for whom, and why not
   walhook backfill                   events of rows that exist already
   walhook replay                     stored events once more, to one subscription
@@ -147,7 +147,7 @@ pub fn main() -> ExitCode {
         }
     };
     let log_format = match cli.command {
-        // Its screen is full of what happens: the log goes to a file, errors to people.
+        // Its screen is full of what happens: its log goes to a file, errors to people.
         Command::Demo(_) => LogFormat::Text,
         _ => {
             telemetry::install(cli.log_format);

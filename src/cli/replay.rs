@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long = "event", value_name = "TYPE")]
     events: Vec<String>,
 
-    /// Events committed at or behind this place in the source's log.
+    /// Events committed at or after this place in the source's log.
     #[arg(long, value_name = "LSN")]
     from_lsn: Option<Lsn>,
 

@@ -11,7 +11,7 @@ use super::signals::{HangUp, HangUpMeans, Signals};
 use crate::app::{self, Roles};
 use crate::config::{Config, ConfigError};
 
-/// Follow the log and deliver, until SIGTERM or Ctrl-C
+/// Follow the WAL and deliver, until SIGTERM or Ctrl-C
 ///
 /// Any number of machines may run with the same configuration: one holds the slot and
 /// captures, the others wait for it and deliver meanwhile. On the first SIGTERM or
@@ -28,7 +28,7 @@ Examples:
   walhook run --roles deliver,api            deliver and answer, never capture
   walhook --log-format json run              one JSON object a line on standard error
   RUST_LOG=walhook=debug walhook run         more of what happens
-  kill -HUP $(pidof walhook)                 read the rules anew
+  kill -HUP $(pidof walhook)                 read the rules again
 
 Before the first run: `walhook check`, `walhook setup`. While it runs: `walhook status`,
 and http://127.0.0.1:8080/readyz, /metrics and /docs on api.listen.")]

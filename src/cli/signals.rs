@@ -47,7 +47,7 @@ async fn hung_up(signal: &mut Option<Signal>) {
     }
 }
 
-/// SIGHUP where it asks to read the rules anew. A closed terminal sends it too: then it
+/// SIGHUP where it asks to read the rules again. A closed terminal sends it too: then it
 /// is an end as for any program.
 pub struct HangUp {
     signal: Signal,

@@ -224,7 +224,7 @@ impl Status {
         }
         if state.active_pid.is_none() && state.lost().is_none() {
             self.problem(ProblemKind::SlotUnread, format!(
-                "nobody reads the slot `{name}`, and the server keeps the log for it: start `walhook run`"
+                "nobody reads the slot `{name}`, and the server keeps the WAL for it: start `walhook run`"
             ));
         }
         if progress.is_none() {
@@ -236,7 +236,7 @@ impl Status {
         let budget = Budget::of(&state, now, config.source.wal_limit);
         if budget.uses(80) {
             self.problem(ProblemKind::WalBudget, format!(
-                "the slot `{name}` keeps over 80 % of the log that it may: see what holds walhook up, or raise the limit"
+                "the slot `{name}` keeps over 80 % of the WAL that it may: see what holds walhook up, or raise the limit"
             ));
         }
         if state.failover {

@@ -145,7 +145,7 @@ impl Plan<'_> {
         steps
     }
 
-    /// The slot first: the others are nothing without it, and it retains the log.
+    /// The slot first: the others are nothing without it, and it retains the WAL.
     async fn execute(
         &self,
         config: &Config,

@@ -83,7 +83,7 @@ fn tenant_of<'a>(rule: &'a RuleConfig, config: &'a Config) -> &'a TenantConfig {
 }
 
 /// The table's column that is the tenant, where the expression is no more than that: it reads
-/// like a name behind a schema's.
+/// like a name after a schema's.
 fn column_of(rule: &RuleConfig, expression: &str) -> Option<(TableName, String)> {
     let table = TableName::parse(&rule.table)?;
     let column = TableName::parse(&format!("s.{}", expression.trim()))?;

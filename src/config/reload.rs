@@ -1,4 +1,4 @@
-//! What a running process may take from a configuration that is read anew: the rules, and
+//! What a running process may take from a configuration that is read again: the rules, and
 //! nothing else.
 
 use std::collections::BTreeMap;

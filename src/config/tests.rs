@@ -274,7 +274,7 @@ fn rules_are_refused_with_their_lines() {
         "b.toml:9: events[1]: invalid type: integer `5`, expected an expression in quotes",
         "walhook.toml:1: include: cannot read missing.toml: No such file",
         "walhook.toml:2: include: a.toml is included twice",
-        "b.toml:15: events[2].data.x: rule `n`: column 4: expected a value behind `+`, met the end",
+        "b.toml:15: events[2].data.x: rule `n`: column 4: expected a value after `+`, met the end",
         "b.toml:11: events[2].name: rule `n`: another rule has the same name; names are unique, as they enter the events' ids (the other rule is at a.toml:2)",
     ];
     assert_eq!(problems.len(), starts.len(), "{problems:#?}");

@@ -61,7 +61,7 @@ pub enum RootCertificates {
     System,
 }
 
-/// The `ssl…` parameters. Files are read anew for each connection, so that a
+/// The `ssl…` parameters. Files are read again for each connection, so that a
 /// renewed certificate needs no restart.
 #[derive(Clone, Debug)]
 pub(super) struct TlsSettings {

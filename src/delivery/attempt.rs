@@ -211,7 +211,7 @@ fn request<'a>(
 /// Checked again: a row may have been written past the API.
 fn custom_headers(subscription: &Subscription) -> Result<HeaderMap, SendError> {
     check_headers(&subscription.headers)?;
-    // Ours and the client's: a map that grows enters each of them anew.
+    // Ours and the client's: a map that grows enters each of them again.
     let mut headers = HeaderMap::with_capacity(subscription.headers.len() + 9);
     for (name, value) in &subscription.headers {
         let parsed = (HeaderName::try_from(name), HeaderValue::try_from(value));

@@ -53,7 +53,7 @@ pub struct Cut {
     pub bytes: usize,
 }
 
-/// What closes, of deliveries in the order of the log, and how long until what is left
+/// What closes, of deliveries in the order of the WAL, and how long until what is left
 /// does; none where nothing is.
 pub fn cut(open: &[Open], batching: &Batching, tenant: &str) -> (Vec<Cut>, Option<Duration>) {
     let mut cuts = Vec::new();
@@ -200,7 +200,7 @@ mod tests {
                 vec![open(10, 0), open(2_000, 0), open(10, 0)],
                 (vec![1, 1], Some(10)),
             ),
-            // … or old, though the one that came last stands first in the log.
+            // … or old, though the one that came last stands first in the WAL.
             (vec![open(10, 0), open(10, 11)], (vec![2], None)),
         ] {
             assert_eq!(cuts(&waiting), expected, "{waiting:?}");

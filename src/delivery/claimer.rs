@@ -66,7 +66,7 @@ pub struct Claimer {
     pub config: DeliveryConfig,
     pub dispatcher: Arc<Dispatcher>,
     pub directory: Directory,
-    /// Told when the schedule may hold something that is due sooner.
+    /// Notified when the schedule may hold something that is due sooner.
     pub schedule_changed: Arc<Notify>,
 }
 

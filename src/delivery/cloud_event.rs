@@ -2,7 +2,7 @@
 //!
 //! A pure function of the stored bytes, so that every attempt signs the same. Each
 //! value is copied as it stands; `data` is the event's `data` in either format. The
-//! tenant and the place in the log become the extension attributes `tenantid` and
+//! tenant and the position in the WAL become the extension attributes `tenantid` and
 //! `sequence` (CloudEvents' sequence extension). An extension attribute cannot be an
 //! object, and inside `data` the old values could meet a column of that name: so
 //! `previous` becomes an attribute whose string holds the JSON object. `backfill`, on the

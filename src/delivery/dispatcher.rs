@@ -50,16 +50,16 @@ pub struct Dispatcher {
     pub health: Arc<Health>,
     /// For whom the recorder has let something go that was held.
     pub released: Arc<Released>,
-    /// Told when a lane can take more of what is due for it in the store.
+    /// Notified when a lane can take more of what is due for it in the store.
     pub room: Notify,
-    /// Told when a lane is to be woken sooner than was known.
+    /// Notified when a lane is to be woken sooner than was known.
     timer: Notify,
-    /// Told when so much is in flight that it may be too much for the machine.
+    /// Notified when so much is in flight that it may be too much for the machine.
     crowded: Notify,
     /// Attempts that have ended.
     ended: AtomicU64,
     workers: Arc<Workers>,
-    /// Told when a subscription that was let go can be given back.
+    /// Notified when a subscription that was let go can be given back.
     pub let_gone: Arc<Notify>,
     tasks: TaskTracker,
     /// Where attempts run, whoever hands a delivery over.

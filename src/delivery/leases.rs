@@ -36,9 +36,9 @@ pub struct Leasing {
     /// Gone when nothing is delivered any more.
     pub dispatcher: Weak<Dispatcher>,
     pub directory: Directory,
-    /// Told when others come or leave, and when there is something to take.
+    /// Notified when others come or leave, and when there is something to take.
     pub leases_changed: Arc<Notify>,
-    /// Told of what has been gained: something of it may be due.
+    /// Notified of what has been gained: something of it may be due.
     pub schedule_changed: Arc<Notify>,
 }
 

@@ -77,7 +77,7 @@ impl IdRange {
     }
 }
 
-/// The smallest id behind a millisecond.
+/// The smallest id after a millisecond.
 fn id_floor_behind(milliseconds: u64) -> Uuid {
     match milliseconds {
         0xFFFF_FFFF_FFFF.. => Uuid::max(),
@@ -86,7 +86,7 @@ fn id_floor_behind(milliseconds: u64) -> Uuid {
 }
 
 /// Where a page of deliveries ends, which stand in the order of their events: the next one
-/// begins behind it.
+/// begins after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub event: Uuid,
@@ -151,7 +151,7 @@ pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
     Ok(row.map_or(Uuid::max(), |row| row.get(0)))
 }
 
-/// Newest events first, behind `before`. Pending, failed and in flight are read from the
+/// Newest events first, after `before`. Pending, failed and in flight are read from the
 /// schedule and from the few ids above `low_water`: the successes are never walked for them.
 pub async fn deliveries(
     transaction: &Transaction<'_>,
@@ -230,7 +230,7 @@ pub async fn of_event(
     Ok(rows.iter().map(read).collect())
 }
 
-/// In the order of their events, those of events from `first` on and behind `place`.
+/// In the order of their events, those of events from `first` on and after `place`.
 async fn by_event(
     transaction: &Transaction<'_>,
     filter: &DeliveryFilter,

@@ -186,7 +186,7 @@ fn is_of_stream(id: DeliveryId, event: EventId, subscription: SubscriptionId, bo
     id == first && !names_backfill(body)
 }
 
-/// A backfill's name is the last member of the body: behind the data, which ends with a brace
+/// A backfill's name is the last member of the body: after the data, which ends with a brace
 /// of its own.
 fn names_backfill(body: &[u8]) -> bool {
     const MEMBER: &[u8] = b",\"backfill\":\"bkf_";

@@ -157,7 +157,7 @@ fn asks_for(subscription: &Subscription, event_type: &str) -> bool {
         && patterns.any(|one| one.starts_with(PREFIX) && type_matches(one, event_type))
 }
 
-/// The body of an event that stands nowhere in the log.
+/// The body of an event that stands nowhere in the WAL.
 pub fn body(
     event: EventId,
     event_type: &str,

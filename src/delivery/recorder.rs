@@ -115,7 +115,7 @@ pub struct Recorder {
     pub released: Arc<Released>,
     /// Endpoints that fail for so long are disabled; none: never.
     pub disable_after: Option<Duration>,
-    /// Told when the schedule has got a new row.
+    /// Notified when the schedule has got a new row.
     pub schedule_changed: Arc<Notify>,
 }
 

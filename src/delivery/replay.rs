@@ -30,7 +30,7 @@ pub struct Replay<'a> {
     /// … up to, not including, here; none: all that is stored when it begins, whatever the
     /// source's clock said.
     pub until: Option<Timestamp>,
-    /// Committed at or behind this place in the log …
+    /// Committed at or after this position in the WAL …
     pub from_lsn: Option<Lsn>,
     /// … up to, and with, this one.
     pub to_lsn: Option<Lsn>,

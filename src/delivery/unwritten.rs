@@ -2,9 +2,9 @@
 //! delivery over before it writes its row, so that most rows are written once, with the
 //! result in them. A result that comes before its row waits here.
 //!
-//! Where the write fails, what was handed over stays known for a while: the log brings
+//! Where the write fails, what was handed over stays known for a while: the WAL brings
 //! the same deliveries again, and they need not be sent again. Where another leads by
-//! then, the log brings them to that one, and this one sends none that it has not begun.
+//! then, the WAL brings them to that one, and this one sends none that it has not begun.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use super::recorder::Record;
 use super::state::Transition;
 use crate::event::{DeliveryId, IdMap};
 
-/// How long the log may take to bring an orphan again: after that another leads, or its
+/// How long the WAL may take to bring an orphan again: after that another leads, or its
 /// row has been met elsewhere.
 const ORPHANED: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,7 @@ const ORPHANED: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Unwritten {
     state: Mutex<State>,
-    /// Told when the last result of a group is in.
+    /// Notified when the last result of a group is in.
     pub settled: Notify,
     /// Some may be another's to send.
     disowned: AtomicBool,
@@ -213,7 +213,7 @@ impl Unwritten {
         .collect()
     }
 
-    /// The rows of these were not written, nor will be until the log brings them again.
+    /// The rows of these were not written, nor will be until the WAL brings them again.
     /// `results` are those that were taken to be written.
     pub fn orphan(
         &self,

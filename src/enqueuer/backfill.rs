@@ -2,7 +2,7 @@
 //!
 //! A chunk of rows is read between two watermarks. At the second, each row stands as it
 //! was read or as a change between the two has left it, and its events take that place
-//! of the log: behind every change before it and ahead of every one after it. They
+//! of the WAL: after every change before it and ahead of every one after it. They
 //! commit with the backfill's cursor, so that no chunk is taken twice. What the stream
 //! itself has made of a row since the backfill began is not made again.
 
@@ -45,7 +45,7 @@ pub struct Chunk {
     pub rows: Vec<ChunkRow>,
     /// The key of the last row; `None` where there was none.
     pub cursor: Option<Vec<String>>,
-    /// There is nothing behind it.
+    /// There is nothing after it.
     pub end: bool,
     pub snapshot: Snapshot,
     /// Not answered where the session ended.
@@ -60,7 +60,7 @@ pub struct ChunkRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     Durable,
-    /// It may lack a transaction that came before it in the log, or the table was
+    /// It may lack a transaction that came before it in the WAL, or the table was
     /// altered meanwhile: describe and read it again.
     ReadAgain,
     /// The backfill was paused or cancelled, and nothing of the chunk was taken.
@@ -219,7 +219,7 @@ impl Backfills {
         Ok(())
     }
 
-    /// Moves the backfill behind the chunk, in the transaction that is open on the
+    /// Moves the backfill after the chunk, in the transaction that is open on the
     /// client. False where it was paused or cancelled.
     pub(super) async fn advance(
         &mut self,

@@ -21,7 +21,7 @@ pub(super) struct Pass {
     pub(super) rows: DeliveryRows,
     /// Of the shadow's rows.
     pub(super) shadow: Changes,
-    /// Where the stream stood behind it.
+    /// Where the stream stood after it.
     pub(super) progress: Progress,
     pub(super) since: Instant,
     /// Those that made its events, which name them by index.

@@ -52,7 +52,7 @@ pub struct Session<'a> {
 pub enum Interrupted {
     #[error(
         "the epoch of the slot `{slot}` was raised: another instance leads, or the slot was \
-         set up anew"
+         set up again"
     )]
     Deposed { slot: String },
     #[error("the store has closed the enqueuer's connection")]
@@ -94,8 +94,8 @@ pub(super) struct OpenTransaction {
     pub(super) resume: Option<u64>,
 }
 
-/// Content of a message in the log that asks for progress to be persisted where it is read,
-/// however little it is: so that the source can let go of the log before it.
+/// Content of a message in the WAL that asks for progress to be persisted where it is read,
+/// however little it is: so that the source can let go of the WAL before it.
 pub const LET_GO: &str = "let go";
 
 /// Events that are handed over at once: enough to make the question that stands before
@@ -149,7 +149,7 @@ impl Session<'_> {
             }
             if let Err(error) = self.take(event, received_at, &mut mapped) {
                 if error.is::<Redefined>() {
-                    // What came before it, and that the shadow is made anew.
+                    // What came before it, and that the shadow is made again.
                     self.pass().await?;
                 }
                 return Err(error);
@@ -224,7 +224,7 @@ impl Session<'_> {
         Ok((writer.client, durable))
     }
 
-    /// A message of ours in the log.
+    /// A message of ours in the WAL.
     async fn take_message(&mut self, content: &[u8]) -> anyhow::Result<()> {
         let Some(open) = &self.open else {
             return Ok(());
@@ -324,7 +324,7 @@ impl Session<'_> {
             } => {
                 if error.is_fatal() {
                     bail!(
-                        "the log cannot be decoded at {lsn}: {error}. Nothing after it was taken; report this with the server's version"
+                        "the WAL cannot be decoded at {lsn}: {error}. Nothing after it was taken; report this with the server's version"
                     );
                 }
                 self.park_undecodable(lsn, ordinal, relation, &error)?;

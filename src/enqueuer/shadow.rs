@@ -1,8 +1,8 @@
 //! The shadow: old values for tables whose changes do not carry them in the WAL.
 //!
-//! It is read and written by the one session that holds the slot, in the log's order,
+//! It is read and written by the one session that holds the slot, in the WAL's order,
 //! and commits with the progress: at any moment it is the tables' state at exactly that
-//! place of the log. Replays therefore meet the values that they met before.
+//! place of the WAL. Replays therefore meet the values that they met before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct Shadow {
     by_oid: HashMap<u32, usize>,
     /// Tables whose log carries the old values that rules need, by oid: as long as they do.
     logged: HashMap<u32, TableName>,
-    /// Where the log ended when the catalog was read that all this follows from.
+    /// Where the WAL ended when the catalog was read that all this follows from.
     as_of: Lsn,
     rows: Rows,
     run: Uuid,
@@ -66,11 +66,11 @@ struct Activated {
 }
 
 /// The table's definition changed, or what was done to it cannot be known, so that its
-/// shadow has to be made anew: the session ends once that is durable, and the next one
+/// shadow has to be made again: the session ends once that is durable, and the next one
 /// begins with the new definition.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0}: the shadow of its old values is made anew; until that is complete, changes whose old values are not known are parked"
+    "{0}: the shadow of its old values is made again; until that is complete, changes whose old values are not known are parked"
 )]
 pub struct Redefined(String);
 

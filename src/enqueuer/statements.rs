@@ -86,7 +86,7 @@ impl Statements {
         );
         schedule.context("insert into the schedule")?;
         parked.context("insert parked changes")?;
-        mended.context("delete mended changes")?;
+        mended.context("delete fixed changes")?;
         lowered.context("lower the low water")?;
         committed.context("commit the enqueue")
     }

@@ -1,8 +1,8 @@
-//! Chunks of rows that are read between two transactional messages in the log, as in
+//! Chunks of rows that are read between two transactional messages in the WAL, as in
 //! DBLog: for the shadow's seed and for backfills.
 //!
 //! When the second message arrives, every change between them has been taken. One gap is
-//! left, that a transaction which stands in the log before the first message is not
+//! left, that a transaction which stands in the WAL before the first message is not
 //! visible yet when the chunk is read; the chunk's snapshot says which those may be, and
 //! then the chunk is read again.
 
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-/// The prefix of our messages in the log.
+/// The prefix of our messages in the WAL.
 pub const MESSAGE_PREFIX: &str = "walhook";
 
-/// What a chunk saw (`pg_current_snapshot`), in the log's 32-bit transaction ids.
+/// What a chunk saw (`pg_current_snapshot`), in the WAL's 32-bit transaction ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     xmin: u32,
@@ -90,7 +90,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A message in the log that begins or ends a chunk.
+/// A message in the WAL that begins or ends a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermark {
     /// The session that the chunk is read for: another one does not have it.
@@ -138,7 +138,7 @@ pub(super) struct Recent {
     brought: u64,
 }
 
-/// A transaction that waits for a synchronous standby stands in the log and is not
+/// A transaction that waits for a synchronous standby stands in the WAL and is not
 /// visible; every session that commits may be one, and there are at most 262,143.
 const REMEMBERED: usize = 1 << 18;
 

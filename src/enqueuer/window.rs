@@ -1,7 +1,7 @@
-//! What has been handed over and is not durable yet, in the log's order. It is written
+//! What has been handed over and is not durable yet, in the WAL's order. It is written
 //! a little later, when most results are in, many passes at a time: a delivery that
 //! succeeds at once costs one insert and no update, and its latency no commit. The slot
-//! is held back until then: after a crash the log brings all of it again, under the
+//! is held back until then: after a crash the WAL brings all of it again, under the
 //! same ids.
 
 use std::collections::VecDeque;
@@ -121,7 +121,7 @@ impl Window {
                 self.rows -= rows;
                 self.bytes -= bytes;
                 if let Err(failed) = ended {
-                    // What is behind it must not be written without it.
+                    // What is after it must not be written without it.
                     self.abandon();
                     return Err(failed);
                 }
@@ -135,7 +135,7 @@ impl Window {
         Ok(durable)
     }
 
-    /// Gives up what is not under way: the log brings it again.
+    /// Gives up what is not under way: the WAL brings it again.
     fn abandon(&mut self) {
         let unwritten = &self.writer.unwritten;
         for pass in self.passes.drain(..) {

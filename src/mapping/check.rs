@@ -24,7 +24,7 @@ pub struct TableDescription {
     /// In the order of the key; empty where the table has none.
     pub primary_key: Vec<String>,
     pub replica_identity: ReplicaIdentity,
-    /// The columns of which the log carries the old values of updates and deletes:
+    /// The columns of which the WAL carries the old values of updates and deletes:
     /// the primary key's under DEFAULT, the index's under INDEX, all under FULL.
     pub identity: Vec<String>,
     pub database: Arc<Database>,
@@ -146,7 +146,7 @@ impl RuleSet {
     }
 }
 
-/// Why the rule does not fit the table as the log describes it at this place: a column
+/// Why the rule does not fit the table as the WAL describes it at this place: a column
 /// that it names is gone.
 pub(super) fn misfit(rule: &Rule, relation: &Relation) -> Option<String> {
     let columns = relation.columns.iter();
@@ -214,7 +214,7 @@ impl Check<'_> {
             let name = self.name_of(one);
             let message = match self.column(one.name) {
                 Some(column) if column.generated => format!(
-                    "column `{name}` is generated: PostgreSQL before 18 leaves such columns out of the log; use the columns that it is computed from"
+                    "column `{name}` is generated: PostgreSQL before 18 leaves such columns out of the WAL; use the columns that it is computed from"
                 ),
                 None if matches!(one.key.as_str(), "key" | "data") => format!(
                     "table `{}` has no column `{name}`{}",
@@ -241,7 +241,7 @@ impl Check<'_> {
         }
     }
 
-    /// Rules that need what only REPLICA IDENTITY FULL writes to the log.
+    /// Rules that need what only REPLICA IDENTITY FULL writes to the WAL.
     fn old_values(&mut self) {
         let table = self.rule.table.to_sql();
         let has_identity = match self.table.replica_identity {
@@ -277,7 +277,7 @@ impl Check<'_> {
         self.error(
             &key,
             format!(
-                "needs the old values of {}, which the log carries only under REPLICA IDENTITY FULL: say old_values = \"auto\" or \"shadow\", and walhook keeps them itself, or {way_out}",
+                "needs the old values of {}, which the WAL carries only under REPLICA IDENTITY FULL: say old_values = \"auto\" or \"shadow\", and walhook keeps them itself, or {way_out}",
                 columns.join(", ")
             ),
         );

@@ -46,7 +46,7 @@ pub enum Mapped {
     Parked(ParkedChange),
 }
 
-/// A change set aside for an operator, with its place in the log.
+/// A change set aside for an operator, with its position in the WAL.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParkedChange {
     pub commit_lsn: Lsn,
@@ -59,7 +59,7 @@ pub struct ParkedChange {
     pub row_key: Option<String>,
     /// How large the row is, where that is the reason.
     pub row_bytes: Option<u64>,
-    /// All that the log had of it, to be mapped again ([`crate::pgoutput::kept`]).
+    /// All that the WAL had of it, to be mapped again ([`crate::pgoutput::kept`]).
     pub change: Option<Vec<u8>>,
     pub reason: ParkedReason,
     /// What was wrong, without the row's values.
@@ -70,7 +70,7 @@ pub struct ParkedChange {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParkedReason {
-    /// The row's tenant is null, empty or not in the log.
+    /// The row's tenant is null, empty or not in the WAL.
     Unroutable,
     /// The expression or the payload could not be evaluated on this row.
     Unmappable,

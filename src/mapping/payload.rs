@@ -1,6 +1,6 @@
 //! Builds an event's body: the exact bytes that are stored, signed and sent.
 //!
-//! Written by hand, column by column, from the text in the log. A tree of JSON values
+//! Written by hand, column by column, from the text in the WAL. A tree of JSON values
 //! costs eight times as much and would lose digits of numerics.
 
 use crate::event::{EventId, EventPosition};
@@ -91,7 +91,7 @@ pub(super) fn write_head(
     out.extend_from_slice(b"\",\"data\":");
 }
 
-/// Writes `data`, `previous` where the log carries old values, and the end.
+/// Writes `data`, `previous` where the WAL carries old values, and the end.
 pub(super) fn write_rest(
     out: &mut Vec<u8>,
     data: &Data<'_>,

@@ -1,7 +1,7 @@
-//! One change's row, before and after, and what of it the log carries.
+//! One change's row, before and after, and what of it the WAL carries.
 //!
 //! A row that does not exist, the one before an insert or after a delete, counts as
-//! all nulls. A value that exists but is not in the log is an error, never a null.
+//! all nulls. A value that exists but is not in the WAL is an error, never a null.
 
 use bytes::Bytes;
 
@@ -9,15 +9,15 @@ use crate::pgoutput::{Change, OldTuple, Operation, Relation, ReplicaIdentity, Tu
 
 use super::language::program::Version;
 
-/// A value that the change has but the log does not carry. Names the column, no values.
+/// A value that the change has but the WAL does not carry. Names the column, no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Missing {
     #[error(
-        "there is no old value of column `{0}`: neither the log, for lack of REPLICA IDENTITY FULL, nor the shadow, which keeps no value above 256 KiB, has it"
+        "there is no old value of column `{0}`: neither the WAL, for lack of REPLICA IDENTITY FULL, nor the shadow, which keeps no value above 256 KiB, has it"
     )]
     OldValue(String),
     #[error(
-        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the log, nor does the shadow have it, which keeps no value above 256 KiB; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
+        "column `{0}` is stored out of line (TOAST) and the update did not touch it, so that it is not in the WAL, nor does the shadow have it, which keeps no value above 256 KiB; old_values = \"shadow\" or REPLICA IDENTITY FULL would bring it"
     )]
     UnchangedToast(String),
     #[error(
@@ -62,7 +62,7 @@ pub(crate) struct RowChange<'a> {
 enum Old<'a> {
     /// There was no row.
     Absent,
-    /// An update that the log gives no old tuple for: its identity did not change.
+    /// An update that the WAL gives no old tuple for: its identity did not change.
     Unlogged,
     Key(&'a [TupleValue]),
     Full(&'a [TupleValue]),
@@ -125,14 +125,14 @@ impl<'a> RowChange<'a> {
         Ok(self.value(Version::Old, column)? != self.value(Version::New, column)?)
     }
 
-    /// The log says of an update that it left the column's TOASTed value alone.
+    /// The WAL says of an update that it left the column's TOASTed value alone.
     pub(crate) fn is_untouched(&self, column: usize) -> bool {
         self.kind == Kind::Update
             && !self.old_hidden
             && matches!(self.new.get(column), Some(TupleValue::UnchangedToast))
     }
 
-    /// Whether this is an update of which the log carries old values, at least the key's.
+    /// Whether this is an update of which the WAL carries old values, at least the key's.
     pub(crate) fn has_old_values(&self) -> bool {
         self.kind == Kind::Update
             && !self.old_hidden
@@ -145,7 +145,7 @@ impl<'a> RowChange<'a> {
         self.tuples().any(omitted)
     }
 
-    /// Bytes of the row in the log, before and after, with those that were passed over.
+    /// Bytes of the row in the WAL, before and after, with those that were passed over.
     pub(crate) fn bytes(&self) -> usize {
         let bytes = |value: &TupleValue| match value {
             TupleValue::Null | TupleValue::UnchangedToast => 0,

@@ -51,11 +51,11 @@ pub(super) struct Rule {
 /// Where a rule's old values come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OldValues {
-    /// The log where it carries what the rule needs, else the shadow.
+    /// The WAL where it carries what the rule needs, else the shadow.
     Auto,
-    /// The log alone.
+    /// The WAL alone.
     Full,
-    /// The shadow wherever the log does not carry everything.
+    /// The shadow wherever the WAL does not carry everything.
     Shadow,
 }
 

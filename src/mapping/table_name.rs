@@ -48,7 +48,7 @@ impl TableName {
     }
 }
 
-/// One name, and what stands behind it.
+/// One name, and what stands after it.
 fn part(text: &str) -> Option<(String, &str)> {
     let Some(mut rest) = text.strip_prefix('"') else {
         let (name, rest) = text.split_at(text.find('.').unwrap_or(text.len()));

@@ -14,7 +14,7 @@ use super::table_name::TableName;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableWatch {
     pub table: TableName,
-    /// The replica identity's columns: what the log always has of a changed row.
+    /// The replica identity's columns: what the WAL always has of a changed row.
     pub key: Vec<String>,
     /// What the shadow keeps, in the table's order; none of the key's.
     pub columns: Vec<WatchedColumn>,
@@ -82,7 +82,7 @@ impl RuleSet {
             schema: table.schema.clone(),
             name: table.name.clone(),
         };
-        // As if the log carried nothing.
+        // As if the WAL carried nothing.
         let bare = TableDescription {
             replica_identity: ReplicaIdentity::Default,
             identity: Vec::new(),
@@ -109,7 +109,7 @@ impl RuleSet {
     }
 }
 
-/// The columns that the rule needs the old values of and that the log lacks, each with
+/// The columns that the rule needs the old values of and that the WAL lacks, each with
 /// the rule's key that names it.
 pub(super) fn unlogged<'a>(rule: &'a Rule, table: &'a TableDescription) -> Vec<(&'a str, &'a str)> {
     let on = rule.on;
@@ -133,7 +133,7 @@ pub(super) fn unlogged<'a>(rule: &'a Rule, table: &'a TableDescription) -> Vec<(
     missing
 }
 
-/// Whether the log carries the column's old value.
+/// Whether the WAL carries the column's old value.
 fn is_logged(table: &TableDescription, column: &str) -> bool {
     table.replica_identity == ReplicaIdentity::Full
         || table.identity.iter().any(|logged| logged == column)
@@ -151,7 +151,7 @@ fn uses_shadow(rule: &Rule, table: &TableDescription) -> bool {
 }
 
 /// Whether the rule reads the column at all: for the decision, for `previous`, or
-/// because an update may leave its TOASTed value out of the log.
+/// because an update may leave its TOASTed value out of the WAL.
 fn concerns(rule: &Rule, table: &TableDescription, column: &str) -> bool {
     let key = &table.primary_key;
     rule.data.is_none()

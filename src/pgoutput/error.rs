@@ -18,7 +18,7 @@ pub enum DecodeError {
     )]
     UnknownTag { tag: u8 },
     #[error(
-        "{message} came outside of a transaction, so that its place in the log is unknown; reconnect to have the transaction sent again"
+        "{message} came outside of a transaction, so that its position in the WAL is unknown; reconnect to have the transaction sent again"
     )]
     OutsideTransaction { message: MessageKind },
     #[error(
@@ -31,7 +31,7 @@ pub enum DecodeError {
     CommitMismatch { announced: Lsn, found: Lsn },
     /// Acknowledging such an end could skip changes: the server believes any LSN.
     #[error(
-        "Commit at {commit_lsn} says that it ends at {end_lsn}, which is not behind it; reconnect to have the transaction sent again"
+        "Commit at {commit_lsn} says that it ends at {end_lsn}, which is not after it; reconnect to have the transaction sent again"
     )]
     CommitEnd { commit_lsn: Lsn, end_lsn: Lsn },
     /// Any relation of the session may be the one that changed.

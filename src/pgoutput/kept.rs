@@ -1,4 +1,4 @@
-//! A change that is kept outside of the log, so that it can be mapped again: in pgoutput's
+//! A change that is kept outside of the WAL, so that it can be mapped again: in pgoutput's
 //! own messages, which describe it whole.
 
 use bytes::{BufMut, Bytes};
@@ -126,7 +126,7 @@ fn count(columns: usize) -> u16 {
     u16::try_from(columns).unwrap_or(u16::MAX)
 }
 
-/// A value of the log is below 1 GiB.
+/// A value of the WAL is below 1 GiB.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Decodes pgoutput, protocol 1: bytes of the log in, committed changes out.
+//! Decodes pgoutput, protocol 1: bytes of the WAL in, committed changes out.
 //! No I/O, and no bytes make it panic.
 //!
 //! The source of every layout here is "Logical Replication Message Formats" in

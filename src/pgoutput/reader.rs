@@ -14,7 +14,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins behind the tag, which has told which message it is.
+    /// Begins after the tag, which has told which message it is.
     pub(super) fn behind_tag(message: MessageKind, payload: &'a Bytes) -> Self {
         Reader {
             message,

@@ -1,4 +1,4 @@
-//! Relations: the tables whose rows the log carries.
+//! Relations: the tables whose rows the WAL carries.
 
 use super::error::DecodeError;
 use super::reader::Reader;
@@ -25,7 +25,7 @@ pub struct Column {
     pub type_modifier: i32,
 }
 
-/// How old rows are identified in the log (`pg_class.relreplident`).
+/// How old rows are identified in the WAL (`pg_class.relreplident`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaIdentity {
     Default,

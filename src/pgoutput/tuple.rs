@@ -1,4 +1,4 @@
-//! Rows as the log carries them: text, null, or nothing at all.
+//! Rows as the WAL carries them: text, null, or nothing at all.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::relation::Relation;
 #[derive(Clone, PartialEq, Eq)]
 pub enum TupleValue {
     Null,
-    /// A TOASTed value that the update did not touch: not in the log, and never null.
+    /// A TOASTed value that the update did not touch: not in the WAL, and never null.
     UnchangedToast,
     /// A large value of a row that was too large to be held: it came and was passed over.
     Omitted {

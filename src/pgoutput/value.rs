@@ -22,7 +22,7 @@ pub use types::{built_in_name, built_in_oid};
 pub enum ValueError {
     /// Of a SQL_ASCII database, which converts nothing and checks nothing.
     #[error(
-        "the text is not UTF-8 from byte {valid_up_to} on; JSON cannot carry it: leave the column out of the rule's data or mend the row"
+        "the text is not UTF-8 from byte {valid_up_to} on; JSON cannot carry it: leave the column out of the rule's data or fix the row"
     )]
     NotUtf8 { valid_up_to: usize },
     /// A string of it could be mistaken for base64.

@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Messages of the log that are larger lose their large values as they arrive.
+    /// Messages of the WAL that are larger lose their large values as they arrive.
     pub(super) fn hold_at_most(&mut self, bytes: usize) {
         self.frames.hold_at_most(bytes);
     }

@@ -55,12 +55,12 @@ pub(super) struct FrameReader {
     buffer: BytesMut,
     /// How much at the front was received.
     filled: usize,
-    /// A larger message of the log is not held whole.
+    /// A larger message of the WAL is not held whole.
     largest_held: usize,
     abridging: Option<Abridging>,
 }
 
-/// A message of the log that is too large to be held, while it arrives.
+/// A message of the WAL that is too large to be held, while it arrives.
 struct Abridging {
     /// Up to the message of the output plugin's.
     head: Bytes,
@@ -79,7 +79,7 @@ impl FrameReader {
         }
     }
 
-    /// From here on a message of the log with more bytes than this loses its large
+    /// From here on a message of the WAL with more bytes than this loses its large
     /// values as it arrives.
     pub(super) fn hold_at_most(&mut self, bytes: usize) {
         self.largest_held = bytes.saturating_add(HEADER + XLOG_HEADER);

@@ -11,7 +11,7 @@ use crate::lsn::Lsn;
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicationError {
     #[error(
-        "replication slot `{slot}` does not exist: run `walhook setup`; if changes were taken from it before, setup names what is missing, and `walhook setup --accept-gap` goes on behind that"
+        "replication slot `{slot}` does not exist: run `walhook setup`; if changes were taken from it before, setup names what is missing, and `walhook setup --accept-gap` goes on after that"
     )]
     SlotMissing { slot: String },
     /// Another instance leads: wait, and try again.
@@ -23,7 +23,7 @@ pub enum ReplicationError {
     )]
     SlotSynchronized { slot: String },
     #[error(
-        "replication slot `{slot}` is lost ({reason}): the server no longer holds the log after {confirmed}. {REMEDY}"
+        "replication slot `{slot}` is lost ({reason}): the server no longer holds the WAL after {confirmed}. {REMEDY}"
     )]
     SlotLost {
         slot: String,
@@ -143,5 +143,5 @@ fn of_process(pid: Option<i32>) -> String {
 }
 
 fn after(position: Option<Lsn>) -> String {
-    position.map_or_else(String::new, |lsn| format!(", after {lsn} in the log"))
+    position.map_or_else(String::new, |lsn| format!(", after {lsn} in the WAL"))
 }

@@ -1,4 +1,4 @@
-//! The walsender connection: brings the log of a PostgreSQL database.
+//! The walsender connection: brings the WAL of a PostgreSQL database.
 //!
 //! - [`receiver`]: the stream as the rest of walhook sees it.
 //! - `session`: the thread behind it, which owns the socket.

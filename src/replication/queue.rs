@@ -83,7 +83,7 @@ impl Queue {
         true
     }
 
-    /// Ends the stream behind what was offered.
+    /// Ends the stream after what was offered.
     pub(super) fn finish(&self, error: ReplicationError) {
         let mut state = self.lock();
         if !state.ended {

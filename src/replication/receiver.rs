@@ -37,11 +37,11 @@ pub struct SourceConfig {
     #[serde(deserialize_with = "publication_name")]
     pub publication: String,
     /// A server that is silent for this long is given up; after half of it, it is
-    /// asked for a sign of life. It gives up a silent session as early.
+    /// asked for a reply. It gives up a silent session as early.
     pub receive_timeout: HumanDuration,
     /// Bytes of decoded changes that may wait for the pipeline in memory.
     pub buffer_bytes: usize,
-    /// What becomes of the process where the log has a gap.
+    /// What becomes of the process where the WAL has a gap.
     pub on_gap: OnGap,
     /// How much log the slot may make the server keep; `None`: what the server allows.
     #[serde(deserialize_with = "wal_limit")]
@@ -52,7 +52,7 @@ pub struct SourceConfig {
     /// one of them is parked.
     #[serde(deserialize_with = "row_limit")]
     pub max_row: usize,
-    /// While nothing that is published commits, a message is written into the log this
+    /// While nothing that is published commits, a message is written into the WAL this
     /// often, so that the stream is seen to move; zero: never.
     pub heartbeat: HumanDuration,
 }
@@ -71,7 +71,7 @@ impl SourceConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnGap {
-    /// Capture stands still until the gap is accepted; deliveries and the API go on.
+    /// Capture is paused until the gap is accepted; deliveries and the API go on.
     Wait,
     /// The process ends.
     Stop,
@@ -82,7 +82,7 @@ pub enum OnGap {
 pub enum WalPolicy {
     /// Keep the slot and raise the alarm.
     Hold,
-    /// Skip to the present, with a recorded gap, before the server drops the log.
+    /// Skip to the present, with a recorded gap, before the server drops the WAL.
     Shed,
 }
 
@@ -192,7 +192,7 @@ impl WalStream {
         &self.system
     }
 
-    /// The next events in the log's order, at least one. `Err` says why the session
+    /// The next events in the WAL's order, at least one. `Err` says why the session
     /// ended; everything received before it has been returned by then. Cancel-safe.
     pub async fn next_batch(&mut self) -> Result<Vec<StreamEvent>, ReplicationError> {
         self.queue.next().await
@@ -225,7 +225,7 @@ impl WalStream {
         };
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
-            error!("the thread that reads the log panicked");
+            error!("the thread that reads the WAL panicked");
         }
     }
 }
@@ -242,7 +242,7 @@ fn no_thread(source: std::io::Error) -> ReplicationError {
 }
 
 pub(super) fn panicked() -> ReplicationError {
-    ReplicationError::Protocol("the thread that reads the log panicked".to_owned())
+    ReplicationError::Protocol("the thread that reads the WAL panicked".to_owned())
 }
 
 fn slot_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

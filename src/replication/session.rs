@@ -85,7 +85,7 @@ struct Session<'a> {
     reported: Lsn,
     reported_at: Instant,
     heard_at: Instant,
-    /// A sign of life was asked for since `heard_at`.
+    /// A reply was asked for since `heard_at`.
     asked: bool,
     pace: Pace,
     out: BytesMut,
@@ -196,7 +196,7 @@ impl<'a> Session<'a> {
                 match new.last() {
                     Some(StreamEvent::Undecodable { lsn, error, .. }) if error.is_fatal() => {
                         Err(ReplicationError::Protocol(format!(
-                            "the stream cannot be followed behind {lsn}: {error}"
+                            "the stream cannot be followed after {lsn}: {error}"
                         )))
                     }
                     _ => Ok(()),
@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
         let limit = self.command.receive_timeout;
         let silence = self.heard_at.elapsed();
         if silence >= limit {
-            let doing = "waiting for a sign of life of PostgreSQL's";
+            let doing = "waiting for a reply of PostgreSQL's";
             return Err(ReplicationError::Timeout { doing, limit });
         }
         if silence >= limit / 2 && !self.asked {

@@ -104,7 +104,7 @@ pub async fn create(client: &Client, slot: &str, failover: bool) -> Result<Lsn, 
 }
 
 /// Lets the server write down which transactions are running. Until it does, by itself
-/// every 15 s at best, the slot cannot let go of the log that it has read. Waits for
+/// every 15 s at best, the slot cannot let go of the WAL that it has read. Waits for
 /// open transactions: the session should have a statement timeout.
 pub async fn log_running_transactions(client: &Client) -> Result<(), ReplicationError> {
     let query = include_str!("../../sql/queries/log_running_transactions.sql");
@@ -114,7 +114,7 @@ pub async fn log_running_transactions(client: &Client) -> Result<(), Replication
         .map_err(failed("log which transactions are running"))
 }
 
-/// Drops the slot, and with it the server's promise to keep the log.
+/// Drops the slot, and with it the server's promise to keep the WAL.
 pub async fn drop(client: &Client, slot: &str) -> Result<(), ReplicationError> {
     let query = include_str!("../../sql/queries/drop_slot.sql");
     let done = client.execute(query, &[&slot]).await;
@@ -152,13 +152,13 @@ pub async fn identify_system(client: &Client) -> Result<SystemIdentity, Replicat
     })
 }
 
-/// Where the next record of the log will stand: every transaction that commits
-/// from now on commits at or behind it.
+/// Where the next record of the WAL will stand: every transaction that commits
+/// from now on commits at or after it.
 pub async fn current_wal_insert_lsn(client: &Client) -> Result<Lsn, ReplicationError> {
     let query = include_str!("../../sql/queries/current_wal_insert_lsn.sql");
     let row = client.query_one(query, &[]).await;
     let position = row.and_then(|row| row.try_get(0));
-    position.map_err(failed("read the log's position"))
+    position.map_err(failed("read the WAL's position"))
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> ReplicationError {

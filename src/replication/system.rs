@@ -1,4 +1,4 @@
-//! Which PostgreSQL system this is, and which history of the log it stands on.
+//! Which PostgreSQL system this is, and which history of the WAL it stands on.
 
 use crate::lsn::Lsn;
 
@@ -10,9 +10,9 @@ use super::error::ReplicationError;
 pub struct SystemIdentity {
     /// Given at initdb; survives failover, backup and restore.
     pub system_identifier: u64,
-    /// Counts the histories of the log: promotion and recovery begin a new one.
+    /// Counts the histories of the WAL: promotion and recovery begin a new one.
     pub timeline: i32,
-    /// How far the log is flushed.
+    /// How far the WAL is flushed.
     pub flushed_lsn: Lsn,
     pub dbname: String,
     /// 15 for PostgreSQL 15.18.
@@ -34,7 +34,7 @@ impl SystemIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimelineSwitch {
     pub timeline: i32,
-    /// The log of `timeline` belongs to the present up to here.
+    /// The WAL of `timeline` belongs to the present up to here.
     pub left_at: Lsn,
 }
 

@@ -122,7 +122,7 @@ fn take_any_bytes(connection: &mut Connection) -> Result<(), ReplicationError> {
 }
 
 /// Fails early where the publication is missing now; one that is missing further
-/// back in the log only the stream can tell.
+/// back in the WAL only the stream can tell.
 fn find_publication(connection: &mut Connection, name: &str) -> Result<(), ReplicationError> {
     let rows = connection.query(LIST_PUBLICATIONS)?;
     let found = rows

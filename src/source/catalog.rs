@@ -42,12 +42,12 @@ pub struct Table {
     pub owned: bool,
 }
 
-/// What the log's content of a table depends on; a partition has its own.
+/// What the WAL's content of a table depends on; a partition has its own.
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub name: TableName,
     pub kind: TableKind,
-    /// Neither unlogged nor temporary: only such a table's rows are in the log.
+    /// Neither unlogged nor temporary: only such a table's rows are in the WAL.
     pub logged: bool,
     pub replica_identity: ReplicaIdentity,
     /// Whether there is a primary key that serves the identity `default`: a
@@ -60,7 +60,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Whether the log can say which row an UPDATE or DELETE met. Where it cannot,
+    /// Whether the WAL can say which row an UPDATE or DELETE met. Where it cannot,
     /// PostgreSQL refuses both on a published table.
     pub fn identifies_rows(&self) -> bool {
         match self.replica_identity {
@@ -99,7 +99,7 @@ pub struct Column {
 pub enum Generated {
     No,
     Stored,
-    /// Computed when it is read (18 and later): it is never in the log.
+    /// Computed when it is read (18 and later): it is never in the WAL.
     Virtual,
 }
 

@@ -18,7 +18,7 @@ pub struct Accepted {
     pub age_seconds: f64,
 }
 
-/// A gap at which capture stands still.
+/// A gap at which capture is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub kind: GapKind,
@@ -73,7 +73,7 @@ pub async fn open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
     Ok(rows.iter().map(Open::read).collect())
 }
 
-/// Accepts those that capture has gone on behind already.
+/// Accepts those that capture has gone on after already.
 pub async fn accept_open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
     let query = include_str!("../../sql/queries/accept_open_gaps.sql");
     let rows = store.query(query, &[&slot]).await;
@@ -86,7 +86,7 @@ pub async fn accept_open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>
 pub async fn forget_mended(store: &Client, slot: &str) -> anyhow::Result<()> {
     let query = include_str!("../../sql/queries/forget_mended_gaps.sql");
     let forgotten = store.execute(query, &[&slot]).await;
-    forgotten.map(drop).context("forget the mended gaps")
+    forgotten.map(drop).context("forget the fixed gaps")
 }
 
 /// Forgets that the server failed at a transaction, which it decodes by now. Capture takes
@@ -120,7 +120,7 @@ pub async fn newest_accepted(store: &Client, slot: &str) -> anyhow::Result<Optio
     }))
 }
 
-/// A gap that capture goes on behind.
+/// A gap that capture goes on after.
 pub struct Acceptance<'a> {
     pub slot: &'a str,
     pub system: &'a SystemIdentity,
@@ -135,7 +135,7 @@ pub struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    /// Begins anew at `to`, and records that what lies before it is missing.
+    /// Begins again at `to`, and records that what lies before it is missing.
     pub async fn record(&self, store: &Client) -> anyhow::Result<()> {
         let query = include_str!("../../sql/queries/accept_gap.sql");
         let system_identifier = self.system.system_identifier.to_string();
@@ -161,7 +161,7 @@ impl Acceptance<'_> {
     }
 }
 
-/// When the last event up to a position of the log was committed.
+/// When the last event up to a position of the WAL was committed.
 pub async fn newest_event_before(store: &Client, at: Lsn) -> anyhow::Result<Option<Timestamp>> {
     let query = include_str!("../../sql/queries/newest_event_before.sql");
     let row = store.query_one(query, &[&at]).await;

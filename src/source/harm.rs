@@ -12,7 +12,7 @@ pub struct Harm {
     /// The table, or the partition of it.
     pub table: TableName,
     pub why: String,
-    /// SQL that mends it; empty where none does.
+    /// SQL that fixes it; empty where none does.
     pub mend: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ fn unpublishable(storage: &Storage) -> Option<Harm> {
             None,
         ),
         TableKind::Ordinary | TableKind::Partitioned if !storage.logged => (
-            "it is unlogged or temporary: its rows are not in the log",
+            "it is unlogged or temporary: its rows are not in the WAL",
             Some(format!(
                 "alter table {} set logged;",
                 sql_name(&storage.name)

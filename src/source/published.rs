@@ -22,7 +22,7 @@ pub struct Membership {
     pub member: u32,
 }
 
-/// The catalog at a position of the log.
+/// The catalog at a position of the WAL.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     /// Read before the catalog: what is there was there then, if it was the same before.

@@ -26,7 +26,7 @@ pub struct Server {
     pub synchronous_standbys: bool,
 }
 
-/// The role that reads the log.
+/// The role that reads the WAL.
 #[derive(Clone, Debug)]
 pub struct Role {
     pub name: String,

@@ -13,7 +13,7 @@ use crate::replication::slot;
 /// How long a standby may take to replay what has just been written on the primary.
 const REPLAY: Duration = Duration::from_secs(60);
 
-/// Between two looks at the standby, and two snapshots in the log.
+/// Between two looks at the standby, and two snapshots in the WAL.
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Waits until the standby has what its primary has written so far.
@@ -28,7 +28,7 @@ pub async fn await_replay(standby: &Client, primary: &Client) -> anyhow::Result<
         }
         if Instant::now() > deadline {
             bail!(
-                "the standby has not replayed the log up to {written} within {} s: run setup again when it follows \
+                "the standby has not replayed the WAL up to {written} within {} s: run setup again when it follows \
                  its primary",
                 REPLAY.as_secs()
             );
@@ -37,7 +37,7 @@ pub async fn await_replay(standby: &Client, primary: &Client) -> anyhow::Result<
     }
 }
 
-/// On a standby a slot begins at a snapshot in the log, which only the primary writes:
+/// On a standby a slot begins at a snapshot in the WAL, which only the primary writes:
 /// it is asked to, until the slot is there.
 pub async fn logging_snapshots<T>(primary: &Client, creating: impl Future<Output = T>) -> T {
     let query = include_str!("../../sql/queries/log_standby_snapshot.sql");

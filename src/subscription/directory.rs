@@ -1,4 +1,4 @@
-//! All active subscriptions in memory, for matching and sending. Loaded anew when
+//! All active subscriptions in memory, for matching and sending. Loaded again when
 //! their generation in the store has moved.
 
 use std::collections::HashMap;

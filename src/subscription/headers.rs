@@ -23,7 +23,7 @@ pub enum HeadersError {
         source: SecretError,
     },
     /// Says nothing of what was found: it is a credential.
-    #[error("the headers of {0} are not what walhook writes: set them anew")]
+    #[error("the headers of {0} are not what walhook writes: set them again")]
     Malformed(SubscriptionId),
 }
 

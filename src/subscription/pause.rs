@@ -1,7 +1,7 @@
 //! What a subscription missed while it was disabled.
 //!
 //! No delivery is created for a disabled subscription, and what decides is when an
-//! event is enqueued, not when its change was committed: the log may have lagged by
+//! event is enqueued, not when its change was committed: the WAL may have lagged by
 //! hours when the subscription was disabled. The position up to which all was enqueued
 //! was noted then, and tells the events that it got from those that it missed. No clock
 //! has a say in it, for the source's may differ from the store's.
@@ -15,7 +15,7 @@ use crate::conninfo::{Client, Transaction};
 use crate::event::{id_floor, milliseconds};
 use crate::lsn::Lsn;
 
-/// A commit takes its time before its place in the log, so that two that are
+/// A commit takes its time before its position in the WAL, so that two that are
 /// simultaneous may swap them: by how long a process may be held up in between.
 const SWAP: SignedDuration = SignedDuration::from_secs(60);
 

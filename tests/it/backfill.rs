@@ -34,7 +34,7 @@ id = 'id'
 version = 'version'
 ";
 
-/// Installed on the orders and their rules, behind what `rows` writes.
+/// Installed on the orders and their rules, after what `rows` writes.
 async fn with_rows(rows: &str) -> Installation {
     let tables = format!("{ORDERS}; {rows}");
     Installation::create(&tables, RULES, "").await

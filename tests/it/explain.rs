@@ -34,7 +34,7 @@ impl Explaining {
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut err = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
-        while !said.contains("reading the log of") {
+        while !said.contains("reading the WAL of") {
             let read = err.read_line(&mut said).await.unwrap();
             assert!(read > 0, "it ended: {said}");
         }

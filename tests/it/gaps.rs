@@ -1,4 +1,4 @@
-//! After a gap: `walhook setup --accept-gap` goes on behind it. What lies in it is not
+//! After a gap: `walhook setup --accept-gap` goes on after it. What lies in it is not
 //! delivered and on record; what was delivered is not sent again; the rest flows.
 
 mod restored;
@@ -15,7 +15,7 @@ use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
 use crate::harness::{TestDatabase, start_postgres, stop_at_exit};
 use crate::refusals::{drop_slot, run};
 
-/// A server for the tests about gaps: on it every slot is made anew, which waits for each
+/// A server for the tests about gaps: on it every slot is made again, which waits for each
 /// transaction of the whole server, and other tests keep some open.
 pub fn quiet_server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
@@ -36,7 +36,7 @@ pub async fn quiet_orders() -> Installation {
     Installation::create_in(database, ORDERS, ORDER_RULES, "").await
 }
 
-/// What becomes of what is committed behind the fault and before it is accepted.
+/// What becomes of what is committed after the fault and before it is accepted.
 #[derive(PartialEq)]
 enum Behind {
     Lost,
@@ -97,8 +97,8 @@ impl Gap {
         crate::harness::command::answer(command.output().await.unwrap())
     }
 
-    /// Refused, then accepted: what is committed afterwards comes, once, and where the log
-    /// can be read again what was committed behind the fault. `said` is what the record
+    /// Refused, then accepted: what is committed afterwards comes, once, and where the WAL
+    /// can be read again what was committed after the fault. `said` is what the record
     /// says of the reason. Answers what setup said.
     async fn is_gone_on_behind(&self, said: &str, behind: Behind) -> Answer {
         self.order("in the gap").await;

@@ -1,4 +1,4 @@
-//! Messages of walhook's own in the log: whether the stream moves where nothing that is
+//! Messages of walhook's own in the WAL: whether the stream moves where nothing that is
 //! published commits.
 
 use std::process::Command;

@@ -165,7 +165,7 @@ async fn a_store_without_room_is_tried_less_and_less_often() {
     sql(&installation, INSERT).await;
     process.says(INTERRUPTED, 1).await;
     process.says(INTERRUPTED, 7).await;
-    // 0.1, 0.2, 0.4, 0.8, 1.6 and 3.2 s at least, each behind what a session takes. By the
+    // 0.1, 0.2, 0.4, 0.8, 1.6 and 3.2 s at least, each after what a session takes. By the
     // log's own times: on a slow machine the sessions alone take longer than all of these.
     let log = process.log();
     let times: Vec<Timestamp> = log

@@ -148,7 +148,7 @@ fn compose_configures_what_ships() {
     );
 }
 
-/// systemd refuses a unit in which anything stands behind a section's name.
+/// systemd refuses a unit in which anything stands after a section's name.
 #[test]
 fn the_unit_for_systemd_loads() {
     let unit = read("config/systemd/walhook.service");

@@ -1,5 +1,5 @@
 //! What is wrong with endpoints, deliveries, filters and changes: named by `walhook status`, by
-//! `/readyz`, which stays 200, by the metrics and in the log, and gone when it is mended.
+//! `/readyz`, which stays 200, by the metrics and in the log, and gone when it is fixed.
 
 use std::time::{Duration, Instant};
 

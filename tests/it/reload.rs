@@ -1,4 +1,4 @@
-//! SIGHUP: rules that are read anew take over between two transactions, and those that
+//! SIGHUP: rules that are read again take over between two transactions, and those that
 //! are wrong do not.
 
 use crate::harness::connect;
@@ -145,7 +145,7 @@ async fn no_transaction_is_under_two_sets_of_rules() {
         .walhook
         .edit("type = 'order.created'", "type = 'order.placed'");
     daemon.process.signal("HUP");
-    daemon.process.says("the rules were read anew", 1).await;
+    daemon.process.says("the rules were read again", 1).await;
     lock.rollback().await.unwrap();
     daemon.sql(INSERT).await;
     let requests = daemon.receiver.wait_for(2).await;
@@ -304,7 +304,7 @@ async fn a_stand_by_leads_under_the_rules_that_it_has_read() {
         .walhook
         .edit("type = 'order.created'", "type = 'order.placed'");
     other.signal("HUP");
-    daemon.process.says("the rules were read anew", 1).await;
+    daemon.process.says("the rules were read again", 1).await;
     let status = crate::harness::command::walhook()
         .arg("--config")
         .arg(daemon.walhook.config_file())

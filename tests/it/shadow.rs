@@ -32,7 +32,7 @@ table = 'public.orders'
 on = ['delete']
 ";
 
-/// The shadow is complete and stands where the log does.
+/// The shadow is complete and stands where the WAL does.
 pub const COMPLETE: &str =
     "select count(*) > 0 and bool_and(state = 'complete') from shadow_tables";
 
@@ -178,7 +178,7 @@ async fn changes_of_one_row_in_one_transaction_see_each_other() {
     let running = walhook.start();
     walhook.wait_for(COMPLETE).await;
     // One simple query is one transaction: paid, void, paid under another key; deleted
-    // and inserted anew; inserted, paid.
+    // and inserted again; inserted, paid.
     walhook
         .database
         .client

@@ -103,7 +103,7 @@ async fn idle_and_unrelated_traffic_with_the_store_in_another_cluster() {
     leaves_little_behind(&source, &format!("[store]\nurl = '{}'\n", database.url)).await;
 }
 
-/// The enqueuer waits for a lock in the store: the slot stands still while the
+/// The enqueuer waits for a lock in the store: the slot is paused while the
 /// application goes on writing.
 async fn stuck(walhook: &Operated) -> Client {
     let client = connect(&walhook.installation.database.url).await;
@@ -126,10 +126,10 @@ async fn hold_keeps_every_change_and_raises_the_alarm_at_50_80_and_90_percent() 
     let lock = stuck(&walhook).await;
     let application = &walhook.installation.database.client;
     write_unrelated(application, 34).await;
-    walhook.wait_logged("over half of the log").await;
+    walhook.wait_logged("over half of the WAL").await;
     assert!(!walhook.log().contains("over 80 %"));
     write_unrelated(application, 18).await;
-    walhook.wait_logged("over 80 % of the log").await;
+    walhook.wait_logged("over 80 % of the WAL").await;
     write_unrelated(application, 20).await;
     walhook.wait_logged("and walhook holds it").await;
     walhook
@@ -138,7 +138,7 @@ async fn hold_keeps_every_change_and_raises_the_alarm_at_50_80_and_90_percent() 
         })
         .await;
     let status = walhook.walhook(&["status"]).await.exits(1);
-    status.says("keeps over 80 % of the log that it may");
+    status.says("keeps over 80 % of the WAL that it may");
     lock.batch_execute("rollback").await.unwrap();
     receiver.wait_for(1).await;
     order(&walhook.installation, "after").await;
@@ -147,7 +147,7 @@ async fn hold_keeps_every_change_and_raises_the_alarm_at_50_80_and_90_percent() 
     let gaps = "select count(*) from gaps";
     assert_eq!(walhook.installation.count(gaps).await, 0);
     walhook
-        .wait_logged("less than half of the log that it may again")
+        .wait_logged("less than half of the WAL that it may again")
         .await;
     assert!(walhook.process.terminate().success());
 }
@@ -178,7 +178,7 @@ async fn shed_skips_to_the_present_with_a_recorded_gap_and_goes_on() {
     let requests = receiver.wait_for(3).await;
     assert_eq!(notes(&requests), ["before", "stuck", "after"]);
     let said = walhook
-        .wait_ready(503, &["gap `shed`", "behind which capture went on"])
+        .wait_ready(503, &["gap `shed`", "after which capture went on"])
         .await;
     assert!(said.contains("--accept-gap"), "{said}");
     // What was given up is no longer kept, and nothing more is given up.
@@ -186,7 +186,7 @@ async fn shed_skips_to_the_present_with_a_recorded_gap_and_goes_on() {
     while retained(&walhook.installation).await > 32 << 20 {
         assert!(
             Instant::now() < deadline,
-            "the log is still kept\n{}",
+            "the WAL is still kept\n{}",
             walhook.log()
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -202,7 +202,7 @@ async fn shed_skips_to_the_present_with_a_recorded_gap_and_goes_on() {
         1
     );
     let status = walhook.walhook(&["status"]).await.exits(1);
-    status.says("was shed").says("capture went on behind a gap");
+    status.says("was shed").says("capture went on after a gap");
     let accepted = walhook.walhook(&["setup", "--accept-gap"]).await.exits(0);
     accepted
         .says("was shed")

@@ -408,7 +408,7 @@ async fn a_write_that_fails_takes_with_it_what_is_behind_it() {
     assert_eq!(receiver.requests().len(), 3);
 }
 
-/// The shadow is behind too: what the log brings meanwhile is compared with it all the
+/// The shadow is behind too: what the WAL brings meanwhile is compared with it all the
 /// same, and a replay finds it as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn old_values_that_are_not_written_yet_are_known_and_meet_the_same_again() {

@@ -44,7 +44,7 @@ fn slot_is_kept(installation: &Installation) -> String {
 }
 
 /// The standby keeps a copy of the slot only once the slot has moved beyond what the
-/// standby may have cleaned up: that takes a change, and a snapshot in the log.
+/// standby may have cleaned up: that takes a change, and a snapshot in the WAL.
 async fn synchronize(pair: &Pair, walhook: &Installation) {
     let administrator = connect(&pair.standby.url("postgres")).await;
     let kept = format!("select {}", slot_is_kept(walhook));

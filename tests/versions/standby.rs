@@ -1,4 +1,4 @@
-//! Capture from a standby (16 and later): the log is read there, and what must be written
+//! Capture from a standby (16 and later): the WAL is read there, and what must be written
 //! goes to its primary.
 
 use crate::harness::command::{Project, answer, walhook};
@@ -64,7 +64,7 @@ async fn a_standby_is_captured_from_and_goes_on_when_it_is_promoted() {
     assert_eq!(on(pair.standby.url("postgres")).await, 1);
     assert_eq!(on(pair.primary.url("postgres")).await, 0);
 
-    // A slot on a standby waits for a snapshot in the log: it is asked for.
+    // A slot on a standby waits for a snapshot in the WAL: it is asked for.
     run(&walhook, &["explain", "--for", "1s"]).await.exits(0);
 
     let receiver = Receiver::start().await;
@@ -88,7 +88,7 @@ async fn a_standby_is_captured_from_and_goes_on_when_it_is_promoted() {
     let promoted = connect(&pair.standby.url(&walhook.database.name)).await;
     promoted.batch_execute(INSERT).await.unwrap();
     receiver.wait_for(3).await;
-    // The session may have gone on across the promotion; the next one begins behind it.
+    // The session may have gone on across the promotion; the next one begins after it.
     assert!(process.terminate().success());
     promoted.batch_execute(INSERT).await.unwrap();
     let process = Process::start(&walhook.config_file(), &["run"]);
@@ -107,7 +107,7 @@ async fn a_standby_is_captured_from_and_goes_on_when_it_is_promoted() {
     assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1)), (2, 4));
 }
 
-/// Through the API: what it reads of the log must be the primary's.
+/// Through the API: what it reads of the WAL must be the primary's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_begins_where_the_primary_stands() {
     let Some((pair, walhook)) = on_standby("0s").await else {

@@ -1,4 +1,4 @@
-//! The alarms while the slot uses up what it may keep of the log.
+//! The alarms while the slot uses up what it may keep of the WAL.
 
 use crate::replication::WalPolicy;
 use crate::replication::slot::{BRINK, Budget};
@@ -36,7 +36,7 @@ impl Alarm {
                 bytes,
                 limit,
                 lag,
-                "the slot keeps over 90 % of the log that it may: what was not read is shed as soon as \
+                "the slot keeps over 90 % of the WAL that it may: what was not read is shed as soon as \
                  walhook does not catch up, and at 98 % in any case"
             ),
             Alarm::Brink if self < Alarm::Brink => tracing::error!(
@@ -44,28 +44,28 @@ impl Alarm {
                 bytes,
                 limit,
                 lag,
-                "the slot keeps over 90 % of the log that it may, and walhook holds it. Find out what holds \
+                "the slot keeps over 90 % of the WAL that it may, and walhook holds it. Find out what holds \
                  walhook up, or which transaction has been open for long, or raise the limit"
             ),
             Alarm::Near if self < Alarm::Near => tracing::error!(
                 slot,
                 bytes,
                 limit,
-                "the slot keeps over 80 % of the log that it may: find out what holds walhook up, or raise \
+                "the slot keeps over 80 % of the WAL that it may: find out what holds walhook up, or raise \
                  max_slot_wal_keep_size and source.wal_limit"
             ),
             Alarm::Half if self < Alarm::Half => tracing::warn!(
                 slot,
                 bytes,
                 limit,
-                "the slot keeps over half of the log that it may"
+                "the slot keeps over half of the WAL that it may"
             ),
             Alarm::None if self > Alarm::None => {
                 tracing::info!(
                     slot,
                     bytes,
                     limit,
-                    "the slot keeps less than half of the log that it may again"
+                    "the slot keeps less than half of the WAL that it may again"
                 );
             }
             Alarm::None | Alarm::Half | Alarm::Near | Alarm::Brink => {}

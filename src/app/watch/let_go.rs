@@ -2,7 +2,7 @@
 //! written since it last wrote down which transactions are running, and tells a walsender
 //! that has nothing to send of new log only when there is more. After a burst that
 //! concerns nobody, both may take half a minute; a record of some hundred bytes is enough,
-//! and progress that is persisted behind it.
+//! and progress that is persisted after it.
 
 use anyhow::Context;
 
@@ -17,7 +17,7 @@ use crate::replication::slot::{self, Budget};
 const KEPT: u64 = 8 * 1024 * 1024;
 
 /// At most so many looks are let pass, two to this power, while it does not help: an open
-/// transaction keeps the log, or capture is far behind.
+/// transaction keeps the WAL, or capture is far behind.
 const MOST: u32 = 5;
 
 #[derive(Default)]
@@ -60,5 +60,5 @@ pub(super) async fn mark(source: &Client) -> anyhow::Result<()> {
     }
     let query = include_str!("../../../sql/queries/emit_watermark.sql");
     let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;
-    emitted.map(drop).context("write a message to the log")
+    emitted.map(drop).context("write a message to the WAL")
 }

@@ -22,7 +22,7 @@ pub(super) use list::number;
 ///
 /// Reads a table in chunks and holds each row against the rules as if it were inserted as
 /// it stands now: `became(status = 'paid')` is true where the status is paid, there is no
-/// `previous`. Each row is taken at one place of the log: what changed before it is behind
+/// `previous`. Each row is taken at one place of the WAL: what changed before it is behind
 /// it, what changes after it comes later. What the stream itself sends of a row meanwhile
 /// is not sent a second time.
 ///

@@ -13,7 +13,7 @@ pub struct Finding {
     /// Why it matters; empty where it is good.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// Statements and commands that mend it, in their order.
+    /// Statements and commands that fix it, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mend: Vec<String>,
 }
@@ -74,7 +74,7 @@ impl Finding {
     }
 }
 
-/// The findings for people: one line each, what mends it below, a summary at the end.
+/// The findings for people: one line each, what fixes it below, a summary at the end.
 pub fn render(findings: &[Finding]) -> Lines {
     let mut lines = Lines::default();
     for finding in findings {
@@ -128,14 +128,14 @@ mod tests {
     fn shows_what_mends_each_failure_and_counts() {
         let findings = [
             Finding::ok("PostgreSQL 15.18"),
-            Finding::failure("wal_level is `replica`", "the log lacks rows")
+            Finding::failure("wal_level is `replica`", "the WAL lacks rows")
                 .mend("alter system set wal_level = 'logical';"),
             Finding::setup("the publication `walhook` does not exist"),
         ];
         assert_eq!(
             render(&findings).to_string(),
             "ok       PostgreSQL 15.18\n\
-             FAILURE  wal_level is `replica`: the log lacks rows\n           \
+             FAILURE  wal_level is `replica`: the WAL lacks rows\n           \
              alter system set wal_level = 'logical';\n\
              setup    the publication `walhook` does not exist: `walhook setup` makes it\n\n\
              1 failure, no warnings, 1 thing that `walhook setup` makes"

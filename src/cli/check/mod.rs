@@ -80,7 +80,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     Ok(Outcome::of(!findings.iter().any(stands_against)))
 }
 
-/// Everything that there is to say, in the order in which it should be mended.
+/// Everything that there is to say, in the order in which it should be fixed.
 async fn findings(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let rules = super::rules(config)?;
     let conninfo = super::source(config)?;
@@ -198,7 +198,7 @@ impl SourceState {
         })
     }
 
-    /// What `walhook setup` cannot mend.
+    /// What `walhook setup` cannot fix.
     pub fn preconditions(&self, config: &Config, rules: &RuleSet) -> impl Iterator<Item = Finding> {
         let active = self
             .slot

@@ -9,7 +9,7 @@ use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
 use crate::source::rights;
 
-/// The finding that `what` cannot be read, with what mends it where the server said so.
+/// The finding that `what` cannot be read, with what fixes it where the server said so.
 pub(super) fn unreachable(
     what: &str,
     error: &anyhow::Error,

@@ -31,7 +31,7 @@ pub(super) fn server_findings(
     } else {
         Finding::failure(
             format!("wal_level is `{}`", server.wal_level),
-            "the log must carry logical changes; the setting takes effect after a restart of the server \
+            "the WAL must carry logical changes; the setting takes effect after a restart of the server \
              (on Amazon RDS set rds.logical_replication = 1 in the parameter group, on Cloud SQL \
              cloudsql.logical_decoding = on)",
         )
@@ -55,7 +55,7 @@ pub(super) fn server_findings(
         findings.push(
             Finding::warning(
                 "max_slot_wal_keep_size is unlimited",
-                "while walhook is down its slot retains the log until the disk is full; with a limit the \
+                "while walhook is down its slot retains the WAL until the disk is full; with a limit the \
                  slot is lost first and the application goes on. Choose what your disk can spare",
             )
             .mend("alter system set max_slot_wal_keep_size = '64GB';")
@@ -152,7 +152,7 @@ pub(super) fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if role.may_replicate() {
         Finding::ok(format!(
-            "the role `{}` may read the log of `{}`",
+            "the role `{}` may read the WAL of `{}`",
             role.name, server.database
         ))
     } else {
@@ -164,7 +164,7 @@ pub(super) fn role_findings(role: &Role, server: &Server) -> Vec<Finding> {
     });
     if role.superuser {
         findings.push(Finding::warning(
-            format!("walhook reads the log as the superuser `{}`", role.name),
+            format!("walhook reads the WAL as the superuser `{}`", role.name),
             "it needs no more than LOGIN and REPLICATION: `walhook setup --print-sql` says how to make such a role",
         ));
     }

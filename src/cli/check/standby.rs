@@ -72,7 +72,7 @@ async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
     if column::<&str, _>(&row, "primary_slot")?.is_empty() {
         findings.push(Finding::warning(
             "primary_slot_name is not set on the standby",
-            "while the standby is away its primary removes the log that it needs, and rows that the slot needs: \
+            "while the standby is away its primary removes the WAL that it needs, and rows that the slot needs: \
              give it a physical slot on the primary",
         ));
     }
@@ -110,7 +110,7 @@ async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Findi
         let role = quote_identifier(column(&row, "role")?);
         return Ok(Finding::warning(
             "the primary does not let us log a snapshot",
-            "a slot on a standby is made at the next snapshot in the log, which a quiet primary writes late: setup \
+            "a slot on a standby is made at the next snapshot in the WAL, which a quiet primary writes late: setup \
              may have to wait",
         )
         .mend(format!(

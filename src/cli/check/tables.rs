@@ -68,7 +68,7 @@ pub(super) fn table_findings(
         if table.has_children {
             findings.push(Finding::warning(
                 format!("other tables inherit from {}", table.name()),
-                "their rows are seen through it in queries and are not rows of it in the log: they \
+                "their rows are seen through it in queries and are not rows of it in the WAL: they \
                  make no event. A rule for each of them does",
             ));
         }
@@ -237,7 +237,7 @@ impl PublicationCheck<'_> {
             return Finding::failure(
                 what,
                 "the slot needs it at every change that it has not delivered yet, and creating it now does not \
-                 help for those: make both anew. What was committed since is not delivered",
+                 help for those: make both again. What was committed since is not delivered",
             )
             .mend("walhook setup --accept-gap");
         }

@@ -60,7 +60,7 @@ impl Audience {
         self.store.as_ref()
     }
 
-    /// Looks whether a subscription has changed, and reads them anew.
+    /// Looks whether a subscription has changed, and reads them again.
     pub(super) async fn refresh(&mut self) -> anyhow::Result<()> {
         let Some(client) = &self.store else {
             return Ok(());

@@ -61,7 +61,7 @@ pub(super) async fn explain(
         started => started.context("make a temporary slot")?,
     };
     tell(format_args!(
-        "reading the log of {}: changes that commit from now on are shown",
+        "reading the WAL of {}: changes that commit from now on are shown",
         conninfo.describe()
     ));
     let system = stream.system().system_identifier;

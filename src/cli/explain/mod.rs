@@ -22,7 +22,7 @@ use report::Report;
 
 /// Show which changes make which events for whom, and why others do not
 ///
-/// Follows the log from now on through a temporary slot of its own, and says of every
+/// Follows the WAL from now on through a temporary slot of its own, and says of every
 /// change of a published table which rule makes which event of it and which
 /// subscriptions receive it; and where nothing comes of it, why: the operation, the
 /// condition with the values that it saw, the row's tenant, no subscription, a filter.

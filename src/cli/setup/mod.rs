@@ -35,7 +35,7 @@ use slot::SlotSetup;
 /// watches any more stay published until --remove-tables.
 ///
 /// It refuses where a published table would make the application's own writes fail, and
-/// says which SQL mends that. It refuses where the slot does not continue what was
+/// says which SQL fixes that. It refuses where the slot does not continue what was
 /// delivered (it was lost, dropped or moved, or the database is another one): what was
 /// committed meanwhile can then not be delivered, and only --accept-gap goes on.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "accept_gap")]
     print_sql: bool,
 
-    /// Where there is a gap, go on behind it: record it in the store, make the slot anew
+    /// Where there is a gap, go on after it: record it in the store, make the slot again
     /// where it is of no more use, and say what is NOT delivered and how to send it by
     /// hand. Events, deliveries and subscriptions stay. Without a gap it does nothing.
     #[arg(long)]
@@ -68,9 +68,9 @@ pub struct Args {
 #[derive(Clone, Debug, Default)]
 pub struct SetupReport {
     pub steps: Vec<Step>,
-    /// What can never be delivered, where `--accept-gap` went on behind it.
+    /// What can never be delivered, where `--accept-gap` went on after it.
     pub gap: Option<AcceptedGap>,
-    /// Gaps that capture had gone on behind, and that are accepted now, each with when the
+    /// Gaps that capture had gone on after, and that are accepted now, each with when the
     /// last event before it was committed.
     pub accepted: Vec<(gaps::Open, Option<Timestamp>)>,
     /// Those that still wait for that.
@@ -186,7 +186,7 @@ async fn begin(
     Ok(report)
 }
 
-/// Stops on what setup cannot mend, before anything was changed.
+/// Stops on what setup cannot fix, before anything was changed.
 fn refuse(findings: impl Iterator<Item = Finding>) -> anyhow::Result<()> {
     let failures: Vec<Finding> = findings
         .filter(|finding| finding.level == Level::Failure)

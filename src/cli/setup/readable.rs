@@ -1,6 +1,6 @@
-//! Where a slot can be read again, behind a transaction at which the server fails each
+//! Where a slot can be read again, after a transaction at which the server fails each
 //! time: a row that has no place in our encoding, one too large, a change from a time
-//! without the publication. Everything behind that transaction is still to be had.
+//! without the publication. Everything after that transaction is still to be had.
 
 use anyhow::Context;
 use tokio_postgres::types::ToSql;
@@ -20,12 +20,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The first position behind `from` where decoding succeeds; `None` where it does at
+    /// The first position after `from` where decoding succeeds; `None` where it does at
     /// `from` itself, so that what is wrong lies elsewhere.
     ///
     /// Tried on copies of the slot. A transaction is skipped as soon as the slot stands
-    /// behind the start of its commit record: the position found is just that, and the
-    /// transactions behind it are kept.
+    /// after the start of its commit record: the position found is just that, and the
+    /// transactions after it are kept.
     pub(super) async fn first_readable(
         &self,
         from: Lsn,
@@ -52,7 +52,7 @@ impl Reader<'_> {
         Ok(Some(good))
     }
 
-    /// Whether the first transaction behind `at` can be decoded, or there is none.
+    /// Whether the first transaction after `at` can be decoded, or there is none.
     async fn is_readable(&self, at: Lsn) -> anyhow::Result<bool> {
         let copy = format!("walhook_probe_{}", uuid::Uuid::now_v7().simple());
         let query = include_str!("../../../sql/queries/copy_slot.sql");

@@ -42,9 +42,9 @@ struct FoundGap {
     way: Way,
 }
 
-/// How to go on behind a gap.
+/// How to go on after a gap.
 enum Way {
-    /// The slot stands behind the gap and serves everything from there on.
+    /// The slot stands after the gap and serves everything from there on.
     Slot,
     /// The slot is intact: past what the server cannot decode it can be read again.
     PastUnreadable,
@@ -79,7 +79,7 @@ impl SlotSetup<'_> {
         published::forget_others(&store, &source.slot, self.watched, Says::Setup).await
     }
 
-    /// The gaps that capture has gone on behind already.
+    /// The gaps that capture has gone on after already.
     async fn settle_open(&self, report: &mut SetupReport) -> anyhow::Result<()> {
         let slot = &self.config.source.slot;
         report.rules.clone_from(&self.config.events);

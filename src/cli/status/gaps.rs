@@ -50,7 +50,7 @@ impl Gaps {
             } = gap;
             let text = match &gap.to_lsn {
                 Some(to) => format!(
-                    "capture went on behind a gap, from {from_lsn} to {to}: {reason}. `walhook setup --accept-gap` says what to backfill, and closes it"
+                    "capture went on after a gap, from {from_lsn} to {to}: {reason}. `walhook setup --accept-gap` says what to backfill, and closes it"
                 ),
                 None => format!("gap from {from_lsn} on: {reason}. {REMEDY}"),
             };

@@ -4,7 +4,7 @@
 //! What bounds look-ups is that an attempt waits for each: there are no more than requests
 //! in flight (`delivery.concurrency` and `slow_concurrency`), each with one socket. A queue
 //! of their own would only let names that no server answers for hold up the others. It is for
-//! those names alone: behind [`UNANSWERED_AT_ONCE`] of them the rest wait.
+//! those names alone: after [`UNANSWERED_AT_ONCE`] of them the rest wait.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// met another process on its core.
 const WEIGHT: f64 = 0.2;
 
-/// What was measured before a rest of this length says nothing of what comes behind it. Two
+/// What was measured before a rest of this length says nothing of what comes after it. Two
 /// batches of one busy stream are less apart.
 const MEMORY: Duration = Duration::from_millis(100);
 

@@ -155,7 +155,7 @@ pub(super) async fn disown(
 ) -> anyhow::Result<u64> {
     let sql = include_str!("../../../sql/queries/adopt_deliveries.sql");
     let mut moved = 0;
-    // The range begins behind its bound, and the low water itself may be owned.
+    // The range begins after its bound, and the low water itself may be owned.
     let mut after = Uuid::from_u128(low_water.as_u128().saturating_sub(1));
     while let Some(row) = client
         .query_opt(sql, &[&instance, &after])

@@ -20,7 +20,7 @@ pub(super) struct Window {
     pub(super) number: u64,
     /// Transactions that the stream had brought when it began.
     pub(super) earlier: u64,
-    /// The rows that were touched, as they are now; `None`: deleted. What the log does
+    /// The rows that were touched, as they are now; `None`: deleted. What the WAL does
     /// not say of a value, because it was not touched, is `UnchangedToast`.
     rows: HashMap<RowKey, Option<Tuple>>,
     bytes: usize,
@@ -90,7 +90,7 @@ impl Window {
                 self.rows.insert(key, Some(tuple));
             }
             (None, None) => {}
-            // The log does not say which row it is.
+            // The WAL does not say which row it is.
             (Some(_), None) | (None, Some(_)) => return self.spoil(),
         }
         if self.rows.len() > MAX_ROWS || self.bytes > MAX_BYTES {
@@ -124,7 +124,7 @@ impl Window {
     }
 }
 
-/// The row behind the change; what an update did not touch is as it was before, and where
+/// The row after the change; what an update did not touch is as it was before, and where
 /// nothing between the watermarks did, as it was read.
 fn after(operation: &Operation, before: Option<&Tuple>) -> Option<Tuple> {
     let new = match operation {
@@ -286,7 +286,7 @@ mod tests {
                 new: vec![text("2")],
             },
         );
-        assert!(window.is_spoiled(), "described anew");
+        assert!(window.is_spoiled(), "described again");
         let stream = relation(&["id"]);
         let mut window = Window::open(Uuid::nil(), 1, 0);
         for id in 0..=MAX_ROWS {

@@ -1,4 +1,4 @@
-//! What a change of the log makes of the shadow, and what the shadow knows of the row
+//! What a change of the WAL makes of the shadow, and what the shadow knows of the row
 //! that the change met.
 
 use std::borrow::Cow;
@@ -63,7 +63,7 @@ impl Shadow {
             .await
     }
 
-    /// Brings the shadow behind the change, and answers the change with what the shadow
+    /// Brings the shadow after the change, and answers the change with what the shadow
     /// knew of the row before. Fails where the next session is to take the change.
     pub(in crate::enqueuer) fn apply<'a>(
         &mut self,
@@ -83,7 +83,7 @@ impl Shadow {
             return Ok(Cow::Borrowed(change));
         }
         if table.lingering && carries_old_values(change) {
-            // From here on the log has what the shadow was for.
+            // From here on the WAL has what the shadow was for.
             table.retired = true;
             self.by_oid.remove(&change.relation.oid);
             self.rows.clear(index);
@@ -162,8 +162,8 @@ impl Shadow {
         Ok(answered)
     }
 
-    /// A table with REPLICA IDENTITY FULL lost it, behind the catalog that we have read:
-    /// the next session reads it anew. What committed before that is from before the
+    /// A table with REPLICA IDENTITY FULL lost it, after the catalog that we have read:
+    /// the next session reads it again. What committed before that is from before the
     /// table got it.
     fn refuse_unlogged(
         &self,
@@ -222,7 +222,7 @@ impl Shadow {
     }
 }
 
-/// Whether the log has the whole row before it: a partition may lack what its root
+/// Whether the WAL has the whole row before it: a partition may lack what its root
 /// announces.
 fn carries_old_values(change: &Change) -> bool {
     change.relation.replica_identity == ReplicaIdentity::Full

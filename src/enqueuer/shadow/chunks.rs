@@ -1,4 +1,4 @@
-//! Taking the chunks of a seed where their watermarks stand in the log.
+//! Taking the chunks of a seed where their watermarks stand in the WAL.
 
 use super::seeding::{Chunk, Taken, Touched};
 use super::table::Table;

@@ -64,7 +64,7 @@ pub(super) struct ColumnDefinition {
     pub(super) is_enum: bool,
     /// Of the enums in its type, by oid.
     pub(super) labels: BTreeMap<u32, Label>,
-    /// It may have become so behind the slot's position.
+    /// It may have become so after the slot's position.
     #[serde(skip)]
     pub(super) is_recent: bool,
 }

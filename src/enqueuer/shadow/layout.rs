@@ -31,7 +31,7 @@ use stored::Stored;
 pub struct OldValueTables {
     pub shadowed: Vec<ShadowedTable>,
     pub logged: Vec<LoggedTable>,
-    /// Where the log ended before the catalog was read: what commits behind it may have
+    /// Where the WAL ended before the catalog was read: what commits after it may have
     /// altered the tables since.
     pub as_of: Lsn,
     /// In which the definitions were read.
@@ -220,7 +220,7 @@ impl Shadow {
             Some(other) => {
                 tracing::warn!(
                     table = %name,
-                    "another table has the name, or its replica identity changed: its shadow of old values is made anew"
+                    "another table has the name, or its replica identity changed: its shadow of old values is made again"
                 );
                 drop_table(client, other.id).await?;
                 Stored::insert(client, &self.slot, &wanted, progress).await?

@@ -1,4 +1,4 @@
-//! Looks at the catalog where the stream has described a table again, before a change behind
+//! Looks at the catalog where the stream has described a table again, before a change after
 //! that is mapped: whether the values that the shadow holds are still what they were.
 //!
 //! A description says little: a column that was dropped and added again may have the place and

@@ -1,4 +1,4 @@
-//! What the shadow says to somebody who reads the log beside the one that holds the
+//! What the shadow says to somebody who reads the WAL beside the one that holds the
 //! slot: `walhook explain`. Writes nothing.
 //!
 //! The shadow stands where the progress does. A change that is not taken yet is answered
@@ -210,7 +210,7 @@ impl ShadowReader {
         }
     }
 
-    /// Whether the rule waits for a seed at this place of the log, as far as is known now.
+    /// Whether the rule waits for a seed at this place of the WAL, as far as is known now.
     pub fn is_held(&self, relation: u32, rule: &str, commit_lsn: Lsn) -> bool {
         let rules = self
             .tables

@@ -1,4 +1,4 @@
-//! A row of the shadow: its key, its values, and what a change of the log makes of them.
+//! A row of the shadow: its key, its values, and what a change of the WAL makes of them.
 
 use bytes::{Buf as _, Bytes};
 use sha2::{Digest as _, Sha256};
@@ -149,7 +149,7 @@ impl Binding {
                     fallback.and_then(|old| old.get(*column)),
                 ) {
                     (Some(TupleValue::Text(text)), _) => Some(&text[..]),
-                    // A key that is TOASTed: the log then carries the old one.
+                    // A key that is TOASTed: the WAL then carries the old one.
                     (Some(TupleValue::UnchangedToast), Some(TupleValue::Text(text))) => {
                         Some(&text[..])
                     }
@@ -201,7 +201,7 @@ impl Binding {
         self.places.iter().enumerate().map(value).collect()
     }
 
-    /// The operation as the log would have it under REPLICA IDENTITY FULL, as far as the
+    /// The operation as the WAL would have it under REPLICA IDENTITY FULL, as far as the
     /// shadow knows the row before; `None` where there is nothing to add.
     pub(super) fn with_old_values(
         &self,

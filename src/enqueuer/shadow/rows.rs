@@ -24,7 +24,7 @@ const OVERHEAD: usize = 128;
 pub(super) struct Rows {
     /// By the table's place. Rows that were wanted lately …
     recent: Vec<HashMap<RowKey, Row>>,
-    /// … and those that were not since `recent` was last begun anew.
+    /// … and those that were not since `recent` was last begun again.
     earlier: Vec<HashMap<RowKey, Row>>,
     /// Of the recent ones.
     bytes: usize,
@@ -193,7 +193,7 @@ impl Rows {
             if row::decode(&values).is_none() {
                 let table = &tables[index].watch.table;
                 bail!(
-                    "a row of the shadow of {table} is damaged: run `walhook setup --recreate-slot`, or delete the table's row in shadow_tables, so that it is made anew"
+                    "a row of the shadow of {table} is damaged: run `walhook setup --recreate-slot`, or delete the table's row in shadow_tables, so that it is made again"
                 );
             }
             self.bytes += values.len();

@@ -1,6 +1,6 @@
 //! Filling the shadow with the rows that exist, while the stream goes on.
 //!
-//! A chunk is read between two transactional messages in the log, as in DBLog. When the
+//! A chunk is read between two transactional messages in the WAL, as in DBLog. When the
 //! second arrives, every change between them has been taken: rows that one of them
 //! touched are not written over. One gap is left, that a transaction which stands in the
 //! log before the first message is not visible yet when the chunk is read; the chunk's
@@ -45,7 +45,7 @@ pub struct Chunk {
     pub rows: Vec<SeedRow>,
     /// The key of the last row; `None` where there was none.
     pub last: Option<Vec<String>>,
-    /// There is nothing behind it.
+    /// There is nothing after it.
     pub end: bool,
     pub snapshot: Snapshot,
     /// Whether it has been taken and is durable. Not answered where the session ended.
@@ -61,7 +61,7 @@ pub struct SeedRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     Durable,
-    /// It may lack a transaction that came before it in the log: read it again.
+    /// It may lack a transaction that came before it in the WAL: read it again.
     ReadAgain,
 }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_chunk_that_may_lack_an_earlier_transaction_is_read_again() {
         let snapshot = |text| Snapshot::parse(text).unwrap();
-        // 12 stands in the log before the chunk, and ran when the chunk was read.
+        // 12 stands in the WAL before the chunk, and ran when the chunk was read.
         let mut touched = Touched::default();
         touched.row(12, [Some(&vec![1]), None]);
         touched.low(1);

@@ -36,10 +36,10 @@ pub(super) struct Table {
     pub(super) changed: bool,
     /// The store's rows are void, and not deleted yet.
     pub(super) cleared: bool,
-    /// The table has REPLICA IDENTITY FULL by now: its shadow is for what the log still
+    /// The table has REPLICA IDENTITY FULL by now: its shadow is for what the WAL still
     /// brings from before, and waits for no seed.
     pub(super) lingering: bool,
-    /// The log has come to where FULL begins: the shadow is to be deleted.
+    /// The WAL has come to where FULL begins: the shadow is to be deleted.
     pub(super) retired: bool,
     pub(super) bound: Option<Bound>,
     /// As the stream described it last.
@@ -139,8 +139,8 @@ impl Bound {
 }
 
 impl Table {
-    /// Where the relation has what is watched; bound anew when the stream has described
-    /// it anew.
+    /// Where the relation has what is watched; bound again when the stream has described
+    /// it again.
     pub(super) fn bind(&mut self, relation: &Arc<Relation>) -> Option<&Binding> {
         if !self
             .bound
@@ -234,7 +234,7 @@ impl Table {
         !self.complete && self.seeded_rows == 0 && !self.touched.is_open()
     }
 
-    /// The seed begins anew.
+    /// The seed begins again.
     pub(super) fn restart(&mut self) {
         self.complete = false;
         self.seeded_key = None;

@@ -134,7 +134,7 @@ impl<'a> Parser<'a> {
         Ok(Expr { kind, at, depth })
     }
 
-    /// An operand with all operators behind it that bind at least this strongly.
+    /// An operand with all operators after it that bind at least this strongly.
     fn expression(&mut self, least: u8) -> Result<Expr> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -173,7 +173,7 @@ impl<'a> Parser<'a> {
                             _ => ": to compare with a value write `<>`",
                         };
                         Err(self.refuse(format!(
-                            "expected `in`, `between`, `like` or `ilike` behind `not`, met {}{hint}",
+                            "expected `in`, `between`, `like` or `ilike` after `not`, met {}{hint}",
                             self.met()
                         )))
                     }
@@ -204,7 +204,7 @@ impl<'a> Parser<'a> {
                             }
                         };
                         return Err(self.refuse(format!(
-                            "expected \"C\" behind `collate`, met {}: {hint}",
+                            "expected \"C\" after `collate`, met {}: {hint}",
                             self.met()
                         )));
                     }

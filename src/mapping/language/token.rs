@@ -38,7 +38,7 @@ const OPERATORS: [&str; 20] = [
 ];
 const OPERATOR_CHARACTERS: &[u8] = b"+-*/<>=~!@#%^&|`?";
 const COMMENT: &str =
-    "an expression has no comments: write them behind a `#` in the TOML file, outside the quotes";
+    "an expression has no comments: write them after a `#` in the TOML file, outside the quotes";
 /// An operator that holds one of these may end with `+` or `-`.
 const MAY_END_WITH_SIGN: &[u8] = b"~!@#%^&|`?";
 

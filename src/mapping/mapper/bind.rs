@@ -40,7 +40,7 @@ pub(super) struct Places {
     pub(super) whole_row: Vec<(Vec<u8>, usize)>,
 }
 
-/// The relation with its rules, bound anew when the stream has described it anew.
+/// The relation with its rules, bound again when the stream has described it again.
 pub(super) fn bound<'a>(
     relations: &'a mut HashMap<u32, BoundRelation>,
     rules: &RuleSet,

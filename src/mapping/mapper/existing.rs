@@ -14,7 +14,7 @@ use super::{Context, Mapper, bound, timestamp, unmappable};
 /// A row that a backfill met.
 pub struct ExistingRow<'a> {
     pub backfill: BackfillId,
-    /// The row as an insert; its ordinal is its place behind the header's position.
+    /// The row as an insert; its ordinal is its place after the header's position.
     pub change: &'a Change,
     /// Says of the table which row it is.
     pub key: &'a [u8],

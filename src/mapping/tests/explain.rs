@@ -60,7 +60,7 @@ fn a_false_condition_shows_the_values_that_it_saw() {
             "old.status: \"paid\"",
             "new.status: \"paid\"",
         ],
-        "what stands behind a false `and` was not looked at"
+        "what stands after a false `and` was not looked at"
     );
     assert_eq!(
         condition_of(

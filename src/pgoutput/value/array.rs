@@ -104,7 +104,7 @@ fn behind_bounds(literal: &[u8]) -> Option<&[u8]> {
     well_formed.then(|| &rest[1..])
 }
 
-/// The element behind a quote, unescaped, and what follows the closing quote.
+/// The element after a quote, unescaped, and what follows the closing quote.
 fn quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
     if text[end] == b'"' {

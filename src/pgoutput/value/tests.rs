@@ -19,7 +19,7 @@ fn json(type_oid: u32, text: &[u8]) -> Result<String, ValueError> {
 
 #[track_caller]
 fn check(type_name: &str, cases: &[(&str, &str)]) {
-    // A type that JSON has no form for stands in the log under any other oid.
+    // A type that JSON has no form for stands in the WAL under any other oid.
     let type_oid = built_in_oid(type_name).unwrap_or(99_999);
     for (text, expected) in cases {
         assert_eq!(

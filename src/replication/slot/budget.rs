@@ -17,7 +17,7 @@ pub struct Budget {
 const SEGMENT: u64 = 16 << 20;
 
 impl Budget {
-    /// `now`: where the log ends.
+    /// `now`: where the WAL ends.
     pub fn of(state: &SlotState, now: Lsn, own_limit: Option<ByteSize>) -> Self {
         let behind = |lsn: Option<Lsn>| lsn.map_or(0, |lsn| now.0.saturating_sub(lsn.0));
         let retained = behind(state.restart_lsn);
@@ -41,7 +41,7 @@ impl Budget {
         })
     }
 
-    /// Whether it may be time to shed, and shedding would help. Where the log is kept for a
+    /// Whether it may be time to shed, and shedding would help. Where the WAL is kept for a
     /// transaction that has been open for long, all that was committed may well have been
     /// read: to skip it would free nothing.
     fn is_at_the_brink(&self, policy: WalPolicy) -> bool {

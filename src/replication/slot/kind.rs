@@ -7,7 +7,7 @@ use crate::health::STALE_OLD_VALUES;
 pub enum GapKind {
     SlotDropped,
     SlotLost,
-    /// Moved ahead, or made anew, by somebody else.
+    /// Moved ahead, or made again, by somebody else.
     SlotMoved,
     /// Another's slot stands under our slot's name.
     SlotForeign,

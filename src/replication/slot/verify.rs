@@ -28,7 +28,7 @@ pub enum Gap {
     #[error("replication slot `{slot}` does not exist: run `walhook setup`")]
     SlotMissing { slot: String },
     #[error(
-        "replication slot `{slot}` is lost ({reason}): it stands at {confirmed}, and the log from there on is gone; changes up to {acknowledged} were taken from it. {REMEDY}"
+        "replication slot `{slot}` is lost ({reason}): it stands at {confirmed}, and the WAL from there on is gone; changes up to {acknowledged} were taken from it. {REMEDY}"
     )]
     SlotLost {
         slot: String,
@@ -53,7 +53,7 @@ pub enum Gap {
     )]
     Temporary { slot: String },
     #[error(
-        "replication slot `{slot}` was moved ahead to {confirmed}, or made anew there, by somebody else: changes up to {acknowledged} were acknowledged by walhook, those between were never seen by it. {REMEDY}"
+        "replication slot `{slot}` was moved ahead to {confirmed}, or made again there, by somebody else: changes up to {acknowledged} were acknowledged by walhook, those between were never seen by it. {REMEDY}"
     )]
     SlotAhead {
         slot: String,
@@ -91,8 +91,8 @@ pub enum Gap {
     LogBehind { flushed: Lsn, acknowledged: Lsn },
 }
 
-/// The one way on where the log has a gap.
-pub const REMEDY: &str = "Run `walhook setup --accept-gap`: it records the gap, goes on behind it, and says what is not delivered and how to send that by hand";
+/// The one way on where the WAL has a gap.
+pub const REMEDY: &str = "Run `walhook setup --accept-gap`: it records the gap, goes on after it, and says what is not delivered and how to send that by hand";
 
 impl Gap {
     /// The state without the way out, for the record of the gap.
@@ -223,8 +223,8 @@ fn verify_system(
         // The slot of this very server was read across the branch: by us, in a session
         // that began before the standby was promoted, or its primary.
         Some(left_at) if confirmed.is_some_and(|confirmed| confirmed > left_at) => Ok(()),
-        // A commit record that begins at or behind the branch is not in the present.
-        // An idle acknowledgement behind it does no harm: the slot of the present
+        // A commit record that begins at or after the branch is not in the present.
+        // An idle acknowledgement after it does no harm: the slot of the present
         // cannot stand there.
         Some(left_at) if left_at <= progress.commit_lsn => Err(Gap::TimelineBranchedBefore {
             recorded,
@@ -347,11 +347,7 @@ mod tests {
             Ok(()),
             "the session went on across the promotion"
         );
-        assert_eq!(
-            after(91),
-            Ok(()),
-            "only an idle acknowledgement lies behind"
-        );
+        assert_eq!(after(91), Ok(()), "only an idle acknowledgement lies after");
         assert!(matches!(
             after(90),
             Err(Gap::TimelineBranchedBefore {

@@ -173,7 +173,7 @@ async fn who_subscribes_after_it_was_asked_for_receives_nothing_of_it() {
     let detached = detached
         .exits(0)
         .says("no instance holds the slot: it begins once `walhook run` does");
-    // A row of the log between the two, so that their positions differ.
+    // A row of the WAL between the two, so that their positions differ.
     walhook
         .database
         .client

@@ -19,7 +19,7 @@ pub(super) fn of_level(answer: &Value, level: &str) -> Vec<String> {
         .collect()
 }
 
-/// What the failures are of, each with the statements that mend it.
+/// What the failures are of, each with the statements that fix it.
 pub(super) fn failures_with_mends(answer: &Value) -> Vec<(String, Vec<String>)> {
     let findings = answer["findings"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -33,7 +33,7 @@ pub(super) fn failures_with_mends(answer: &Value) -> Vec<(String, Vec<String>)> 
         .collect()
 }
 
-/// The statements that mend the failures.
+/// The statements that fix the failures.
 fn mending(answer: &Value) -> Vec<String> {
     let findings = answer["findings"].as_array().unwrap().iter();
     findings

@@ -104,7 +104,7 @@ async fn works_as(capture: &str, store: &str) {
         .exits(1)
         .says("no instance delivers");
 
-    // The application goes on writing, and ours cannot. What reads the log may read its table.
+    // The application goes on writing, and ours cannot. What reads the WAL may read its table.
     let app = connect(&url_as(&database, &application)).await;
     let writes = "insert into payments (tenant_id, status) values ('a', 'new'); update payments set status = 'x'; delete from payments";
     app.batch_execute(writes).await.unwrap();

@@ -251,7 +251,7 @@ async fn a_dropped_slot_or_publication_is_named_and_made_anew_only_when_told() {
         .unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, bool>(1)), (8, true));
 
-    // The same for a publication that was dropped behind the slot.
+    // The same for a publication that was dropped after the slot.
     database
         .client
         .batch_execute("drop publication walhook")
@@ -310,7 +310,7 @@ async fn a_moved_slot_is_a_gap() {
             .exits(1)
             .says("moved ahead");
     }
-    // The slot serves what is behind the gap: it is kept, so that no more is lost.
+    // The slot serves what is after the gap: it is kept, so that no more is lost.
     let insert = "insert into payments (tenant_id, status) values ('a', 'after')";
     database.client.batch_execute(insert).await.unwrap();
     project

@@ -84,7 +84,7 @@ async fn events_that_come_together_are_one_signed_request_of_their_exact_bytes()
             assert_eq!(member["attempt_log"][0]["http_status"], 200);
         }
     }
-    // In the order of the log, and the last waits for others.
+    // In the order of the WAL, and the last waits for others.
     let sent: Vec<_> = requests.iter().map(rows).collect();
     assert_eq!(sent, [[1, 2, 3], [4, 5, 6]]);
     assert_eq!(deliveries[&7]["status"], "pending");
@@ -138,7 +138,7 @@ async fn a_batch_closes_when_it_has_its_bytes_and_a_larger_event_goes_alone() {
         .wait_until(|requests| all_rows(requests).len() == 12)
         .await;
     let mut requests = receiver.requests();
-    // Requests may overtake each other; ids are made in the order of the log.
+    // Requests may overtake each other; ids are made in the order of the WAL.
     requests.sort_by_key(|request| request.id().to_owned());
     let sent: Vec<_> = requests.iter().map(rows).collect();
     assert_eq!(sent.concat(), (1..=12).collect::<Vec<i64>>());

@@ -59,7 +59,7 @@ async fn an_endpoint_that_fails_for_too_long_is_disabled_and_its_tenant_told() {
     assert_eq!(receiver.of("/other").len(), 0);
     assert_eq!(receiver.of("/all").len(), 1, "the order alone");
 
-    // What was pending is kept; once enabled it is sent, and the endpoint begins anew. An
+    // What was pending is kept; once enabled it is sent, and the endpoint begins again. An
     // attempt that had begun ends first.
     let pending = "select bool_and(status = 'pending' and owner is null)
             and not exists (select from delivery_schedule where lease_owner is not null)

@@ -1,4 +1,4 @@
-//! Old values that the log does not carry: the verdict is what `walhook run` makes of
+//! Old values that the WAL does not carry: the verdict is what `walhook run` makes of
 //! the change, whether it comes to it before or after.
 
 use serde_json::Value;

@@ -20,7 +20,7 @@ struct Log {
     slot: String,
 }
 
-/// One message of the log: where it stands, and its bytes.
+/// One message of the WAL: where it stands, and its bytes.
 struct Message {
     lsn: Lsn,
     data: Vec<u8>,
@@ -61,7 +61,7 @@ impl Log {
         Ok(rows.iter().map(message).collect())
     }
 
-    /// As `peek`, and the slot moves behind it.
+    /// As `peek`, and the slot moves after it.
     async fn get(&self) -> Vec<Message> {
         let messages = self.peek().await.unwrap();
         if let Some((_, end)) = commits(&messages).last() {

@@ -1,4 +1,4 @@
-//! What of a row is in the log.
+//! What of a row is in the WAL.
 
 use super::Log;
 use crate::harness::TestDatabase;

@@ -1,4 +1,4 @@
-//! Places in the log, and what transactions look like in it.
+//! Positions in the WAL, and what transactions look like in it.
 
 use std::collections::BTreeSet;
 

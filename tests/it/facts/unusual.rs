@@ -80,7 +80,7 @@ async fn transaction_ids_are_used_again_after_a_crash() {
         let row = client.query_one("select pg_current_xact_id()::text::bigint", &[]);
         row.await.unwrap().get(0)
     };
-    // One whose end, or a snapshot behind it, reached the disk in time is not used again.
+    // One whose end, or a snapshot after it, reached the disk in time is not used again.
     for _ in 0..10 {
         let before = xid().await;
         server.crash().unwrap();

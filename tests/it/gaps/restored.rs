@@ -49,7 +49,7 @@ impl Restored {
         restored
     }
 
-    /// The application connects anew.
+    /// The application connects again.
     async fn order(&self) {
         let database = &self.walhook.installation.database;
         let application = connect(&self.source.url(&database.name)).await;

@@ -81,7 +81,7 @@ async fn a_table_taken_out_and_put_back_stops_no_other() {
     let setup = walhook.walhook(&["setup"]).await.exits(0);
     setup.says("OPEN").says(said).says("--accept-gap");
     walhook
-        .wait_ready(503, &["behind which capture went on"])
+        .wait_ready(503, &["after which capture went on"])
         .await;
     walhook.sql(ORDER).await;
     let requests = receiver.wait_for(3).await;
@@ -111,7 +111,7 @@ async fn a_table_taken_out_and_put_back_at_once_is_noticed() {
     walhook.sql(change).await;
     let said = "table public.orders was taken out of the publication and put back";
     walhook
-        .wait_ready(503, &["table_unpublished", said, "behind which"])
+        .wait_ready(503, &["table_unpublished", said, "after which"])
         .await;
     is_closed_by_accepting(&walhook, "table_unpublished", said).await;
     assert!(walhook.process.terminate().success());
@@ -166,7 +166,7 @@ async fn a_publication_dropped_and_made_again_while_all_was_quiet() {
     assert!(walhook.process.terminate().success());
 }
 
-/// Capture stands still, what was enqueued is delivered, and it goes on by itself.
+/// Capture is paused, what was enqueued is delivered, and it goes on by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_dropped_under_a_running_walhook() {
     let walhook = Operated::start(quiet_orders().await);
@@ -215,9 +215,9 @@ async fn a_slot_made_anew_and_a_foreign_one_under_its_name() {
     application.batch_execute(&recreate).await.unwrap();
     let walhook = Operated::start(installation);
     walhook
-        .wait_ready(503, &["or made anew there, by somebody else"])
+        .wait_ready(503, &["or made again there, by somebody else"])
         .await;
-    is_closed_by_accepting(&walhook, "slot_moved", "or made anew there").await;
+    is_closed_by_accepting(&walhook, "slot_moved", "or made again there").await;
     let (installation, process) = (walhook.installation, walhook.process);
     assert!(process.terminate().success());
 

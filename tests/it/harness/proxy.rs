@@ -174,7 +174,7 @@ async fn carry(client: TcpStream, startup: &[u8], port: u16, line: &Line) {
     }
 }
 
-/// PostgreSQL's ErrorResponse: fields of a letter and a text, each with a zero behind it.
+/// PostgreSQL's ErrorResponse: fields of a letter and a text, each with a zero after it.
 fn error_response(sqlstate: &str) -> Vec<u8> {
     let fields = format!("SERROR\0VERROR\0C{sqlstate}\0Mthe proxy says so\0\0");
     let length = u32::try_from(4 + fields.len()).unwrap();
@@ -211,8 +211,8 @@ async fn startup_packet(client: &mut TcpStream) -> Option<Vec<u8>> {
     Some(packet)
 }
 
-/// Of the parameters behind length and version: a name and a value in turn, each with a zero
-/// behind it.
+/// Of the parameters after length and version: a name and a value in turn, each with a zero
+/// after it.
 fn application_name(startup: &[u8]) -> String {
     let mut texts = startup[8..].split(|byte| *byte == 0);
     while let (Some(name), Some(value)) = (texts.next(), texts.next()) {

@@ -108,7 +108,7 @@ impl Installation {
         std::fs::write(self.config_file(), &self.settings).unwrap();
     }
 
-    /// Subscribes as the API does, from the log's present end on.
+    /// Subscribes as the API does, from the WAL's present end on.
     pub async fn subscribe(&self, tenant: &str, url: &str, events: &[&str]) -> Subscribed {
         let row = self
             .database

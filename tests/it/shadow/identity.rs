@@ -1,4 +1,4 @@
-//! The replica identity changes under rules that need old values: what the log does not
+//! The replica identity changes under rules that need old values: what the WAL does not
 //! tell any more is never taken for something else.
 
 use super::{COMPLETE, WATCHED, caught_up, live, of, shadow, with_rows};
@@ -10,7 +10,7 @@ const PARKED: &str = "select count(*) from parked_changes";
 /// 3, which became paid, and 5, which was deleted, while nobody knew what they had been.
 const UNKNOWN: &str = "select count(*) = 2 from parked_changes where relation = 'public.orders' and detail like '%no old value%'";
 
-/// What the log lacked was read meanwhile.
+/// What the WAL lacked was read meanwhile.
 const LATER: &str = "update orders set note = 'x' where id = 3;
      update orders set status = 'paid' where id = 4";
 
@@ -41,7 +41,7 @@ async fn full_is_taken_away_while_walhook_runs() {
     walhook.database.client.batch_execute(paid).await.unwrap();
     receiver.wait_for(2).await;
     assert_eq!(walhook.count("select count(*) from row_shadow").await, 0);
-    // From here on the log lacks the old values: changes that need them are parked, and
+    // From here on the WAL lacks the old values: changes that need them are parked, and
     // none is taken for one of which nothing was to be told.
     let application = &walhook.database.client;
     application
@@ -75,7 +75,7 @@ async fn full_is_taken_away_while_walhook_is_down() {
     application.batch_execute(paid).await.unwrap();
     receiver.wait_for(1).await;
     running.stop().await;
-    // The log has the old values of this one still.
+    // The WAL has the old values of this one still.
     let paid = "update orders set status = 'paid' where id = 2";
     application.batch_execute(paid).await.unwrap();
     application
@@ -127,7 +127,7 @@ async fn full_comes_while_walhook_is_down_and_the_shadow_answers_what_is_from_be
             "select not exists (select from shadow_tables) and not exists (select from row_shadow)",
         )
         .await;
-    // And away again: the shadow begins anew, and nothing is passed over.
+    // And away again: the shadow begins again, and nothing is passed over.
     is_parked_and_seeded(&walhook).await;
     running.stop().await;
     let paid = of(&requests, "order.paid");
@@ -154,7 +154,7 @@ async fn is_parked_and_seeded(walhook: &Installation) {
     walhook.wait_for(COMPLETE).await;
 }
 
-/// The log describes partitions as their root, whatever each of them logs.
+/// The WAL describes partitions as their root, whatever each of them logs.
 #[tokio::test]
 async fn a_partition_that_logs_less_than_its_root_says_is_answered_by_the_shadow() {
     let tables = "create table orders (id bigint, region text, tenant_id text, status text, total numeric, note text,
@@ -169,7 +169,7 @@ async fn a_partition_that_logs_less_than_its_root_says_is_answered_by_the_shadow
     walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
     let running = walhook.start();
     walhook.wait_for(COMPLETE).await;
-    // The key changes, and so the log has an old row, of which most is null.
+    // The key changes, and so the WAL has an old row, of which most is null.
     walhook
         .database
         .client

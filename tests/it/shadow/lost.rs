@@ -1,4 +1,4 @@
-//! The shadow after something was lost: it is made anew, and answers nothing that it
+//! The shadow after something was lost: it is made again, and answers nothing that it
 //! does not know.
 
 use std::sync::Arc;

@@ -26,7 +26,7 @@ async fn a_value_that_is_too_long_is_not_kept_and_said_to_be() {
     );
     assert_eq!(note("3").len(), 262_144);
 
-    // By the log too. What does not need the value goes on; what does says why not.
+    // By the WAL too. What does not need the value goes on; what does says why not.
     walhook
         .database
         .client

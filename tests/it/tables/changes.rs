@@ -93,7 +93,7 @@ async fn each_row_is_told_by_the_definition_that_it_was_written_under() {
         json!({"id": 7, "tenant_id": "acme", "status": "new", "total": 7.0, "extra": 7}),
         json!({"id": "8", "tenant_id": "acme", "status": "new", "total": 8.0}),
     ];
-    // While it runs, and then all at once from the log.
+    // While it runs, and then all at once from the WAL.
     for runs in [true, false] {
         let (walhook, _receiver) = items().await;
         let mut running = runs.then(|| walhook.start());

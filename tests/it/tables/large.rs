@@ -143,7 +143,7 @@ async fn rows_just_below_the_limit_are_stored_within_the_memory() {
     );
 }
 
-/// Under FULL the log carries the large value twice, and of a deletion too. Nothing of the
+/// Under FULL the WAL carries the large value twice, and of a deletion too. Nothing of the
 /// row that a rule does not need keeps it from being told.
 #[tokio::test]
 async fn under_full_identity_the_old_row_is_passed_over_too() {

@@ -321,7 +321,7 @@ async fn a_domain_is_compared_as_the_type_beneath_it() {
     assert_eq!(parked, 0);
 }
 
-/// Before 18 the log leaves them out, and a rule that names one is refused with the reason
+/// Before 18 the WAL leaves them out, and a rule that names one is refused with the reason
 /// (see `mapping`); a rule for the whole row has the rest.
 #[tokio::test]
 async fn generated_columns_do_not_disturb_the_others() {

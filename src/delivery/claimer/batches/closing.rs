@@ -50,7 +50,7 @@ impl Room {
     }
 }
 
-/// Open deliveries of one subscription, in the order of the log.
+/// Open deliveries of one subscription, in the order of the WAL.
 #[derive(Default)]
 pub(super) struct Waiting {
     open: Vec<Open>,

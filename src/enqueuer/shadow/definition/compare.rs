@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(doubts(rewrite), []);
         assert_eq!(doubts(|now| column(now, "note").version = 11), []);
         assert_eq!(doubts(|now| column(now, "note").type_oid = 1043), []);
-        // A label that is new, for which another was numbered anew.
+        // A label that is new, for which another was numbered again.
         let add = |now: &mut TableDefinition| {
             let labels = &mut column(now, "status").labels;
             labels.insert(73, label("sent", 20));

@@ -197,7 +197,7 @@ impl Stored {
         table
     }
 
-    /// For what the log still brings from before the table got REPLICA IDENTITY FULL.
+    /// For what the WAL still brings from before the table got REPLICA IDENTITY FULL.
     pub(super) fn lingering(self, logged: &LoggedTable) -> Table {
         let watch = TableWatch {
             table: logged.table.clone(),

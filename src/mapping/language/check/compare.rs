@@ -206,7 +206,7 @@ impl Checker<'_> {
             if let Kind::Collate(_) = bound.kind {
                 return Err(Self::error(
                     &bound.at,
-                    "write `collate \"C\"` behind the value before `between`, not behind a bound",
+                    "write `collate \"C\"` after the value before `between`, not after a bound",
                 ));
             }
             self.refuse_mixed(of, bound)?;

@@ -73,7 +73,7 @@ impl Checker<'_> {
             Other::Member | Other::MemberText | Other::Path | Other::PathText
         );
         match &left.kind {
-            // With parentheses around it, the left side ends behind its second part.
+            // With parentheses around it, the left side ends after its second part.
             Kind::Other(Other::Concatenate, first, second)
                 if is_member && left.at.end == second.at.end =>
             {

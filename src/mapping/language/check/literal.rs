@@ -273,7 +273,7 @@ fn time_hint(text: &str, target: &Type, error: &str) -> String {
         );
     }
     if error.contains(": month ") {
-        return ": months are 01 to 12, behind the year, as in '2024-01-31'".to_owned();
+        return ": months are 01 to 12, after the year, as in '2024-01-31'".to_owned();
     }
     if word.ends_with("am") || word.ends_with("pm") {
         return ": hours are 00 to 23, as in 22:00".to_owned();
@@ -333,7 +333,7 @@ pub(in crate::mapping::language) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A uuid in any spelling that `uuid_in` takes, in the one that it prints: hyphens behind
+/// A uuid in any spelling that `uuid_in` takes, in the one that it prints: hyphens after
 /// any group of four digits, braces around.
 pub(in crate::mapping::language) fn uuid(text: &str) -> Option<String> {
     let inner = match text.strip_prefix('{') {

@@ -53,7 +53,7 @@ impl Checker<'_> {
                     return Err(Self::error(
                         &typed.at,
                         format!(
-                            "the list behind `in` holds constants, and {} is none: {way}",
+                            "the list after `in` holds constants, and {} is none: {way}",
                             self.show(&typed.at)
                         ),
                     ));
@@ -62,7 +62,7 @@ impl Checker<'_> {
         }
         let mut all: Vec<&Typed> = vec![&of];
         all.extend(&items);
-        let target = match self.common(&all, "the list behind `in` has constants of one type") {
+        let target = match self.common(&all, "the list after `in` has constants of one type") {
             Ok(target) => target,
             // Said more clearly of the first that cannot be compared at all.
             Err(error) => {

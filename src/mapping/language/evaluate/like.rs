@@ -99,7 +99,7 @@ impl<R: Row> Evaluation<'_, R> {
     }
 }
 
-/// What follows where the text begins so. Counts what it compared behind the first character.
+/// What follows where the text begins so. Counts what it compared after the first character.
 fn strip<'t>(
     text: &'t str,
     part: &[PatternPart],

@@ -76,7 +76,7 @@ impl Parser<'_> {
         }
         self.advance();
         let name = self.type_name()?;
-        self.expect(&Token::Close, "`)` behind the type of `cast`")?;
+        self.expect(&Token::Close, "`)` after the type of `cast`")?;
         let at = start..self.end();
         match of.kind {
             Kind::Text(text) => self.node(Kind::Constant(name, text), at),
@@ -100,10 +100,10 @@ impl Parser<'_> {
         self.advance();
         self.expect_word(
             "from",
-            "behind the field, as in extract(year from created_at)",
+            "after the field, as in extract(year from created_at)",
         )?;
         let of = self.expression(0)?;
-        self.expect(&Token::Close, "`)` behind the value of `extract`")?;
+        self.expect(&Token::Close, "`)` after the value of `extract`")?;
         let at = start..self.end();
         self.node(Kind::Extract(field, Box::new(of)), at)
     }
@@ -129,7 +129,7 @@ impl Parser<'_> {
                 arguments.push(self.expression(0)?);
             }
         }
-        self.expect(&Token::Close, "`)` behind `substring(x from a for b)`")?;
+        self.expect(&Token::Close, "`)` after `substring(x from a for b)`")?;
         let at = start..self.end();
         self.node(Kind::Call("substring".to_owned(), arguments), at)
     }
@@ -149,7 +149,7 @@ impl Parser<'_> {
         }
         self.expect_word("in", "in `position(part in whole)`")?;
         let whole = self.expression(Level::Membership.above())?;
-        self.expect(&Token::Close, "`)` behind `position(part in whole)`")?;
+        self.expect(&Token::Close, "`)` after `position(part in whole)`")?;
         let at = start..self.end();
         self.node(Kind::Call("strpos".to_owned(), vec![whole, part]), at)
     }

@@ -76,7 +76,7 @@ impl Parser<'_> {
                 self.source_of(&left.at)
             )));
         }
-        self.expect(&Token::Close, "`)` behind the array of `any`")?;
+        self.expect(&Token::Close, "`)` after the array of `any`")?;
         if let Some(Infix::Compare(_)) = self.infix() {
             return Err(self.refuse("comparisons are not chained: put `… = any(…)` in parentheses"));
         }
@@ -104,11 +104,11 @@ impl Parser<'_> {
             }
             "distinct" => {
                 self.advance();
-                self.expect_word("from", "behind `is distinct`")?;
+                self.expect_word("from", "after `is distinct`")?;
                 let right = self.expression(Level::Is.above())?;
                 if let Some(Infix::Is) = self.infix() {
                     return Err(self
-                        .refuse("`is` behind `is distinct from`: put one of them in parentheses"));
+                        .refuse("`is` after `is distinct from`: put one of them in parentheses"));
                 }
                 self.binary(left, right, |left, right| {
                     Kind::IsDistinct(left, right, negated)
@@ -156,7 +156,7 @@ impl Parser<'_> {
                         _ => String::new(),
                     };
                     return Err(self.refuse(format!(
-                        "expected a pattern in single quotes behind `{word}`, such as 'begin%', met {}{hint}",
+                        "expected a pattern in single quotes after `{word}`, such as 'begin%', met {}{hint}",
                         self.met()
                     )));
                 };
@@ -204,7 +204,7 @@ impl Parser<'_> {
                         _ => "write it as in status in ('paid', 'sent')".to_owned(),
                     };
                     return Err(self.refuse(format!(
-                        "expected a list in parentheses behind `in`, met {}: {hint}",
+                        "expected a list in parentheses after `in`, met {}: {hint}",
                         self.met()
                     )));
                 }
@@ -212,7 +212,7 @@ impl Parser<'_> {
                 self.refuse_query()?;
                 if *self.peek() == Token::Close {
                     return Err(self.refuse(
-                        "the list behind `in` is empty: give it a value, or write `is null`",
+                        "the list after `in` is empty: give it a value, or write `is null`",
                     ));
                 }
                 let list = self.list()?;

@@ -28,7 +28,7 @@ impl Parser<'_> {
                     }
                     _ => "",
                 };
-                (format!(" behind `{before}`"), hint)
+                (format!(" after `{before}`"), hint)
             }
         };
         let hint = match self.peek() {
@@ -255,13 +255,13 @@ pub(super) fn reserved(word: &str, expected: &str) -> String {
         }
         "array" => "there is no `array[…]`: write an array as '{a,b}'".to_owned(),
         "any" | "all" | "some" => {
-            format!("`{word}` stands behind a comparison: write `value = any(array)`")
+            format!("`{word}` stands after a comparison: write `value = any(array)`")
         }
-        "distinct" => "`distinct` stands behind `is`: write `a is distinct from b`".to_owned(),
+        "distinct" => "`distinct` stands after `is`: write `a is distinct from b`".to_owned(),
         "current_user" | "session_user" | "current_role" | "current_schema" | "system_user" => {
             format!("there is no `{word}`: an expression reads the row and its commit alone")
         }
-        "and" | "or" => format!("{expected}: a condition stands before and behind it"),
+        "and" | "or" => format!("{expected}: a condition stands before and after it"),
         "in" => format!(
             "{expected}: the value stands before it, as in status in ('paid', 'sent'), or not status in (…)"
         ),
@@ -308,7 +308,7 @@ pub(super) fn unknown_type(word: &str) -> String {
     }
 }
 
-/// What stands behind `is` and cannot.
+/// What stands after `is` and cannot.
 pub(super) fn is_expected(not: &str, met: &str) -> String {
     let word = met.trim_matches('`');
     let equal = if not.is_empty() { "=" } else { "<>" };
@@ -332,5 +332,5 @@ pub(super) fn is_expected(not: &str, met: &str) -> String {
         }
         _ => String::new(),
     };
-    format!("expected `null`, `true`, `false` or `distinct from` behind `is`, met {met}{hint}")
+    format!("expected `null`, `true`, `false` or `distinct from` after `is`, met {met}{hint}")
 }

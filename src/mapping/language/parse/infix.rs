@@ -1,4 +1,4 @@
-//! Operators between two operands or behind one, and what binds how strongly (`gram.y`).
+//! Operators between two operands or after one, and what binds how strongly (`gram.y`).
 
 use crate::mapping::language::syntax::{Arithmetic, Comparison, Other};
 use crate::mapping::language::token::Token;
@@ -30,7 +30,7 @@ impl Level {
     }
 }
 
-/// An operator between two operands, or behind one.
+/// An operator between two operands, or after one.
 #[derive(Clone, Copy)]
 pub(super) enum Infix {
     Or,

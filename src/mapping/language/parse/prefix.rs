@@ -20,7 +20,7 @@ impl Parser<'_> {
                     Token::Close => self.advance(),
                     Token::Comma => {
                         return Err(self.refuse(
-                            "a list in parentheses, as in (a, b), stands behind `in` only: compare column by column with `and`; bounds are written between a and b",
+                            "a list in parentheses, as in (a, b), stands after `in` only: compare column by column with `and`; bounds are written between a and b",
                         ));
                     }
                     Token::End => {
@@ -116,7 +116,7 @@ impl Parser<'_> {
                 if *self.peek() == Token::Comma {
                     return Err(self.refuse(self.became_of_two(&condition)));
                 }
-                self.expect(&Token::Close, "`)` behind the condition of `became`")?;
+                self.expect(&Token::Close, "`)` after the condition of `became`")?;
                 self.node(Kind::Became(Box::new(condition)), at.start..self.end())
             }
             "changed" if is_call => {
@@ -138,7 +138,7 @@ impl Parser<'_> {
             _ => {
                 if let Some(type_name) = self.constant_type()? {
                     let Token::Text(text) = self.peek() else {
-                        return Err(self.refuse("expected a text in quotes behind the type"));
+                        return Err(self.refuse("expected a text in quotes after the type"));
                     };
                     self.advance();
                     return self.node(
@@ -188,7 +188,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Takes a word and the parenthesis behind it.
+    /// Takes a word and the parenthesis after it.
     pub(super) fn open(&mut self) {
         self.advance();
         self.advance();
@@ -212,7 +212,7 @@ impl Parser<'_> {
                 }
                 _ => {
                     return Err(
-                        self.refuse(format!("expected a name behind `.`, met {}", self.met()))
+                        self.refuse(format!("expected a name after `.`, met {}", self.met()))
                     );
                 }
             };

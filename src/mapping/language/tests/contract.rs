@@ -104,7 +104,7 @@ fn what_is_said_of_each_type_is_taken_or_refused() {
         // texts
         (
             "status between 'a' and 'b' collate \"C\"",
-            "behind the value before `between`",
+            "after the value before `between`",
         ),
         ("status collate \"C\" between 'a' and 'b'", ""),
         ("lower(status) collate \"C\" > 'b'", ""),

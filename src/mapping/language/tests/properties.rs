@@ -219,7 +219,7 @@ proptest! {
         }
     }
 
-    /// What was accepted reads to the end: whatever stands behind it makes a difference.
+    /// What was accepted reads to the end: whatever stands after it makes a difference.
     #[test]
     fn an_accepted_expression_ends_where_its_source_ends(source in any_source()) {
         let Ok(expr) = parse(&source) else {

@@ -64,7 +64,7 @@ impl CivilDate {
         }
     }
 
-    /// `YYYY-MM-DD`; before Christ, the caller appends ` BC` behind the time.
+    /// `YYYY-MM-DD`; before Christ, the caller appends ` BC` after the time.
     pub(super) fn write(self, out: &mut String) {
         let year = if self.is_bc() {
             1 - i64::from(self.year)

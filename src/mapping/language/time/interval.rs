@@ -180,7 +180,7 @@ impl Interval {
     }
 }
 
-/// What stands behind the hours, which may be of any number of digits. Counted down
+/// What stands after the hours, which may be of any number of digits. Counted down
 /// from zero where negative, since the smallest interval has no positive counterpart.
 fn read_time(scan: &mut Scan<'_>, hours: &str, negative: bool) -> Option<i64> {
     let mut shape = hours.len() >= 2 && scan.eat(":");

@@ -115,7 +115,7 @@ fn read_part(scan: &mut Scan<'_>) -> Result<Part, Wrong> {
     let mut fraction = None;
     if scan.peek() == Some(b'.') {
         let unsigned: Option<f64> = scan.fraction().and_then(|digits| digits.parse().ok());
-        let unsigned = unsigned.ok_or("expected digits behind the point")?;
+        let unsigned = unsigned.ok_or("expected digits after the point")?;
         fraction = Some(if negative { -unsigned } else { unsigned });
     }
     scan.skip_spaces();

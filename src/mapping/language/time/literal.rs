@@ -198,7 +198,7 @@ fn starts_time(scan: &Scan<'_>) -> bool {
 /// The separator and the time, as microseconds of the day. 24:00:00 and second 60 are
 /// times where they do not go beyond the end of the day.
 fn read_time(scan: &mut Scan<'_>) -> Result<i64, Wrong> {
-    const FORM: &str = "expected HH:MM or HH:MM:SS behind the date";
+    const FORM: &str = "expected HH:MM or HH:MM:SS after the date";
     if !scan.eat("T") && !scan.eat("t") {
         scan.skip_spaces();
     }

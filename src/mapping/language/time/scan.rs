@@ -64,7 +64,7 @@ impl<'a> Scan<'a> {
         self.take_while(u8::is_ascii_alphabetic)
     }
 
-    /// A point and the digits behind it, of which there is at least one.
+    /// A point and the digits after it, of which there is at least one.
     pub(super) fn fraction(&mut self) -> Option<&'a str> {
         let mut ahead = *self;
         if !ahead.eat(".") || ahead.digits().is_empty() {
@@ -109,7 +109,7 @@ pub(super) fn number(digits: &str) -> Option<i64> {
     })
 }
 
-/// The digits behind a point as microseconds, exactly: one to six.
+/// The digits after a point as microseconds, exactly: one to six.
 pub(super) fn exact_micros(digits: &str) -> Option<i64> {
     const POWERS: [i64; 6] = [100_000, 10_000, 1_000, 100, 10, 1];
     let power = POWERS.get(digits.len().checked_sub(1)?)?;

@@ -162,7 +162,7 @@ impl Timestamp {
         })
     }
 
-    /// `timestamp + interval`: months first, to no day behind the month's last, then
+    /// `timestamp + interval`: months first, to no day after the month's last, then
     /// days, then the time. Each step must stay in the range.
     pub fn plus_interval(self, interval: Interval) -> Result<Timestamp, TimeError> {
         if !self.is_finite() {

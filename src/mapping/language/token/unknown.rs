@@ -97,7 +97,7 @@ fn brackets(rest: &str, before: Option<&Spanned>) -> String {
         _ if !inner.is_empty() && inner.chars().all(continues_word) && !inner.starts_with(|c: char| c.is_ascii_digit()) => {
             format!("a column's name has no brackets: write {inner}, or \"{inner}\" in double quotes")
         }
-        _ => format!("an array is written {}, a list behind `in` in parentheses", as_array(inner)),
+        _ => format!("an array is written {}, a list after `in` in parentheses", as_array(inner)),
     }
 }
 

@@ -8,7 +8,7 @@ pub(super) enum Published {
     Harmless,
     /// The server refuses the publication, or the application's writes once it is there.
     Harmful,
-    /// Nothing is refused, and nothing (or not all) of it is in the log.
+    /// Nothing is refused, and nothing (or not all) of it is in the WAL.
     Unseen,
 }
 

@@ -254,7 +254,7 @@ async fn a_change_of_the_setting_leaves_closed_batches_as_they_are() {
     let requests = receiver.wait_for(5).await;
     assert_eq!(rows(&requests[4]), [5, 6]);
 
-    // A replay is batched anew, under other ids.
+    // A replay is batched again, under other ids.
     let replay = json!({"since": "2020-01-01T00:00:00Z"});
     let replayed = acme
         .post(&format!("{path}/replay"), replay)

@@ -68,7 +68,7 @@ async fn what_was_mapped_before_a_rename_was_found_is_on_record() {
     assert!(walhook.process.terminate().success());
 }
 
-/// Nothing was mapped behind the last look: there is nothing to record.
+/// Nothing was mapped after the last look: there is nothing to record.
 #[tokio::test]
 async fn a_rename_while_capture_is_stopped_makes_nothing_suspect() {
     let (walhook, receiver) = with_rows(TABLES, RULES).await;

@@ -148,7 +148,7 @@ async fn an_attribute_added_to_a_composite_type_is_found() {
     assert_eq!(parked, 0);
 }
 
-/// While it is stopped, and with changes behind it.
+/// While it is stopped, and with changes after it.
 #[tokio::test]
 async fn partitions_and_keys_that_are_rewritten_while_capture_is_stopped() {
     let (walhook, receiver) = installation().await;
