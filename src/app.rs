@@ -233,7 +233,7 @@ pub async fn run_reloading(
         }
         anyhow::Ok(delivering)
     };
-    // However the start ends: its peers would count on an instance that is registered.
+    // However the start ends, the instance is deregistered: its peers would count on it.
     let (delivering, ended) = match shutdown.run_until_cancelled(starting).await {
         None => (None, Ok(())),
         Some(Err(error)) => (None, Err(error)),

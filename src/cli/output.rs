@@ -76,12 +76,21 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Place, Problem};
 
     #[test]
     fn an_error_is_one_line_unless_it_says_several_things() {
         let planted = anyhow::anyhow!("function \"x\nAll is well.\" fails").context("read");
         let text = shown(&planted).to_string();
         assert_eq!(text, "walhook: read: function \"x\\nAll is well.\" fails");
+        let problem = |message: &str| Problem {
+            place: Place::Nowhere,
+            key: String::new(),
+            message: message.to_owned(),
+        };
+        let problems = vec![problem("a\nb"), problem("c")];
+        let text = shown(&ConfigError { problems }.into()).to_string();
+        assert_eq!(text, "walhook: configuration: a\\nb\nconfiguration: c");
         let mut several = Lines::default();
         several.line("nothing was changed, because:");
         several.line("table x\ny");

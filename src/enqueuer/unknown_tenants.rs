@@ -204,7 +204,10 @@ impl Spellings {
 /// is written.
 fn spelling(tenant: &str) -> String {
     let tenant = tenant.trim();
-    match Uuid::try_parse(tenant) {
+    let bare = tenant
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    match Uuid::try_parse(bare.unwrap_or(tenant)) {
         Ok(uuid) => uuid.simple().to_string(),
         Err(_) => tenant.to_lowercase(),
     }

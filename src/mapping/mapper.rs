@@ -25,6 +25,10 @@ pub(super) mod explain;
 
 use bind::{BoundRelation, Places, bound};
 use existing::Existing;
+
+/// Bytes of a tenant's id. The store's indexes take entries of some 2,700 bytes: a longer one
+/// would fail the enqueue for ever, and with it all that comes behind.
+const LONGEST_TENANT: usize = 1_024;
 pub use existing::ExistingRow;
 
 /// Applies rules to the changes of one stream.
@@ -310,6 +314,12 @@ impl Context<'_> {
             return Err(unroutable(format_args!("is not known")));
         };
         let text = match tenant_text(program, evaluation, Version::Current) {
+            Ok(Some(text)) if text.len() > LONGEST_TENANT => {
+                let length = text.len();
+                return Err(unroutable(format_args!(
+                    "has {length} bytes: at most {LONGEST_TENANT} are taken"
+                )));
+            }
             Ok(Some(text)) if !text.is_empty() => text,
             Ok(Some(_)) => return Err(unroutable(format_args!("is empty"))),
             Ok(None) => return Err(unroutable(format_args!("is null"))),

@@ -65,7 +65,7 @@ async fn a_tenant_spelt_otherwise_is_a_problem_and_one_of_nobody_is_shown() {
         .await;
     let text = operated.walhook(&["status"]).await.exits(1);
     text.says("4 event(s) of tenants without subscription and API token")
-        .says("`ACME`, not subscribed as `acme` is: 1 event(s), the last ")
+        .says("`ACME`, spelt `acme` in its subscriptions: 1 event(s), the last ")
         .says("`nobody`: 2 event(s), the last ")
         .says("order.created");
     let status = operated.walhook(&["status", "--json"]).await.exits(1);
@@ -126,7 +126,7 @@ async fn of_many_unknown_tenants_few_are_remembered_and_all_events_are_counted()
     let text = text
         .says("2501 event(s) of tenants")
         .says("2400 of them of tenants that are not told apart")
-        .says("` Acme`, not subscribed as `acme` is")
+        .says("` Acme`, spelt `acme` in its subscriptions")
         .says("and 91 more");
     assert_eq!(text.out.matches("`tenant ").count(), 9, "{}", text.out);
     assert!(operated.process.terminate().success());

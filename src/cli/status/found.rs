@@ -55,17 +55,17 @@ fn tenants(unknown: &UnknownTenants, line: &mut impl FnMut(&str, String)) {
     );
     for one in &unknown.named {
         let resembles = match &one.resembles {
-            Some(known) => format!(", not subscribed as `{}` is", known),
+            Some(known) => format!(", spelt `{known}` in its subscriptions"),
             None => String::new(),
         };
         line(
             "",
             format!(
                 "`{}`{resembles}: {} event(s), the last {} ago, {}",
-                &one.tenant,
+                one.tenant,
                 one.events,
                 seconds(one.age_seconds),
-                &one.event_type
+                one.event_type
             ),
         );
     }
@@ -80,10 +80,10 @@ fn endpoints(failing: &FailingEndpoints, line: &mut impl FnMut(&str, String)) {
             format!(
                 "{} of tenant {} at {} for {}, breaker {}: {}",
                 one.subscription,
-                &one.tenant,
-                &one.host,
+                one.tenant,
+                one.host,
                 seconds(one.age_seconds),
-                &one.breaker,
+                one.breaker,
                 one.reason
                     .as_deref()
                     .unwrap_or("the reason is not recorded")
@@ -101,10 +101,10 @@ fn filters(failing: &FailingFilters, line: &mut impl FnMut(&str, String)) {
             format!(
                 "{} of tenant {} failed {} ago, on {} event(s) so far: {}",
                 one.subscription,
-                &one.tenant,
+                one.tenant,
                 seconds(one.age_seconds),
                 one.events,
-                &one.reason
+                one.reason
             ),
         );
     }
@@ -124,7 +124,7 @@ pub(in crate::cli) fn parked_change(change: &ParkedChange) -> String {
         "{} ago, {} of {}{}{}, rule `{}`, at {}-{}: {}",
         seconds(change.age_seconds),
         change.reason,
-        &change.relation,
+        change.relation,
         match &change.row_key {
             Some(key) => format!(", row {}", key),
             None => String::new(),
@@ -133,9 +133,9 @@ pub(in crate::cli) fn parked_change(change: &ParkedChange) -> String {
             Some(count) => format!(" of {}", bytes(count)),
             None => String::new(),
         },
-        &change.rule,
+        change.rule,
         change.commit_lsn,
         change.ordinal,
-        &change.detail
+        change.detail
     )
 }

@@ -259,3 +259,27 @@ async fn a_transaction_of_a_hundred_thousand_rows_costs_no_memory() {
     let events = "select count(distinct ordinal) from webhook_events";
     assert_eq!(walhook.count(events).await, 100_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_no_index_of_the_store_takes_is_parked() {
+    let walhook = Installation::of_orders().await;
+    let receiver = Receiver::start().await;
+    walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let running = walhook.start();
+    let insert =
+        |tenant: &str| format!("insert into orders (tenant_id, status) values ({tenant}, 'new')");
+    let application = &walhook.database.client;
+    // Random, as the server compresses what goes into an index.
+    let long = "(select string_agg(md5(random()::text), '') from generate_series(1, 200))";
+    for tenant in [long, "'acme'"] {
+        application.batch_execute(&insert(tenant)).await.unwrap();
+    }
+    receiver.wait_for(1).await;
+    walhook
+        .wait_for(
+            "select count(*) = 1 from parked_changes
+             where reason = 'unroutable' and detail like '%has 6400 bytes: at most 1024%'",
+        )
+        .await;
+    running.stop().await;
+}
