@@ -72,14 +72,28 @@ pub fn check_type(known: &[String], pattern: &str) -> Result<(), Problem> {
     if known.is_empty() || known.iter().any(|known| type_matches(pattern, known)) {
         return Ok(());
     }
-    let distance = |known: &&String| strsim::damerau_levenshtein(named, known);
-    let nearest = known
-        .iter()
-        .min_by_key(distance)
-        .map_or("", |nearest| nearest);
+    let hint = match nearest(pattern, named, known) {
+        Some(nearest) => format!("did you mean `{nearest}`? "),
+        None => String::new(),
+    };
     invalid(format!(
-        "no event has the type `{pattern}`: did you mean `{nearest}`? GET /event-types lists all"
+        "no event has the type `{pattern}`: {hint}GET /event-types lists all"
     ))
+}
+
+/// A type, or for a pattern one that matches some; nothing where all are far.
+fn nearest(pattern: &str, named: &str, known: &[String]) -> Option<String> {
+    let beginnings = |known: &String| -> Vec<String> {
+        let dots = known.match_indices('.');
+        dots.map(|(at, _)| format!("{}.*", &known[..at])).collect()
+    };
+    let candidates: Vec<String> = match pattern.ends_with(".*") {
+        true => known.iter().flat_map(beginnings).collect(),
+        false => known.to_vec(),
+    };
+    let distance = |candidate: &String| strsim::damerau_levenshtein(pattern, candidate);
+    let nearest = candidates.into_iter().min_by_key(distance)?;
+    (distance(&nearest) <= 2.max(named.len() / 3)).then_some(nearest)
 }
 
 pub fn description(description: Option<String>) -> Result<Option<String>, Problem> {
@@ -178,6 +192,22 @@ pub fn mask(mut headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_that_no_rule_makes_has_a_suggestion_only_where_one_is_near() {
+        let known = ["order.created", "payment.received", "stock.low"].map(str::to_owned);
+        for (pattern, expected) in [
+            ("order.craeted", Some("order.created")),
+            ("ordr.*", Some("order.*")),
+            ("payments.*", Some("payment.*")),
+            ("low.stock", None),
+            ("invoice.*", None),
+        ] {
+            let named = pattern.strip_suffix(".*").unwrap_or(pattern);
+            let found = nearest(pattern, named, &known);
+            assert_eq!(found.as_deref(), expected, "{pattern}");
+        }
+    }
 
     #[test]
     fn a_type_that_nothing_can_match_is_refused() {

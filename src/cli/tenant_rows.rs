@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 pub(super) enum Rows {
     /// One of them is its.
     Some,
+    /// Rows of it are spelt otherwise, and events are compared as text.
+    Otherwise { column: String, spelling: String },
     /// None of these columns holds it.
     None { columns: Vec<String> },
     /// It could not be found out, with the reason where there is more to say than that a rule's
@@ -64,13 +66,21 @@ async fn search(tenant: &str, config: &Config) -> anyhow::Result<Rows> {
     let names: Vec<TableName> = asked.iter().map(|(table, _)| table.clone()).collect();
     let tables = catalog::describe(&client, &names).await?;
     let mut columns = Vec::new();
+    let mut otherwise = None;
     for (name, column) in &asked {
         let table = tables.iter().find(|table| table.name() == name);
-        match has_row(&client, table, column, tenant).await? {
-            Some(true) => return Ok(Rows::Some),
-            Some(false) => columns.push(format!("{name}.{column}")),
-            None => is_decided = false,
+        match row_of(&client, table, column, tenant).await? {
+            Found::Row(spelling) if spelling == tenant => return Ok(Rows::Some),
+            Found::Row(spelling) => {
+                let column = format!("{name}.{column}");
+                otherwise = Some(Rows::Otherwise { column, spelling });
+            }
+            Found::None => columns.push(format!("{name}.{column}")),
+            Found::Unknown => is_decided = false,
         }
+    }
+    if let Some(otherwise) = otherwise {
+        return Ok(otherwise);
     }
     Ok(match is_decided {
         true => Rows::None { columns },
@@ -90,13 +100,20 @@ fn column_of(rule: &RuleConfig, expression: &str) -> Option<(TableName, String)>
     Some((table, column.name))
 }
 
-/// `None`: there is no such column, or the table is too large to be read for this.
-async fn has_row(
+enum Found {
+    /// With its tenant as it spells it.
+    Row(String),
+    None,
+    /// There is no such column, or the table is too large to be read for this.
+    Unknown,
+}
+
+async fn row_of(
     client: &Client,
     table: Option<&Table>,
     column: &str,
     tenant: &str,
-) -> anyhow::Result<Option<bool>> {
+) -> anyhow::Result<Found> {
     let has_column = |table: &&Table| {
         table
             .columns
@@ -104,7 +121,7 @@ async fn has_row(
             .any(|described| described.name == column)
     };
     let Some(table) = table.filter(has_column) else {
-        return Ok(None);
+        return Ok(Found::Unknown);
     };
     // The text takes the column's type, so that an index serves.
     let sql = filled(
@@ -116,13 +133,16 @@ async fn has_row(
         ],
     );
     match client.query_one(&sql, &[]).await {
-        Ok(row) => Ok(Some(row.try_get(0)?)),
+        Ok(row) => Ok(match row.try_get(0)? {
+            Some(spelling) => Found::Row(spelling),
+            None => Found::None,
+        }),
         Err(error) => match error.code() {
-            Some(&SqlState::QUERY_CANCELED) => Ok(None),
+            Some(&SqlState::QUERY_CANCELED) => Ok(Found::Unknown),
             // No value of the column's type is written like this.
             Some(
                 &SqlState::INVALID_TEXT_REPRESENTATION | &SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            ) => Ok(Some(false)),
+            ) => Ok(Found::None),
             _ => Err(error.into()),
         },
     }

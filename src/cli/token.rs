@@ -109,6 +109,10 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
 async fn remark(tenant: &str, config: &Config) -> Option<String> {
     match tenant_rows::look_up(tenant, config).await {
         Rows::Some | Rows::Unknown { why: None } => None,
+        Rows::Otherwise { column, spelling } => Some(format!(
+            "Rows spell this tenant `{spelling}`, in {column}, and tenants are compared as text: a token for \
+             `{tenant}` receives none of their events. Make one for `{spelling}`."
+        )),
         Rows::None { columns } if columns.is_empty() => Some(format!(
             "No rule makes events for `{tenant}`: each has another tenant, the same for all rows."
         )),

@@ -245,8 +245,8 @@ impl StoreProblems {
         let parked = |count: i64| {
             format!(
                 "{count} change(s) were parked within a day and not sent: `walhook parked list` \
-                 says why. Correct the rule or the data, then `walhook parked retry` or `walhook \
-                 parked discard`"
+                 says why. Correct the rule, then `walhook parked retry`, which maps the row as it \
+                 was committed, or `walhook parked discard`"
             )
         };
         let resembling = |count: i64| {

@@ -18,6 +18,7 @@ use crate::pgoutput::{
 
 use super::TableDescription;
 use super::file::{RuleConfig, RuleError, suggestion};
+use super::language::json::to_jsonb_text;
 use super::language::types::Type;
 use super::mapper::explain::{Verdict, verdict_on};
 use super::names::Use;
@@ -291,6 +292,7 @@ enum ColumnKind {
     Bool,
     Number,
     Json,
+    Jsonb,
     Text,
 }
 
@@ -298,7 +300,8 @@ impl ColumnKind {
     fn of(type_oid: u32) -> Self {
         match Type::of_oid(type_oid, "") {
             Type::Bool => ColumnKind::Bool,
-            Type::Json | Type::Jsonb => ColumnKind::Json,
+            Type::Json => ColumnKind::Json,
+            Type::Jsonb => ColumnKind::Jsonb,
             number if number.is_number() => ColumnKind::Number,
             _ => ColumnKind::Text,
         }
@@ -309,11 +312,10 @@ impl ColumnKind {
 fn text(type_oid: u32, value: &Toml) -> Result<String, String> {
     let kind = ColumnKind::of(type_oid);
     Ok(match (kind, value) {
-        (ColumnKind::Json, value) => match value {
-            // A text is JSON already, as PostgreSQL's own literals are.
-            Toml::String(text) if serde_json::from_str::<Json>(text).is_ok() => text.clone(),
-            value => json(value).to_string(),
-        },
+        (ColumnKind::Json, value) => json_text(value),
+        (ColumnKind::Jsonb, value) => {
+            to_jsonb_text(&json_text(value)).map_err(|error| error.to_string())?
+        }
         (ColumnKind::Bool, Toml::Boolean(bool)) => if *bool { "t" } else { "f" }.to_owned(),
         (ColumnKind::Bool, _) => return Err("expected true or false".to_owned()),
         (ColumnKind::Number, Toml::Integer(integer)) => integer.to_string(),
@@ -334,6 +336,14 @@ fn text(type_oid: u32, value: &Toml) -> Result<String, String> {
             return Err("expected a text in quotes, as PostgreSQL writes the value".to_owned());
         }
     })
+}
+
+/// A text that is JSON already is taken as it is, as PostgreSQL's own literals are.
+fn json_text(value: &Toml) -> String {
+    match value {
+        Toml::String(text) if serde_json::from_str::<Json>(text).is_ok() => text.clone(),
+        value => json(value).to_string(),
+    }
 }
 
 fn json(value: &Toml) -> Json {

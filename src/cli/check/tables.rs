@@ -289,6 +289,19 @@ impl PublicationCheck<'_> {
                 finding.mend_all(mend)
             })
             .collect();
+        // Under the root's name, whoever published that.
+        let parts = self.wanted.iter().filter_map(|part| {
+            let whole = partitioned_root(part, self.extra)?;
+            Some(Finding::failure(
+                format!("{} is a partition of {whole}", part.name()),
+                format!(
+                    "{whole} is published too, and changes of its partitions arrive under {whole} alone: \
+                     rules that watch {} never match. Let them watch {whole}",
+                    part.name()
+                ),
+            ))
+        });
+        findings.extend(parts);
         for harm in self
             .extra
             .iter()

@@ -103,7 +103,7 @@ async fn report(
                 row.get::<_, &str>("detail")
             ));
         }
-        lines.line("Correct the rule or the data and retry, or see `walhook parked discard`.");
+        lines.line("A parked change keeps its row as it was committed: correct the rule and retry, or see `walhook parked discard`.");
     }
     crate::cli::print_lines(&lines)?;
     Ok(Outcome::of(stayed == 0))

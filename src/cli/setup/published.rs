@@ -56,8 +56,8 @@ impl SlotSetup<'_> {
             let statements = statements.join(" ");
             self.writable.batch_execute(&statements).await.with_context(|| {
                 format!(
-                    "make the publication `{name}` (have the owner of the tables run this, and run setup \
-                     again): {statements}"
+                    "make the publication `{name}` (a superuser runs this, or the publication's owner who also owns the tables; then run \
+                     setup again): {statements}"
                 )
             })?;
             // The slot must not begin before its publication.

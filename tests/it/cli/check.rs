@@ -379,3 +379,21 @@ async fn a_rule_that_a_move_between_partitions_misleads_is_named() {
         version(&database).await < 150_000
     );
 }
+
+/// Under the name of the root, though no rule watches that.
+#[tokio::test]
+async fn a_partition_beside_its_published_root_is_a_failure() {
+    let database = TestDatabase::create().await;
+    let made = "create table events (id bigint primary key, tenant_id text) partition by range (id);
+         create table events_1 partition of events for values from (0) to (10);
+         create publication walhook for table events, events_1 with (publish_via_partition_root = true)";
+    database.client.batch_execute(made).await.unwrap();
+    let rule = "[[events]]\ntype = 'event.made'\ntable = 'public.events_1'\non = ['insert']\n";
+    let project = Project::of(&database, rule);
+    project
+        .walhook(&["check"])
+        .await
+        .exits(1)
+        .says("public.events_1 is a partition of public.events")
+        .says("rules that watch public.events_1 never match");
+}

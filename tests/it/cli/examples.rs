@@ -51,3 +51,32 @@ data = { total = 12.5 }
         .exits(2)
         .says("did you mean `insert`");
 }
+
+/// A jsonb value has its keys in the server's order, and each once.
+#[tokio::test]
+async fn a_jsonb_value_of_an_example_is_as_the_server_would_store_it() {
+    let database = TestDatabase::create().await;
+    let tables =
+        "create table parts (id bigint primary key, tenant_id text, attributes jsonb, raw json)";
+    database.client.batch_execute(tables).await.unwrap();
+    let rules = r#"
+[[events]]
+type = 'part.created'
+table = 'parts'
+on = ['insert']
+when = "attributes ? 'a' and attributes->'supplier'->>'name' = 'Acme'"
+data = { a = "attributes->>'a'", raw = "raw->>'a'" }
+[[events.examples]]
+op = 'insert'
+new = { id = 1, attributes = { reorder_point = 5, supplier = { name = 'Acme' }, a = 'Foo' }, raw = '{"b": 1, "a": "x"}' }
+expect = true
+data = { a = 'Foo', raw = 'x' }
+[[events.examples]]
+op = 'insert'
+new = { id = 1, attributes = '{"supplier": {"name": "Acme"}, "bb": 5, "a": "Foo", "a": "Bar"}' }
+expect = true
+data = { a = 'Bar' }
+"#;
+    let project = Project::of(&database, rules);
+    project.walhook(&["check"]).await.exits(0);
+}

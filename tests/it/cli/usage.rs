@@ -258,6 +258,9 @@ async fn a_token_for_a_tenant_without_rows_is_made_with_a_remark() {
             "No row has the tenant `{tenant}` yet, in public.payments.tenant_id, public.orders.accountId"
         ));
     }
+    create("007").await.says(
+        "Rows spell this tenant `7`, in public.orders.accountId, and tenants are compared as text",
+    );
     // An expression may be anybody: nothing is said.
     project.write(&format!(
         "{}[defaults]\ntenant = 'lower(tenant_id)'\n",

@@ -149,6 +149,9 @@ impl Checker<'_> {
                             self.show(&part.at),
                             part.r#type,
                             match self.text_of(first) {
+                                Some(text) if part.r#type.is_number() => {
+                                    format!(", as in ({text})::{}", part.r#type)
+                                }
                                 Some(text) => format!(", as in {text}"),
                                 None => String::new(),
                             }
