@@ -107,7 +107,7 @@ pub enum ConnInfoError {
     NoUser(#[source] whoami::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("cannot connect as {to}")]
+    #[error("cannot connect as {to}{}", connect::hint(source))]
     Connect {
         to: String,
         #[source]

@@ -20,7 +20,7 @@ pub(super) struct Batch {
     pub(super) events: Vec<Event>,
     pub(super) parked: Vec<ParkedChange>,
     /// Parked changes of before that are parked no longer.
-    pub(super) mended: Vec<ParkedKey>,
+    pub(super) unparked: Vec<ParkedKey>,
     pub(super) bytes: usize,
     /// Where the events are those of a backfill's chunk, and none of the stream's.
     pub(super) chunk: Option<TakenChunk>,
@@ -29,7 +29,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        let none = self.events.is_empty() && self.parked.is_empty() && self.mended.is_empty();
+        let none = self.events.is_empty() && self.parked.is_empty() && self.unparked.is_empty();
         none && self.chunk.is_none()
     }
 

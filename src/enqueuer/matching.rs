@@ -138,7 +138,7 @@ pub(super) fn match_deliveries(
     let mut deliveries = Vec::with_capacity(batch.events.len());
     let now = Instant::now();
     // What was parked is mapped again long after its commit.
-    let of_stream = batch.chunk.is_none() && batch.mended.is_empty();
+    let of_stream = batch.chunk.is_none() && batch.unparked.is_empty();
     for (index, event) in batch.events.iter().enumerate() {
         let mut asked = filters.ask(event);
         // Parked for each endpoint: there is no point in reading it.

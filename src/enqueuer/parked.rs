@@ -64,7 +64,7 @@ impl Session<'_> {
         let query = include_str!("../../sql/queries/list_kept_changes.sql");
         let query = self.reader.client.prepare(query).await?;
         let mut after: ParkedKey = (Lsn::ZERO, -1, String::new());
-        let (mut mended, mut events) = (0, 0);
+        let (mut unparked, mut events) = (0, 0);
         loop {
             let rows = self
                 .reader
@@ -107,10 +107,10 @@ impl Session<'_> {
                     stayed.push(after.clone(), reason, detail);
                     continue;
                 }
-                mended += 1;
+                unparked += 1;
                 events += mapped.len();
                 mapped.into_iter().for_each(|made| self.batch.add(made));
-                self.batch.mended.push(after.clone());
+                self.batch.unparked.push(after.clone());
             }
             if rows.is_empty() {
                 break;
@@ -127,9 +127,9 @@ impl Session<'_> {
             let refused = self.reader.client.execute(refused, &[]).await;
             refused.context("note which changes cannot be mapped again")?;
         }
-        if mended > 0 {
+        if unparked > 0 {
             tracing::info!(
-                mended,
+                unparked,
                 events,
                 "changes that were parked have been mapped by the present rules"
             );

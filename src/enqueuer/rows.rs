@@ -84,8 +84,8 @@ impl<'a> Rows<'a> {
         self.passes.iter().flat_map(|pass| &pass.batch.parked)
     }
 
-    pub(super) fn mended(&self) -> impl Iterator<Item = &'a ParkedKey> {
-        self.passes.iter().flat_map(|pass| &pass.batch.mended)
+    pub(super) fn unparked(&self) -> impl Iterator<Item = &'a ParkedKey> {
+        self.passes.iter().flat_map(|pass| &pass.batch.unparked)
     }
 }
 

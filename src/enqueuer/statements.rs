@@ -68,10 +68,10 @@ impl Statements {
         self.copies.write(client, rows, &stored, clock).await?;
         // COMMIT answers success even where the transaction had failed before it: every
         // answer counts.
-        let (schedule, parked, mended, lowered, committed) = tokio::join!(
+        let (schedule, parked, unparked, lowered, committed) = tokio::join!(
             self.schedule(client, rows),
             self.parked(client, rows),
-            self.mended(client, rows),
+            self.unparked(client, rows),
             async {
                 match lower {
                     None => Ok(1),
@@ -86,7 +86,7 @@ impl Statements {
         );
         schedule.context("insert into the schedule")?;
         parked.context("insert parked changes")?;
-        mended.context("delete fixed changes")?;
+        unparked.context("delete parked changes that were mapped")?;
         lowered.context("lower the low water")?;
         committed.context("commit the enqueue")
     }
@@ -199,14 +199,18 @@ impl Statements {
 }
 
 impl Statements {
-    async fn mended(&self, client: &Client, rows: &Rows<'_>) -> Result<u64, tokio_postgres::Error> {
-        let mended: Vec<&ParkedKey> = rows.mended().collect();
-        if mended.is_empty() {
+    async fn unparked(
+        &self,
+        client: &Client,
+        rows: &Rows<'_>,
+    ) -> Result<u64, tokio_postgres::Error> {
+        let unparked: Vec<&ParkedKey> = rows.unparked().collect();
+        if unparked.is_empty() {
             return Ok(0);
         }
-        let commit_lsn: Vec<Lsn> = mended.iter().map(|key| key.0).collect();
-        let ordinal: Vec<i64> = mended.iter().map(|key| key.1).collect();
-        let rule: Vec<&str> = mended.iter().map(|key| key.2.as_str()).collect();
+        let commit_lsn: Vec<Lsn> = unparked.iter().map(|key| key.0).collect();
+        let ordinal: Vec<i64> = unparked.iter().map(|key| key.1).collect();
+        let rule: Vec<&str> = unparked.iter().map(|key| key.2.as_str()).collect();
         client
             .execute(&self.delete_parked, &[&commit_lsn, &ordinal, &rule])
             .await

@@ -49,7 +49,7 @@ pub(super) async fn follow(
             Status::Failed => {
                 screen.end();
                 tell(format_args!(
-                    "{id} has failed: {}. Once that is mended: walhook backfill --resume {id}",
+                    "{id} has failed: {}. Once that is fixed: walhook backfill --resume {id}",
                     job.error.as_deref().unwrap_or_default()
                 ));
                 return Ok(Outcome::DoesNotHold);

@@ -277,6 +277,7 @@ impl SourceState {
             publication: self.publication.as_ref(),
             wanted: &self.tables,
             extra: &self.extra,
+            lacks_table: !self.existing.is_empty(),
             role: &self.role,
             server_version: self.server.version_number,
             started: self.slot.is_some(),

@@ -208,6 +208,8 @@ pub(super) struct PublicationCheck<'a> {
     pub(super) wanted: &'a [Table],
     /// The tables that it publishes and no rule watches.
     pub(super) extra: &'a [Table],
+    /// A table that a rule watches does not exist: its name may be misspelt.
+    pub(super) lacks_table: bool,
     pub(super) role: &'a Role,
     pub(super) server_version: i32,
     /// There is a slot: a publication that is missing now would be missed by it.
@@ -281,6 +283,10 @@ impl PublicationCheck<'_> {
                     true => Finding::failure(subject.clone(), difference.to_string()),
                     false => Finding::warning(subject.clone(), difference.to_string()),
                 };
+                // The table that is meant may be among them.
+                if self.lacks_table && matches!(difference, Difference::Extra(_)) {
+                    return finding;
+                }
                 if mend.is_empty() {
                     return finding.mend(
                         "set source.publication to another name, then: walhook setup --accept-gap",

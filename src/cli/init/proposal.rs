@@ -46,7 +46,11 @@ struct Objection {
 impl Proposal {
     /// `tables`: all that were named. `version`: the server's.
     pub(super) fn of(table: &Table, tables: &[Table], tenant: &Tenant, version: i32) -> Self {
-        let draft = Draft { table, tenant };
+        let mut draft = Draft {
+            table,
+            tenant,
+            lacks_key: false,
+        };
         // Columns that rules cannot name are left out first.
         let unreadable: HashMap<String, String> = draft
             .refusals(&HashMap::new())
@@ -85,6 +89,7 @@ impl Proposal {
             ));
         }
         for (key, why) in draft.refusals(&unreadable) {
+            draft.lacks_key |= key == "key";
             // A table that must not be published has been spoken of.
             if key != "table" || harms.is_empty() {
                 object(format!("`{key}`: {why}"));
@@ -112,7 +117,11 @@ impl Proposal {
                 let _ = writeln!(text, "#     {}", visible(statement));
             }
         }
-        text.push_str("# Then take the `#` off:\n");
+        let has_sql = self.objections.iter().any(|one| !one.remedy.is_empty());
+        text.push_str(match has_sql {
+            true => "# Once that SQL has been run, take the `#` off:\n",
+            false => "# Then take the `#` off:\n",
+        });
         for line in self.rule.lines() {
             let _ = writeln!(text, "# {line}");
         }
@@ -122,6 +131,8 @@ impl Proposal {
 struct Draft<'a> {
     table: &'a Table,
     tenant: &'a Tenant,
+    /// The reader has to name the columns that identify a row.
+    lacks_key: bool,
 }
 
 impl Draft<'_> {
@@ -139,6 +150,9 @@ impl Draft<'_> {
         }
         let _ = writeln!(text, "type = {}", string(&event_type));
         let _ = writeln!(text, "table = {}", string(&table.name().to_sql()));
+        if self.lacks_key {
+            text.push_str("key = [\"…\"]\n");
+        }
         text.push_str("on = [\"insert\"]\n");
         match self.tenant.missing_in(table) {
             Some(Missing::IsTheirs { key }) => {

@@ -11,7 +11,7 @@ use crate::delivery::{Letter, operational};
 use crate::subscription::directory::Snapshot;
 
 /// The dead letters that the tenant is notified of. Those of operational events end
-/// silently, or each would beget the next.
+/// silently, or each would make the next.
 pub(super) fn announced(record: &Record) -> impl Iterator<Item = Letter<'_>> {
     dead_letters(record).filter(|letter| !letter.event_type.starts_with(operational::PREFIX))
 }

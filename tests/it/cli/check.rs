@@ -34,7 +34,7 @@ pub(super) fn failures_with_mends(answer: &Value) -> Vec<(String, Vec<String>)> 
 }
 
 /// The statements that fix the failures.
-fn mending(answer: &Value) -> Vec<String> {
+fn fixes(answer: &Value) -> Vec<String> {
     let findings = answer["findings"].as_array().unwrap().iter();
     findings
         .filter(|finding| finding["level"] == "failure")
@@ -112,7 +112,7 @@ async fn what_stands_against_publishing_is_found_and_its_sql_mends_it() {
         .says("nothing was changed")
         .says("replica identity full");
 
-    for statement in mending(&answer) {
+    for statement in fixes(&answer) {
         database.client.batch_execute(&statement).await.unwrap();
     }
     let answer = project.walhook(&["check", "--json"]).await.exits(0).json();
@@ -196,11 +196,11 @@ async fn a_publication_that_differs_is_found_and_its_sql_mends_it() {
             .join("\n")
             .contains("no rule watches")
     );
-    for statement in mending(&answer) {
+    for statement in fixes(&answer) {
         // Naming all tables already took out the one that is then dropped alone.
-        let mended = database.client.batch_execute(&statement).await;
+        let fixed = database.client.batch_execute(&statement).await;
         assert!(
-            mended.is_ok() || statement.contains("drop table"),
+            fixed.is_ok() || statement.contains("drop table"),
             "{statement}"
         );
     }
@@ -301,12 +301,12 @@ async fn a_login_that_may_not_open_enough_sessions_is_named_with_what_raises_its
     let project = Project::new(&Project::config(&database, &url, PAYMENT_RULE));
     let found = project.walhook(&["check", "--json"]).await.exits(1);
     let raised = format!("alter role \"{login}\" connection limit ");
-    let mends: Vec<_> = mending(&found.json())
+    let grants: Vec<_> = fixes(&found.json())
         .into_iter()
         .filter(|mend| mend.starts_with(&raised))
         .collect();
-    assert_eq!(mends.len(), 1, "{}", found.out);
-    database.client.batch_execute(&mends[0]).await.unwrap();
+    assert_eq!(grants.len(), 1, "{}", found.out);
+    database.client.batch_execute(&grants[0]).await.unwrap();
     let found = project.walhook(&["check", "--json"]).await;
     assert!(!found.out.contains("sessions at once"), "{}", found.out);
 
@@ -326,7 +326,7 @@ async fn a_login_that_may_not_open_enough_sessions_is_named_with_what_raises_its
     let project = Project::new(&format!("{many}{config}"));
     let found = project.walhook(&["check", "--json"]).await.exits(1);
     let set = "alter system set max_connections = ";
-    let raised: Vec<u32> = mending(&found.json())
+    let raised: Vec<u32> = fixes(&found.json())
         .iter()
         .filter_map(|mend| mend.strip_prefix(set)?.split(';').next()?.parse().ok())
         .collect();

@@ -32,7 +32,7 @@ async fn check_says_of_every_shape_what_the_server_does_and_its_sql_mends_it() {
     let project = Project::of(&database, &rules);
     let answer = project.walhook(&["check", "--json"]).await.exits(1).json();
     let mut said: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (what, mends) in failures_with_mends(&answer) {
+    for (what, fixes) in failures_with_mends(&answer) {
         let shape = shapes.iter().filter(|shape| {
             let table = format!("public.{}", shape.name);
             what.starts_with(&format!("{table} ")) || what.starts_with(&format!("{table}_"))
@@ -40,7 +40,7 @@ async fn check_says_of_every_shape_what_the_server_does_and_its_sql_mends_it() {
         // The longest name: `nothing_keyless` is no partition of `nothing`.
         let shape = shape.max_by_key(|shape| shape.name.len());
         let shape = shape.unwrap_or_else(|| panic!("of which table is this? {what}"));
-        said.entry(shape.name).or_default().extend(mends);
+        said.entry(shape.name).or_default().extend(fixes);
     }
     let stand_against: Vec<&str> = {
         let mut names: Vec<&str> = shapes

@@ -71,8 +71,8 @@ impl LeastPrivilege {
         self.project.walhook(&["setup"]).await.exits(1);
         for (_, mend) in failures_with_mends(&answer) {
             for statement in mend {
-                let mended = self.database.client.batch_execute(&statement).await;
-                assert!(mended.is_ok(), "{taken}: {statement}: {mended:?}");
+                let fixed = self.database.client.batch_execute(&statement).await;
+                assert!(fixed.is_ok(), "{taken}: {statement}: {fixed:?}");
             }
         }
         let left = of_level(&self.check().await, "failure");

@@ -1,7 +1,7 @@
 //! What needs a server of its own.
 
-use super::{Log, commits};
-use crate::harness::{TestDatabase, connect, start_postgres, stop_at_exit};
+use super::{Log, Message, commits};
+use crate::harness::{TestDatabase, connect, hold_commits, start_postgres, stop_at_exit};
 
 const T: &str = "create table t (id bigint primary key)";
 
@@ -43,20 +43,12 @@ async fn with_a_synchronous_standby_pending_a_change_is_in_the_log_before_it_is_
     stop_at_exit(&server);
     let database = TestDatabase::create_on(&server).await;
     let log = Log::of(&database, T, "for table t").await;
-    log.run("alter system set synchronous_standby_names = 'absent'")
-        .await;
-    log.run("select pg_reload_conf()").await;
     let writer = connect(&database.url).await;
-    let setting = "select current_setting('synchronous_standby_names') = 'absent'";
-    while !writer
-        .query_one(setting, &[])
-        .await
-        .unwrap()
-        .get::<_, bool>(0)
-    {}
+    hold_commits(&database.client, &database.url).await;
     let commit =
         tokio::spawn(async move { writer.batch_execute("insert into t values (1)").await });
-    while log.peek().await.unwrap().is_empty() {}
+    let is_insert = |message: &Message| message.data[0] == b'I';
+    while !log.peek().await.unwrap().iter().any(is_insert) {}
     assert_eq!(count(&log).await, 0, "not visible yet");
     assert!(!commit.is_finished());
     log.run("alter system reset synchronous_standby_names")

@@ -153,6 +153,30 @@ pub async fn pause(began: Instant) {
     tokio::time::sleep(pause).await;
 }
 
+/// Makes every commit of the server wait for a standby that is not there, until the setting is
+/// reset. It holds once the checkpointer has read it, some time after the sessions have.
+pub async fn hold_commits(client: &Client, url: &str) {
+    let set = "alter system set synchronous_standby_names = 'absent'";
+    client.batch_execute(set).await.unwrap();
+    let reload = "select pg_reload_conf()";
+    client.batch_execute(reload).await.unwrap();
+    let began = Instant::now();
+    loop {
+        let session = connect(url).await;
+        let commit = tokio::spawn(async move {
+            let probe = "create table probe (); drop table probe";
+            session.batch_execute(probe).await
+        });
+        while !commit.is_finished() {
+            let waits = "select exists (select from pg_stat_activity where wait_event = 'SyncRep')";
+            if client.query_one(waits, &[]).await.unwrap().get(0) {
+                return;
+            }
+        }
+        pause(began).await;
+    }
+}
+
 /// A client of an API under test. It speaks plain HTTP: the machine's root certificates,
 /// which a debug build takes long to parse, are not read.
 pub fn http() -> reqwest::Client {

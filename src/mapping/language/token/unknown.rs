@@ -15,6 +15,7 @@ pub(super) fn unexpected(c: char, rest: &str, before: Option<&Spanned>) -> Strin
         '‘' | '’' | '‚' | '‛' | '′' | '“' | '”' | '„' | '″' | '«' | '»' | '´' => {
             "a typographic quote; texts stand in straight single quotes, 'text'".to_owned()
         }
+        '…' => "it stands for what you put in its place, such as a column's name".to_owned(),
         '≤' => "write <=".to_owned(),
         '≥' => "write >=".to_owned(),
         '≠' => "write <>".to_owned(),

@@ -4,7 +4,7 @@ use super::super::COMPLETE;
 use super::{RULES, TABLES, moved, parked, read_again, run, told, with_rows};
 use crate::harness::receiver::Receiver;
 use crate::harness::walhook::Installation;
-use crate::harness::{TestDatabase, connect, pause, start_postgres, stop_at_exit};
+use crate::harness::{TestDatabase, connect, hold_commits, pause, start_postgres, stop_at_exit};
 
 /// What the WAL brings of it is of before. A rename waits for no transaction that has changed
 /// rows of the type.
@@ -70,21 +70,8 @@ async fn what_is_altered_by_a_transaction_that_is_not_visible_yet_is_waited_for(
     let running = walhook.start();
     walhook.wait_for(COMPLETE).await;
     let application = &walhook.database.client;
-    let standby = async |setting: &str| {
-        let set = format!("alter system {setting}");
-        application.batch_execute(&set).await.unwrap();
-        let reload = "select pg_reload_conf()";
-        application.batch_execute(reload).await.unwrap();
-    };
     let writer = connect(&walhook.database.url).await;
-    standby("set synchronous_standby_names = 'absent'").await;
-    let is_set = "select current_setting('synchronous_standby_names') = 'absent'";
-    while !writer
-        .query_one(is_set, &[])
-        .await
-        .unwrap()
-        .get::<_, bool>(0)
-    {}
+    hold_commits(application, &walhook.database.url).await;
     let altering = tokio::spawn(async move {
         let alter = "begin; alter table orders alter column status type text using lower(status);
              update orders set note = 'x' where id = 1; commit";
@@ -108,7 +95,10 @@ async fn what_is_altered_by_a_transaction_that_is_not_visible_yet_is_waited_for(
         pause(began).await;
     }
     assert!(!altering.is_finished());
-    standby("reset synchronous_standby_names").await;
+    let release = "alter system reset synchronous_standby_names";
+    application.batch_execute(release).await.unwrap();
+    let reload = "select pg_reload_conf()";
+    application.batch_execute(reload).await.unwrap();
     altering.await.unwrap().unwrap();
     parked(&walhook, 1).await;
     read_again(&walhook, 1).await;
