@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::follow::{Follow, Followed};
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
-use super::shed::Brink;
+use super::shed::ShedRequest;
 use super::unreadable::{Failures, Position, TRIES, TRY_AGAIN};
 use super::{reload, rules};
 use crate::app::old_values;
@@ -37,7 +37,7 @@ pub(super) struct Capture {
     pub(super) next: watch::Receiver<Arc<Generation>>,
     pub(super) health: Arc<Health>,
     /// The slot's watch asks for log to be shed.
-    pub(super) brink: Arc<Brink>,
+    pub(super) shed_request: Arc<ShedRequest>,
     /// … and says when tables have other definitions.
     pub(super) doubtful: Arc<Doubtful>,
     pub(super) enqueuer: Enqueuer,
@@ -65,10 +65,10 @@ impl Capture {
         // That it is over is said by what holds the slot again.
         let mut interruption = Episode::default();
         loop {
-            if self.brink.is_asked() {
+            if self.shed_request.is_asked() {
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
-                    () = self.try_to_shed() => self.brink.settle(),
+                    () = self.try_to_shed() => self.shed_request.settle(),
                 }
             }
             let mut streamed = false;
@@ -90,7 +90,7 @@ impl Capture {
             }
             let delay = match ended {
                 Ok(()) => return Ok(()),
-                Err(Fault::Brink) => Duration::ZERO,
+                Err(Fault::Shed) => Duration::ZERO,
                 Err(fault) if fault.is_of_new_label() => {
                     tracing::info!("reading the catalog again: {fault}");
                     Duration::ZERO
@@ -134,7 +134,7 @@ impl Capture {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(delay) => {}
-                () = self.brink.asked() => {}
+                () = self.shed_request.asked() => {}
             }
         }
     }
@@ -309,7 +309,7 @@ impl Capture {
                 next: &mut self.next,
                 health: &self.health,
                 heartbeat: heartbeat.as_ref(),
-                brink: &self.brink,
+                shed_request: &self.shed_request,
                 doubtful: &self.doubtful,
                 stop,
                 instance: &instance,

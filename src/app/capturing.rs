@@ -9,7 +9,7 @@ use super::capture::Capture;
 use super::doubtful::{self, Doubtful};
 use super::generation::Generation;
 use super::harm_watch;
-use super::shed::Brink;
+use super::shed::ShedRequest;
 use super::tasks::Tasks;
 use super::watch::Watch;
 use crate::config::Config;
@@ -50,7 +50,7 @@ impl Capturing<'_> {
             stop,
         } = self;
         let (sender, next) = watch::channel(Arc::clone(generation));
-        let brink = Arc::new(Brink::new());
+        let shed_request = Arc::new(ShedRequest::new());
         let doubtful = Arc::new(Doubtful::new());
         let catalog = doubtful::catalog(source, &config.source);
         let watch = Watch {
@@ -60,7 +60,7 @@ impl Capturing<'_> {
             store: store.clone(),
             instance: instance.id,
             health: Arc::clone(health),
-            brink: Arc::clone(&brink),
+            shed_request: Arc::clone(&shed_request),
             catalog: catalog.clone(),
             doubtful: Arc::clone(&doubtful),
             clocks: Arc::clone(&instance.clocks),
@@ -68,7 +68,7 @@ impl Capturing<'_> {
         let filter_failures = Arc::new(FilterFailures::default());
         let unknown_tenants = Arc::new(UnknownTenants::default());
         let capture = Capture {
-            brink,
+            shed_request,
             doubtful,
             source: source.clone(),
             config: config.source.clone(),

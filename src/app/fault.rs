@@ -19,9 +19,9 @@ pub(super) enum Fault {
     /// Of the store: it may come back.
     #[error(transparent)]
     Store(#[from] anyhow::Error),
-    /// The slot has to be let go for log to be shed.
-    #[error("log is about to be shed")]
-    Brink,
+    /// The slot has to be released for WAL to be shed.
+    #[error("WAL is about to be shed")]
+    Shed,
     /// Another may hold the slot, and can write.
     #[error(
         "the store has confirmed no heartbeat of this instance for {} s: the slot is released for \
@@ -44,7 +44,7 @@ impl Fault {
             }
             Fault::Replication(error) => error.into(),
             Fault::Gap(gap) => gap.into(),
-            Fault::Brink | Fault::Silent => self.into(),
+            Fault::Shed | Fault::Silent => self.into(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Fault {
             Fault::Store(error) => {
                 matches!(error.downcast_ref(), Some(Interrupted::Deposed { .. }))
             }
-            Fault::Replication(_) | Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
+            Fault::Replication(_) | Fault::Gap(_) | Fault::Final(_) | Fault::Shed => false,
         }
     }
 
@@ -69,7 +69,7 @@ impl Fault {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Fault::Replication(error) => error.is_transient(),
-            Fault::Gap(_) | Fault::Final(_) | Fault::Brink => false,
+            Fault::Gap(_) | Fault::Final(_) | Fault::Shed => false,
             Fault::Silent => true,
             Fault::Store(error) => error.is::<Redefined>() || is_transient(error),
         }

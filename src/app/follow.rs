@@ -10,7 +10,7 @@ use super::doubtful::Doubtful;
 use super::fault::Fault;
 use super::generation::Generation;
 use super::heartbeat::Heartbeat;
-use super::shed::Brink;
+use super::shed::ShedRequest;
 use super::{backfill, parked_retry, seed};
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
@@ -30,7 +30,7 @@ pub(super) struct Follow<'a> {
     pub(super) health: &'a Health,
     pub(super) heartbeat: Option<&'a Heartbeat>,
     /// Asks for log to be shed, for which the slot must be free.
-    pub(super) brink: &'a Brink,
+    pub(super) shed_request: &'a ShedRequest,
     /// Has the catalog compared where old values may be others.
     pub(super) doubtful: &'a Doubtful,
     pub(super) stop: &'a CancellationToken,
@@ -123,7 +123,7 @@ impl Follow<'_> {
                 () = session.due() => due = true,
                 () = &mut asking, if !retrying => retrying = true,
                 () = &mut seeding => {}
-                () = self.brink.asked() => return Err(Fault::Brink),
+                () = self.shed_request.asked() => return Err(Fault::Shed),
                 () = self.doubtful.raised() => {}
                 () = &mut backfilling => {}
                 () = &mut beating => {}

@@ -1,4 +1,4 @@
-//! Sheds log (`source.wal_policy = "shed"`): before the server drops what the slot keeps,
+//! Sheds WAL (`source.wal_policy = "shed"`): before the server drops what the slot keeps,
 //! and the slot with it, capture skips to the present by its own decision.
 //!
 //! The gap is recorded first, together with where progress goes on, and only then is the
@@ -20,13 +20,13 @@ use crate::source::gaps::Acceptance;
 use crate::source::progress;
 
 /// The slot's watch asks here for what only capture, which holds the slot, can do.
-pub(super) struct Brink {
+pub(super) struct ShedRequest {
     asked: watch::Sender<bool>,
 }
 
-impl Brink {
+impl ShedRequest {
     pub(super) fn new() -> Self {
-        Brink {
+        ShedRequest {
             asked: watch::Sender::new(false),
         }
     }

@@ -99,7 +99,7 @@ impl Fault {
                 error if error.is_of_decoding() => found(GapKind::Unreadable, error.state(), true),
                 _ => None,
             },
-            Fault::Final(_) | Fault::Store(_) | Fault::Brink | Fault::Silent => None,
+            Fault::Final(_) | Fault::Store(_) | Fault::Shed | Fault::Silent => None,
         }
     }
 }

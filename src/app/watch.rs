@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::doubtful::Doubtful;
 use super::generation::Generation;
-use super::shed::Brink;
+use super::shed::ShedRequest;
 use crate::clock::{self, Clocks};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
@@ -57,7 +57,7 @@ pub(super) struct Watch {
     pub(super) store: Store,
     pub(super) instance: Uuid,
     pub(super) health: Arc<Health>,
-    pub(super) brink: Arc<Brink>,
+    pub(super) shed_request: Arc<ShedRequest>,
     pub(super) catalog: SourceCatalog,
     pub(super) doubtful: Arc<Doubtful>,
     pub(super) clocks: Arc<Clocks>,
@@ -170,7 +170,7 @@ impl Watch {
     }
 
     async fn ask_to_shed(&self, looked: &mut Looked) -> anyhow::Result<()> {
-        self.brink.ask();
+        self.shed_request.ask();
         let asked_at = *looked.asked_at.get_or_insert_with(Instant::now);
         if asked_at.elapsed() < PATIENCE_OF_ENQUEUER
             || self.health.capture() != CaptureState::Leading

@@ -172,19 +172,21 @@ pub fn main() -> ExitCode {
 
 /// Whether the configuration or the arguments are at fault, not what they speak of.
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let unreadable = matches!(
-            cause.downcast_ref(),
-            Some(
-                ConnInfoError::Syntax(_)
-                    | ConnInfoError::Unknown { .. }
-                    | ConnInfoError::Unsupported { .. }
-                    | ConnInfoError::Invalid { .. }
-                    | ConnInfoError::NoUser(_)
-            )
-        );
-        unreadable || cause.is::<ConfigError>() || cause.is::<UsageError>()
-    })
+    // What is wrong may be several things, beneath a `UsageError` that says of what.
+    error.is::<UsageError>()
+        || error.chain().any(|cause| {
+            let unreadable = matches!(
+                cause.downcast_ref(),
+                Some(
+                    ConnInfoError::Syntax(_)
+                        | ConnInfoError::Unknown { .. }
+                        | ConnInfoError::Unsupported { .. }
+                        | ConnInfoError::Invalid { .. }
+                        | ConnInfoError::NoUser(_)
+                )
+            );
+            unreadable || cause.is::<ConfigError>() || cause.is::<UsageError>()
+        })
 }
 
 fn execute(cli: Cli) -> anyhow::Result<Outcome> {

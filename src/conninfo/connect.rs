@@ -185,14 +185,14 @@ fn is_unsupported_parameter(error: &tokio_postgres::Error) -> bool {
     database.is_some_and(|error| error.message().contains("unsupported startup parameter"))
 }
 
-/// What helps where the driver's words do not say it.
+/// What helps where the driver's words do not say it, in those of the walsender's connection.
 pub(super) fn hint(error: &tokio_postgres::Error) -> &'static str {
     let words = error.to_string();
     let cause = std::error::Error::source(error).map_or(String::new(), ToString::to_string);
     if words.contains("password missing") || cause.contains("password missing") {
-        " (give the password in the URL, in PGPASSWORD or in ~/.pgpass)"
+        ": the server asks for a password: give one in the URL, PGPASSWORD or ~/.pgpass"
     } else if cause.contains("does not support TLS") {
-        " (it has no TLS, which sslmode asks for: see ssl in postgresql.conf)"
+        ": it offers no TLS, which sslmode demands: set ssl = on there, or sslmode=prefer"
     } else {
         ""
     }

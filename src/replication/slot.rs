@@ -12,7 +12,7 @@ mod budget;
 mod kind;
 mod verify;
 
-pub use budget::{BRINK, Budget, CatchingUp};
+pub use budget::{Budget, CRITICAL, CatchingUp};
 pub use kind::GapKind;
 pub(super) use verify::without_remedy;
 pub use verify::{Gap, REMEDY, RecordedProgress, verify};

@@ -244,6 +244,10 @@ async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
     let url = plain.url("postgres").replace("disable", "require");
     let error = identify(&ConnInfo::parse(&url).unwrap()).await.unwrap_err();
     assert!(matches!(error, ReplicationError::NoTls(_)), "{error:?}");
+    let conninfo = ConnInfo::parse(&url).unwrap();
+    let error = conninfo.connect(Purpose::Application, None).await;
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("which sslmode demands"), "{text}");
     let url = plain.url("postgres").replace("disable", "prefer");
     identify(&ConnInfo::parse(&url).unwrap()).await.unwrap();
 }
@@ -368,6 +372,10 @@ async fn failures_of_the_pool_side_keep_their_cause_and_no_password() {
         "{text}"
     );
     assert!(!text.contains("hunter2"));
+    let conninfo = server.conninfo("scram", "password='' passfile=/absent");
+    let error = conninfo.connect(Purpose::Application, None).await;
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("PGPASSWORD or ~/.pgpass"), "{text}");
 }
 
 /// A listener that is no PostgreSQL: says `answer` to whoever connects, and waits.

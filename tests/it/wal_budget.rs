@@ -1,5 +1,5 @@
 //! How much log walhook makes the source keep and write: nearly none when all is well, no
-//! more than it may when it is not, and what happens at the brink.
+//! more than it may when it is not, and what happens near the limit.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! The alarms while the slot uses up what it may keep of the WAL.
 
 use crate::replication::WalPolicy;
-use crate::replication::slot::{BRINK, Budget};
+use crate::replication::slot::{Budget, CRITICAL};
 
 /// How near the slot is to being lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,13 +12,13 @@ pub(super) enum Alarm {
     /// Four fifths of it.
     Near,
     /// Nine tenths: the policy decides.
-    Brink,
+    Critical,
 }
 
 impl Alarm {
     pub(super) fn of(budget: &Budget) -> Self {
         match () {
-            () if budget.uses(BRINK) => Alarm::Brink,
+            () if budget.uses(CRITICAL) => Alarm::Critical,
             () if budget.uses(80) => Alarm::Near,
             () if budget.uses(50) => Alarm::Half,
             () => Alarm::None,
@@ -31,15 +31,17 @@ impl Alarm {
         let (bytes, limit) = (budget.retained, budget.limit.unwrap_or(0));
         let lag = budget.lag;
         match now {
-            Alarm::Brink if self < Alarm::Brink && policy == WalPolicy::Shed => tracing::error!(
-                slot,
-                bytes,
-                limit,
-                lag,
-                "the slot keeps over 90 % of the WAL that it may: what was not read is shed as soon as \
+            Alarm::Critical if self < Alarm::Critical && policy == WalPolicy::Shed => {
+                tracing::error!(
+                    slot,
+                    bytes,
+                    limit,
+                    lag,
+                    "the slot keeps over 90 % of the WAL that it may: what was not read is shed as soon as \
                  walhook does not catch up, and at 98 % in any case"
-            ),
-            Alarm::Brink if self < Alarm::Brink => tracing::error!(
+                )
+            }
+            Alarm::Critical if self < Alarm::Critical => tracing::error!(
                 slot,
                 bytes,
                 limit,
@@ -68,7 +70,7 @@ impl Alarm {
                     "the slot keeps less than half of the WAL that it may again"
                 );
             }
-            Alarm::None | Alarm::Half | Alarm::Near | Alarm::Brink => {}
+            Alarm::None | Alarm::Half | Alarm::Near | Alarm::Critical => {}
         }
         now
     }
@@ -86,8 +88,8 @@ mod tests {
             (50, Some(100), Alarm::Half),
             (79, Some(100), Alarm::Half),
             (80, Some(100), Alarm::Near),
-            (90, Some(100), Alarm::Brink),
-            (200, Some(100), Alarm::Brink),
+            (90, Some(100), Alarm::Critical),
+            (200, Some(100), Alarm::Critical),
             (9, Some(10), Alarm::None),
             (500, None, Alarm::None),
         ] {

@@ -133,7 +133,7 @@ async fn described(client: &Client, names: &[TableName]) -> anyhow::Result<Vec<T
         true => Vec::new(),
         false => catalog::list(client).await?,
     };
-    let mut refused = Vec::new();
+    let mut refused = Lines::default();
     for name in names {
         let table = tables.iter().find(|table| table.name() == name);
         let why = match table {
@@ -143,11 +143,12 @@ async fn described(client: &Client, names: &[TableName]) -> anyhow::Result<Vec<T
                 None => continue,
             },
         };
-        refused.push(format!("cannot watch {name}: {why}"));
+        refused.line(format_args!("{name}: {why}"));
     }
-    match refused.is_empty() {
+    match refused == Lines::default() {
         true => Ok(tables),
-        false => Err(UsageError(refused.join("\n")).into()),
+        false => Err(anyhow::Error::from(refused)
+            .context(UsageError("these tables cannot be watched".to_owned()))),
     }
 }
 

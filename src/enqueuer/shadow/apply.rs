@@ -63,7 +63,7 @@ impl Shadow {
             .await
     }
 
-    /// Brings the shadow after the change, and answers the change with what the shadow
+    /// Brings the shadow to what it is after the change, and answers the change with what the shadow
     /// knew of the row before. Fails where the next session is to take the change.
     pub(in crate::enqueuer) fn apply<'a>(
         &mut self,

@@ -44,8 +44,8 @@ impl Budget {
     /// Whether it may be time to shed, and shedding would help. Where the WAL is kept for a
     /// transaction that has been open for long, all that was committed may well have been
     /// read: to skip it would free nothing.
-    fn is_at_the_brink(&self, policy: WalPolicy) -> bool {
-        policy == WalPolicy::Shed && self.uses(BRINK) && self.lag >= self.retained / 2
+    fn is_critical(&self, policy: WalPolicy) -> bool {
+        policy == WalPolicy::Shed && self.uses(CRITICAL) && self.lag >= self.retained / 2
     }
 }
 
@@ -72,12 +72,12 @@ impl CatchingUp {
             true => 0,
             false => self.stuck.saturating_add(1),
         };
-        budget.is_at_the_brink(policy) && (budget.uses(ALWAYS) || self.stuck >= STUCK_LOOKS)
+        budget.is_critical(policy) && (budget.uses(ALWAYS) || self.stuck >= STUCK_LOOKS)
     }
 }
 
 /// The share at which the policy decides: what is left is for what is written meanwhile.
-pub const BRINK: u64 = 90;
+pub const CRITICAL: u64 = 90;
 
 #[cfg(test)]
 mod tests {

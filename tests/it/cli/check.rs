@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::harness::command::Project;
 use crate::harness::{TestDatabase, start_postgres};
 
-use super::{PAYMENT_RULE, PAYMENTS};
+use super::{LEAD_RULE, PAYMENT_RULE, PAYMENTS};
 
 /// The findings of a level, each as `what: why`.
 pub(super) fn of_level(answer: &Value, level: &str) -> Vec<String> {
@@ -396,4 +396,23 @@ async fn a_partition_beside_its_published_root_is_a_failure() {
         .exits(1)
         .says("public.events_1 is a partition of public.events")
         .says("rules that watch public.events_1 never match");
+}
+
+/// What no rule watches may be the very table that a misspelt rule means.
+#[tokio::test]
+async fn a_table_is_not_to_be_unpublished_while_a_rules_table_is_misspelt() {
+    let database = TestDatabase::create().await;
+    database.client.batch_execute(PAYMENTS).await.unwrap();
+    let publication = "create table leads (id int primary key);
+        create publication walhook for table payments, leads";
+    database.client.batch_execute(publication).await.unwrap();
+    let project = Project::of(&database, PAYMENT_RULE);
+    let unwatched = "it publishes public.leads, which no rule watches";
+    let checked = project.walhook(&["check"]).await.exits(0);
+    checked.says(unwatched).says("drop table");
+    let misspelt = format!("{PAYMENT_RULE}{}", LEAD_RULE.replace("leads", "lead"));
+    let project = Project::of(&database, &misspelt);
+    let checked = project.walhook(&["check"]).await.exits(1);
+    let checked = checked.says("did you mean `public.leads`").says(unwatched);
+    assert!(!checked.out.contains("drop table"), "{}", checked.out);
 }

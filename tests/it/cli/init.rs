@@ -160,7 +160,7 @@ async fn init_of_a_table_that_cannot_be_watched_says_why_and_names_the_nearest()
     for (named, says) in [
         (
             "paymnets",
-            "cannot watch public.paymnets: it does not exist; did you mean `public.payments`?",
+            "public.paymnets: it does not exist; did you mean `public.payments`?",
         ),
         ("app.payments", "did you mean `public.payments`?"),
         ("app.orders", "did you mean `app.Orders`?"),
@@ -174,6 +174,10 @@ async fn init_of_a_table_that_cannot_be_watched_says_why_and_names_the_nearest()
         let tables = ["--table", "payments", "--table", named];
         it.init(&database.url, &tables).await.exits(2).says(says);
     }
+    // All that is wrong, a line each.
+    let tables = ["--table", "paymnets", "--table", "paid"];
+    let said = it.init(&database.url, &tables).await.exits(2).err;
+    assert_eq!(said.lines().count(), 2, "{said}");
     // All at once.
     let both = ["--table", "nope", "--table", "paid"];
     let both = it.init(&database.url, &both).await.exits(2);
