@@ -74,7 +74,7 @@ async fn run(rows: usize) -> anyhow::Result<()> {
         .connect(Purpose::Application, None)
         .await?;
     client.batch_execute(TABLE).await?;
-    walhook::cli::setup::set_up(&config).await?;
+    walhook::setup::set_up(&config).await?;
     let store = Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?;
     let key = Arc::new(EncryptionKey::load(&key_file)?);
 

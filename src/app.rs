@@ -87,7 +87,7 @@ pub async fn run_reloading(
     descriptors::raise_limit();
     let key = Arc::new(config.security.load_key()?);
     let (to_source, to_store) = (Monitor::new("source"), Monitor::new("store"));
-    let source = crate::cli::source(&config)?.monitored(&to_source);
+    let source = config.source_conninfo()?.monitored(&to_source);
     let generation = Arc::new(Generation::compile(config.clone())?);
     let event_types = api::EventTypes::from(generation.event_types());
     // What the configuration alone may be wrong about comes first: it must cost no wait for

@@ -21,6 +21,7 @@ use crate::mapping::RuleSet;
 use crate::mapping::file::{DefaultsConfig, RuleConfig, RuleError, suggestion};
 use crate::replication::SourceConfig;
 
+mod databases;
 mod document;
 mod environment;
 mod paths;
@@ -33,7 +34,7 @@ mod tests;
 use document::{Document, RulePlace};
 use environment::Environment;
 use problem::message_of;
-pub use problem::{ConfigError, Place, Problem};
+pub use problem::{ConfigError, Place, Problem, UsageError};
 use reload::Settings;
 pub use secret_files::SecretFile;
 use secret_files::SecretKey;

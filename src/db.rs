@@ -21,6 +21,7 @@ mod encryption;
 mod failure;
 mod identity;
 mod schema;
+pub(crate) mod sql_text;
 mod tenant_role;
 
 pub use encryption::{OtherKeyError, StoreKey};

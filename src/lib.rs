@@ -11,11 +11,12 @@
 //! - [`backfill`]: rows that exist already, on their way to the enqueuer.
 //! - [`delivery`]: hand-off, claim, sign, send, record, retry.
 //! - [`api`]: what tenants and operators call.
+//! - [`preflight`]: what must hold before `walhook run`; [`setup`] makes it.
 //! - [`app`]: wires the tasks and supervises them; [`cli`] and [`demo`] stand on it.
 //!
 //! [`lsn`], [`duration`], [`byte_size`], [`secret`], [`backoff`], [`clock`], [`episode`],
-//! [`log_limit`], [`metrics`], [`terminal`], [`conninfo`], [`health`] and [`docs`], the guide, are
-//! leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
+//! [`log_limit`], [`metrics`], [`telemetry`], [`terminal`], [`conninfo`], [`health`] and [`docs`],
+//! the guide, are leaves that everyone may import. `tests/layers.rs` asserts who may import whom.
 
 pub mod api;
 pub mod app;
@@ -40,8 +41,10 @@ pub mod lsn;
 pub mod mapping;
 pub mod metrics;
 pub mod pgoutput;
+pub mod preflight;
 pub mod replication;
 pub mod secret;
+pub mod setup;
 pub mod source;
 pub mod subscription;
 pub mod telemetry;

@@ -30,6 +30,22 @@ impl fmt::Display for Lines {
 /// As an error that has several things to say.
 impl std::error::Error for Lines {}
 
+/// An error and its causes on one line. A cause that the text before it already
+/// tells is left out.
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 /// Writes a line to standard error.
 pub fn tell(text: impl fmt::Display) {
     let mut lines = Lines::default();
@@ -163,5 +179,14 @@ mod tests {
             lines.to_string(),
             "table a\\nAll is well.\\u001b[2J\n\nthe end"
         );
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = anyhow::anyhow!("connection refused");
+        let error = cause
+            .context("reach db: connection refused")
+            .context("start");
+        assert_eq!(chain(&error), "start: reach db: connection refused");
     }
 }

@@ -95,7 +95,7 @@ impl Backlog {
             self.directory.path().join("walhook.key").display(),
         );
         std::fs::write(&file, text)?;
-        walhook::cli::setup::set_up(&load(&file)?).await?;
+        walhook::setup::set_up(&load(&file)?).await?;
         Ok(file)
     }
 

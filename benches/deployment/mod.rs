@@ -64,7 +64,7 @@ impl Deployment {
         );
         fs::write(&file, text)?;
         let config = Config::load(Some(&file))?;
-        walhook::cli::setup::set_up(&config).await?;
+        walhook::setup::set_up(&config).await?;
         Ok(Deployment {
             admin,
             store: Store::open(&config.store, &config.source.url, Purpose::Housekeeping)?,

@@ -15,13 +15,13 @@ use uuid::Uuid;
 use super::generation::Generation;
 use super::rules;
 use crate::api::EventTypes;
-use crate::cli::chain;
-use crate::cli::check::{Level, SourceState, render};
 use crate::config::{Config, ConfigError};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::metrics::METRICS;
+use crate::preflight::{Level, SourceState, render};
 use crate::source::catalog::{self, Table};
+use crate::terminal::chain;
 
 /// A configuration as it was read again.
 pub type Reloads = mpsc::Receiver<Result<Config, ConfigError>>;

@@ -8,14 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 
-use crate::config::{Config, ConfigError};
-use crate::conninfo::{Client, ConnInfo, ConnInfoError, Purpose};
+use crate::config::{Config, ConfigError, UsageError};
+use crate::conninfo::ConnInfoError;
 use crate::duration::HumanDuration;
-use crate::mapping::RuleSet;
 use crate::telemetry::{self, LogFormat};
-use crate::terminal::tell_lines;
+use crate::terminal::{chain, tell_lines};
 
 pub mod adopt_store;
 pub mod backfill;
@@ -31,14 +29,11 @@ pub mod rotate_key;
 pub mod run;
 pub mod setup;
 pub mod signals;
-mod sql_text;
 pub mod status;
 pub mod teardown;
 mod tenant_rows;
 pub mod token;
-mod url;
 
-pub(crate) use output::chain;
 use output::{print, print_file, print_json, print_lines, shown};
 
 /// Signed webhooks from a PostgreSQL write-ahead log, without touching the application.
@@ -125,11 +120,6 @@ impl Outcome {
         }
     }
 }
-
-/// What was asked for cannot be understood or makes no sense as it is configured.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
 
 const BAD_USAGE: u8 = 2;
 
@@ -235,31 +225,6 @@ fn file(named: Option<&Path>) -> Option<PathBuf> {
     named.or_else(usual).map(Path::to_owned)
 }
 
-/// The source's connection settings.
-pub(crate) fn source(config: &Config) -> anyhow::Result<ConnInfo> {
-    let url = config.source.url.expose_secret();
-    if url.is_empty() && std::env::var_os("PGHOST").is_none() {
-        let message = "source.url is not set: write it in walhook.toml, as in \
-            url = \"postgres://walhook@db/app\" under [source], name a file that holds it as url_file, or set WALHOOK_SOURCE__URL";
-        return Err(UsageError(message.to_owned()).into());
-    }
-    let source = ConnInfo::parse(url).context("read source.url")?;
-    match config.source.primary_url.expose_secret() {
-        "" => Ok(source),
-        primary => {
-            let primary = ConnInfo::parse(primary).context("read source.primary_url")?;
-            Ok(source.with_primary(primary))
-        }
-    }
-}
-
-async fn connect_source(conninfo: &ConnInfo, purpose: Purpose) -> anyhow::Result<Client> {
-    conninfo
-        .connect(purpose, None)
-        .await
-        .with_context(|| format!("reach the source {} (source.url)", conninfo.describe()))
-}
-
 /// A time as such, or how long ago it was.
 fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
@@ -271,35 +236,6 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     Timestamp::now()
         .checked_sub(ago.0)
         .map_err(|_| "that is too long ago".to_owned())
-}
-
-/// The source, or its primary where it is a standby.
-async fn connect_writable(conninfo: &ConnInfo, command: &'static str) -> anyhow::Result<Client> {
-    let primary = conninfo.primary().unwrap_or(conninfo).describe();
-    conninfo
-        .connect_writable(Purpose::Command(command))
-        .await
-        .with_context(|| format!("reach the source's primary {primary} (source.primary_url)"))
-}
-
-/// Where the store is: store.url, or the source itself.
-fn store(config: &Config, source: &ConnInfo) -> anyhow::Result<ConnInfo> {
-    match config.store.url.expose_secret() {
-        "" => Ok(source.primary().unwrap_or(source).clone()),
-        url => ConnInfo::parse(url).context("read store.url"),
-    }
-}
-
-/// The rules of the configuration; a configuration without any is refused, because
-/// there is nothing to watch.
-fn rules(config: &Config) -> anyhow::Result<RuleSet> {
-    let rules = config.rules()?;
-    if rules.is_empty() {
-        let message = "the configuration has no [[events]]: write a rule, or include a file of rules, \
-            as in include = [\"events/payments.toml\"]";
-        return Err(UsageError(message.to_owned()).into());
-    }
-    Ok(rules)
 }
 
 #[cfg(test)]

@@ -6,23 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Context;
 
 use crate::config::ConfigError;
-use crate::terminal::{Lines, visible_lines};
-
-/// An error and its causes on one line. A cause that the text before it already
-/// tells is left out.
-pub(crate) fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
-}
+use crate::terminal::{Lines, chain, visible_lines};
 
 /// An error and its causes as people are told of it: each thing that is wrong on a line.
 pub(super) fn shown(error: &anyhow::Error) -> Lines {
@@ -96,14 +80,5 @@ mod tests {
         several.line("table x\ny");
         let text = shown(&several.into()).to_string();
         assert_eq!(text, "walhook: nothing was changed, because:\ntable x\\ny");
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let cause = anyhow::anyhow!("connection refused");
-        let error = cause
-            .context("reach db: connection refused")
-            .context("start");
-        assert_eq!(chain(&error), "start: reach db: connection refused");
     }
 }

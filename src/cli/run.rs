@@ -40,8 +40,8 @@ pub struct Args {
 
 /// `file`: what was loaded as `config`, to be read again.
 pub async fn run(args: Args, config: Config, file: Option<PathBuf>) -> anyhow::Result<Outcome> {
-    super::source(&config)?;
-    super::rules(&config)?;
+    config.source_conninfo()?;
+    config.rules_to_watch()?;
     for (file, mode) in config.exposed_secret_files() {
         tracing::warn!(
             key = file.key,

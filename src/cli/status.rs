@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::check::StoreState;
 use super::{Outcome, chain};
 use crate::clock;
 use crate::config::Config;
@@ -13,6 +12,7 @@ use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::delivery::problems::{self, StoreProblems};
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
+use crate::preflight::StoreState;
 use crate::replication::slot::{self, Budget, SlotState};
 use crate::source::progress::{self, Progress};
 use crate::source::publication;
@@ -122,12 +122,12 @@ struct Queue {
 const SILENT: f64 = 6.0;
 
 async fn read(config: &Config) -> anyhow::Result<Status> {
-    let conninfo = super::source(config)?;
+    let conninfo = config.source_conninfo()?;
     let mut status = Status::default();
     // Before the store: a running walhook records what it acknowledges before the slot
     // moves, and so a slot that is read first is never ahead of the record.
     let source = async {
-        let client = super::connect_source(&conninfo, Purpose::Inspection("status")).await?;
+        let client = crate::source::connect(&conninfo, Purpose::Inspection("status")).await?;
         let slot = slot::inspect(&client, &config.source.slot).await?;
         anyhow::Ok((client, slot))
     };

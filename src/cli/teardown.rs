@@ -4,15 +4,15 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::{Context, bail};
 
-use super::check::StoreState;
-use super::setup::SetupLock;
 use super::{Outcome, UsageError};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::quote_identifier;
+use crate::preflight::StoreState;
 use crate::replication::slot::{self, SlotState};
-use crate::source::publication;
+use crate::setup::SetupLock;
 use crate::source::server::Server;
+use crate::source::{self, publication};
 use crate::terminal::{Lines, tell};
 
 /// Remove what setup made from the source; keep the store unless told otherwise
@@ -50,8 +50,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
-    let conninfo = super::source(config)?;
-    let client = super::connect_source(&conninfo, Purpose::Command("teardown")).await?;
+    let conninfo = config.source_conninfo()?;
+    let client = source::connect(&conninfo, Purpose::Command("teardown")).await?;
     let _lock = SetupLock::take(config, &conninfo, "teardown").await?;
     let store = StoreState::read(config, Purpose::Command("teardown")).await?;
     let everything = !args.slot && !args.publication;
@@ -80,7 +80,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         super::print("Nothing was changed.")?;
         return Ok(Outcome::DoesNotHold);
     }
-    let writable = super::connect_writable(&conninfo, "teardown").await?;
+    let writable = source::connect_writable(&conninfo, "teardown").await?;
     plan.execute(config, &client, &writable, &store).await?;
     let mut done = Lines::default();
     for step in &steps {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use super::sql_text::{filled, quote_literal};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::quote_identifier;
+use crate::db::sql_text::{filled, quote_literal};
 use crate::mapping::TableName;
 use crate::mapping::file::{RuleConfig, TenantConfig};
 use crate::source::catalog::{self, Table, sql_name};
@@ -60,8 +60,8 @@ async fn search(tenant: &str, config: &Config) -> anyhow::Result<Rows> {
             false => Rows::Unknown { why: None },
         });
     }
-    let conninfo = super::source(config)?;
-    let client = super::connect_source(&conninfo, Purpose::Inspection("token")).await?;
+    let conninfo = config.source_conninfo()?;
+    let client = crate::source::connect(&conninfo, Purpose::Inspection("token")).await?;
     client.limit_statements(LIMIT).await?;
     let names: Vec<TableName> = asked.iter().map(|(table, _)| table.clone()).collect();
     let tables = catalog::describe(&client, &names).await?;

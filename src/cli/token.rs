@@ -122,7 +122,7 @@ async fn remark(tenant: &str, config: &Config) -> Option<String> {
         )),
         Rows::Unknown { why: Some(why) } => Some(format!(
             "Whether any row is this tenant's could not be looked up: {}",
-            super::chain(&why)
+            crate::terminal::chain(&why)
         )),
     }
 }

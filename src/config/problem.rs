@@ -20,6 +20,11 @@ fn lines(problems: &[Problem]) -> Lines {
     lines
 }
 
+/// What was asked for cannot be understood or makes no sense as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
 /// One thing that is wrong: where, which key, and what was expected. Never holds a
 /// value, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod purpose;
 mod settings;
 pub mod sqlstate;
 pub mod tls;
+pub(crate) mod url;
 
 pub use answer::column;
 pub use client::{Client, Queries, Transaction};

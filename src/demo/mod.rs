@@ -167,7 +167,7 @@ async fn prepare(config: &Config, url: &str) -> anyhow::Result<Vec<ApiToken>> {
         .batch_execute(include_str!("../../sql/demo/01_schema.sql"))
         .await
         .context("create the sample tables")?;
-    crate::cli::setup::set_up(config).await?;
+    crate::setup::set_up(config).await?;
     let store = Store::open(
         &config.store,
         config.source.writable_url(),

@@ -31,12 +31,12 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn resolve(args: &Args, config: &Config, store: &Client) -> anyhow::Result<Asked> {
-    let rules = Arc::new(crate::cli::rules(config)?);
+    let rules = Arc::new(config.rules_to_watch()?);
     let outlines = choose(args, &rules)?;
     let name = outlines[0].table.clone();
-    let conninfo = crate::cli::source(config)?;
+    let conninfo = config.source_conninfo()?;
     // A standby may lag behind the subscriptions that the request is for.
-    let source = crate::cli::connect_writable(&conninfo, "backfill").await?;
+    let source = crate::source::connect_writable(&conninfo, "backfill").await?;
     let described = catalog::describe(&source, std::slice::from_ref(&name)).await?;
     let Some(table) = described.first() else {
         let existing = catalog::list(&source).await?;

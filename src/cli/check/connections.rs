@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 
-use super::finding::Finding;
 use crate::conninfo::{Client, ConnInfo};
 use crate::db::{HOUSEKEEPING_CONNECTIONS, quote_identifier};
+use crate::preflight::Finding;
 
 /// To the source: the walsender, the two watches, heartbeat, reload, seed and backfill.
 const SOURCE: usize = 7;
@@ -58,7 +58,7 @@ async fn finding(client: &Client, wanted: usize) -> Option<Finding> {
         ),
         Err(error) => Some(Finding::warning(
             "the limits of connections cannot be read",
-            super::chain(&error),
+            crate::terminal::chain(&error),
         )),
     }
 }

@@ -8,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::finding::Finding;
 use crate::api::JwtVerifier;
 use crate::app;
-use crate::cli::chain;
 use crate::config::Config;
+use crate::preflight::Finding;
+use crate::terminal::chain;
 
 /// How long whatever listens may take to say that it is a walhook.
 const ANSWER: Duration = Duration::from_secs(2);

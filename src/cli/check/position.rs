@@ -1,12 +1,12 @@
 //! The slot, and whether it continues where the recorded progress stands.
 
 use super::SourceState;
-use super::finding::Finding;
-use crate::cli::chain;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo};
+use crate::preflight::Finding;
 use crate::replication::slot::{self, REMEDY};
 use crate::source::progress::{self, Progress};
+use crate::terminal::chain;
 
 pub(super) struct Position<'a> {
     pub(super) client: &'a Client,

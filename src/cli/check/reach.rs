@@ -2,12 +2,12 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::finding::Finding;
-use super::store::ForeignStore;
-use crate::cli::chain;
 use crate::conninfo::ConnInfo;
 use crate::db::quote_identifier;
+use crate::preflight::Finding;
+use crate::preflight::ForeignStore;
 use crate::source::rights;
+use crate::terminal::chain;
 
 /// The finding that `what` cannot be read, with what fixes it where the server said so.
 pub(super) fn unreachable(

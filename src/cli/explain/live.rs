@@ -26,10 +26,9 @@ pub(super) async fn explain(
     config: &Config,
     output: &mut Output,
 ) -> anyhow::Result<bool> {
-    let rules = super::super::rules(config)?;
-    let conninfo = super::super::source(config)?;
-    let mut client =
-        super::super::connect_source(&conninfo, Purpose::Inspection("explain")).await?;
+    let rules = config.rules_to_watch()?;
+    let conninfo = config.source_conninfo()?;
+    let mut client = crate::source::connect(&conninfo, Purpose::Inspection("explain")).await?;
     let catalog = SourceCatalog {
         source: conninfo.clone(),
         publication: config.source.publication.clone(),
@@ -47,7 +46,7 @@ pub(super) async fn explain(
     let started = match on_standby {
         false => starting.await,
         true => {
-            let primary = super::super::connect_writable(&conninfo, "explain").await?;
+            let primary = crate::source::connect_writable(&conninfo, "explain").await?;
             standby::logging_snapshots(&primary, starting).await
         }
     };

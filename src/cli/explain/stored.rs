@@ -27,7 +27,7 @@ pub(super) async fn explain(
     config: &Config,
     output: &mut Output,
 ) -> anyhow::Result<bool> {
-    super::super::source(config)?;
+    config.source_conninfo()?;
     let audience = Audience::open(config).await?;
     let Some(client) = audience.store() else {
         bail!("the store is not set up: run `walhook setup`");

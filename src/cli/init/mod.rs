@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Outcome, UsageError, url};
-use crate::conninfo::{Client, ConnInfo, Purpose, column};
+use super::{Outcome, UsageError};
+use crate::conninfo::{Client, ConnInfo, Purpose, column, url};
 use crate::mapping::TableName;
 use crate::mapping::file::nearest;
 use crate::replication::{SourceConfig, slot};
@@ -57,12 +57,12 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<Outcome> {
     let conninfo = ConnInfo::parse(&args.url).context("read the URL")?;
-    let source = url::of_role("walhook", &args.url, &conninfo)?;
+    let source = url_of_role("walhook", &args.url, &conninfo)?;
     let store = match &args.store {
-        None => url::of_role("walhook_store", &args.url, &conninfo)?,
+        None => url_of_role("walhook_store", &args.url, &conninfo)?,
         Some(store) => {
             let to_store = ConnInfo::parse(store).context("read --store")?;
-            url::of_role("walhook_store", store, &to_store)?
+            url_of_role("walhook_store", store, &to_store)?
         }
     };
     let names = names(&args.tables)?;
@@ -261,4 +261,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         "Wrote {shown}. Read it, then: walhook setup --print-sql > walhook.sql"
     ));
     Ok(())
+}
+
+fn url_of_role(role: &str, given: &str, conninfo: &ConnInfo) -> Result<String, UsageError> {
+    url::of_role(role, given, conninfo).map_err(UsageError)
 }

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-use crate::cli::check::partitioned_root;
 use crate::mapping::file::{DefaultsConfig, RuleConfig};
 use crate::mapping::language::types::Type;
 use crate::mapping::{RuleSet, TableName};
+use crate::preflight::partitioned_root;
 use crate::source::catalog::{Column, Generated, Table};
 use crate::source::harm::harms;
 use crate::terminal::visible;

@@ -73,7 +73,7 @@ impl Installation {
         );
         std::fs::write(directory.path().join("walhook.toml"), &settings).unwrap();
         let config = Config::load(Some(&directory.path().join("walhook.toml"))).unwrap();
-        ::walhook::cli::setup::set_up(&config).await.unwrap();
+        ::walhook::setup::set_up(&config).await.unwrap();
         let key = EncryptionKey::load(&key_file).unwrap();
         let store = Store::open(
             &config.store,

@@ -1,18 +1,17 @@
-//! `walhook setup`.
+//! Makes what `walhook run` needs: the store, the encryption key, the publication and the slot.
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
-use super::Outcome;
-use super::check::{Finding, Level, SourceState, StoreState, render};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::mapping::TableName;
 use crate::mapping::file::RuleConfig;
+use crate::preflight::{self, Finding, Level, SourceState, StoreState, render};
 use crate::replication;
 use crate::secret::EncryptionKey;
 use crate::source::catalog::Table;
-use crate::source::{gaps, progress};
+use crate::source::{self, gaps, progress};
 use crate::terminal::Lines;
 
 mod accepted;
@@ -23,46 +22,9 @@ mod readable;
 mod slot;
 
 pub use accepted::AcceptedGap;
-pub(super) use lock::SetupLock;
+pub(crate) use lock::SetupLock;
+pub use print_sql::statements as print_sql;
 use slot::SlotSetup;
-
-/// Make the store, the publication and the slot
-///
-/// Creates what is missing, in this order: the store's tables, the encryption key file,
-/// the publication of the tables that rules watch, the replication slot, and the
-/// record of where it begins. Run it again after every change of the rules: what is
-/// there already is kept, a publication that differs is altered. Tables that no rule
-/// watches any more stay published until --remove-tables.
-///
-/// It refuses where a published table would make the application's own writes fail, and
-/// says which SQL fixes that. It refuses where the slot does not continue what was
-/// delivered (it was lost, dropped or moved, or the database is another one): what was
-/// committed meanwhile can then not be delivered, and only --accept-gap goes on.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Examples:
-  walhook setup
-  walhook setup --print-sql > walhook.sql    for a DBA: roles, rights, publication
-  walhook setup --accept-gap                 after the slot was lost, dropped or moved
-
-Next: `walhook token create --tenant …`, then `walhook run`.")]
-pub struct Args {
-    /// Print the statements for a DBA, with least-privilege roles, and change nothing.
-    #[arg(long, conflicts_with = "accept_gap")]
-    print_sql: bool,
-
-    /// Where there is a gap, go on after it: record it in the store, make the slot again
-    /// where it is of no more use, and say what is NOT delivered and how to send it by
-    /// hand. Events, deliveries and subscriptions stay. Without a gap it does nothing.
-    #[arg(long)]
-    accept_gap: bool,
-
-    /// Take tables that no rule watches out of the publication. Without it they stay in, and
-    /// setup names them: another configuration may run with the same publication. Refused
-    /// where an instance that runs watches one of them.
-    #[arg(long, conflicts_with = "print_sql")]
-    remove_tables: bool,
-}
 
 /// What setup did, step by step.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +65,7 @@ impl SetupReport {
 }
 
 impl SetupReport {
-    fn lines(&self) -> Lines {
+    pub fn lines(&self) -> Lines {
         let mut lines = Lines::default();
         for step in &self.steps {
             let done = match step.done {
@@ -118,33 +80,22 @@ impl SetupReport {
     }
 }
 
-pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
-    if args.print_sql {
-        super::print_file(&print_sql::statements(config)?)?;
-        return Ok(Outcome::Holds);
-    }
-    let report = begin(config, args.accept_gap, args.remove_tables).await?;
-    let mut lines = report.lines();
-    lines.line("");
-    lines.line("Next: `walhook run`.");
-    super::print_lines(&lines)?;
-    Ok(Outcome::Holds)
-}
-
 /// Makes everything that `walhook run` needs, and keeps what is there. May be run any
 /// number of times, also while walhook runs.
 pub async fn set_up(config: &Config) -> anyhow::Result<SetupReport> {
-    begin(config, false, false).await
+    set_up_with(config, false, false).await
 }
 
-async fn begin(
+/// As [`set_up`]; `accept_gap` goes on after what was lost, `remove_tables` takes what no rule watches
+/// out of the publication.
+pub async fn set_up_with(
     config: &Config,
     accept_gap: bool,
     remove_tables: bool,
 ) -> anyhow::Result<SetupReport> {
-    let rules = super::rules(config)?;
-    let conninfo = super::source(config)?;
-    let client = super::connect_source(&conninfo, Purpose::Command("setup")).await?;
+    let rules = config.rules_to_watch()?;
+    let conninfo = config.source_conninfo()?;
+    let client = source::connect(&conninfo, Purpose::Command("setup")).await?;
     let _lock = SetupLock::take(config, &conninfo, "setup").await?;
     let source = SourceState::read(&client, config, &rules).await?;
     let standby = source.standby(&client, &conninfo).await;
@@ -155,10 +106,10 @@ async fn begin(
             .chain(source.preconditions(config, &rules))
             .chain(store.preconditions(config)),
     )?;
-    let writable = super::connect_writable(&conninfo, "setup").await?;
+    let writable = source::connect_writable(&conninfo, "setup").await?;
     // A lock that somebody holds for long must not leave ours waiting in the queue.
     writable
-        .batch_execute(include_str!("../../../sql/queries/limit_lock_wait.sql"))
+        .batch_execute(include_str!("../../sql/queries/limit_lock_wait.sql"))
         .await?;
 
     let mut report = SetupReport::default();
@@ -216,9 +167,9 @@ async fn make_store(
     let client = state.store.get().await.context("reach the store")?;
     let schema = state.store.schema_state().await?;
     let tenant_role = state.store.tenant_role(&schema);
-    let role = super::check::store_role(&client, &config.store.schema, &tenant_role).await?;
+    let role = preflight::store_role(&client, &config.store.schema, &tenant_role).await?;
     if !role.may_become_tenant {
-        let grant = super::check::grant_tenant_role(&tenant_role, &role);
+        let grant = preflight::grant_tenant_role(&tenant_role, &role);
         let granted = client.batch_execute(&grant).await;
         granted.with_context(|| format!("join the tenant role: have a DBA run `{grant}`"))?;
     }
@@ -255,15 +206,12 @@ async fn make_key(
 async fn record_source(config: &Config, source: &Client, store: &Client) -> anyhow::Result<()> {
     let system = replication::slot::identify_system(source).await?;
     let database = source
-        .query_one(
-            include_str!("../../../sql/queries/current_database.sql"),
-            &[],
-        )
+        .query_one(include_str!("../../sql/queries/current_database.sql"), &[])
         .await
         .context("read which database the source is")?;
     store
         .execute(
-            include_str!("../../../sql/queries/record_source.sql"),
+            include_str!("../../sql/queries/record_source.sql"),
             &[
                 &system.system_identifier.to_string(),
                 &system.timeline,

@@ -2,7 +2,7 @@
 
 /// Quotes a text for SQL. A backslash would mean something where a server does not conform to
 /// the standard: such a text is written as one that escapes.
-pub(super) fn quote_literal(text: &str) -> String {
+pub(crate) fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     match quoted.contains('\\') {
         true => format!("E'{}'", quoted.replace('\\', "\\\\")),
@@ -11,7 +11,7 @@ pub(super) fn quote_literal(text: &str) -> String {
 }
 
 /// SQL with its places filled, each once: what is put in is never filled.
-pub(super) fn filled(sql: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn filled(sql: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::new();
     let mut rest = sql;
     while let Some(at) = rest.find('{') {
@@ -27,7 +27,7 @@ pub(super) fn filled(sql: &str, values: &[(&str, &str)]) -> String {
 }
 
 /// A dollar quote that no name ends.
-pub(super) fn dollar_quote(body: &str) -> String {
+pub(crate) fn dollar_quote(body: &str) -> String {
     let mut tag = String::from("walhook");
     while body.contains(&format!("${tag}$")) {
         tag.push('_');

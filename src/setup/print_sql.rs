@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use secrecy::ExposeSecret;
 
-use crate::cli::sql_text::{dollar_quote, filled, quote_literal};
-use crate::cli::url;
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
+use crate::conninfo::url;
+use crate::db::sql_text::{dollar_quote, filled, quote_literal};
 use crate::db::{quote_identifier, tenant_role_name};
 use crate::mapping::TableName;
 use crate::source::{catalog, publication, rights};
@@ -29,10 +29,10 @@ const EMPTY_PATH: &str =
     "-- Only PostgreSQL's own functions and operators are called.\nset search_path = '';\n\n";
 
 /// The statements, for psql.
-pub(super) fn statements(config: &Config) -> anyhow::Result<String> {
-    let rules = crate::cli::rules(config)?;
-    let source = crate::cli::source(config)?;
-    let store = crate::cli::store(config, &source)?;
+pub fn statements(config: &Config) -> anyhow::Result<String> {
+    let rules = config.rules_to_watch()?;
+    let source = config.source_conninfo()?;
+    let store = config.store_conninfo(&source)?;
     let script = Script {
         config,
         tables: rules.tables().collect(),
@@ -122,7 +122,7 @@ impl Script<'_> {
             "-- The application must go on writing: without a replica identity a published table refuses that.\n",
         );
         sql.push_str(&filled(
-            include_str!("../../../sql/script/refuse_harm.sql"),
+            include_str!("../../sql/script/refuse_harm.sql"),
             &[("{dollar}", &dollar_quote(&tables)), ("{tables}", &tables)],
         ));
         let _ = writeln!(
@@ -149,7 +149,7 @@ impl Script<'_> {
             "-- On PostgreSQL 18, where a replica identity covers a stored generated column.\n",
         );
         sql.push_str(&filled(
-            include_str!("../../../sql/script/publish_generated_columns.sql"),
+            include_str!("../../sql/script/publish_generated_columns.sql"),
             &[
                 ("{set}", &quote_literal(&set)),
                 ("{publication}", &text),
@@ -273,7 +273,7 @@ impl Script<'_> {
             "-- An administrator who is no superuser has to be a member of a role to make a schema for it.\n",
         );
         sql.push_str(&filled(
-            include_str!("../../../sql/script/create_schema.sql"),
+            include_str!("../../sql/script/create_schema.sql"),
             &[
                 ("{owner_name}", &owner),
                 ("{owner}", &text),

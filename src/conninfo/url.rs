@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::UsageError;
-use crate::conninfo::ConnInfo;
+use super::ConnInfo;
 
 /// The parameters that are not of the login that was given: how the server is reached and
 /// known. The rest says who logs in, or is of one session.
@@ -21,14 +20,13 @@ const KEPT: [&str; 9] = [
 
 /// The same servers, database and TLS for another role, without a password. `conninfo` is what
 /// `given` means here.
-pub(super) fn of_role(role: &str, given: &str, conninfo: &ConnInfo) -> Result<String, UsageError> {
+pub(crate) fn of_role(role: &str, given: &str, conninfo: &ConnInfo) -> Result<String, String> {
     let given = given.trim();
     let rest = given
         .strip_prefix("postgres://")
         .or_else(|| given.strip_prefix("postgresql://"));
-    let rest = rest.ok_or_else(|| {
-        UsageError("expected a URL, as in postgres://postgres@db.example.com/app".to_owned())
-    })?;
+    let rest = rest
+        .ok_or_else(|| "expected a URL, as in postgres://postgres@db.example.com/app".to_owned())?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let hosts = authority
@@ -60,7 +58,7 @@ pub(super) fn of_role(role: &str, given: &str, conninfo: &ConnInfo) -> Result<St
 }
 
 /// A database as psql's `\connect` takes it, without a login: that of the session stays.
-pub(super) fn of_database(conninfo: &ConnInfo, with_server: bool) -> String {
+pub(crate) fn of_database(conninfo: &ConnInfo, with_server: bool) -> String {
     let database = percent_encoded(conninfo.dbname());
     match with_server {
         true => format!(

@@ -180,10 +180,7 @@ fn within(part: &Table, tables: &[Table]) -> Option<Finding> {
 }
 
 /// The one of `tables` that `part` is a partition of.
-pub(in crate::cli) fn partitioned_root<'a>(
-    part: &Table,
-    tables: &'a [Table],
-) -> Option<&'a TableName> {
+pub(crate) fn partitioned_root<'a>(part: &Table, tables: &'a [Table]) -> Option<&'a TableName> {
     let names = |table: &Table| -> Vec<TableName> {
         let holders = table.holders().iter();
         holders.map(|holder| holder.name.clone()).collect()

@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use super::finding::Finding;
-use crate::cli::chain;
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 use crate::replication::slot;
 use crate::source::server::Server;
 use crate::source::standby_copies::{self, SlotCopy};
+use crate::terminal::chain;
 
 /// Logical decoding on standbys came with 16.
 const OLDEST_VERSION: i32 = 160_000;
@@ -52,7 +52,7 @@ pub(super) async fn findings(
 }
 
 async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
-    let query = include_str!("../../../sql/queries/standby_settings.sql");
+    let query = include_str!("../../sql/queries/standby_settings.sql");
     let row = client.query_one(query, &[]).await?;
     let mut findings = Vec::new();
     if column(&row, "feedback")? {
@@ -80,7 +80,7 @@ async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
 }
 
 async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Finding> {
-    let query = include_str!("../../../sql/queries/standby_primary.sql");
+    let query = include_str!("../../sql/queries/standby_primary.sql");
     let own = client.query_one(query, &[]).await?;
     let connected = primary.connect(Purpose::Inspection("check"), None).await;
     let connected = connected.with_context(|| format!("reach {}", primary.describe()))?;
@@ -124,7 +124,7 @@ async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Findi
 
 /// What a promoted standby could go on with.
 pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result<Option<Finding>> {
-    let query = include_str!("../../../sql/queries/failover_settings.sql");
+    let query = include_str!("../../sql/queries/failover_settings.sql");
     let row = client.query_one(query, &[]).await?;
     if server.in_recovery {
         return Ok(None);
@@ -170,7 +170,7 @@ pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result
 
 /// Whether the standbys that the URL names could go on with the slot, once there is one that
 /// they may copy.
-pub(super) async fn copies(client: &Client, conninfo: &ConnInfo, slot: &str) -> Vec<Finding> {
+pub(crate) async fn copies(client: &Client, conninfo: &ConnInfo, slot: &str) -> Vec<Finding> {
     // What is wrong with the slot is a finding of its own.
     let state = slot::inspect(client, slot).await.ok().flatten();
     if !state.is_some_and(|state| state.failover) {
