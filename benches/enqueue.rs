@@ -11,6 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
+use walhook::capture::{Enqueuer, Filters, OldValueTables, SourceCatalog};
 use walhook::config::Config;
 use walhook::conninfo::Client;
 use walhook::conninfo::Purpose;
@@ -18,7 +19,6 @@ use walhook::db::Store;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
 use walhook::demo::postgres::Postgres;
-use walhook::enqueuer::{Enqueuer, Filters, OldValueTables, SourceCatalog};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapped, Mapper};
 use walhook::pgoutput::{
@@ -218,15 +218,15 @@ impl Bench {
             max_body: config.delivery.max_body,
             filters: Filters::default(),
             unknown_tenants: Arc::default(),
-            unanswered: Vec::new(),
+            unconfirmed: Vec::new(),
             ready: None,
-            recorded: walhook::enqueuer::Recorded::default(),
+            recorded: walhook::capture::Recorded::default(),
             catalog: SourceCatalog {
                 source: walhook::conninfo::ConnInfo::parse(config.source.url.expose_secret())?,
                 publication: config.source.publication.clone(),
                 slot: config.source.slot.clone(),
             },
-            answered: walhook::enqueuer::Answered::default(),
+            answered: walhook::capture::Answered::default(),
         };
         let mapper = Mapper::new(Arc::new(config.rules()?), 1);
         Ok(Bench {

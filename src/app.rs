@@ -249,9 +249,9 @@ pub async fn run_reloading(
     let asked = Instant::now();
     stop.cancel();
     tasks.finish(asked + TASKS).await;
-    let unwritten = delivering
+    let offered = delivering
         .as_ref()
-        .map(|dispatcher| Arc::clone(&dispatcher.unwritten));
+        .map(|dispatcher| Arc::clone(&dispatcher.offered));
     let recording = async {
         if let Some(dispatcher) = delivering {
             dispatcher
@@ -271,7 +271,7 @@ pub async fn run_reloading(
         .flatten();
     if recorded.is_err() || parted.is_err() {
         let error = parted.err().map(|error| format!("{error:#}"));
-        let offered = unwritten.map_or(0, |unwritten| unwritten.len());
+        let offered = offered.map_or(0, |offered| offered.len());
         tracing::warn!(
             error,
             offered,

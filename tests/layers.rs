@@ -33,7 +33,9 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "mapping" => &["pgoutput", "event"],
         "subscription" => &["db", "event"],
         "delivery" => &["subscription", "db", "event"],
-        "enqueuer" => &[
+        "handoff" => &["mapping", "subscription", "delivery", "db", "event"],
+        "capture" => &[
+            "handoff",
             "mapping",
             "pgoutput",
             "subscription",
@@ -44,7 +46,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "backfill" => &[
             "replication",
             "mapping",
-            "enqueuer",
+            "capture",
             "db",
             "pgoutput",
             "event",
@@ -87,7 +89,8 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "replication",
             "pgoutput",
             "mapping",
-            "enqueuer",
+            "capture",
+            "handoff",
             "backfill",
             "subscription",
             "delivery",
@@ -180,6 +183,39 @@ fn each_outside_crate_has_one_home() {
         "outside their homes:\n{}",
         faults.join("\n")
     );
+}
+
+#[test]
+fn the_map_names_all_rooms_and_tables_and_only_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = fs::read_to_string(root.join("src/ARCHITECTURE.md")).unwrap();
+    let named: BTreeSet<&str> = map.split('`').skip(1).step_by(2).collect();
+    for name in &named {
+        let is_path = name.ends_with('/') || name.ends_with(".rs") || name.ends_with(".toml");
+        let exists = ["src", "tests", "."]
+            .iter()
+            .any(|below| root.join(below).join(name).exists());
+        assert!(
+            !is_path || exists,
+            "the map names `{name}`, which is not there"
+        );
+    }
+    let rooms: BTreeSet<String> = sources().iter().map(Source::module).collect();
+    let is_named = |name: &str| named.contains(name);
+    for room in rooms {
+        let is_a_thing_of_its_own = !["lib", "main", "event"].contains(&room.as_str());
+        assert!(
+            !is_a_thing_of_its_own || is_named(&room),
+            "the map lacks the room {room}"
+        );
+    }
+    let schema = fs::read_to_string(root.join("sql/schema/0001.sql")).unwrap();
+    let tables = schema
+        .lines()
+        .filter_map(|line| line.strip_prefix("create table "));
+    for table in tables.map(|rest| rest.split([' ', '(']).next().unwrap()) {
+        assert!(is_named(table), "the map lacks the table {table}");
+    }
 }
 
 /// What others can put into a line must not forge another, nor steer the terminal.

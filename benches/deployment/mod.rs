@@ -1,4 +1,4 @@
-//! What `isolation`, `backlog` and `nodes` measure: a PostgreSQL that is as durable as in
+//! What `isolation`, `backlog`, `nodes` and `application` measure: a PostgreSQL that is as durable as in
 //! production, walhook as a child process, many subscriptions, a cheap receiver.
 
 use std::fs::{self, File};
@@ -38,10 +38,25 @@ pub(crate) struct Deployment {
     key: EncryptionKey,
     directory: tempfile::TempDir,
     server: Postgres,
+    /// Of the store: the same server, where there is no other.
+    store_admin: Client,
+    /// Stops with the bench.
+    _store_server: Option<Postgres>,
 }
 
 impl Deployment {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// With the store in another cluster.
+    #[allow(dead_code, reason = "not every bench calls it")]
+    pub(crate) async fn start_apart() -> anyhow::Result<Self> {
+        let server = Postgres::start(&[("shared_buffers", "512MB"), ("max_wal_size", "4GB")])?;
+        Self::start_with(Some(server)).await
+    }
+
+    async fn start_with(store_server: Option<Postgres>) -> anyhow::Result<Self> {
         // fsync and synchronous_commit stay on, which they are by default.
         let server = Postgres::start(&[
             ("shared_buffers", "512MB"),
@@ -56,8 +71,15 @@ impl Deployment {
         let file = directory.path().join("walhook.toml");
         // Free now; the next to be given away are others.
         let api = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let (store_url, store) = match &store_server {
+            Some(store) => {
+                let url = store.url("postgres");
+                (url.clone(), format!("[store]\nurl = '{url}'\n"))
+            }
+            None => (url.clone(), String::new()),
+        };
         let text = format!(
-            "[source]\nurl = '{url}'\n[api]\nlisten = '{api}'\n\
+            "[source]\nurl = '{url}'\n{store}[api]\nlisten = '{api}'\n\
              [security]\nallow_http = true\nallow_networks = ['127.0.0.0/8']\nencryption_key_file = '{}'\n\
              [[events]]\ntype = 'order.created'\ntable = 'public.orders'\non = ['insert']\n",
             key_file.display()
@@ -75,6 +97,8 @@ impl Deployment {
             key: EncryptionKey::load(&key_file)?,
             directory,
             server,
+            store_admin: connect(&store_url).await?,
+            _store_server: store_server,
         })
     }
 
@@ -152,9 +176,10 @@ impl Deployment {
 
     /// Forgets all events and deliveries. walhook must not run.
     pub(crate) async fn clear(&self) -> anyhow::Result<()> {
-        self.admin
+        self.admin.batch_execute("truncate orders").await?;
+        self.store_admin
             .batch_execute(
-                "truncate orders; set search_path = walhook;
+                "set search_path = walhook;
                  truncate webhook_events, webhook_deliveries, webhook_attempts, delivery_schedule, instances, subscription_leases;
                  update webhook_subscriptions set breaker = 'closed', breaker_instance = null
                  where breaker <> 'closed';
@@ -195,7 +220,8 @@ impl Deployment {
             .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()?;
         let walhook = Walhook { child, log };
-        self.until("select exists (select from walhook.instances)")
+        let registered = "select exists (select from walhook.instances)";
+        until(&self.store_admin, registered)
             .await
             .with_context(|| walhook.last_words())?;
         Ok(walhook)
@@ -209,17 +235,21 @@ impl Deployment {
     }
 
     pub(crate) async fn until(&self, condition: &str) -> anyhow::Result<()> {
-        let began = Instant::now();
-        while !self
-            .admin
-            .query_one(condition, &[])
-            .await?
-            .get::<_, bool>(0)
-        {
-            ensure!(began.elapsed() < WAIT, "waited in vain for: {condition}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        until(&self.admin, condition).await
+    }
+
+    /// The event of the order with this id is in the store.
+    #[allow(dead_code, reason = "not every bench calls it")]
+    pub(crate) async fn until_enqueued(&self, id: i64) -> anyhow::Result<()> {
+        let stored = format!(
+            "select exists (select from walhook.webhook_events where row_key like '%:{id}')"
+        );
+        until(&self.store_admin, &stored).await
+    }
+
+    #[allow(dead_code, reason = "not every bench calls it")]
+    pub(crate) fn server_pid(&self) -> anyhow::Result<u32> {
+        self.server.pid().context("PostgreSQL has no pid")
     }
 
     /// CPU time that the server and its backends have used.
@@ -273,6 +303,15 @@ impl Drop for Walhook {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+async fn until(client: &Client, condition: &str) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !client.query_one(condition, &[]).await?.get::<_, bool>(0) {
+        ensure!(began.elapsed() < WAIT, "waited in vain for: {condition}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 pub(crate) async fn connect(url: &str) -> anyhow::Result<Client> {

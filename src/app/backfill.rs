@@ -12,10 +12,10 @@ use crate::backfill::reader::Reader;
 use crate::backfill::source::emit;
 use crate::backfill::table::NoKey;
 use crate::backoff::Backoff;
+use crate::capture::backfill::{Backfilling, Chunk, Taken};
+use crate::capture::watermark::{Bound, Subject, Watermark};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
-use crate::enqueuer::backfill::{Backfilling, Chunk, Taken};
-use crate::enqueuer::watermark::{Bound, Subject, Watermark};
 use crate::event::BackfillId;
 use crate::source::catalog;
 

@@ -19,8 +19,8 @@ use super::unreadable::{Failures, Position, TRIES, TRY_AGAIN};
 use super::{reload, rules};
 use crate::app::old_values;
 use crate::backoff::Backoff;
+use crate::capture::{Again, Enqueuer, Leadership, OldValueTables, Session};
 use crate::conninfo::{ConnInfo, Purpose};
-use crate::enqueuer::{Again, Enqueuer, Leadership, OldValueTables, Session};
 use crate::episode::Episode;
 use crate::health::{CaptureState, Health};
 use crate::mapping::{Mapper, file::RuleError};
@@ -151,7 +151,7 @@ impl Capture {
         stop: &CancellationToken,
         streamed: &mut bool,
     ) -> Result<(), Fault> {
-        self.enqueuer.settle_unanswered().await?;
+        self.enqueuer.settle_unconfirmed().await?;
         let old_values = self.check_rules(&Arc::clone(&self.generation)).await?;
         if self.enqueuer.instance.is_silent() {
             return Err(Fault::Silent);

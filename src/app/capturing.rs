@@ -12,13 +12,14 @@ use super::harm_watch;
 use super::shed::ShedRequest;
 use super::tasks::Tasks;
 use super::watch::Watch;
+use crate::capture::{Answered, Enqueuer, FilterFailures, Filters, Recorded};
 use crate::config::Config;
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
-use crate::enqueuer::{Answered, Enqueuer, FilterFailures, Filters, Recorded, UnknownTenants};
+use crate::handoff::UnknownTenants;
 use crate::health::Health;
 use crate::subscription::directory::Directory;
 
@@ -87,7 +88,7 @@ impl Capturing<'_> {
                 max_body: config.delivery.max_body,
                 filters: Filters::new(Arc::clone(&filter_failures)),
                 unknown_tenants: Arc::clone(&unknown_tenants),
-                unanswered: Vec::new(),
+                unconfirmed: Vec::new(),
                 ready: None,
                 recorded: Recorded::default(),
                 catalog,

@@ -9,8 +9,8 @@ use super::capture::Capture;
 use super::fault::Fault;
 use super::watch::definitions::{DefinitionWatch, Persist};
 use crate::app::old_values;
+use crate::capture::{OldValueTables, SourceCatalog};
 use crate::conninfo::{ConnInfo, Purpose};
-use crate::enqueuer::{OldValueTables, SourceCatalog};
 use crate::replication::{ReplicationError, SourceConfig};
 
 /// Where the tables are defined.

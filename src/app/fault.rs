@@ -1,9 +1,10 @@
 //! Why a session of capture ended, and what follows from it.
 
+use crate::capture::{Interrupted, Redefined};
 use crate::conninfo::sqlstate::Nature;
 use crate::db;
 use crate::delivery::instance::SILENCE;
-use crate::enqueuer::{Interrupted, Redefined};
+use crate::handoff;
 use crate::replication::{Gap, ReplicationError, slot::REMEDY};
 
 /// Why a session ended that cannot simply be begun again.
@@ -52,7 +53,10 @@ impl Fault {
         match self {
             Fault::Replication(ReplicationError::SlotActive { .. }) | Fault::Silent => true,
             Fault::Store(error) => {
-                matches!(error.downcast_ref(), Some(Interrupted::Deposed { .. }))
+                matches!(
+                    error.downcast_ref(),
+                    Some(handoff::Interrupted::Deposed { .. })
+                )
             }
             Fault::Replication(_) | Fault::Gap(_) | Fault::Final(_) | Fault::Shed => false,
         }
@@ -87,5 +91,8 @@ impl Fault {
 
 /// Whether the store may answer otherwise later, or ended our session.
 fn is_transient(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Interrupted>()) || db::is_transient(error)
+    let is_interrupted = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Interrupted>() || cause.is::<handoff::Interrupted>()
+    };
+    error.chain().any(is_interrupted) || db::is_transient(error)
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use crate::capture::watermark::MESSAGE_PREFIX;
 use crate::conninfo::{Client, ConnInfo, Purpose};
-use crate::enqueuer::watermark::MESSAGE_PREFIX;
 use crate::lsn::Lsn;
 use crate::metrics::METRICS;
 use crate::pgoutput::StreamEvent;

@@ -1,7 +1,7 @@
 //! Where the old values that rules need come from, as the source's catalog has it.
 
+use crate::capture::{LoggedTable, OldValueTables, ShadowedTable, SourceCatalog, TableDefinition};
 use crate::conninfo::Client;
-use crate::enqueuer::{LoggedTable, OldValueTables, ShadowedTable, SourceCatalog, TableDefinition};
 use crate::lsn::Lsn;
 use crate::mapping::RuleSet;
 use crate::source::catalog::{Table, TableKind};

@@ -11,10 +11,10 @@ use tokio_postgres::SimpleQueryRow;
 use super::key::KeyOrder;
 use super::source::{literal, rows, snapshot};
 use super::table::Table;
+use crate::capture::backfill::ChunkRow;
+use crate::capture::watermark::Snapshot;
 use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
-use crate::enqueuer::backfill::ChunkRow;
-use crate::enqueuer::watermark::Snapshot;
 use crate::pgoutput::TupleValue;
 
 /// Bytes of one chunk, more or less: bounds the memory where rows are wide.

@@ -4,8 +4,8 @@
 use anyhow::Context;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
+use crate::capture::watermark::{MESSAGE_PREFIX, Snapshot, Watermark};
 use crate::conninfo::Client;
-use crate::enqueuer::watermark::{MESSAGE_PREFIX, Snapshot, Watermark};
 
 /// Writes a watermark into the WAL, in a transaction of its own.
 pub async fn emit(client: &Client, watermark: &Watermark) -> anyhow::Result<()> {

@@ -13,10 +13,10 @@ use super::attempt::{self, Outcome};
 use super::client::Client;
 use super::health::Health;
 use super::lanes::{Claimable, Lanes, Limits, Load, Signals};
+use super::offered::Offered;
 use super::ordering::Released;
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
-use super::unwritten::Unwritten;
 use super::{Delivery, DeliveryConfig, Hold, ParkedReason};
 use crate::clock::Clocks;
 use crate::event::{DeliveryId, SubscriptionId};
@@ -44,8 +44,8 @@ pub struct Dispatcher {
     /// When the store was last told, and answered, that this instance lives.
     heard: watch::Receiver<Instant>,
     clocks: Arc<Clocks>,
-    /// Deliveries that the enqueuer has handed over and not written yet.
-    pub unwritten: Arc<Unwritten>,
+    /// Deliveries that the enqueuer has offered and not written yet.
+    pub offered: Arc<Offered>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
     /// For whom the recorder has let something go that was held.
@@ -92,7 +92,7 @@ impl Dispatcher {
             records,
             heard,
             clocks,
-            unwritten: Arc::default(),
+            offered: Arc::default(),
             health: Arc::default(),
             released: Arc::default(),
             room: Notify::new(),
@@ -127,7 +127,7 @@ impl Dispatcher {
         self.pass_on(signals);
     }
 
-    /// Takes deliveries that have a reservation, and are in the store or [`Unwritten`].
+    /// Takes deliveries that have a reservation, and are in the store or [`Offered`].
     pub fn hand_off(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let now = Instant::now();
         let mut lanes = self.lanes();
@@ -263,7 +263,7 @@ impl Dispatcher {
             return Record::unattempted(delivery, Transition::Cancelled);
         };
         // One that was claimed has its row: it is this instance's, whoever wrote it.
-        if delivery.hold == Hold::Owned && self.unwritten.is_disowned(delivery.id) {
+        if delivery.hold == Hold::Owned && self.offered.is_disowned(delivery.id) {
             return Record::released(delivery);
         }
         if !subscription.active {
@@ -334,7 +334,7 @@ impl Dispatcher {
     /// with it the attempts: nothing is sent whose result has no place to go.
     async fn record(&self, entry: impl Into<Entry>) {
         let entry = match entry.into() {
-            Entry::Result(record) => match self.unwritten.keep(record) {
+            Entry::Result(record) => match self.offered.settle(record) {
                 Some(record) => Entry::Result(record),
                 None => return,
             },

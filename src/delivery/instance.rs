@@ -292,14 +292,14 @@ impl Instance {
         transaction
             .query_opt(include_str!("../../sql/queries/await_enqueue.sql"), &[])
             .await
-            .context("wait for the end of an unanswered enqueue")?;
+            .context("wait for the end of an unconfirmed enqueue")?;
         let moved = transaction
             .execute(
                 include_str!("../../sql/queries/adopt_given_deliveries.sql"),
                 &[&self.id, &ids],
             )
             .await
-            .context("move deliveries of an unanswered enqueue into the schedule")?;
+            .context("move deliveries of an unconfirmed enqueue into the schedule")?;
         transaction.commit().await?;
         self.outstanding.remove(ids.iter().copied());
         Ok(moved)

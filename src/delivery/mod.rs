@@ -34,6 +34,7 @@ pub mod lanes;
 pub mod leases;
 pub mod listing;
 pub mod manual;
+pub mod offered;
 pub mod operational;
 pub mod ordering;
 pub mod parking;
@@ -45,7 +46,6 @@ pub mod replay;
 pub mod signature;
 pub mod state;
 pub mod unreadable;
-pub mod unwritten;
 pub mod verification;
 
 /// `[delivery]`: how much is sent at once, and what becomes of what fails.

@@ -47,6 +47,7 @@ use session::{Session, Written, write_results};
 const RECORD: &str = "cannot record results";
 
 /// A delivery's next state, and the attempt that led to it.
+#[derive(Clone)]
 pub struct Record {
     pub delivery: Delivery,
     pub transition: Transition,

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use crate::capture::{SourceCatalog, TableDefinition};
 use crate::conninfo::Client;
 use crate::db::Store;
-use crate::enqueuer::{SourceCatalog, TableDefinition};
 use crate::lsn::Lsn;
 
 /// When it is recorded how far changes were mapped under a definition: an earlier end of what

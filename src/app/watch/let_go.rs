@@ -6,9 +6,9 @@
 
 use anyhow::Context;
 
+use crate::capture::LET_GO;
+use crate::capture::watermark::MESSAGE_PREFIX;
 use crate::conninfo::Client;
-use crate::enqueuer::LET_GO;
-use crate::enqueuer::watermark::MESSAGE_PREFIX;
 use crate::lsn::Lsn;
 use crate::replication::SlotState;
 use crate::replication::slot::{self, Budget};

@@ -120,7 +120,7 @@ impl Dispatcher {
             is_busy,
         } = picked;
         if is_busy {
-            self.unwritten.say_busy(now);
+            self.offered.say_busy(now);
         }
         self.pass_on(signals);
         self.release(refused);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use walhook::app::old_values;
+use walhook::capture::{Answered, Enqueuer, Filters, Redefined, SourceCatalog};
 use walhook::conninfo::ConnInfo;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::partitions::Partitions;
-use walhook::enqueuer::{Answered, Enqueuer, Filters, Redefined, SourceCatalog};
 use walhook::lsn::Lsn;
 use walhook::mapping::{Mapper, TableName};
 use walhook::pgoutput::{DecodeError, MessageKind, StreamEvent, TransactionHeader};
@@ -53,9 +53,9 @@ async fn take_undecodable(walhook: &Installation) -> anyhow::Error {
         max_body: config.delivery.max_body,
         filters: Filters::default(),
         unknown_tenants: Arc::default(),
-        unanswered: Vec::new(),
+        unconfirmed: Vec::new(),
         ready: None,
-        recorded: ::walhook::enqueuer::Recorded::default(),
+        recorded: ::walhook::capture::Recorded::default(),
         catalog: catalog.clone(),
         answered: Answered::default(),
     };
