@@ -158,7 +158,7 @@ async fn begin(
     let writable = super::connect_writable(&conninfo, "setup").await?;
     // A lock that somebody holds for long must not leave ours waiting in the queue.
     writable
-        .batch_execute(include_str!("../../../sql/queries/limit_lock_wait.sql"))
+        .batch_execute(include_str!("../../../sql/queries/db/limit_lock_wait.sql"))
         .await?;
 
     let mut report = SetupReport::default();
@@ -256,14 +256,14 @@ async fn record_source(config: &Config, source: &Client, store: &Client) -> anyh
     let system = replication::slot::identify_system(source).await?;
     let database = source
         .query_one(
-            include_str!("../../../sql/queries/current_database.sql"),
+            include_str!("../../../sql/queries/cli/current_database.sql"),
             &[],
         )
         .await
         .context("read which database the source is")?;
     store
         .execute(
-            include_str!("../../../sql/queries/record_source.sql"),
+            include_str!("../../../sql/queries/cli/record_source.sql"),
             &[
                 &system.system_identifier.to_string(),
                 &system.timeline,

@@ -58,9 +58,18 @@ impl RowStatements {
             prepared.context("prepare the writing of the shadow")
         };
         Ok(RowStatements {
-            update: prepare(include_str!("../../../sql/queries/shadow_update.sql")).await?,
-            upsert: prepare(include_str!("../../../sql/queries/shadow_upsert.sql")).await?,
-            delete: prepare(include_str!("../../../sql/queries/shadow_delete.sql")).await?,
+            update: prepare(include_str!(
+                "../../../sql/queries/enqueuer/shadow/update.sql"
+            ))
+            .await?,
+            upsert: prepare(include_str!(
+                "../../../sql/queries/enqueuer/shadow/upsert.sql"
+            ))
+            .await?,
+            delete: prepare(include_str!(
+                "../../../sql/queries/enqueuer/shadow/delete.sql"
+            ))
+            .await?,
         })
     }
 
