@@ -93,7 +93,7 @@ impl Enqueuer {
             Some(client) => client,
             None => self.store.connect(Purpose::Enqueuer).await?,
         };
-        let touch = include_str!("../sql/queries/touch_instance.sql");
+        let touch = include_str!("../sql/queries/capture/touch_instance.sql");
         let touched = client.execute(touch, &[&self.instance.id]).await;
         if touched.context("write to the store before taking the slot")? == 0 {
             bail!("another instance has fenced this one: start it again");
@@ -111,14 +111,14 @@ impl Enqueuer {
         };
         client
             .execute(
-                include_str!("../sql/queries/end_old_leader.sql"),
+                include_str!("../sql/queries/capture/end_old_leader.sql"),
                 &[&self.slot],
             )
             .await
             .context("end the session of the leader before us")?;
         let row = client
             .query_opt(
-                include_str!("../sql/queries/take_leadership.sql"),
+                include_str!("../sql/queries/capture/take_leadership.sql"),
                 &[&self.slot, &self.instance.id],
             )
             .await
@@ -158,7 +158,7 @@ impl Enqueuer {
         timeline: i32,
         branch: Lsn,
     ) -> anyhow::Result<()> {
-        let query = include_str!("../sql/queries/follow_timeline.sql");
+        let query = include_str!("../sql/queries/capture/follow_timeline.sql");
         let values: [&(dyn ToSql + Sync); 4] = [&self.slot, &leadership.epoch, &timeline, &branch];
         let followed = client.execute(query, &values).await;
         if followed.context("record the source's timeline")? == 0 {

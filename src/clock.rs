@@ -41,7 +41,7 @@ pub struct Skew(pub f64);
 /// Asks a server for its time.
 pub async fn read(client: &impl Queries) -> Result<ClockReading, Error> {
     let asked = Instant::now();
-    let sql = include_str!("../sql/queries/read_clock.sql");
+    let sql = include_str!("../sql/queries/clock/read_clock.sql");
     let time = client.query_one(sql, &[]).await?.get(0);
     Ok(ClockReading::between(asked, Instant::now(), time))
 }

@@ -355,7 +355,10 @@ pub async fn tenant_transaction<'a>(
     let transaction = client.transaction().await?;
     // A store without its row must not leave the transaction with the login's own rights.
     transaction
-        .query_one(include_str!("../sql/queries/begin_tenant.sql"), &[&tenant])
+        .query_one(
+            include_str!("../sql/queries/db/begin_tenant.sql"),
+            &[&tenant],
+        )
         .await?;
     Ok(transaction)
 }

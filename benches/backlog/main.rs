@@ -119,14 +119,16 @@ async fn fresh(
 async fn claim_cost(deployment: &Deployment, lanes: &[Uuid]) -> anyhow::Result<(f64, f64)> {
     let client = deployment.store.get().await?;
     let first = client
-        .prepare(include_str!("../../sql/queries/claim_due.sql"))
+        .prepare(include_str!("../../sql/queries/delivery/claim_due.sql"))
         .await?;
     let further = client
-        .prepare(include_str!("../../sql/queries/claim_unordered.sql"))
+        .prepare(include_str!(
+            "../../sql/queries/delivery/claim_unordered.sql"
+        ))
         .await?;
     let mut claim = &first;
     let look = client
-        .prepare(include_str!("../../sql/queries/list_due.sql"))
+        .prepare(include_str!("../../sql/queries/delivery/list_due.sql"))
         .await?;
     let counts = vec![BATCH / i32::try_from(lanes.len())?; lanes.len()];
     let (instance, lease, bytes) = (Uuid::now_v7(), 60_f64, i64::MAX);

@@ -162,7 +162,7 @@ pub(super) async fn find_tokens(
     let asked_at = Instant::now();
     let rows = client
         .query(
-            include_str!("../../sql/queries/find_api_tokens.sql"),
+            include_str!("../../sql/queries/api/find_tokens.sql"),
             &[&hashes],
         )
         .await?;

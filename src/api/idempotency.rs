@@ -108,7 +108,7 @@ impl Claim {
         let transaction = tenant_transaction(&mut client, &self.tenant).await?;
         let reserved = transaction
             .execute(
-                include_str!("../../sql/queries/reserve_idempotency_key.sql"),
+                include_str!("../../sql/queries/api/reserve_idempotency_key.sql"),
                 &[&&*self.tenant, &self.key, &self.request_hash],
             )
             .await?;
@@ -118,7 +118,7 @@ impl Claim {
         }
         let row = transaction
             .query_opt(
-                include_str!("../../sql/queries/get_idempotency_key.sql"),
+                include_str!("../../sql/queries/api/get_idempotency_key.sql"),
                 &[&self.key, &ABANDONED_AFTER.as_secs_f64()],
             )
             .await?;
@@ -182,14 +182,14 @@ impl Claim {
             let status = i16::try_from(parts.status.as_u16()).unwrap_or(200);
             self.execute(
                 &state.store,
-                include_str!("../../sql/queries/finish_idempotency_key.sql"),
+                include_str!("../../sql/queries/api/finish_idempotency_key.sql"),
                 &[&self.key, &sealed, &status],
             )
             .await
         } else {
             self.execute(
                 &state.store,
-                include_str!("../../sql/queries/release_idempotency_key.sql"),
+                include_str!("../../sql/queries/api/release_idempotency_key.sql"),
                 &[&self.key],
             )
             .await

@@ -174,7 +174,7 @@ async fn answers(store: &Store) -> bool {
 async fn ping(store: &Store) -> anyhow::Result<()> {
     let client = store.get().await?;
     client
-        .query_one(include_str!("../../sql/queries/ping_store.sql"), &[])
+        .query_one(include_str!("../../sql/queries/api/ping_store.sql"), &[])
         .await?;
     Ok(())
 }
@@ -287,7 +287,10 @@ async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
     let client = state.probed.get().await?;
     *began = Instant::now();
     let row = client
-        .query_one(include_str!("../../sql/queries/queue_depth.sql"), &[])
+        .query_one(
+            include_str!("../../sql/queries/delivery/queue_depth.sql"),
+            &[],
+        )
         .await?;
     for state in ["pending", "retrying", "parked", "failed"] {
         let depth = METRICS.queue_depth.with_label_values(&[state]);

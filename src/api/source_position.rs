@@ -23,7 +23,7 @@ pub async fn source_position(state: &State) -> Result<Lsn, Problem> {
             .await?;
         let row = client
             .query_one(
-                include_str!("../../sql/queries/current_wal_insert_lsn.sql"),
+                include_str!("../../sql/queries/replication/current_wal_insert_lsn.sql"),
                 &[],
             )
             .await
@@ -51,14 +51,20 @@ pub async fn source_position(state: &State) -> Result<Lsn, Problem> {
 async fn check_source(state: &State, source: &Client) -> anyhow::Result<()> {
     let store = state.store.get().await?;
     let recorded = store
-        .query_opt(include_str!("../../sql/queries/recorded_source.sql"), &[])
+        .query_opt(
+            include_str!("../../sql/queries/api/recorded_source.sql"),
+            &[],
+        )
         .await
         .context("read which source the store is of")?;
     let Some(recorded) = recorded else {
         return Ok(());
     };
     let found = source
-        .query_one(include_str!("../../sql/queries/source_identity.sql"), &[])
+        .query_one(
+            include_str!("../../sql/queries/api/source_identity.sql"),
+            &[],
+        )
         .await
         .context("read which source it is")?;
     let place =

@@ -36,7 +36,7 @@ pub async fn create(
     let client = connect(store).await?;
     client
         .execute(
-            include_str!("../../sql/queries/create_api_token.sql"),
+            include_str!("../../sql/queries/api/create_token.sql"),
             &[
                 &Uuid::now_v7(),
                 &tenant,
@@ -55,7 +55,7 @@ pub async fn list(store: &Store, tenant: Option<&str>) -> anyhow::Result<Vec<Sto
     let client = connect(store).await?;
     let rows = client
         .query(
-            include_str!("../../sql/queries/list_api_tokens.sql"),
+            include_str!("../../sql/queries/api/list_tokens.sql"),
             &[&tenant],
         )
         .await
@@ -78,7 +78,7 @@ pub async fn revoke(store: &Store, id: Uuid) -> anyhow::Result<bool> {
     let client = connect(store).await?;
     let revoked = client
         .execute(
-            include_str!("../../sql/queries/revoke_api_token.sql"),
+            include_str!("../../sql/queries/api/revoke_token.sql"),
             &[&id],
         )
         .await

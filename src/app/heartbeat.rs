@@ -85,7 +85,7 @@ impl Heartbeat {
         self.lock().sent = Some((content.clone(), Instant::now()));
         client
             .execute(
-                include_str!("../../sql/queries/emit_watermark.sql"),
+                include_str!("../../sql/queries/db/emit_watermark.sql"),
                 &[&MESSAGE_PREFIX, &content],
             )
             .await

@@ -28,7 +28,7 @@ pub(super) async fn asked(store: &Store) {
 
 async fn is_asked(store: &Store) -> anyhow::Result<bool> {
     let client = store.get().await.context("connect to the store")?;
-    let query = include_str!("../../sql/queries/parked_retry_is_asked.sql");
+    let query = include_str!("../../sql/queries/app/parked_retry_is_asked.sql");
     let row = client.query_one(query, &[]).await;
     Ok(row
         .context("ask whether parked changes are to be retried")?

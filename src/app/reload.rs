@@ -112,7 +112,7 @@ impl Reloader {
         let client = self.source.connect_writable(Purpose::Reload).await;
         let client = client.with_context(reach)?;
         client
-            .batch_execute(include_str!("../../sql/queries/limit_lock_wait.sql"))
+            .batch_execute(include_str!("../../sql/queries/db/limit_lock_wait.sql"))
             .await?;
         let state = SourceState::read(&client, config, new_rules).await?;
         let mut findings = state.publishing_findings();
@@ -133,7 +133,7 @@ impl Reloader {
     /// Tells the others, and `walhook status`, which rules this instance has.
     async fn announce(&self) {
         let announced = async {
-            let query = include_str!("../../sql/queries/announce_rules.sql");
+            let query = include_str!("../../sql/queries/app/announce_rules.sql");
             let client = self.store.get().await?;
             let hash = &self.generation.hash;
             client.execute(query, &[&self.instance, hash]).await?;

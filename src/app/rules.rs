@@ -77,7 +77,7 @@ pub(super) async fn accept(
         .iter()
         .map(|(name, definition)| (name.as_str(), definition.as_slice()))
         .unzip();
-    let query = include_str!("../../sql/queries/accept_rules.sql");
+    let query = include_str!("../../sql/queries/app/accept_rules.sql");
     let client = store.get().await?;
     client
         .execute(query, &[&slot, &names, &definitions])
@@ -87,7 +87,7 @@ pub(super) async fn accept(
 }
 
 async fn accepted(store: &Store, slot: &str) -> anyhow::Result<HashMap<String, Vec<u8>>> {
-    let query = include_str!("../../sql/queries/list_accepted_rules.sql");
+    let query = include_str!("../../sql/queries/app/list_accepted_rules.sql");
     let rows = store.get().await?.query(query, &[&slot]).await;
     let rows = rows.context("read the accepted rules")?;
     let rule = |row: &tokio_postgres::Row| (row.get("rule"), row.get("definition"));

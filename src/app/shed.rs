@@ -137,7 +137,7 @@ async fn free(source: &Client, name: &str) -> anyhow::Result<Option<SlotState>> 
 }
 
 async fn advance(source: &Client, name: &str, from: Lsn, to: Lsn) -> anyhow::Result<()> {
-    let query = include_str!("../../sql/queries/advance_slot_to.sql");
+    let query = include_str!("../../sql/queries/replication/advance_slot_to.sql");
     let mut at = from;
     while at < to {
         at = Lsn(at.0.saturating_add(STEP)).min(to);

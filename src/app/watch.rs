@@ -181,7 +181,7 @@ impl Watch {
         // is rolled back, or has been committed and is found by the progress.
         tracing::warn!("the enqueuer does not let go of the slot; ending its session in the store");
         let store = self.store.get().await?;
-        let query = include_str!("../../sql/queries/end_own_enqueuer.sql");
+        let query = include_str!("../../sql/queries/app/end_own_enqueuer.sql");
         store
             .execute(query, &[&self.config.slot, &self.instance])
             .await?;

@@ -83,7 +83,7 @@ impl Jobs<'_> {
         let (since_column, since) = order.wanted.since.clone().unzip();
         self.client
             .execute(
-                include_str!("../../sql/queries/backfill_create.sql"),
+                include_str!("../../sql/queries/backfill/create.sql"),
                 &[
                     &id.0,
                     &self.slot,
@@ -109,7 +109,7 @@ impl Jobs<'_> {
     }
 
     pub async fn get(&self, id: BackfillId) -> anyhow::Result<Option<Job>> {
-        let get = include_str!("../../sql/queries/backfill_get.sql");
+        let get = include_str!("../../sql/queries/backfill/get.sql");
         let row = self.client.query_opt(get, &[&self.slot, &id.0]).await;
         row.context("read the backfill")?
             .as_ref()
@@ -119,7 +119,7 @@ impl Jobs<'_> {
 
     /// Those that are not over, and the newest of the others, oldest first.
     pub async fn list(&self) -> anyhow::Result<Vec<Job>> {
-        let list = include_str!("../../sql/queries/backfill_list.sql");
+        let list = include_str!("../../sql/queries/backfill/list.sql");
         let rows = self.client.query(list, &[&self.slot]).await;
         rows.context("list the backfills")?
             .iter()
@@ -129,7 +129,7 @@ impl Jobs<'_> {
 
     /// The one whose turn it is.
     pub async fn next(&self) -> anyhow::Result<Option<Job>> {
-        let next = include_str!("../../sql/queries/backfill_next.sql");
+        let next = include_str!("../../sql/queries/backfill/next.sql");
         let row = self.client.query_opt(next, &[&self.slot]).await;
         let row = row.context("look for a backfill")?;
         row.as_ref().map(read).transpose()
@@ -137,14 +137,14 @@ impl Jobs<'_> {
 
     /// False where it is not running.
     pub async fn pause(&self, id: BackfillId) -> anyhow::Result<bool> {
-        self.change(include_str!("../../sql/queries/backfill_pause.sql"), id)
+        self.change(include_str!("../../sql/queries/backfill/pause.sql"), id)
             .await
             .context("pause the backfill")
     }
 
     /// False where it is over, or never was.
     pub async fn resume(&self, id: BackfillId) -> anyhow::Result<bool> {
-        self.change(include_str!("../../sql/queries/backfill_resume.sql"), id)
+        self.change(include_str!("../../sql/queries/backfill/resume.sql"), id)
             .await
             .context("resume the backfill")
     }
@@ -152,7 +152,7 @@ impl Jobs<'_> {
     /// False where it is over, or never was.
     pub async fn cancel(&self, id: BackfillId) -> anyhow::Result<bool> {
         let cancelled = self
-            .change(include_str!("../../sql/queries/backfill_cancel.sql"), id)
+            .change(include_str!("../../sql/queries/backfill/cancel.sql"), id)
             .await
             .context("cancel the backfill")?;
         self.forget_streamed().await?;
@@ -165,13 +165,13 @@ impl Jobs<'_> {
     }
 
     pub async fn fail(&self, id: BackfillId, error: &str) -> anyhow::Result<()> {
-        let fail = include_str!("../../sql/queries/backfill_fail.sql");
+        let fail = include_str!("../../sql/queries/backfill/fail.sql");
         let failed = self.client.execute(fail, &[&id.0, &error]).await;
         failed.map(drop).context("record why the backfill failed")
     }
 
     pub async fn wait(&self, id: BackfillId, reason: Option<&str>) -> anyhow::Result<()> {
-        let wait = include_str!("../../sql/queries/backfill_wait.sql");
+        let wait = include_str!("../../sql/queries/backfill/wait.sql");
         let written = self.client.execute(wait, &[&id.0, &reason]).await;
         written
             .map(drop)
@@ -180,7 +180,7 @@ impl Jobs<'_> {
 
     /// Frees the room of what was noted for backfills that are over.
     pub async fn forget_streamed(&self) -> anyhow::Result<()> {
-        let forget = include_str!("../../sql/queries/backfill_forget_streamed.sql");
+        let forget = include_str!("../../sql/queries/backfill/forget_streamed.sql");
         let forgotten = self.client.execute(forget, &[]).await;
         forgotten
             .map(drop)
@@ -189,14 +189,14 @@ impl Jobs<'_> {
 
     /// Deliveries that are due and not begun, counted up to `bound`.
     pub async fn backlog(&self, bound: i64) -> anyhow::Result<i64> {
-        let count = include_str!("../../sql/queries/backfill_backlog.sql");
+        let count = include_str!("../../sql/queries/backfill/count_due.sql");
         let row = self.client.query_one(count, &[&bound]).await;
         Ok(row.context("count the deliveries that are due")?.get(0))
     }
 
     /// Whether an instance holds the slot, and so runs backfills.
     pub async fn has_leader(&self) -> anyhow::Result<bool> {
-        let leader = include_str!("../../sql/queries/backfill_leader.sql");
+        let leader = include_str!("../../sql/queries/backfill/has_leader.sql");
         let row = self.client.query_one(leader, &[&self.slot]).await;
         Ok(row.context("look who holds the slot")?.get(0))
     }

@@ -48,7 +48,7 @@ impl KeyOrder {
         table: &TableName,
         columns: &[String],
     ) -> anyhow::Result<Self> {
-        let query = include_str!("../../sql/queries/key_order.sql");
+        let query = include_str!("../../sql/queries/backfill/key_order.sql");
         let rows = client
             .query(query, &[&table.schema, &table.name, &columns])
             .await

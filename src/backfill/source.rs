@@ -11,7 +11,7 @@ use crate::conninfo::Client;
 pub async fn emit(client: &Client, watermark: &Watermark) -> anyhow::Result<()> {
     client
         .execute(
-            include_str!("../../sql/queries/emit_watermark.sql"),
+            include_str!("../../sql/queries/db/emit_watermark.sql"),
             &[&MESSAGE_PREFIX, &watermark.content()],
         )
         .await
@@ -23,7 +23,7 @@ pub async fn emit(client: &Client, watermark: &Watermark) -> anyhow::Result<()> 
 pub async fn snapshot(client: &Client) -> anyhow::Result<Snapshot> {
     let answer = rows(
         client,
-        include_str!("../../sql/queries/current_snapshot.sql"),
+        include_str!("../../sql/queries/db/current_snapshot.sql"),
     )
     .await?;
     let text = answer.first().and_then(|row| row.get(0));

@@ -115,15 +115,24 @@ impl Backfills {
         let prepare = |sql: &'static str| client.prepare(sql);
         let prepared = async {
             Ok::<_, tokio_postgres::Error>(Statements {
-                note: prepare(include_str!("../../sql/queries/backfill_note_streamed.sql")).await?,
-                find: prepare(include_str!("../../sql/queries/backfill_find_streamed.sql")).await?,
-                advance: prepare(include_str!("../../sql/queries/backfill_advance.sql")).await?,
+                note: prepare(include_str!(
+                    "../../sql/queries/capture/backfill/note_streamed.sql"
+                ))
+                .await?,
+                find: prepare(include_str!(
+                    "../../sql/queries/capture/backfill/find_streamed.sql"
+                ))
+                .await?,
+                advance: prepare(include_str!(
+                    "../../sql/queries/capture/backfill/advance.sql"
+                ))
+                .await?,
             })
         };
         let statements = prepared
             .await
             .context("prepare the backfills' statements")?;
-        let list = include_str!("../../sql/queries/backfill_list_begun.sql");
+        let list = include_str!("../../sql/queries/capture/backfill/list_begun.sql");
         let jobs = client.query(list, &[&slot]).await;
         let jobs = jobs.context("list the backfills that have begun")?;
         let (sender, chunks) = mpsc::channel(CHUNKS);

@@ -112,7 +112,7 @@ async fn write(store: &Store, failures: &HashMap<SubscriptionId, Failed>) -> any
     let client = store.get().await.context("connect to the store")?;
     client
         .execute(
-            include_str!("../../sql/queries/note_filter_failures.sql"),
+            include_str!("../../sql/queries/capture/note_filter_failures.sql"),
             &[&ids, &sources, &reasons, &counts],
         )
         .await

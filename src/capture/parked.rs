@@ -59,7 +59,7 @@ impl Session<'_> {
         if !self.batch.is_empty() {
             self.flush().await?;
         }
-        let query = include_str!("../../sql/queries/list_kept_changes.sql");
+        let query = include_str!("../../sql/queries/capture/list_kept_changes.sql");
         let query = self.reader.client.prepare(query).await?;
         let mut after: ParkedKey = (Lsn::ZERO, -1, String::new());
         let (mut unparked, mut events) = (0, 0);
@@ -121,7 +121,7 @@ impl Session<'_> {
             }
         }
         if asked_for {
-            let refused = include_str!("../../sql/queries/refuse_unkept_retry.sql");
+            let refused = include_str!("../../sql/queries/capture/refuse_unkept_retry.sql");
             let refused = self.reader.client.execute(refused, &[]).await;
             refused.context("note which changes cannot be mapped again")?;
         }
@@ -139,7 +139,7 @@ impl Session<'_> {
         if stayed.rule.is_empty() {
             return Ok(());
         }
-        let query = include_str!("../../sql/queries/refuse_parked_retry.sql");
+        let query = include_str!("../../sql/queries/capture/refuse_parked_retry.sql");
         let Stayed {
             commit_lsn,
             ordinal,

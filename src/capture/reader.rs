@@ -20,7 +20,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect(Purpose::Reader).await?;
-        let sql = include_str!("../../sql/queries/read_generation_as_leader.sql");
+        let sql = include_str!("../../sql/queries/capture/read_generation_as_leader.sql");
         let generation = client.prepare(sql).await;
         Ok(Reader {
             generation: generation.context("prepare the look at the subscriptions")?,

@@ -90,7 +90,7 @@ fn place(identity: &StoreIdentity) -> String {
 async fn pending(client: &Client) -> anyhow::Result<Lines> {
     let row = client
         .query_one(
-            include_str!("../../sql/queries/what_would_be_sent.sql"),
+            include_str!("../../sql/queries/cli/what_would_be_sent.sql"),
             &[],
         )
         .await

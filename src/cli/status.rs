@@ -330,7 +330,7 @@ fn describe_slot(name: &str, state: &SlotState, budget: &Budget) -> Slot {
 }
 
 async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
-    let query = include_str!("../../sql/queries/status_queue.sql");
+    let query = include_str!("../../sql/queries/cli/status_queue.sql");
     let row = client
         .query_one(query, &[])
         .await

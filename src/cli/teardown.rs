@@ -160,21 +160,21 @@ impl Plan<'_> {
         if self.progress {
             store
                 .execute(
-                    include_str!("../../sql/queries/delete_progress.sql"),
+                    include_str!("../../sql/queries/cli/delete_progress.sql"),
                     &[&config.source.slot],
                 )
                 .await
                 .context("delete the recorded progress")?;
             store
                 .execute(
-                    include_str!("../../sql/queries/shadow_delete_all.sql"),
+                    include_str!("../../sql/queries/cli/delete_shadow.sql"),
                     &[&config.source.slot],
                 )
                 .await
                 .context("delete the shadow of old values")?;
             store
                 .execute(
-                    include_str!("../../sql/queries/forget_accepted_rules.sql"),
+                    include_str!("../../sql/queries/cli/forget_accepted_rules.sql"),
                     &[&config.source.slot],
                 )
                 .await

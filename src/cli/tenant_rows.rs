@@ -125,7 +125,7 @@ async fn row_of(
     };
     // The text takes the column's type, so that an index serves.
     let sql = filled(
-        include_str!("../../sql/queries/has_row_of_tenant.sql"),
+        include_str!("../../sql/queries/cli/has_row_of_tenant.sql"),
         &[
             ("{table}", &sql_name(table.name())),
             ("{column}", &quote_identifier(column)),

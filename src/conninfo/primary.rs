@@ -28,7 +28,7 @@ impl ConnInfo {
 
     /// Whether the server that `client` is connected to is a standby.
     pub async fn is_standby(&self, client: &Client) -> Result<bool, ConnInfoError> {
-        let query = include_str!("../../sql/queries/is_standby.sql");
+        let query = include_str!("../../sql/queries/conninfo/is_standby.sql");
         let row = client.query_one(query, &[]).await;
         let standby = row.and_then(|row| row.try_get(0));
         standby.map_err(|source| ConnInfoError::Connect {

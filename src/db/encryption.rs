@@ -55,7 +55,7 @@ impl Store {
         let id = key.id();
         client
             .execute(
-                include_str!("../../sql/queries/record_encryption_key.sql"),
+                include_str!("../../sql/queries/db/record_encryption_key.sql"),
                 &[&&id.bytes()[..], &key.check_value()],
             )
             .await
@@ -72,7 +72,7 @@ impl Store {
         let id = key.id();
         let replaced = client
             .execute(
-                include_str!("../../sql/queries/replace_encryption_key.sql"),
+                include_str!("../../sql/queries/db/replace_encryption_key.sql"),
                 &[&&id.bytes()[..], &key.check_value()],
             )
             .await

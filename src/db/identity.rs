@@ -130,7 +130,7 @@ impl StoreComparison {
         if timeline > self.recorded.timeline {
             client
                 .execute(
-                    include_str!("../../sql/queries/note_timeline.sql"),
+                    include_str!("../../sql/queries/db/note_timeline.sql"),
                     &[&timeline],
                 )
                 .await
@@ -168,7 +168,7 @@ impl StoreRecord {
 
     async fn query(client: &impl Queries) -> Result<Self, Error> {
         let row = client
-            .query_one(include_str!("../../sql/queries/store_identity.sql"), &[])
+            .query_one(include_str!("../../sql/queries/db/store_identity.sql"), &[])
             .await?;
         Ok(StoreRecord {
             identity: StoreComparison::of(&row)?,
@@ -204,7 +204,7 @@ impl Store {
         let client = self.get().await?;
         client
             .execute(
-                include_str!("../../sql/queries/adopt_store.sql"),
+                include_str!("../../sql/queries/db/adopt_store.sql"),
                 &[
                     &found.system_identifier,
                     &found.timeline,

@@ -112,7 +112,7 @@ impl Store {
         // schema exists, and a role that was given its schema need not have it.
         let exists: bool = transaction
             .query_one(
-                include_str!("../../sql/queries/schema_exists.sql"),
+                include_str!("../../sql/queries/db/schema_exists.sql"),
                 &[&self.schema],
             )
             .await?
@@ -126,7 +126,7 @@ impl Store {
         let tenant_role = self.tenant_role(&state);
         let exists: bool = transaction
             .query_one(
-                include_str!("../../sql/queries/tenant_role_exists.sql"),
+                include_str!("../../sql/queries/db/tenant_role_exists.sql"),
                 &[&tenant_role],
             )
             .await?
@@ -148,7 +148,7 @@ impl Store {
             .context("create the store's tables")?;
         transaction
             .execute(
-                include_str!("../../sql/queries/insert_store.sql"),
+                include_str!("../../sql/queries/db/insert_store.sql"),
                 &[&fingerprint(), &tenant_role],
             )
             .await
@@ -161,7 +161,7 @@ impl Store {
 async fn read_state(client: &impl Queries, schema: &str) -> anyhow::Result<SchemaState> {
     let row = client
         .query_one(
-            include_str!("../../sql/queries/store_schema.sql"),
+            include_str!("../../sql/queries/db/store_schema.sql"),
             &[&schema],
         )
         .await
@@ -173,7 +173,10 @@ async fn read_state(client: &impl Queries, schema: &str) -> anyhow::Result<Schem
         });
     }
     let row = client
-        .query_opt(include_str!("../../sql/queries/read_fingerprint.sql"), &[])
+        .query_opt(
+            include_str!("../../sql/queries/db/read_fingerprint.sql"),
+            &[],
+        )
         .await
         .context("read the fingerprint of the store's schema")?;
     let found: Option<Vec<u8>> = row.map(|row| row.get("schema_sha256"));
@@ -181,7 +184,10 @@ async fn read_state(client: &impl Queries, schema: &str) -> anyhow::Result<Schem
         return Ok(SchemaState::Other);
     }
     let row = client
-        .query_one(include_str!("../../sql/queries/read_tenant_role.sql"), &[])
+        .query_one(
+            include_str!("../../sql/queries/db/read_tenant_role.sql"),
+            &[],
+        )
         .await
         .context("read the store's tenant role")?;
     Ok(SchemaState::Current {

@@ -195,7 +195,7 @@ impl Claimer {
         known.look_wanted = false;
         let began = Instant::now();
         self.look_at_open(&client, known, &subscriptions).await?;
-        let sql = include_str!("../../sql/queries/list_due.sql");
+        let sql = include_str!("../../sql/queries/delivery/list_due.sql");
         let statement = client.prepare_cached(sql).await?;
         let rows = client
             .query(&statement, &[])

@@ -97,7 +97,7 @@ impl Health {
         }
         let rows = client
             .query(
-                include_str!("../../sql/queries/list_failing_subscriptions.sql"),
+                include_str!("../../sql/queries/delivery/list_failing_subscriptions.sql"),
                 &[],
             )
             .await
@@ -182,7 +182,7 @@ pub async fn note(
     let reasons: Vec<&str> = first().map(|one| one.reason.as_str()).collect();
     let rows = client
         .query(
-            include_str!("../../sql/queries/mark_failing_subscriptions.sql"),
+            include_str!("../../sql/queries/delivery/mark_failing_subscriptions.sql"),
             &[&ids, &ago, &reasons],
         )
         .await
@@ -201,7 +201,7 @@ pub async fn recovered(client: &impl Queries, ids: &[SubscriptionId]) -> anyhow:
     let uuids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     client
         .execute(
-            include_str!("../../sql/queries/clear_failing_subscriptions.sql"),
+            include_str!("../../sql/queries/delivery/clear_failing_subscriptions.sql"),
             &[&uuids],
         )
         .await
@@ -218,13 +218,13 @@ pub async fn disable(
 ) -> anyhow::Result<Vec<Notice>> {
     let mut disabled = Vec::new();
     if !judgement.gone.is_empty() {
-        let sql = include_str!("../../sql/queries/disable_gone_subscriptions.sql");
+        let sql = include_str!("../../sql/queries/delivery/disable_gone_subscriptions.sql");
         let rows = client.query(sql, &[&judgement.gone]).await;
         let rows = rows.context("disable subscriptions whose endpoint is gone")?;
         disabled.extend(rows.into_iter().map(|row| ("gone", row)));
     }
     if let (false, Some(limit)) = (judgement.exhausted.is_empty(), disable_after) {
-        let sql = include_str!("../../sql/queries/disable_failing_subscriptions.sql");
+        let sql = include_str!("../../sql/queries/delivery/disable_failing_subscriptions.sql");
         let rows = client
             .query(sql, &[&judgement.exhausted, &interval_seconds(limit)])
             .await;

@@ -128,7 +128,7 @@ impl Instance {
         let began = Instant::now();
         let registered = client
             .query_one(
-                include_str!("../../sql/queries/register_instance.sql"),
+                include_str!("../../sql/queries/delivery/register_instance.sql"),
                 &[
                     &id,
                     &hostname.trim(),
@@ -254,7 +254,7 @@ impl Instance {
         // The row is ours before the rise is decided on. A heartbeat that we give up
         // waiting for is then rolled back, or ends before an enqueue's lower low water;
         // a single statement might still come after it and rise above its deliveries.
-        let sql = include_str!("../../sql/queries/lock_instance.sql");
+        let sql = include_str!("../../sql/queries/delivery/lock_instance.sql");
         let statement = transaction.prepare_cached(sql).await?;
         let alive = transaction
             .query_opt(&statement, &[&self.id, &self.key_ids()])
@@ -267,7 +267,7 @@ impl Instance {
         let rise = self.outstanding.rise();
         // Until the answer is here the store may know the one or the other.
         *low_water = rise.max(*low_water);
-        let sql = include_str!("../../sql/queries/heartbeat.sql");
+        let sql = include_str!("../../sql/queries/delivery/heartbeat.sql");
         let statement = transaction.prepare_cached(sql).await?;
         let skew = self.clocks.store().skew().0;
         let asked = Instant::now();
@@ -290,12 +290,15 @@ impl Instance {
         let transaction = client.transaction().await?;
         // An enqueue holds the slot's progress until it has ended, one way or the other.
         transaction
-            .query_opt(include_str!("../../sql/queries/await_enqueue.sql"), &[])
+            .query_opt(
+                include_str!("../../sql/queries/subscription/await_enqueue.sql"),
+                &[],
+            )
             .await
             .context("wait for the end of an unconfirmed enqueue")?;
         let moved = transaction
             .execute(
-                include_str!("../../sql/queries/adopt_given_deliveries.sql"),
+                include_str!("../../sql/queries/delivery/adopt_given_deliveries.sql"),
                 &[&self.id, &ids],
             )
             .await
@@ -310,7 +313,7 @@ impl Instance {
         let client = self.store.get().await?;
         let low_water = client
             .query_opt(
-                include_str!("../../sql/queries/read_low_water.sql"),
+                include_str!("../../sql/queries/delivery/read_low_water.sql"),
                 &[&self.id],
             )
             .await?;
@@ -321,13 +324,13 @@ impl Instance {
         disown(&*client, self.id, low_water.get(0)).await?;
         client
             .execute(
-                include_str!("../../sql/queries/end_leases.sql"),
+                include_str!("../../sql/queries/delivery/end_leases.sql"),
                 &[&self.id],
             )
             .await?;
         client
             .execute(
-                include_str!("../../sql/queries/remove_instance.sql"),
+                include_str!("../../sql/queries/delivery/remove_instance.sql"),
                 &[&self.id],
             )
             .await?;

@@ -100,7 +100,7 @@ impl Leasing {
     async fn leave(&self, dispatcher: &Arc<Dispatcher>, has_left: &mut bool) -> anyhow::Result<()> {
         let client = self.store.get().await.context("connect to the store")?;
         if !*has_left {
-            let sql = include_str!("../../sql/queries/leave_delivering.sql");
+            let sql = include_str!("../../sql/queries/delivery/leave_delivering.sql");
             client
                 .execute(sql, &[&self.instance])
                 .await
@@ -121,7 +121,7 @@ impl Leasing {
             return Ok(());
         }
         let given: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let sql = include_str!("../../sql/queries/give_leases_back.sql");
+        let sql = include_str!("../../sql/queries/delivery/give_leases_back.sql");
         client
             .execute(sql, &[&self.instance, &given])
             .await
@@ -131,7 +131,7 @@ impl Leasing {
     }
 
     async fn own_share(&self, client: &Connection) -> anyhow::Result<usize> {
-        let sql = include_str!("../../sql/queries/count_leases.sql");
+        let sql = include_str!("../../sql/queries/delivery/count_leases.sql");
         let rows = client
             .query(sql, &[&self.instance, &LATE.as_secs_f64()])
             .await
@@ -148,7 +148,7 @@ impl Leasing {
         share: usize,
     ) -> anyhow::Result<()> {
         let room = share.saturating_sub(dispatcher.held());
-        let sql = include_str!("../../sql/queries/take_leases.sql");
+        let sql = include_str!("../../sql/queries/delivery/take_leases.sql");
         let rows = client
             .query(sql, &[&self.instance, &i64::try_from(room)?])
             .await

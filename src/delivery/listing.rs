@@ -146,7 +146,10 @@ pub struct StoredEvent {
 /// for what is in flight may end. Read as the owner, as it is of no tenant.
 pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
     let row = client
-        .query_opt(include_str!("../../sql/queries/min_low_water.sql"), &[])
+        .query_opt(
+            include_str!("../../sql/queries/delivery/min_low_water.sql"),
+            &[],
+        )
         .await?;
     Ok(row.map_or(Uuid::max(), |row| row.get(0)))
 }
@@ -169,7 +172,7 @@ pub async fn deliveries(
     let scheduled = |statuses: &'static [&'static str]| async move {
         transaction
             .query(
-                include_str!("../../sql/queries/list_scheduled_deliveries.sql"),
+                include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
                 &[
                     &statuses,
                     &ids.from,
@@ -190,7 +193,7 @@ pub async fn deliveries(
             let from = ids.from.max(low_water);
             transaction
                 .query(
-                    include_str!("../../sql/queries/list_in_flight_deliveries.sql"),
+                    include_str!("../../sql/queries/delivery/list_in_flight_deliveries.sql"),
                     &[
                         &ids.from,
                         &by_id,
@@ -242,7 +245,7 @@ async fn by_event(
     let days = ids.whole_milliseconds();
     transaction
         .query(
-            include_str!("../../sql/queries/list_deliveries.sql"),
+            include_str!("../../sql/queries/delivery/list_deliveries.sql"),
             &[
                 &days.from,
                 &days.to,
@@ -263,7 +266,10 @@ pub async fn delivery(
     id: DeliveryId,
 ) -> Result<Option<Delivery>, Error> {
     let row = transaction
-        .query_opt(include_str!("../../sql/queries/get_delivery.sql"), &[&id.0])
+        .query_opt(
+            include_str!("../../sql/queries/delivery/get_delivery.sql"),
+            &[&id.0],
+        )
         .await?;
     Ok(row.as_ref().map(read))
 }
@@ -275,7 +281,7 @@ pub async fn attempts(
 ) -> Result<Vec<Attempt>, Error> {
     let rows = transaction
         .query(
-            include_str!("../../sql/queries/list_attempts.sql"),
+            include_str!("../../sql/queries/delivery/list_attempts.sql"),
             &[&id.0],
         )
         .await?;
@@ -301,7 +307,7 @@ pub async fn events(
     let days = ids.whole_milliseconds();
     let rows = transaction
         .query(
-            include_str!("../../sql/queries/list_events.sql"),
+            include_str!("../../sql/queries/delivery/list_events.sql"),
             &[
                 &ids.from,
                 &ids.to,
@@ -320,7 +326,10 @@ pub async fn event(
     id: EventId,
 ) -> Result<Option<StoredEvent>, Error> {
     let row = transaction
-        .query_opt(include_str!("../../sql/queries/get_event.sql"), &[&id.0])
+        .query_opt(
+            include_str!("../../sql/queries/delivery/get_event.sql"),
+            &[&id.0],
+        )
         .await?;
     Ok(row.as_ref().map(read_event))
 }

@@ -44,19 +44,22 @@ pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry,
     // The schedule first, as the claimer does: whoever has the row decides. Of what is in a
     // batch that is the batch's.
     let batch = transaction
-        .query_opt(include_str!("../../sql/queries/lock_batch.sql"), &[&id.0])
+        .query_opt(
+            include_str!("../../sql/queries/delivery/lock_batch.sql"),
+            &[&id.0],
+        )
         .await?;
     let batch_is_leased = batch.as_ref().is_some_and(|row| row.get("leased"));
     let leased = transaction
         .query_opt(
-            include_str!("../../sql/queries/lock_schedule.sql"),
+            include_str!("../../sql/queries/delivery/lock_schedule.sql"),
             &[&id.0],
         )
         .await?
         .is_some_and(|row| row.get(0));
     let row = transaction
         .query_opt(
-            include_str!("../../sql/queries/lock_delivery.sql"),
+            include_str!("../../sql/queries/delivery/lock_delivery.sql"),
             &[&id.0],
         )
         .await?;
@@ -95,7 +98,7 @@ pub async fn retry_matching(
         let transaction = tenant_transaction(&mut client, tenant).await?;
         let rows = transaction
             .query(
-                include_str!("../../sql/queries/lock_retryable.sql"),
+                include_str!("../../sql/queries/delivery/lock_retryable.sql"),
                 &[
                     &status.as_str() as &(dyn ToSql + Sync),
                     &ids.from,
@@ -133,7 +136,7 @@ async fn hasten(
 ) -> Result<(), ManualError> {
     transaction
         .execute(
-            include_str!("../../sql/queries/hasten_batches.sql"),
+            include_str!("../../sql/queries/delivery/hasten_batches.sql"),
             &[&batches],
         )
         .await?;
@@ -148,14 +151,14 @@ async fn requeue(
 ) -> Result<u64, ManualError> {
     let rows = transaction
         .query(
-            include_str!("../../sql/queries/requeue_deliveries.sql"),
+            include_str!("../../sql/queries/delivery/requeue_deliveries.sql"),
             &[&ids],
         )
         .await?;
     let requeued: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
     let scheduled = transaction
         .execute(
-            include_str!("../../sql/queries/schedule_deliveries.sql"),
+            include_str!("../../sql/queries/delivery/schedule_deliveries.sql"),
             &[&requeued],
         )
         .await?;
@@ -167,7 +170,7 @@ async fn requeue(
 pub(super) async fn notify(transaction: &Transaction<'_>, schema: &str) -> Result<(), Error> {
     transaction
         .execute(
-            include_str!("../../sql/queries/notify_schedule.sql"),
+            include_str!("../../sql/queries/delivery/notify_schedule.sql"),
             &[&schema],
         )
         .await?;

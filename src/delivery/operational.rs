@@ -132,7 +132,7 @@ impl Announcement {
     pub async fn insert(&self, transaction: &Transaction<'_>, schema: &str) -> Result<(), Error> {
         transaction
             .execute(
-                include_str!("../../sql/queries/insert_operational_events.sql"),
+                include_str!("../../sql/queries/delivery/insert_operational_events.sql"),
                 &[
                     &self.now,
                     &self.ids,

@@ -48,10 +48,10 @@ impl Ended {
         if self.keys.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = include_str!("../../sql/queries/lock_order.sql");
+        let sql = include_str!("../../sql/queries/delivery/lock_order.sql");
         let locked = client.execute(sql, &[&self.subscriptions]).await;
         locked.context("lock the order of rows")?;
-        let sql = include_str!("../../sql/queries/release_held.sql");
+        let sql = include_str!("../../sql/queries/delivery/release_held.sql");
         let released = client.query(sql, &[&self.subscriptions, &self.keys]).await;
         let released = released.context("release the next deliveries of rows")?;
         let of = |row: &Row| SubscriptionId(row.get(0));
@@ -96,7 +96,7 @@ pub(super) async fn settle(client: &mut Connection, snapshot: &Snapshot) -> anyh
     let unsettled = snapshot.all().filter(|one| !one.ordering_settled);
     let unsettled: Vec<SubscriptionId> = unsettled.map(|one| one.id).collect();
     for subscription in unsettled {
-        let sql = include_str!("../../sql/queries/ordering_may_settle.sql");
+        let sql = include_str!("../../sql/queries/delivery/ordering_may_settle.sql");
         let changed_at = client
             .query_opt(sql, &[&subscription.0, &HANDED_OVER_SECONDS])
             .await
@@ -111,7 +111,7 @@ pub(super) async fn settle(client: &mut Connection, snapshot: &Snapshot) -> anyh
 
 /// Gives the subscription's deliveries their places, some at a time.
 async fn place(client: &Client, subscription: SubscriptionId) -> anyhow::Result<()> {
-    let sql = include_str!("../../sql/queries/place_deliveries.sql");
+    let sql = include_str!("../../sql/queries/delivery/place_deliveries.sql");
     let mut behind = Uuid::nil();
     while let Some(row) = client
         .query_opt(sql, &[&subscription.0, &behind, &PLACED])
@@ -129,13 +129,13 @@ async fn release_all(
     changed_at: Timestamp,
 ) -> anyhow::Result<()> {
     let transaction = client.transaction().await?;
-    let sql = include_str!("../../sql/queries/settle_ordering.sql");
+    let sql = include_str!("../../sql/queries/delivery/settle_ordering.sql");
     let settled = transaction
         .execute(sql, &[&subscription.0, &changed_at])
         .await
         .context("settle a subscription's order")?;
     if settled > 0 {
-        let sql = include_str!("../../sql/queries/release_all_held.sql");
+        let sql = include_str!("../../sql/queries/delivery/release_all_held.sql");
         let released = transaction.execute(sql, &[&subscription.0]).await;
         let released = released.context("release what waited for the order to settle")?;
         tracing::info!(%subscription, deliveries = released, "a subscription's order is settled");

@@ -42,7 +42,7 @@ pub async fn settle(store: &Store) -> anyhow::Result<u64> {
     let client = store.get().await.context("connect to the store")?;
     let rows = client
         .query(
-            include_str!("../../sql/queries/list_unsettled_deliveries.sql"),
+            include_str!("../../sql/queries/delivery/list_unsettled_deliveries.sql"),
             &[],
         )
         .await
@@ -59,7 +59,7 @@ pub async fn settle(store: &Store) -> anyhow::Result<u64> {
             // claimed.
             client
                 .execute(
-                    include_str!("../../sql/queries/notify_schedule.sql"),
+                    include_str!("../../sql/queries/delivery/notify_schedule.sql"),
                     &[&store.schema()],
                 )
                 .await
@@ -71,8 +71,8 @@ pub async fn settle(store: &Store) -> anyhow::Result<u64> {
 
 async fn settle_one(client: &Client, id: Uuid, active: bool) -> Result<u64, tokio_postgres::Error> {
     let batch = match active {
-        true => include_str!("../../sql/queries/unpark_batch.sql"),
-        false => include_str!("../../sql/queries/park_batch.sql"),
+        true => include_str!("../../sql/queries/delivery/unpark_batch.sql"),
+        false => include_str!("../../sql/queries/delivery/park_batch.sql"),
     };
     let mut changed = 0;
     loop {
@@ -87,7 +87,7 @@ async fn settle_one(client: &Client, id: Uuid, active: bool) -> Result<u64, toki
     }
     client
         .execute(
-            include_str!("../../sql/queries/settle_deliveries.sql"),
+            include_str!("../../sql/queries/delivery/settle_deliveries.sql"),
             &[&id, &active],
         )
         .await?;

@@ -109,7 +109,9 @@ pub async fn ensure(client: &Client, ids: impl Iterator<Item = Uuid>) -> anyhow:
 /// CREATE … PARTITION OF, so that readers and writers go on meanwhile.
 async fn create(client: &Client, day: Day) -> anyhow::Result<()> {
     let (from, to) = (day.floor(), day.next().floor());
-    let mut sql = String::from(include_str!("../../sql/queries/begin_partition_change.sql"));
+    let mut sql = String::from(include_str!(
+        "../../sql/queries/delivery/begin_partition_change.sql"
+    ));
     for (table, storage) in TABLES {
         let partition = format!("{table}_{}", day.suffix());
         sql.push_str(&format!(
@@ -134,7 +136,7 @@ async fn create(client: &Client, day: Day) -> anyhow::Result<()> {
 pub async fn existing(client: &Client) -> anyhow::Result<Vec<Day>> {
     let rows = client
         .query(
-            include_str!("../../sql/queries/list_day_partitions.sql"),
+            include_str!("../../sql/queries/delivery/list_day_partitions.sql"),
             &[],
         )
         .await
@@ -163,7 +165,9 @@ pub async fn drop_day(client: &Client, day: Day) -> anyhow::Result<bool> {
 /// Leaves its transaction open where it does not answer true.
 async fn drop_unless_pending(client: &Client, day: Day) -> anyhow::Result<bool> {
     let partitions = TABLES.map(|(table, _)| format!("{table}_{}", day.suffix()));
-    let mut sql = String::from(include_str!("../../sql/queries/begin_partition_change.sql"));
+    let mut sql = String::from(include_str!(
+        "../../sql/queries/delivery/begin_partition_change.sql"
+    ));
     // A retry or replay of that day's deliveries reads these tables in its transaction: it has
     // either committed, and the check below sees it, or it waits until the day is gone.
     for partition in &partitions {
@@ -193,7 +197,7 @@ async fn drop_unless_pending(client: &Client, day: Day) -> anyhow::Result<bool> 
 async fn has_pending(client: &Client, day: Day) -> anyhow::Result<bool> {
     let row = client
         .query_one(
-            include_str!("../../sql/queries/day_has_pending.sql"),
+            include_str!("../../sql/queries/delivery/day_has_pending.sql"),
             &[&day.floor(), &day.next().floor()],
         )
         .await

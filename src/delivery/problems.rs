@@ -141,7 +141,7 @@ pub fn overdue(oldest: Duration) -> Option<Problem> {
 
 /// Where subscriptions cannot be decrypted or read; names none.
 pub async fn unreadable(store: &impl Queries) -> anyhow::Result<Option<Problem>> {
-    let sql = include_str!("../../sql/queries/count_unreadable.sql");
+    let sql = include_str!("../../sql/queries/delivery/count_unreadable.sql");
     let row = store.query_one(sql, &[]).await;
     let count: i64 = row
         .context("count the subscriptions that cannot be read")?
@@ -158,7 +158,10 @@ pub async fn unreadable(store: &impl Queries) -> anyhow::Result<Option<Problem>>
 /// Reads what is wrong. One connection for a moment: a few short queries.
 pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
     let rows = store
-        .query(include_str!("../../sql/queries/failing_endpoints.sql"), &[])
+        .query(
+            include_str!("../../sql/queries/delivery/failing_endpoints.sql"),
+            &[],
+        )
         .await
         .context("list the endpoints that fail")?;
     let failing_endpoints = FailingEndpoints {
@@ -166,7 +169,10 @@ pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
         longest: rows.iter().map(FailingEndpoint::of).collect(),
     };
     let most = store
-        .query(include_str!("../../sql/queries/dead_letters.sql"), &[])
+        .query(
+            include_str!("../../sql/queries/delivery/dead_letters.sql"),
+            &[],
+        )
         .await
         .context("count the deliveries that failed for good")?;
     let dead_letters = most
@@ -177,7 +183,10 @@ pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
             of_tenant: row.get("deliveries"),
         });
     let rows = store
-        .query(include_str!("../../sql/queries/failing_filters.sql"), &[])
+        .query(
+            include_str!("../../sql/queries/delivery/failing_filters.sql"),
+            &[],
+        )
         .await
         .context("list the filters that fail")?;
     let failing_filters = FailingFilters {
@@ -198,10 +207,13 @@ const NEWEST: i64 = 5;
 
 async fn read_parked(store: &impl Queries) -> anyhow::Result<ParkedChanges> {
     let counts = store
-        .query_one(include_str!("../../sql/queries/status_parked.sql"), &[])
+        .query_one(
+            include_str!("../../sql/queries/delivery/summarize_parked.sql"),
+            &[],
+        )
         .await
         .context("count the parked changes")?;
-    let sql = include_str!("../../sql/queries/list_parked_changes.sql");
+    let sql = include_str!("../../sql/queries/delivery/list_parked_changes.sql");
     let any: Option<&str> = None;
     let since: Option<jiff::Timestamp> = None;
     let newest = store
@@ -318,7 +330,7 @@ impl FailingFilter {
 
 impl UnknownTenants {
     async fn read(store: &impl Queries) -> anyhow::Result<Self> {
-        let sql = include_str!("../../sql/queries/list_unknown_tenants.sql");
+        let sql = include_str!("../../sql/queries/delivery/list_unknown_tenants.sql");
         let rows = store.query(sql, &[]).await;
         let rows = rows.context("list the tenants without subscriptions")?;
         let count = |name| rows.first().map_or(0, |row| row.get(name));

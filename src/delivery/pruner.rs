@@ -71,7 +71,7 @@ pub async fn prune(
         }
     }
     // They hold rows' values, as events do.
-    let query = include_str!("../../sql/queries/prune_parked_changes.sql");
+    let query = include_str!("../../sql/queries/delivery/prune_parked_changes.sql");
     let before = now
         .checked_sub(config.retention.0)
         .unwrap_or(Timestamp::MIN);
@@ -81,11 +81,11 @@ pub async fn prune(
         .context("prune the parked changes")?;
     for (query, what) in [
         (
-            include_str!("../../sql/queries/forget_deleted_subscriptions.sql"),
+            include_str!("../../sql/queries/delivery/forget_deleted_subscriptions.sql"),
             "deleted subscriptions",
         ),
         (
-            include_str!("../../sql/queries/forget_idempotency_keys.sql"),
+            include_str!("../../sql/queries/delivery/forget_idempotency_keys.sql"),
             "idempotency keys",
         ),
     ] {

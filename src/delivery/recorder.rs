@@ -328,7 +328,7 @@ impl Recorder {
         let states: Vec<&str> = breakers.values().map(|state| state.as_str()).collect();
         client
             .execute(
-                include_str!("../../sql/queries/record_breakers.sql"),
+                include_str!("../../sql/queries/delivery/record_breakers.sql"),
                 &[&ids, &states, &self.instance],
             )
             .await

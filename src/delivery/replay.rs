@@ -73,7 +73,7 @@ pub async fn replay(
         // An id holds whole milliseconds: the bounds to the microsecond are the query's.
         Some(until) => id_floor(milliseconds(until).saturating_add(1)),
         None => {
-            let sql = include_str!("../../sql/queries/newest_event_id.sql");
+            let sql = include_str!("../../sql/queries/delivery/newest_event_id.sql");
             let newest = store.get().await?.query_opt(sql, &[]).await?;
             let Some(newest) = newest else {
                 return Ok(replayed);
@@ -89,7 +89,7 @@ pub async fn replay(
         let transaction = tenant_transaction(&mut client, tenant).await?;
         let rows = transaction
             .query(
-                include_str!("../../sql/queries/list_replayable_events.sql"),
+                include_str!("../../sql/queries/delivery/list_replayable_events.sql"),
                 &[
                     &after as &(dyn ToSql + Sync),
                     &to,
@@ -181,7 +181,7 @@ pub async fn ping(
     let transaction = tenant_transaction(&mut client, tenant).await?;
     transaction
         .execute(
-            include_str!("../../sql/queries/insert_ping_event.sql"),
+            include_str!("../../sql/queries/delivery/insert_ping_event.sql"),
             &[&event.0 as &(dyn ToSql + Sync), &tenant, &PING, &now, &body],
         )
         .await?;
@@ -261,7 +261,7 @@ impl NewDeliveries {
     ) -> Result<(), Error> {
         transaction
             .execute(
-                include_str!("../../sql/queries/insert_replayed_deliveries.sql"),
+                include_str!("../../sql/queries/delivery/insert_replayed_deliveries.sql"),
                 &[
                     &self.ids,
                     &self.events,
@@ -280,7 +280,7 @@ impl NewDeliveries {
             .map(|bytes| batched.then_some(*bytes));
         transaction
             .execute(
-                include_str!("../../sql/queries/schedule_replayed_deliveries.sql"),
+                include_str!("../../sql/queries/delivery/schedule_replayed_deliveries.sql"),
                 &[
                     &self.ids,
                     &self.types,

@@ -53,7 +53,7 @@ async fn record(store: &Store, snapshot: &Snapshot) -> anyhow::Result<()> {
     let client = store.get().await.context("connect to the store")?;
     client
         .execute(
-            include_str!("../../sql/queries/note_unreadable.sql"),
+            include_str!("../../sql/queries/delivery/note_unreadable.sql"),
             &[&ids, &reasons],
         )
         .await

@@ -58,9 +58,12 @@ impl Stored {
         let events = rows.events().map(|(event, _)| event.id.0).collect();
         let deliveries = rows.deliveries().map(|row| row.id).collect();
         let (events, deliveries) = tokio::try_join!(
-            look_up(include_str!("../../sql/queries/find_events.sql"), events),
             look_up(
-                include_str!("../../sql/queries/find_deliveries.sql"),
+                include_str!("../../sql/queries/handoff/find_events.sql"),
+                events
+            ),
+            look_up(
+                include_str!("../../sql/queries/handoff/find_deliveries.sql"),
                 deliveries
             ),
         )
@@ -81,8 +84,10 @@ impl Copies {
                 client.prepare(&sql).await
             };
             let (events, deliveries) = tokio::try_join!(
-                prepare(include_str!("../../sql/queries/copy_events.sql")),
-                prepare(include_str!("../../sql/queries/copy_deliveries.sql")),
+                prepare(include_str!("../../sql/queries/handoff/copy_events.sql")),
+                prepare(include_str!(
+                    "../../sql/queries/handoff/copy_deliveries.sql"
+                )),
             )
             .context("prepare the copy into a day's partitions")?;
             self.lock().insert(day, Copy { events, deliveries });

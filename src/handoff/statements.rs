@@ -28,19 +28,31 @@ impl Statements {
         let prepare = |sql: &'static str| client.prepare(sql);
         let prepared = async {
             Ok(Statements {
-                advance_progress: prepare(include_str!("../../sql/queries/advance_progress.sql"))
-                    .await?,
-                notify_schedule: prepare(include_str!("../../sql/queries/notify_schedule.sql"))
-                    .await?,
+                advance_progress: prepare(include_str!(
+                    "../../sql/queries/handoff/advance_progress.sql"
+                ))
+                .await?,
+                notify_schedule: prepare(include_str!(
+                    "../../sql/queries/delivery/notify_schedule.sql"
+                ))
+                .await?,
                 copies: Copies::default(),
-                insert_schedule: prepare(include_str!("../../sql/queries/insert_schedule.sql"))
-                    .await?,
-                insert_parked: prepare(include_str!("../../sql/queries/insert_parked_changes.sql"))
-                    .await?,
-                delete_parked: prepare(include_str!("../../sql/queries/delete_parked_changes.sql"))
-                    .await?,
-                lower_low_water: prepare(include_str!("../../sql/queries/lower_low_water.sql"))
-                    .await?,
+                insert_schedule: prepare(include_str!(
+                    "../../sql/queries/handoff/insert_schedule.sql"
+                ))
+                .await?,
+                insert_parked: prepare(include_str!(
+                    "../../sql/queries/handoff/insert_parked_changes.sql"
+                ))
+                .await?,
+                delete_parked: prepare(include_str!(
+                    "../../sql/queries/handoff/delete_parked_changes.sql"
+                ))
+                .await?,
+                lower_low_water: prepare(include_str!(
+                    "../../sql/queries/handoff/lower_low_water.sql"
+                ))
+                .await?,
             })
         };
         prepared

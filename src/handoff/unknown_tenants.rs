@@ -231,14 +231,14 @@ async fn write(store: &Store, noted: &Noted) -> anyhow::Result<u64> {
     let client = store.get().await.context("connect to the store")?;
     client
         .execute(
-            include_str!("../../sql/queries/forget_unknown_tenants.sql"),
+            include_str!("../../sql/queries/handoff/forget_unknown_tenants.sql"),
             &[],
         )
         .await
         .context("forget tenants that are known by now")?;
     let row = client
         .query_one(
-            include_str!("../../sql/queries/note_unknown_tenants.sql"),
+            include_str!("../../sql/queries/handoff/note_unknown_tenants.sql"),
             &[&tenants, &resembles, &types, &events, &others, &others_type],
         )
         .await

@@ -21,7 +21,7 @@ const DATABASE_OWNER: &str = "pg_database_owner";
 pub(super) async fn read(client: &Client, schema: &str) -> anyhow::Result<Vec<Creator>> {
     let rows = client
         .query(
-            include_str!("../../sql/queries/store_creators.sql"),
+            include_str!("../../sql/queries/preflight/store_creators.sql"),
             &[&schema],
         )
         .await

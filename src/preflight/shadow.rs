@@ -31,7 +31,7 @@ pub(super) async fn read(
             continue;
         };
         let columns: Vec<&str> = seeded_columns(&watch).collect();
-        let query = include_str!("../../sql/queries/shadow_rights.sql");
+        let query = include_str!("../../sql/queries/preflight/shadow_rights.sql");
         let row = client.query_one(query, &[&table.oid, &columns]).await;
         let row = row.with_context(|| format!("read our rights on {}", table.name()))?;
         shadowed.push(Shadowed {

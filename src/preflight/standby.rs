@@ -52,7 +52,7 @@ pub(super) async fn findings(
 }
 
 async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
-    let query = include_str!("../../sql/queries/standby_settings.sql");
+    let query = include_str!("../../sql/queries/preflight/standby_settings.sql");
     let row = client.query_one(query, &[]).await?;
     let mut findings = Vec::new();
     if column(&row, "feedback")? {
@@ -80,7 +80,7 @@ async fn settings(client: &Client) -> anyhow::Result<Vec<Finding>> {
 }
 
 async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Finding> {
-    let query = include_str!("../../sql/queries/standby_primary.sql");
+    let query = include_str!("../../sql/queries/preflight/standby_primary.sql");
     let own = client.query_one(query, &[]).await?;
     let connected = primary.connect(Purpose::Inspection("check"), None).await;
     let connected = connected.with_context(|| format!("reach {}", primary.describe()))?;
@@ -124,7 +124,7 @@ async fn of_primary(client: &Client, primary: &ConnInfo) -> anyhow::Result<Findi
 
 /// What a promoted standby could go on with.
 pub(super) async fn failover(client: &Client, server: &Server) -> anyhow::Result<Option<Finding>> {
-    let query = include_str!("../../sql/queries/failover_settings.sql");
+    let query = include_str!("../../sql/queries/preflight/failover_settings.sql");
     let row = client.query_one(query, &[]).await?;
     if server.in_recovery {
         return Ok(None);

@@ -35,7 +35,7 @@ pub struct StoreRole {
 pub async fn role(client: &Client, schema: &str, tenant_role: &str) -> anyhow::Result<StoreRole> {
     let row = client
         .query_one(
-            include_str!("../../sql/queries/store_role.sql"),
+            include_str!("../../sql/queries/preflight/store_role.sql"),
             &[&schema, &tenant_role],
         )
         .await
@@ -213,7 +213,7 @@ pub(crate) struct ForeignStore {
 }
 
 pub(super) async fn refuse_foreign_owner(client: &Client, schema: &str) -> anyhow::Result<()> {
-    let query = include_str!("../../sql/queries/store_foreign_owner.sql");
+    let query = include_str!("../../sql/queries/preflight/store_foreign_owner.sql");
     let row = client.query_one(query, &[&schema]).await;
     let row = row.context("look for the store's tables")?;
     if let Some(owner) = row.get("foreign_owner") {
@@ -229,7 +229,7 @@ pub(super) async fn refuse_foreign_owner(client: &Client, schema: &str) -> anyho
 
 /// How many subscriptions there are, active or not.
 pub(super) async fn count_subscriptions(client: &Client) -> anyhow::Result<i64> {
-    let query = include_str!("../../sql/queries/count_subscriptions.sql");
+    let query = include_str!("../../sql/queries/cli/count_subscriptions.sql");
     let row = client.query_one(query, &[]).await;
     let row = row.context("count the store's subscriptions")?;
     Ok(row.get::<_, i64>("active") + row.get::<_, i64>("disabled"))

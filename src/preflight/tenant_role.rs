@@ -33,7 +33,7 @@ pub(super) async fn read(
     let name = store.tenant_role(state);
     let members = client
         .query(
-            include_str!("../../sql/queries/tenant_role_members.sql"),
+            include_str!("../../sql/queries/preflight/tenant_role_members.sql"),
             &[&name],
         )
         .await
@@ -47,7 +47,7 @@ pub(super) async fn read(
     let uses = match state {
         SchemaState::Current { .. } | SchemaState::Other => Vec::new(),
         SchemaState::Absent => {
-            let sql = include_str!("../../sql/queries/tenant_role_uses.sql");
+            let sql = include_str!("../../sql/queries/preflight/tenant_role_uses.sql");
             let rows = client.query(sql, &[&name, &store.schema()]).await;
             let rows = rows.context("read where the tenant role is used")?;
             rows.iter().map(|row| row.get("database")).collect()

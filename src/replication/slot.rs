@@ -17,7 +17,7 @@ pub use kind::GapKind;
 pub(super) use verify::without_remedy;
 pub use verify::{Gap, REMEDY, RecordedProgress, verify};
 
-pub(super) const LIST_SLOTS: &str = include_str!("../../sql/queries/list_slots.sql");
+pub(super) const LIST_SLOTS: &str = include_str!("../../sql/queries/replication/list_slots.sql");
 
 /// The output plugin whose messages we decode.
 pub const PLUGIN: &str = "pgoutput";
@@ -94,9 +94,9 @@ pub async fn inspect(client: &Client, slot: &str) -> Result<Option<SlotState>, R
 /// transaction that is running; create the publication first.
 pub async fn create(client: &Client, slot: &str, failover: bool) -> Result<Lsn, ReplicationError> {
     let query = if failover {
-        include_str!("../../sql/queries/create_failover_slot.sql")
+        include_str!("../../sql/queries/replication/create_failover_slot.sql")
     } else {
-        include_str!("../../sql/queries/create_slot.sql")
+        include_str!("../../sql/queries/replication/create_slot.sql")
     };
     let row = client.query_one(query, &[&slot]).await;
     let created = row.and_then(|row| row.try_get(0));
@@ -107,7 +107,7 @@ pub async fn create(client: &Client, slot: &str, failover: bool) -> Result<Lsn, 
 /// every 15 s at best, the slot cannot let go of the WAL that it has read. Waits for
 /// open transactions: the session should have a statement timeout.
 pub async fn log_running_transactions(client: &Client) -> Result<(), ReplicationError> {
-    let query = include_str!("../../sql/queries/log_running_transactions.sql");
+    let query = include_str!("../../sql/queries/replication/log_running_transactions.sql");
     let name = format!("walhook_point_{}", uuid::Uuid::now_v7().simple());
     let done = client.execute(query, &[&name]).await;
     done.map(|_| ())
@@ -116,7 +116,7 @@ pub async fn log_running_transactions(client: &Client) -> Result<(), Replication
 
 /// Drops the slot, and with it the server's promise to keep the WAL.
 pub async fn drop(client: &Client, slot: &str) -> Result<(), ReplicationError> {
-    let query = include_str!("../../sql/queries/drop_slot.sql");
+    let query = include_str!("../../sql/queries/replication/drop_slot.sql");
     let done = client.execute(query, &[&slot]).await;
     done.map(|_| ())
         .map_err(failed("drop the replication slot"))
@@ -125,7 +125,7 @@ pub async fn drop(client: &Client, slot: &str) -> Result<(), ReplicationError> {
 /// The system over plain SQL. Its history is left empty: ask
 /// [`identify`](super::identify) where that matters.
 pub async fn identify_system(client: &Client) -> Result<SystemIdentity, ReplicationError> {
-    let query = include_str!("../../sql/queries/identify_system.sql");
+    let query = include_str!("../../sql/queries/replication/identify_system.sql");
     let row = client.query_one(query, &[]).await;
     let row = row.map_err(failed("identify the system"))?;
     let read = || {
@@ -155,7 +155,7 @@ pub async fn identify_system(client: &Client) -> Result<SystemIdentity, Replicat
 /// Where the next record of the WAL will stand: every transaction that commits
 /// from now on commits at or after it.
 pub async fn current_wal_insert_lsn(client: &Client) -> Result<Lsn, ReplicationError> {
-    let query = include_str!("../../sql/queries/current_wal_insert_lsn.sql");
+    let query = include_str!("../../sql/queries/replication/current_wal_insert_lsn.sql");
     let row = client.query_one(query, &[]).await;
     let position = row.and_then(|row| row.try_get(0));
     position.map_err(failed("read the WAL's position"))

@@ -10,7 +10,7 @@ use crate::conninfo::ConnInfo;
 use crate::duration::milliseconds;
 use crate::lsn::Lsn;
 
-const LIST_PUBLICATIONS: &str = include_str!("../../sql/queries/list_publications.sql");
+const LIST_PUBLICATIONS: &str = include_str!("../../sql/queries/replication/list_publications.sql");
 
 /// The server hears from us at least this often, as from PostgreSQL's own
 /// receiver (wal_receiver_status_interval); three times per timeout if that is less.

@@ -35,11 +35,11 @@ impl SetupLock {
         let end = Instant::now() + WAIT;
         let mut told = false;
         loop {
-            let sql = include_str!("../../sql/queries/try_lock_setup.sql");
+            let sql = include_str!("../../sql/queries/setup/try_lock_setup.sql");
             if client.query_one(sql, &[]).await?.get("locked") {
                 return Ok(SetupLock { _session: client });
             }
-            let sql = include_str!("../../sql/queries/setup_lock_holder.sql");
+            let sql = include_str!("../../sql/queries/setup/setup_lock_holder.sql");
             let holder = client.query_opt(sql, &[]).await?;
             let holder: Option<i32> = holder.map(|row| row.get("pid"));
             let holder = holder.map_or_else(String::new, |pid| format!(" (session {pid})"));

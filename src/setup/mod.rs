@@ -109,7 +109,7 @@ pub async fn set_up_with(
     let writable = source::connect_writable(&conninfo, "setup").await?;
     // A lock that somebody holds for long must not leave ours waiting in the queue.
     writable
-        .batch_execute(include_str!("../../sql/queries/limit_lock_wait.sql"))
+        .batch_execute(include_str!("../../sql/queries/db/limit_lock_wait.sql"))
         .await?;
 
     let mut report = SetupReport::default();
@@ -206,12 +206,15 @@ async fn make_key(
 async fn record_source(config: &Config, source: &Client, store: &Client) -> anyhow::Result<()> {
     let system = replication::slot::identify_system(source).await?;
     let database = source
-        .query_one(include_str!("../../sql/queries/current_database.sql"), &[])
+        .query_one(
+            include_str!("../../sql/queries/setup/current_database.sql"),
+            &[],
+        )
         .await
         .context("read which database the source is")?;
     store
         .execute(
-            include_str!("../../sql/queries/record_source.sql"),
+            include_str!("../../sql/queries/setup/record_source.sql"),
             &[
                 &system.system_identifier.to_string(),
                 &system.timeline,

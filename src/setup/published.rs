@@ -91,7 +91,7 @@ impl SlotSetup<'_> {
             );
             return Ok(None);
         }
-        let watched = include_str!("../../sql/queries/find_watched_by_running.sql");
+        let watched = include_str!("../../sql/queries/setup/find_watched_by_running.sql");
         let all: Vec<String> = others.iter().map(TableName::to_string).collect();
         let row = self
             .store

@@ -55,22 +55,22 @@ impl Reader<'_> {
     /// Whether the first transaction after `at` can be decoded, or there is none.
     async fn is_readable(&self, at: Lsn) -> anyhow::Result<bool> {
         let copy = format!("walhook_probe_{}", uuid::Uuid::now_v7().simple());
-        let query = include_str!("../../sql/queries/copy_slot.sql");
+        let query = include_str!("../../sql/queries/setup/copy_slot.sql");
         let copied = self.client.execute(query, &[&self.slot, &copy]).await;
         copied.with_context(|| format!("copy the slot `{}`", self.slot))?;
         let readable = self.try_at(&copy, at).await;
-        let query = include_str!("../../sql/queries/drop_probe.sql");
+        let query = include_str!("../../sql/queries/setup/drop_probe.sql");
         let dropped = self.client.execute(query, &[&copy]).await;
         dropped.with_context(|| format!("drop the slot `{copy}`"))?;
         readable
     }
 
     async fn try_at(&self, copy: &str, at: Lsn) -> anyhow::Result<bool> {
-        let query = include_str!("../../sql/queries/advance_slot_to.sql");
+        let query = include_str!("../../sql/queries/replication/advance_slot_to.sql");
         let advanced = self.client.execute(query, &[&copy, &at]).await;
         advanced.with_context(|| format!("advance the slot `{copy}` to {at}"))?;
         let publication = quote_identifier(self.publication);
-        let query = include_str!("../../sql/queries/peek_transaction.sql");
+        let query = include_str!("../../sql/queries/setup/peek_transaction.sql");
         // Empty transactions tell nothing: the first that is not, or the end, decides.
         let mut wanted: i32 = 1;
         loop {

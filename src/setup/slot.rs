@@ -245,7 +245,7 @@ impl SlotSetup<'_> {
         self.client.limit_statements(DECODING).await?;
         let found = reader.first_readable(from, until).await?;
         if let Some(to) = found {
-            let query = include_str!("../../sql/queries/advance_slot_to.sql");
+            let query = include_str!("../../sql/queries/replication/advance_slot_to.sql");
             let advanced = self
                 .client
                 .execute(query, &[&self.config.source.slot, &to])
@@ -295,7 +295,7 @@ impl SlotSetup<'_> {
     }
 
     async fn advance_slot(&self) -> anyhow::Result<Lsn> {
-        let query = include_str!("../../sql/queries/advance_slot.sql");
+        let query = include_str!("../../sql/queries/setup/advance_slot.sql");
         let name = &self.config.source.slot;
         let row = self.client.query_one(query, &[name]).await;
         let row = row.with_context(|| format!("advance the slot `{name}` to the publication"))?;
@@ -309,7 +309,7 @@ impl SlotSetup<'_> {
         let identifier = system.system_identifier.to_string();
         self.store
             .execute(
-                include_str!("../../sql/queries/insert_progress.sql"),
+                include_str!("../../sql/queries/setup/insert_progress.sql"),
                 &[
                     &self.config.source.slot,
                     &identifier,

@@ -168,7 +168,7 @@ pub async fn describe(client: &Client, names: &[TableName]) -> anyhow::Result<Ve
     let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
     let rows = client
         .query(
-            include_str!("../../sql/queries/describe_tables.sql"),
+            include_str!("../../sql/queries/source/describe_tables.sql"),
             &[&schemas, &tables],
         )
         .await
@@ -185,7 +185,7 @@ pub async fn describe(client: &Client, names: &[TableName]) -> anyhow::Result<Ve
 /// letters take the server some 60 ms.
 async fn database(client: &Client) -> anyhow::Result<Arc<Database>> {
     static KNOWN: Mutex<Option<(String, Arc<Database>)>> = Mutex::new(None);
-    let query = include_str!("../../sql/queries/describe_database.sql");
+    let query = include_str!("../../sql/queries/source/describe_database.sql");
     let row = client.query_one(query, &[]).await;
     let row = row.context("read the database's encoding")?;
     let identity: String = column(&row, "identity")?;
@@ -217,7 +217,7 @@ async fn database(client: &Client) -> anyhow::Result<Arc<Database>> {
 }
 
 async fn letters(client: &Client, last: i32) -> anyhow::Result<Letters> {
-    let query = include_str!("../../sql/queries/list_letters.sql");
+    let query = include_str!("../../sql/queries/source/list_letters.sql");
     let rows = client.query(query, &[&last]).await;
     let rows = rows.context("read the database's upper and lower case")?;
     let mut letters = Vec::with_capacity(rows.len());
@@ -288,7 +288,10 @@ fn table(row: &Row, database: &Arc<Database>) -> anyhow::Result<Table> {
 /// The names of the tables that a rule could watch.
 pub async fn list(client: &Client) -> anyhow::Result<Vec<String>> {
     let rows = client
-        .query(include_str!("../../sql/queries/list_tables.sql"), &[])
+        .query(
+            include_str!("../../sql/queries/source/list_tables.sql"),
+            &[],
+        )
         .await
         .context("list the source's tables")?;
     rows.iter().map(|row| column(row, 0)).collect()
@@ -296,7 +299,7 @@ pub async fn list(client: &Client) -> anyhow::Result<Vec<String>> {
 
 async fn fill_columns(client: &Client, tables: &mut [Table]) -> anyhow::Result<()> {
     let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
-    let query = include_str!("../../sql/queries/describe_columns.sql");
+    let query = include_str!("../../sql/queries/source/describe_columns.sql");
     let rows = client.query(query, &[&oids]).await;
     let rows = rows.context("read the watched tables' columns")?;
     for row in &rows {
@@ -332,7 +335,7 @@ async fn fill_leaves(client: &Client, tables: &mut [Table]) -> anyhow::Result<()
     if oids.is_empty() {
         return Ok(());
     }
-    let query = include_str!("../../sql/queries/describe_leaves.sql");
+    let query = include_str!("../../sql/queries/source/describe_leaves.sql");
     let rows = client.query(query, &[&oids]).await;
     let rows = rows.context("read the watched tables' partitions")?;
     for row in &rows {

@@ -56,7 +56,7 @@ impl Open {
 /// Records, once, that capture cannot go on. Whether it is news; nothing is recorded, and
 /// nothing new, before there is progress.
 pub async fn record(store: &Client, slot: &str, gap: &Found) -> anyhow::Result<bool> {
-    let query = include_str!("../../sql/queries/record_gap.sql");
+    let query = include_str!("../../sql/queries/source/record_gap.sql");
     let kind = gap.kind.as_str();
     let row = store
         .query_opt(query, &[&slot, &kind, &gap.reason, &gap.wedged])
@@ -67,7 +67,7 @@ pub async fn record(store: &Client, slot: &str, gap: &Found) -> anyhow::Result<b
 
 /// The gaps that nobody has accepted yet, in the order in which they were found.
 pub async fn open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
-    let query = include_str!("../../sql/queries/open_gaps.sql");
+    let query = include_str!("../../sql/queries/source/open_gaps.sql");
     let rows = store.query(query, &[&slot]).await;
     let rows = rows.context("read the open gaps")?;
     Ok(rows.iter().map(Open::read).collect())
@@ -75,7 +75,7 @@ pub async fn open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
 
 /// Accepts those that capture has gone on after already.
 pub async fn accept_open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
-    let query = include_str!("../../sql/queries/accept_open_gaps.sql");
+    let query = include_str!("../../sql/queries/source/accept_open_gaps.sql");
     let rows = store.query(query, &[&slot]).await;
     let rows = rows.context("accept the open gaps")?;
     Ok(rows.iter().map(Open::read).collect())
@@ -84,7 +84,7 @@ pub async fn accept_open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>
 /// Forgets what was recorded and turned out to be no gap. Called where the slot was
 /// found to continue the progress.
 pub async fn forget_mended(store: &Client, slot: &str) -> anyhow::Result<()> {
-    let query = include_str!("../../sql/queries/forget_mended_gaps.sql");
+    let query = include_str!("../../sql/queries/source/forget_mended_gaps.sql");
     let forgotten = store.execute(query, &[&slot]).await;
     forgotten.map(drop).context("forget the fixed gaps")
 }
@@ -92,7 +92,7 @@ pub async fn forget_mended(store: &Client, slot: &str) -> anyhow::Result<()> {
 /// Forgets that the server failed at a transaction, which it decodes by now. Capture takes
 /// the slot again.
 pub async fn close_readable(store: &Client, slot: &str) -> anyhow::Result<()> {
-    let query = include_str!("../../sql/queries/close_readable_gap.sql");
+    let query = include_str!("../../sql/queries/source/close_readable_gap.sql");
     let kind = GapKind::Unreadable.as_str();
     let closed = store.execute(query, &[&slot, &kind]).await;
     closed.map(drop).context("close the gap that is none")
@@ -101,14 +101,14 @@ pub async fn close_readable(store: &Client, slot: &str) -> anyhow::Result<()> {
 /// Why capture could not get past the recorded progress, although slot and catalog
 /// look well.
 pub async fn wedged(store: &Client, slot: &str) -> anyhow::Result<Option<String>> {
-    let query = include_str!("../../sql/queries/wedged_gap.sql");
+    let query = include_str!("../../sql/queries/source/wedged_gap.sql");
     let row = store.query_opt(query, &[&slot]).await;
     let row = row.context("read the recorded gaps")?;
     Ok(row.map(|row| row.get("reason")))
 }
 
 pub async fn newest_accepted(store: &Client, slot: &str) -> anyhow::Result<Option<Accepted>> {
-    let query = include_str!("../../sql/queries/status_gaps.sql");
+    let query = include_str!("../../sql/queries/source/last_accepted_gap.sql");
     let row = store.query_opt(query, &[&slot]).await;
     let row = row.context("read the accepted gaps")?;
     Ok(row.map(|row| Accepted {
@@ -137,7 +137,7 @@ pub struct Acceptance<'a> {
 impl Acceptance<'_> {
     /// Begins again at `to`, and records that what lies before it is missing.
     pub async fn record(&self, store: &Client) -> anyhow::Result<()> {
-        let query = include_str!("../../sql/queries/accept_gap.sql");
+        let query = include_str!("../../sql/queries/source/accept_gap.sql");
         let system_identifier = self.system.system_identifier.to_string();
         let (commit, acknowledged) = super::progress::beginning(self.to);
         store
@@ -163,14 +163,14 @@ impl Acceptance<'_> {
 
 /// When the last event up to a position of the WAL was committed.
 pub async fn newest_event_before(store: &Client, at: Lsn) -> anyhow::Result<Option<Timestamp>> {
-    let query = include_str!("../../sql/queries/newest_event_before.sql");
+    let query = include_str!("../../sql/queries/source/newest_event_before.sql");
     let row = store.query_one(query, &[&at]).await;
     Ok(row.context("read when the gap began")?.get(0))
 }
 
 /// When the newest event was committed; `None` where the store holds none.
 pub async fn newest_event(store: &Client) -> anyhow::Result<Option<Timestamp>> {
-    let query = include_str!("../../sql/queries/newest_event.sql");
+    let query = include_str!("../../sql/queries/source/newest_event.sql");
     let row = store.query_opt(query, &[]).await;
     let row = row.context("read the newest event's time")?;
     Ok(row.map(|row| row.get("occurred_at")))

@@ -28,7 +28,7 @@ impl Progress {
 pub async fn read(store: &Client, slot: &str) -> anyhow::Result<Option<Progress>> {
     let row = store
         .query_opt(
-            include_str!("../../sql/queries/slot_progress.sql"),
+            include_str!("../../sql/queries/source/slot_progress.sql"),
             &[&slot],
         )
         .await

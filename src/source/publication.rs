@@ -116,13 +116,16 @@ pub async fn inspect(
 ) -> anyhow::Result<Option<Publication>> {
     let reading = || format!("read the publication `{name}` from the source's catalog");
     let row = client
-        .query_opt(include_str!("../../sql/queries/publication.sql"), &[&name])
+        .query_opt(
+            include_str!("../../sql/queries/source/publication.sql"),
+            &[&name],
+        )
         .await
         .with_context(reading)?;
     let Some(row) = row else { return Ok(None) };
     let tables = client
         .query(
-            include_str!("../../sql/queries/publication_tables.sql"),
+            include_str!("../../sql/queries/source/publication_tables.sql"),
             &[&name],
         )
         .await
@@ -131,7 +134,7 @@ pub async fn inspect(
     let schemas = if server_version >= 150_000 {
         client
             .query(
-                include_str!("../../sql/queries/publication_schemas.sql"),
+                include_str!("../../sql/queries/source/publication_schemas.sql"),
                 &[&name],
             )
             .await

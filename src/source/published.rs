@@ -78,7 +78,7 @@ pub async fn read(
     let from = slot::current_wal_insert_lsn(source).await?;
     let schemas: Vec<&str> = tables.iter().map(|table| &*table.schema).collect();
     let names: Vec<&str> = tables.iter().map(|table| &*table.name).collect();
-    let query = include_str!("../../sql/queries/find_published.sql");
+    let query = include_str!("../../sql/queries/source/find_published.sql");
     let rows = source
         .query(query, &[&publication, &schemas, &names])
         .await

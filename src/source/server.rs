@@ -43,7 +43,7 @@ pub struct Role {
 impl Server {
     pub async fn read(client: &Client) -> anyhow::Result<Self> {
         let row = client
-            .query_one(include_str!("../../sql/queries/source_server.sql"), &[])
+            .query_one(include_str!("../../sql/queries/source/server.sql"), &[])
             .await
             .context("read the source's settings")?;
         Ok(Server {
@@ -67,7 +67,7 @@ impl Server {
 impl Role {
     pub async fn read(client: &Client) -> anyhow::Result<Self> {
         let row = client
-            .query_one(include_str!("../../sql/queries/source_role.sql"), &[])
+            .query_one(include_str!("../../sql/queries/source/role.sql"), &[])
             .await
             .context("read the rights of the source's role")?;
         Ok(Role {

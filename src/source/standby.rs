@@ -19,7 +19,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// Waits until the standby has what its primary has written so far.
 pub async fn await_replay(standby: &Client, primary: &Client) -> anyhow::Result<()> {
     let written: Lsn = slot::current_wal_insert_lsn(primary).await?;
-    let query = include_str!("../../sql/queries/has_replayed.sql");
+    let query = include_str!("../../sql/queries/source/has_replayed.sql");
     let deadline = Instant::now() + REPLAY;
     loop {
         let row = standby.query_one(query, &[&written]).await;
@@ -40,7 +40,7 @@ pub async fn await_replay(standby: &Client, primary: &Client) -> anyhow::Result<
 /// On a standby a slot begins at a snapshot in the WAL, which only the primary writes:
 /// it is asked to, until the slot is there.
 pub async fn logging_snapshots<T>(primary: &Client, creating: impl Future<Output = T>) -> T {
-    let query = include_str!("../../sql/queries/log_standby_snapshot.sql");
+    let query = include_str!("../../sql/queries/source/log_standby_snapshot.sql");
     let mut creating = std::pin::pin!(creating);
     loop {
         if let Ok(created) = timeout(PERIOD, &mut creating).await {

@@ -65,7 +65,7 @@ impl Directory {
         }
         let versions = client
             .query(
-                include_str!("../../sql/queries/list_subscription_versions.sql"),
+                include_str!("../../sql/queries/subscription/list_versions.sql"),
                 &[],
             )
             .await
@@ -86,7 +86,7 @@ impl Directory {
             true => Vec::new(),
             false => client
                 .query(
-                    include_str!("../../sql/queries/load_subscriptions.sql"),
+                    include_str!("../../sql/queries/subscription/load.sql"),
                     &[&changed],
                 )
                 .await
@@ -105,7 +105,7 @@ impl Directory {
     pub async fn refresh(&self, client: &Client) -> anyhow::Result<Arc<Snapshot>> {
         let generation = client
             .query_one(
-                include_str!("../../sql/queries/read_subscription_generation.sql"),
+                include_str!("../../sql/queries/subscription/read_generation.sql"),
                 &[],
             )
             .await

@@ -242,7 +242,7 @@ pub async fn rotate_secret(
     let previous = previous.rotated(locked.get("secret"), locked.get("now"), overlap)?;
     let row = transaction
         .query_one(
-            include_str!("../../sql/queries/rotate_subscription_secret.sql"),
+            include_str!("../../sql/queries/subscription/rotate_secret.sql"),
             &[
                 &id.0,
                 &secret.ciphertext,
@@ -269,7 +269,7 @@ pub async fn rotate_signing_key(
     let previous = previous.rotated(newest, locked.get("now"), overlap)?;
     let row = transaction
         .query_one(
-            include_str!("../../sql/queries/rotate_subscription_signing_key.sql"),
+            include_str!("../../sql/queries/subscription/rotate_signing_key.sql"),
             &[
                 &id.0,
                 &signing_key.ciphertext,
@@ -285,7 +285,7 @@ pub async fn rotate_signing_key(
 async fn lock(transaction: &Transaction<'_>, id: SubscriptionId) -> Result<Row, RotationError> {
     let locked = transaction
         .query_opt(
-            include_str!("../../sql/queries/lock_subscription_keys.sql"),
+            include_str!("../../sql/queries/subscription/lock_keys.sql"),
             &[&id.0],
         )
         .await?;

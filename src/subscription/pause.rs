@@ -64,7 +64,7 @@ impl Pause {
             let (lsn, ordinal) = enqueued;
             let first = transaction
                 .query_one(
-                    include_str!("../../sql/queries/first_event_behind.sql"),
+                    include_str!("../../sql/queries/subscription/first_event_behind.sql"),
                     &[&from, &disabled, &self.from_lsn, &lsn, &ordinal],
                 )
                 .await?;
@@ -91,7 +91,10 @@ impl Pause {
 /// disabled. Wants the owner's connection.
 pub async fn await_enqueue(client: &Client) -> Result<(), Error> {
     client
-        .execute(include_str!("../../sql/queries/await_enqueue.sql"), &[])
+        .execute(
+            include_str!("../../sql/queries/subscription/await_enqueue.sql"),
+            &[],
+        )
         .await?;
     Ok(())
 }
@@ -104,7 +107,7 @@ async fn newest_enqueued(
 ) -> Result<Option<Timestamp>, Error> {
     let row = transaction
         .query_opt(
-            include_str!("../../sql/queries/newest_enqueued_before.sql"),
+            include_str!("../../sql/queries/subscription/newest_enqueued_before.sql"),
             &[&before, &lsn, &ordinal],
         )
         .await?;

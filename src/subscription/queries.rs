@@ -110,7 +110,7 @@ pub async fn create(
     let (max_events, max_bytes, max_wait) = Batching::columns(new.batching);
     let row = transaction
         .query_one(
-            include_str!("../../sql/queries/create_subscription.sql"),
+            include_str!("../../sql/queries/subscription/create.sql"),
             &[
                 &new.id.0,
                 &tenant,
@@ -140,7 +140,7 @@ pub async fn create(
 pub async fn count_for_one_more(transaction: &Transaction<'_>) -> Result<i64, Error> {
     transaction
         .execute(
-            include_str!("../../sql/queries/lock_own_subscriptions.sql"),
+            include_str!("../../sql/queries/subscription/lock_own.sql"),
             &[],
         )
         .await?;
@@ -149,7 +149,7 @@ pub async fn count_for_one_more(transaction: &Transaction<'_>) -> Result<i64, Er
 
 /// How many the tenant has.
 pub async fn count(transaction: &Transaction<'_>) -> Result<i64, Error> {
-    let count = include_str!("../../sql/queries/count_own_subscriptions.sql");
+    let count = include_str!("../../sql/queries/subscription/count_own.sql");
     Ok(transaction.query_one(count, &[]).await?.get(0))
 }
 
@@ -159,7 +159,7 @@ pub async fn get(
 ) -> Result<Option<StoredSubscription>, Error> {
     let row = transaction
         .query_opt(
-            include_str!("../../sql/queries/get_subscription.sql"),
+            include_str!("../../sql/queries/subscription/get.sql"),
             &[&id.0],
         )
         .await?;
@@ -174,7 +174,7 @@ pub async fn list(
 ) -> Result<Vec<StoredSubscription>, Error> {
     let rows = transaction
         .query(
-            include_str!("../../sql/queries/list_subscriptions.sql"),
+            include_str!("../../sql/queries/subscription/list.sql"),
             &[&before, &limit],
         )
         .await?;
@@ -190,7 +190,7 @@ pub async fn update(
     let signing_key = changes.signing_key.as_ref().and_then(Option::as_ref);
     let row = transaction
         .query_opt(
-            include_str!("../../sql/queries/update_subscription.sql"),
+            include_str!("../../sql/queries/subscription/update.sql"),
             &[
                 &id.0,
                 &changes.url,
@@ -226,7 +226,7 @@ pub async fn enable(
 ) -> Result<Option<(StoredSubscription, Option<Pause>)>, Error> {
     let locked = transaction
         .query_opt(
-            include_str!("../../sql/queries/lock_subscription.sql"),
+            include_str!("../../sql/queries/subscription/lock.sql"),
             &[&id.0],
         )
         .await?;
@@ -239,7 +239,7 @@ pub async fn enable(
     };
     let row = transaction
         .query_one(
-            include_str!("../../sql/queries/enable_subscription.sql"),
+            include_str!("../../sql/queries/subscription/enable.sql"),
             &[&id.0],
         )
         .await?;
@@ -254,7 +254,7 @@ pub async fn disable(
 ) -> Result<(), Error> {
     transaction
         .execute(
-            include_str!("../../sql/queries/disable_subscription.sql"),
+            include_str!("../../sql/queries/subscription/disable.sql"),
             &[&id.0, &reason],
         )
         .await?;
@@ -269,7 +269,7 @@ const CANCEL_BATCH: i64 = 1000;
 pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result<bool, Error> {
     let deleted = transaction
         .execute(
-            include_str!("../../sql/queries/delete_subscription.sql"),
+            include_str!("../../sql/queries/subscription/delete.sql"),
             &[&id.0],
         )
         .await?;
@@ -279,7 +279,7 @@ pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result
     loop {
         let rows = transaction
             .query(
-                include_str!("../../sql/queries/unschedule_deliveries.sql"),
+                include_str!("../../sql/queries/subscription/unschedule_deliveries.sql"),
                 &[&id.0, &CANCEL_BATCH],
             )
             .await?;
@@ -289,7 +289,7 @@ pub async fn delete(transaction: &Transaction<'_>, id: SubscriptionId) -> Result
         let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
         transaction
             .execute(
-                include_str!("../../sql/queries/cancel_deliveries.sql"),
+                include_str!("../../sql/queries/subscription/cancel_deliveries.sql"),
                 &[&ids],
             )
             .await?;

@@ -68,11 +68,11 @@ impl Wish {
 /// subscription is there too, with none.
 pub async fn by_tenant(client: &Client) -> Result<HashMap<String, Vec<Wish>>, Error> {
     let mut tenants: HashMap<String, Vec<Wish>> = HashMap::new();
-    let query = include_str!("../../sql/queries/list_token_tenants.sql");
+    let query = include_str!("../../sql/queries/subscription/list_token_tenants.sql");
     for row in client.query(query, &[]).await? {
         tenants.entry(row.get(0)).or_default();
     }
-    let query = include_str!("../../sql/queries/list_wishes.sql");
+    let query = include_str!("../../sql/queries/subscription/list_wishes.sql");
     for row in client.query(query, &[]).await? {
         let wish = Wish {
             id: SubscriptionId(row.get("id")),

@@ -73,7 +73,7 @@ async fn a_heartbeat_that_was_given_up_does_not_rise_above_a_later_enqueue() {
     blocker.batch_execute("commit").await.unwrap();
     wait_for_lock(&database, false).await;
     if lowers {
-        let lower = include_str!("../../sql/queries/lower_low_water.sql");
+        let lower = include_str!("../../sql/queries/handoff/lower_low_water.sql");
         blocker
             .execute(lower, &[&instance.id, &delivery])
             .await
@@ -93,7 +93,7 @@ async fn a_fenced_instance_leads_no_more() {
     let walhook = Installation::of_orders().await;
     let instance = Instance::register(&walhook.store, &[]).await.unwrap();
     let client = walhook.store.get().await.unwrap();
-    let lead = include_str!("../../sql/queries/take_leadership.sql");
+    let lead = include_str!("../../sql/queries/capture/take_leadership.sql");
     let slot = walhook.database.slot();
     assert_eq!(
         client.execute(lead, &[&slot, &instance.id]).await.unwrap(),

@@ -120,7 +120,7 @@ impl Known {
     /// Records how far changes were mapped under the definition. False where the row has another
     /// definition by now.
     async fn see(&self, store: &Client, definition: &str, seen: Lsn) -> anyhow::Result<bool> {
-        let query = include_str!("../../../sql/queries/shadow_see_definition.sql");
+        let query = include_str!("../../../sql/queries/app/see_definition.sql");
         let done = store
             .execute(query, &[&self.id, &self.definition, &definition, &seen])
             .await
@@ -130,7 +130,7 @@ impl Known {
 }
 
 async fn list(store: &Client, slot: &str) -> anyhow::Result<Vec<Known>> {
-    let query = include_str!("../../../sql/queries/shadow_list_definitions.sql");
+    let query = include_str!("../../../sql/queries/app/list_definitions.sql");
     let rows = store.query(query, &[&slot]).await;
     let rows = rows.context("read how the shadow's tables are defined")?;
     let known = |row: &tokio_postgres::Row| Known {

@@ -58,7 +58,7 @@ pub(super) async fn mark(source: &Client) -> anyhow::Result<()> {
         let error = format!("{:#}", anyhow::Error::from(error));
         tracing::debug!(error, "did not see the running transactions end");
     }
-    let query = include_str!("../../../sql/queries/emit_watermark.sql");
+    let query = include_str!("../../../sql/queries/db/emit_watermark.sql");
     let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;
     emitted.map(drop).context("write a message to the WAL")
 }

@@ -57,7 +57,7 @@ impl StandbyCopy {
 }
 
 async fn move_slot(source: &Client) -> anyhow::Result<()> {
-    let followed = include_str!("../../../sql/queries/has_standby.sql");
+    let followed = include_str!("../../../sql/queries/app/has_standby.sql");
     let row = source.query_one(followed, &[]).await;
     if column::<bool, _>(&row.context("look for standbys")?, 0)? {
         mark(source).await?;

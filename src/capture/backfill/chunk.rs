@@ -74,7 +74,7 @@ impl Backfills {
     /// The first watermark of a chunk: from here on the table's changes are kept.
     async fn open(&mut self, client: &Client, backfill: Uuid, number: u64) -> anyhow::Result<()> {
         if !self.jobs.iter().any(|job| job.id == backfill) {
-            let get = include_str!("../../../sql/queries/backfill_get_begun.sql");
+            let get = include_str!("../../../sql/queries/capture/backfill/get_begun.sql");
             let job = client.query_opt(get, &[&self.slot, &backfill]).await;
             let Some(job) = job.context("read the backfill")? else {
                 return Ok(());

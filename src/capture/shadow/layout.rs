@@ -127,12 +127,12 @@ impl Shadow {
         wanted: OldValueTables,
         answered: &Answered,
     ) -> anyhow::Result<()> {
-        let lock = include_str!("../../../sql/queries/shadow_lock_leadership.sql");
+        let lock = include_str!("../../../sql/queries/capture/shadow/lock_leadership.sql");
         let Some(progress) = client.query_opt(lock, &[&self.slot, &epoch]).await? else {
             bail!("another instance has taken the slot `{}`", self.slot);
         };
         let progress: Lsn = progress.get(0);
-        let list = include_str!("../../../sql/queries/shadow_list_tables.sql");
+        let list = include_str!("../../../sql/queries/capture/shadow/list_tables.sql");
         let mut stored: HashMap<(String, String), Stored> = client
             .query(list, &[&self.slot])
             .await?
@@ -142,7 +142,7 @@ impl Shadow {
                 (name, Stored::read(row))
             })
             .collect();
-        let list = include_str!("../../../sql/queries/shadow_list_rules.sql");
+        let list = include_str!("../../../sql/queries/capture/shadow/list_rules.sql");
         let rules = client.query(list, &[&self.slot]).await?;
         let active: HashMap<String, Vec<String>> = rules
             .iter()
@@ -177,7 +177,7 @@ impl Shadow {
         for unwanted in stored.into_values() {
             drop_table(client, unwanted.id).await?;
         }
-        let forget = include_str!("../../../sql/queries/shadow_forget_rules.sql");
+        let forget = include_str!("../../../sql/queries/capture/shadow/forget_rules.sql");
         client.execute(forget, &[&self.slot, &users]).await?;
         self.write_state(client).await
     }
@@ -298,7 +298,7 @@ fn is_covered(rule: &Activated, active: &HashMap<String, Vec<String>>) -> bool {
 }
 
 async fn drop_table(client: &Client, id: i32) -> anyhow::Result<()> {
-    let query = include_str!("../../../sql/queries/shadow_drop_table.sql");
+    let query = include_str!("../../../sql/queries/capture/shadow/drop_table.sql");
     client.execute(query, &[&id]).await?;
     Ok(())
 }

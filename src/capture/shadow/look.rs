@@ -92,7 +92,7 @@ impl Shadow {
     ) -> anyhow::Result<HashMap<i32, TableDefinition>> {
         let of_table = |one: &Described| self.tables[one.index].id;
         let ids: Vec<i32> = described.iter().map(of_table).collect();
-        let query = include_str!("../../../sql/queries/shadow_get_definitions.sql");
+        let query = include_str!("../../../sql/queries/capture/shadow/get_definitions.sql");
         let rows = store.query(query, &[&ids]).await;
         let rows = rows.context("read how the shadow's tables are defined")?;
         let definition = |row: &tokio_postgres::Row| {

@@ -101,7 +101,7 @@ impl ShadowReader {
                 keys.push(key);
             }
         }
-        let query = include_str!("../../../sql/queries/shadow_peek.sql");
+        let query = include_str!("../../../sql/queries/capture/shadow/peek.sql");
         let rows = client
             .query(query, &[&self.slot, &ids, &oids, &keys])
             .await
@@ -123,7 +123,7 @@ impl ShadowReader {
 
     /// Another one may begin, complete or change it at any time.
     async fn read_layout(&mut self, client: &Client) -> anyhow::Result<()> {
-        let list = include_str!("../../../sql/queries/shadow_list_tables.sql");
+        let list = include_str!("../../../sql/queries/capture/shadow/list_tables.sql");
         let tables = client.query(list, &[&self.slot]).await;
         let tables = tables.context("list the tables of the shadow")?;
         for read in self.tables.values_mut() {
@@ -139,7 +139,7 @@ impl ShadowReader {
                 read.bound = None;
             }
         }
-        let list = include_str!("../../../sql/queries/shadow_status_rules.sql");
+        let list = include_str!("../../../sql/queries/capture/shadow/status_rules.sql");
         let rules = client.query(list, &[&self.slot]).await;
         let rules = rules.context("list the rules that use the shadow")?;
         let active = |row: &tokio_postgres::Row| {

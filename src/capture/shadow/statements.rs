@@ -21,14 +21,24 @@ impl Statements {
         let prepare = |sql: &'static str| client.prepare(sql);
         Ok(Statements {
             look_up: reader
-                .prepare(include_str!("../../../sql/queries/shadow_look_up.sql"))
+                .prepare(include_str!(
+                    "../../../sql/queries/capture/shadow/look_up.sql"
+                ))
                 .await?,
-            clear: prepare(include_str!("../../../sql/queries/shadow_clear.sql")).await?,
-            drop_table: prepare(include_str!("../../../sql/queries/shadow_drop_table.sql")).await?,
-            update_table: prepare(include_str!("../../../sql/queries/shadow_update_table.sql"))
-                .await?,
+            clear: prepare(include_str!(
+                "../../../sql/queries/capture/shadow/clear.sql"
+            ))
+            .await?,
+            drop_table: prepare(include_str!(
+                "../../../sql/queries/capture/shadow/drop_table.sql"
+            ))
+            .await?,
+            update_table: prepare(include_str!(
+                "../../../sql/queries/capture/shadow/update_table.sql"
+            ))
+            .await?,
             activate_rule: prepare(include_str!(
-                "../../../sql/queries/shadow_activate_rule.sql"
+                "../../../sql/queries/capture/shadow/activate_rule.sql"
             ))
             .await?,
         })

@@ -254,7 +254,7 @@ async fn unreadable(
     reader: &Reader,
     told: &tokio_postgres::error::DbError,
 ) -> UsageError {
-    let query = include_str!("../../../sql/queries/current_user.sql");
+    let query = include_str!("../../../sql/queries/cli/current_user.sql");
     let role = source.query_one(query, &[]).await;
     let role = role.ok().and_then(|row| row.try_get::<_, String>(0).ok());
     let role = role.as_deref().unwrap_or("…");

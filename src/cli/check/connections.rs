@@ -65,7 +65,7 @@ async fn finding(client: &Client, wanted: usize) -> Option<Finding> {
 
 /// The lowest limit, whose it is, and the statement that raises it.
 async fn room(client: &Client) -> anyhow::Result<(usize, String, String)> {
-    let query = include_str!("../../../sql/queries/connection_limits.sql");
+    let query = include_str!("../../../sql/queries/cli/connection_limits.sql");
     let row = client
         .query_one(query, &[])
         .await

@@ -65,7 +65,7 @@ impl Audience {
         let Some(client) = &self.store else {
             return Ok(());
         };
-        let query = include_str!("../../../sql/queries/read_subscription_generation.sql");
+        let query = include_str!("../../../sql/queries/subscription/read_generation.sql");
         let generation = client
             .query_one(query, &[])
             .await

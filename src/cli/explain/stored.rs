@@ -67,7 +67,7 @@ async fn show_events(
     before: Uuid,
     output: &mut Output,
 ) -> anyhow::Result<u64> {
-    let query = include_str!("../../../sql/queries/list_events_of_window.sql");
+    let query = include_str!("../../../sql/queries/cli/list_events_of_window.sql");
     let mut shown = 0;
     loop {
         let rows = client.query(query, &[&after, &before, &PAGE]).await;
@@ -99,7 +99,7 @@ async fn deliveries(
         let wishes = audience.of(row.get("tenant_id")).iter();
         ids.extend(wishes.map(|wish| DeliveryId::derive(event, wish.id.0, Uuid::nil()).0));
     }
-    let query = include_str!("../../../sql/queries/list_deliveries_by_id.sql");
+    let query = include_str!("../../../sql/queries/cli/list_deliveries_by_id.sql");
     let rows = client.query(query, &[&ids]).await;
     let rows = rows.context("read the events' deliveries")?;
     let found = rows.iter().map(|row| {
@@ -165,7 +165,7 @@ async fn show_parked(
     until: Timestamp,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let query = include_str!("../../../sql/queries/list_parked_of_window.sql");
+    let query = include_str!("../../../sql/queries/cli/list_parked_of_window.sql");
     let rows = client.query(query, &[&since, &until, &MAX_PARKED]).await;
     for row in rows.context("read the parked changes")? {
         let report = Report {

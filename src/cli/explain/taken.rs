@@ -32,8 +32,8 @@ pub(super) async fn read(
     ordinal: u64,
     explanation: &Explanation,
 ) -> anyhow::Result<Taken> {
-    let event = include_str!("../../../sql/queries/taken_event.sql");
-    let parked = include_str!("../../../sql/queries/taken_parked.sql");
+    let event = include_str!("../../../sql/queries/cli/taken_event.sql");
+    let parked = include_str!("../../../sql/queries/cli/taken_parked.sql");
     let mut taken = HashMap::new();
     for one in &explanation.rules {
         if let Verdict::OtherOperation(_) = one.verdict {

@@ -212,7 +212,7 @@ async fn free_slot(client: &Client, database: &str) -> anyhow::Result<Option<Str
 const LONGEST_NAME: usize = 63;
 
 async fn list(client: &Client) -> anyhow::Result<()> {
-    let query = include_str!("../../../sql/queries/list_candidates.sql");
+    let query = include_str!("../../../sql/queries/cli/list_candidates.sql");
     let rows = client.query(query, &[]).await;
     let rows = rows.context("list the database's tables")?;
     if rows.is_empty() {

@@ -163,7 +163,7 @@ impl Chosen {
     }
 
     async fn count(&self, client: &Client) -> anyhow::Result<i64> {
-        let query = include_str!("../../../sql/queries/count_parked_changes.sql");
+        let query = include_str!("../../../sql/queries/cli/count_parked_changes.sql");
         let counted = client
             .query_one(query, &self.parameters(&self.reason()))
             .await;
@@ -183,7 +183,7 @@ async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<Outcome> {
     let limit = i64::from(args.limit);
     let mut parameters = args.chosen.parameters(&reason).to_vec();
     parameters.push(&limit);
-    let query = include_str!("../../../sql/queries/list_parked_changes.sql");
+    let query = include_str!("../../../sql/queries/delivery/list_parked_changes.sql");
     let rows = client
         .query(query, &parameters)
         .await
@@ -223,7 +223,7 @@ async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome>
         ))?;
         return Ok(Outcome::DoesNotHold);
     }
-    let query = include_str!("../../../sql/queries/discard_parked_changes.sql");
+    let query = include_str!("../../../sql/queries/cli/discard_parked_changes.sql");
     let deleted = client
         .execute(query, &args.chosen.parameters(&args.chosen.reason()))
         .await

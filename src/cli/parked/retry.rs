@@ -21,7 +21,7 @@ const LINES: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow::Result<Outcome> {
     let began = Instant::now();
-    let query = include_str!("../../../sql/queries/ask_parked_retry.sql");
+    let query = include_str!("../../../sql/queries/cli/ask_parked_retry.sql");
     let asked = client
         .query_one(query, &args.chosen.parameters(&args.chosen.reason()))
         .await
@@ -69,7 +69,7 @@ pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow
 
 /// How many wait to be mapped, and how many were and stay.
 async fn progress(client: &Client, asked_at: Timestamp) -> anyhow::Result<(i64, i64)> {
-    let query = include_str!("../../../sql/queries/parked_retry_progress.sql");
+    let query = include_str!("../../../sql/queries/cli/parked_retry_progress.sql");
     let row = client.query_one(query, &[&asked_at]).await;
     let row = row.context("ask how many parked changes are left")?;
     Ok((row.get("waiting"), row.get("stayed")))
@@ -88,7 +88,7 @@ async fn report(
         number(count)
     ));
     if stayed > 0 {
-        let query = include_str!("../../../sql/queries/parked_retry_stayed.sql");
+        let query = include_str!("../../../sql/queries/cli/parked_retry_stayed.sql");
         let rows = client
             .query(query, &[&asked_at])
             .await

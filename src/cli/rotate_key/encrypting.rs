@@ -51,10 +51,12 @@ async fn encrypt_batch(
     failed: &mut Vec<String>,
 ) -> anyhow::Result<usize> {
     let list = column.statement(match column.holds {
-        Holds::One => include_str!("../../../sql/queries/list_encrypted.sql"),
-        Holds::List => include_str!("../../../sql/queries/list_encrypted_lists.sql"),
+        Holds::One => include_str!("../../../sql/queries/cli/list_encrypted.sql"),
+        Holds::List => include_str!("../../../sql/queries/cli/list_encrypted_lists.sql"),
     });
-    let replace = column.statement(include_str!("../../../sql/queries/replace_encrypted.sql"));
+    let replace = column.statement(include_str!(
+        "../../../sql/queries/cli/replace_encrypted.sql"
+    ));
     let transaction = client.transaction().await?;
     let rows = transaction
         .query(&list, &[&key.prefix(), &*failed, &BATCH])

@@ -140,7 +140,7 @@ async fn instances_without(
 ) -> anyhow::Result<Vec<String>> {
     let rows = client
         .query(
-            include_str!("../../../sql/queries/list_instance_keys.sql"),
+            include_str!("../../../sql/queries/cli/list_instance_keys.sql"),
             &[&MAY_RUN.as_secs_f64()],
         )
         .await

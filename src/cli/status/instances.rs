@@ -30,7 +30,7 @@ pub(super) async fn read(
     client: &Client,
     leader: Option<uuid::Uuid>,
 ) -> anyhow::Result<Vec<Instance>> {
-    let query = include_str!("../../../sql/queries/status_instances.sql");
+    let query = include_str!("../../../sql/queries/cli/list_instances.sql");
     let rows = client
         .query(query, &[])
         .await

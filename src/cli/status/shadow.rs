@@ -23,7 +23,7 @@ pub(super) struct Rule {
 }
 
 pub(super) async fn read(client: &Client, slot: &str) -> anyhow::Result<(Vec<Table>, Vec<Rule>)> {
-    let query = include_str!("../../../sql/queries/shadow_status.sql");
+    let query = include_str!("../../../sql/queries/cli/list_shadow_tables.sql");
     let tables = client
         .query(query, &[&slot])
         .await
@@ -37,7 +37,7 @@ pub(super) async fn read(client: &Client, slot: &str) -> anyhow::Result<(Vec<Tab
             .get::<_, Option<Lsn>>("complete_at_lsn")
             .map(|lsn| lsn.to_string()),
     };
-    let query = include_str!("../../../sql/queries/shadow_status_rules.sql");
+    let query = include_str!("../../../sql/queries/capture/shadow/status_rules.sql");
     let rules = client
         .query(query, &[&slot])
         .await

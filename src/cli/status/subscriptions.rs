@@ -34,12 +34,12 @@ impl Subscriptions {
     }
 
     pub async fn read(client: &Client) -> anyhow::Result<Self> {
-        let query = include_str!("../../../sql/queries/count_subscriptions.sql");
+        let query = include_str!("../../../sql/queries/cli/count_subscriptions.sql");
         let counts = client
             .query_one(query, &[])
             .await
             .context("count the subscriptions")?;
-        let query = include_str!("../../../sql/queries/list_unreadable.sql");
+        let query = include_str!("../../../sql/queries/cli/list_unreadable.sql");
         let rows = client
             .query(query, &[])
             .await

@@ -49,7 +49,7 @@ impl Claimer {
             return Ok(());
         }
         known.has_batches |= !rules.id.is_empty();
-        let sql = include_str!("../../../sql/queries/list_open.sql");
+        let sql = include_str!("../../../sql/queries/delivery/list_open.sql");
         let statement = client.prepare_cached(sql).await?;
         let rows = client
             .query(
@@ -100,7 +100,7 @@ impl Claimer {
         if subscriptions.is_empty() {
             return Ok(());
         }
-        let sql = include_str!("../../../sql/queries/unbatch_subscriptions.sql");
+        let sql = include_str!("../../../sql/queries/delivery/unbatch_subscriptions.sql");
         let freed = client.execute(sql, &[&subscriptions, &UNBATCHED]).await;
         if freed.context("free deliveries of their batches")? > 0 {
             // They are due, and there may be more.

@@ -63,7 +63,7 @@ async fn listen_once(
 ) -> anyhow::Result<()> {
     let (client, mut heard) = store.connect_listening().await?;
     client
-        .batch_execute(include_str!("../../../sql/queries/listen.sql"))
+        .batch_execute(include_str!("../../../sql/queries/delivery/listen.sql"))
         .await
         .context("listen")?;
     // What was announced while nobody listened.

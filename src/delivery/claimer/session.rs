@@ -24,10 +24,10 @@ impl Session {
         // A claim that a crash of the store undoes is due again, as if it had not been; the
         // result of what was claimed waits for the disk, and for all that was before it.
         client.batch_execute("set synchronous_commit = off").await?;
-        let claim = include_str!("../../../sql/queries/claim_due.sql");
-        let unordered = include_str!("../../../sql/queries/claim_unordered.sql");
-        let next_due = include_str!("../../../sql/queries/next_due.sql");
-        let members = include_str!("../../../sql/queries/list_batch_members.sql");
+        let claim = include_str!("../../../sql/queries/delivery/claim_due.sql");
+        let unordered = include_str!("../../../sql/queries/delivery/claim_unordered.sql");
+        let next_due = include_str!("../../../sql/queries/delivery/next_due.sql");
+        let members = include_str!("../../../sql/queries/delivery/list_batch_members.sql");
         let prepared = async {
             Ok::<_, Error>((
                 client.prepare(claim).await?,

@@ -59,7 +59,7 @@ impl Instance {
     async fn adopt(&self) -> anyhow::Result<u64> {
         let mut client = self.store.get().await?;
         let silence = SILENCE.as_secs_f64();
-        let sql = include_str!("../../../sql/queries/fence_silent_instances.sql");
+        let sql = include_str!("../../../sql/queries/delivery/fence_silent_instances.sql");
         fence(&mut client, sql, &[&self.id, &silence]).await?;
         take_over(&mut client).await
     }
@@ -70,7 +70,7 @@ impl Instance {
             return Ok(0);
         };
         let mut client = self.store.get().await?;
-        let sql = include_str!("../../../sql/queries/list_processes.sql");
+        let sql = include_str!("../../../sql/queries/delivery/list_processes.sql");
         let others = client.query(sql, &[&self.id]).await?;
         let gone = others.iter().filter(|row| {
             let process = Process::parse(row.get("process"));
@@ -80,7 +80,7 @@ impl Instance {
         if gone.is_empty() {
             return Ok(0);
         }
-        let sql = include_str!("../../../sql/queries/fence_instances.sql");
+        let sql = include_str!("../../../sql/queries/delivery/fence_instances.sql");
         fence(&mut client, sql, &[&gone]).await?;
         take_over(&mut client).await
     }
@@ -94,7 +94,7 @@ async fn take_over(client: &mut Connection) -> anyhow::Result<u64> {
         let transaction = client.transaction().await?;
         let fenced = transaction
             .query_opt(
-                include_str!("../../../sql/queries/lock_fenced_instance.sql"),
+                include_str!("../../../sql/queries/delivery/lock_fenced_instance.sql"),
                 &[],
             )
             .await?;
@@ -105,13 +105,13 @@ async fn take_over(client: &mut Connection) -> anyhow::Result<u64> {
         moved += disown(&transaction, dead, low_water).await?;
         transaction
             .execute(
-                include_str!("../../../sql/queries/end_leases.sql"),
+                include_str!("../../../sql/queries/delivery/end_leases.sql"),
                 &[&dead],
             )
             .await?;
         transaction
             .execute(
-                include_str!("../../../sql/queries/remove_instance.sql"),
+                include_str!("../../../sql/queries/delivery/remove_instance.sql"),
                 &[&dead],
             )
             .await?;
@@ -137,7 +137,7 @@ async fn fence(
         // one waited for its row.
         transaction
             .execute(
-                include_str!("../../../sql/queries/fence_leaders.sql"),
+                include_str!("../../../sql/queries/delivery/fence_leaders.sql"),
                 &[&fenced],
             )
             .await
@@ -153,7 +153,7 @@ pub(super) async fn disown(
     instance: Uuid,
     low_water: Uuid,
 ) -> anyhow::Result<u64> {
-    let sql = include_str!("../../../sql/queries/adopt_deliveries.sql");
+    let sql = include_str!("../../../sql/queries/delivery/adopt_deliveries.sql");
     let mut moved = 0;
     // The range begins after its bound, and the low water itself may be owned.
     let mut after = Uuid::from_u128(low_water.as_u128().saturating_sub(1));

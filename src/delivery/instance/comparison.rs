@@ -36,7 +36,10 @@ impl Instance {
         // One that was not answered may have been counted; one that was has been.
         if heartbeat <= self.counted.load(Ordering::Relaxed) {
             transaction
-                .execute(include_str!("../../../sql/queries/note_branch.sql"), &[])
+                .execute(
+                    include_str!("../../../sql/queries/delivery/note_branch.sql"),
+                    &[],
+                )
                 .await
                 .context("record that the store lacks commits")?;
             transaction.commit().await?;

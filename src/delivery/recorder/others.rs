@@ -24,7 +24,7 @@ impl Recorder {
         if !records.iter().any(is_others) {
             return;
         }
-        let sql = include_str!("../../../sql/queries/notify_schedule.sql");
+        let sql = include_str!("../../../sql/queries/delivery/notify_schedule.sql");
         let told = session.client.execute(sql, &[&self.store.schema()]).await;
         if let Err(error) = told {
             tracing::debug!(%error, "cannot announce what waits; the others will find it");

@@ -32,9 +32,9 @@ pub(super) struct Statements {
 impl Session {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let client = store.connect(Purpose::Recorder).await?;
-        let alone = include_str!("../../../sql/queries/record_results.sql");
-        let successes = include_str!("../../../sql/queries/record_leased_successes.sql");
-        let batches = include_str!("../../../sql/queries/record_batch_results.sql");
+        let alone = include_str!("../../../sql/queries/delivery/record_results.sql");
+        let successes = include_str!("../../../sql/queries/delivery/record_leased_successes.sql");
+        let batches = include_str!("../../../sql/queries/delivery/record_batch_results.sql");
         let prepared = async {
             Ok::<_, Error>(Statements {
                 alone: client.prepare(alone).await?,

@@ -35,7 +35,7 @@ pub async fn record(
 
 /// What was recorded of the slot's tables, by name.
 async fn recorded(store: &Client, slot: &str) -> anyhow::Result<HashMap<String, Recorded>> {
-    let query = include_str!("../../../sql/queries/list_published.sql");
+    let query = include_str!("../../../sql/queries/source/list_published.sql");
     let rows = store.query(query, &[&slot]).await;
     let rows = rows.context("read what was published before")?;
     let one = |row: &tokio_postgres::Row| {
@@ -56,7 +56,7 @@ async fn recorded(store: &Client, slot: &str) -> anyhow::Result<HashMap<String, 
 /// Records that what is published now was so at this position: an upper end for where a
 /// gap can begin that is found after a restart.
 pub async fn seen(store: &Client, slot: &str, at: Lsn) -> anyhow::Result<()> {
-    let query = include_str!("../../../sql/queries/see_published.sql");
+    let query = include_str!("../../../sql/queries/source/see_published.sql");
     let done = store.execute(query, &[&slot, &at]).await;
     done.map(drop).context("record what is published")
 }
@@ -78,7 +78,7 @@ pub async fn forget_others(
     says: Says,
 ) -> anyhow::Result<()> {
     let names: Vec<String> = tables.iter().map(TableName::to_string).collect();
-    let query = include_str!("../../../sql/queries/forget_published.sql");
+    let query = include_str!("../../../sql/queries/source/forget_published.sql");
     let done = store
         .execute(query, &[&slot, &names, &(says == Says::Leader)])
         .await;
@@ -110,7 +110,7 @@ impl Noted<'_> {
                 table: oid,
                 member,
             } = recorded.membership;
-            let query = include_str!("../../../sql/queries/lock_published.sql");
+            let query = include_str!("../../../sql/queries/source/lock_published.sql");
             let row = transaction
                 .query_opt(
                     query,
@@ -137,13 +137,13 @@ impl Noted<'_> {
             Change::First(membership) => self.remember(&transaction, membership).await?,
             Change::Gone { kind, what } => {
                 self.gap(&transaction, kind, from, None, &what).await?;
-                let query = include_str!("../../../sql/queries/miss_published.sql");
+                let query = include_str!("../../../sql/queries/source/miss_published.sql");
                 let missed = transaction.execute(query, &[&slot, &table]).await;
                 missed.context("record that a table is not published")?;
                 new = Some(kind);
             }
             Change::Back(membership) => {
-                let query = include_str!("../../../sql/queries/end_table_gap.sql");
+                let query = include_str!("../../../sql/queries/source/end_table_gap.sql");
                 let ended = transaction.execute(query, &[&slot, &table, &to]).await;
                 ended.context("record where a gap ends")?;
                 self.remember(&transaction, membership).await?;
@@ -176,7 +176,7 @@ impl Noted<'_> {
         let (slot, table) = (self.slot, self.table);
         let reason =
             format!("table {table} {what}: changes of it that committed meanwhile are missing");
-        let query = include_str!("../../../sql/queries/record_table_gap.sql");
+        let query = include_str!("../../../sql/queries/db/record_table_gap.sql");
         let done = store
             .execute(query, &[&slot, &kind.as_str(), &table, &from, &to, &reason])
             .await;
@@ -190,7 +190,7 @@ impl Noted<'_> {
         store: &Transaction<'_>,
         membership: Membership,
     ) -> anyhow::Result<()> {
-        let query = include_str!("../../../sql/queries/remember_published.sql");
+        let query = include_str!("../../../sql/queries/source/remember_published.sql");
         let Membership {
             publication,
             table,

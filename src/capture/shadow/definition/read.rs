@@ -53,12 +53,12 @@ impl SourceCatalog {
         catalog: &Transaction<'_>,
         tables: &[u32],
     ) -> anyhow::Result<Definitions> {
-        let query = include_str!("../../../../sql/queries/current_snapshot.sql");
+        let query = include_str!("../../../../sql/queries/db/current_snapshot.sql");
         let row = catalog.query_one(query, &[]).await?;
         let snapshot = Snapshot::parse(column(&row, 0)?);
         let snapshot = snapshot.context("the server returned no snapshot")?;
         let mut definitions: HashMap<u32, TableDefinition> = HashMap::new();
-        let query = include_str!("../../../../sql/queries/definition_columns.sql");
+        let query = include_str!("../../../../sql/queries/capture/shadow/definition_columns.sql");
         for row in catalog.query(query, &[&tables, &self.slot]).await? {
             let table = definitions.entry(column(&row, "attrelid")?).or_default();
             let is_recent = column(&row, "is_recent")?;
@@ -73,7 +73,7 @@ impl SourceCatalog {
             };
             table.columns.insert(column(&row, "name")?, definition);
         }
-        let query = include_str!("../../../../sql/queries/definition_tables.sql");
+        let query = include_str!("../../../../sql/queries/capture/shadow/definition_tables.sql");
         for row in catalog.query(query, &[&tables]).await? {
             let table = definitions.entry(column(&row, "root")?).or_default();
             let member = Member {
@@ -83,7 +83,8 @@ impl SourceCatalog {
             };
             table.members.insert(column(&row, "member")?, member);
         }
-        let query = include_str!("../../../../sql/queries/definition_publication.sql");
+        let query =
+            include_str!("../../../../sql/queries/capture/shadow/definition_publication.sql");
         for row in catalog.query(query, &[&self.publication, &tables]).await? {
             let table = definitions.entry(column(&row, "table_oid")?).or_default();
             table.publication = Some(Published {

@@ -56,7 +56,7 @@ impl Stored {
         let TableWatch {
             table: name, key, ..
         } = &table.watch;
-        let insert = include_str!("../../../../sql/queries/shadow_insert_table.sql");
+        let insert = include_str!("../../../../sql/queries/capture/shadow/insert_table.sql");
         let row = client
             .query_one(
                 insert,
@@ -147,7 +147,7 @@ impl Stored {
         let text = serde_json::to_string(&definition)?;
         self.definition = Some(definition);
         let (sure_from, unsure) = self.unsure.columns();
-        let arrange = include_str!("../../../../sql/queries/shadow_arrange_table.sql");
+        let arrange = include_str!("../../../../sql/queries/capture/shadow/arrange_table.sql");
         client
             .execute(
                 arrange,

@@ -38,7 +38,7 @@ pub(super) async fn record(
         "changes of {table} were mapped with stale old values: events of its rules may be false or \
          missing"
     );
-    let query = include_str!("../../../../sql/queries/record_table_gap.sql");
+    let query = include_str!("../../../../sql/queries/db/record_table_gap.sql");
     client
         .execute(
             query,

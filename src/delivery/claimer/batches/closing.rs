@@ -65,9 +65,11 @@ pub(super) async fn lock_open(
     room: &Room,
 ) -> anyhow::Result<HashMap<Uuid, Waiting>> {
     transaction
-        .batch_execute(include_str!("../../../../sql/queries/walk_in_order.sql"))
+        .batch_execute(include_str!(
+            "../../../../sql/queries/delivery/walk_in_order.sql"
+        ))
         .await?;
-    let sql = include_str!("../../../../sql/queries/lock_open.sql");
+    let sql = include_str!("../../../../sql/queries/delivery/lock_open.sql");
     let statement = transaction.prepare_cached(sql).await?;
     let rows = transaction
         .query(&statement, &[&room.lanes, &room.events, &room.bytes])
@@ -144,14 +146,14 @@ impl<'a> Closing<'a> {
 
     pub(super) async fn write(&self, transaction: &Transaction<'_>) -> anyhow::Result<()> {
         if !self.odd.is_empty() {
-            let sql = include_str!("../../../../sql/queries/unbatch_deliveries.sql");
+            let sql = include_str!("../../../../sql/queries/delivery/unbatch_deliveries.sql");
             let freed = transaction.execute(sql, &[&self.odd]).await;
             freed.context("take odd deliveries out of batches")?;
         }
         if self.ids.is_empty() {
             return Ok(());
         }
-        let sql = include_str!("../../../../sql/queries/form_batches.sql");
+        let sql = include_str!("../../../../sql/queries/delivery/form_batches.sql");
         let statement = transaction.prepare_cached(sql).await?;
         transaction
             .execute(
