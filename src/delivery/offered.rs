@@ -293,9 +293,6 @@ impl Offered {
                 continue;
             }
             entry.written_by = orphaned;
-            if let Stage::BeingWritten(record) = &entry.stage {
-                entry.stage = Stage::Settled(Arc::clone(record));
-            }
             state.left_over += 1;
         }
         if state.is_deposed {
