@@ -231,8 +231,9 @@ pub fn text(body: Vec<u8>) -> String {
 /// Retry a delivery
 ///
 /// It is due now, whatever became of it before: the same bytes under the same
-/// `webhook-id`. What is in a batch that is tried again is sent with the whole batch;
-/// anything else alone, under its event's id.
+/// `webhook-id`. It is sent before what waits for the same subscription; where the endpoint's
+/// circuit breaker is open it is the next probe. What is in a batch that is tried again is sent
+/// with the whole batch; anything else alone, under its event's id.
 #[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "Deliveries",
     params(("id" = String, Path, description = "`dlv_…`")),
     responses((status = 202, description = "The delivery as it is now", body = Delivery)))]
@@ -295,7 +296,9 @@ pub struct Retried {
 
 /// Retry all deliveries that match
 ///
-/// Those of disabled or deleted subscriptions, and what is being sent, are left aside.
+/// Those of disabled or deleted subscriptions, and what is being sent, are left aside. Where an
+/// endpoint's circuit breaker is open, a probe is sent to it at once, and the others follow when
+/// it succeeds.
 #[utoipa::path(post, path = "/deliveries/retry", tag = "Deliveries",
     request_body(content = Option<RetryDeliveries>, description = "May be left out: all that have failed"),
     responses((status = 202, description = "How many are due now", body = Retried)))]
