@@ -16,7 +16,7 @@ use super::error::Problem;
 use super::extract::Query;
 use super::limits::Bucket;
 use crate::db::Store;
-use crate::delivery::problems;
+use crate::delivery::problems::{self, Names};
 use crate::health::{self, CaptureState, ProblemKind, RulesState};
 use crate::metrics::METRICS;
 
@@ -298,7 +298,7 @@ async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
     let now = jiff::Timestamp::now();
     METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
     let found = problems::read(&*client).await?;
-    let mut found = found.problems();
+    let mut found = found.problems(Names::InStatus);
     let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
     found.extend(problems::overdue(oldest));
     found.extend(problems::unreadable(&*client).await?);

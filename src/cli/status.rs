@@ -10,7 +10,7 @@ use super::{Outcome, chain};
 use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
-use crate::delivery::problems::{self, StoreProblems};
+use crate::delivery::problems::{self, Names, StoreProblems};
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::replication::slot::{self, Budget, SlotState};
@@ -310,7 +310,7 @@ impl Status {
         }
         self.subscriptions = Some(subscriptions);
         let found = problems::read(client).await?;
-        self.problems.extend(found.problems());
+        self.problems.extend(found.problems(Names::Beside));
         self.found = Some(found);
         Ok(())
     }
