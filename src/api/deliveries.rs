@@ -30,10 +30,11 @@ pub struct Delivery {
     /// The event's type.
     event: String,
     subscription_id: String,
-    /// `pending`, `in_flight`, `delivered`, `failed` (for good: a dead letter, which can be retried) or `cancelled`.
+    /// `pending`, `in_flight`, `delivered`, `failed` (for good: a dead letter, which can be
+    /// retried), `cancelled` or `parked` (set aside until someone acts).
     #[schema(examples("delivered"))]
     status: &'static str,
-    /// Set aside until someone acts: `disabled` (the subscription is) or `oversized`.
+    /// Why it is parked: `disabled` (the subscription is) or `oversized`.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked_reason: Option<String>,
     format: String,
@@ -108,7 +109,7 @@ pub struct DeliveryPage {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListDeliveries {
-    /// `pending`, `in_flight`, `delivered`, `failed` or `cancelled`.
+    /// `pending`, `in_flight`, `delivered`, `failed`, `cancelled` or `parked`.
     status: Option<String>,
     /// The event's type, exact.
     event: Option<String>,
@@ -133,12 +134,13 @@ fn status(name: &str) -> Result<Status, Problem> {
         Status::Delivered,
         Status::Failed,
         Status::Cancelled,
+        Status::Parked,
     ];
     let found = all.into_iter().find(|status| status.as_str() == name);
     found.ok_or_else(|| {
         Problem::invalid(
             "invalid_status",
-            "`status` is pending, in_flight, delivered, failed or cancelled",
+            "`status` is pending, in_flight, delivered, failed, cancelled or parked",
         )
     })
 }

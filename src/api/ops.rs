@@ -289,10 +289,11 @@ async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
     let row = client
         .query_one(include_str!("../../sql/queries/queue_depth.sql"), &[])
         .await?;
-    for state in ["pending", "retrying", "parked", "failed"] {
+    for state in ["pending", "parked", "failed"] {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
         depth.set(row.get(state));
     }
+    METRICS.pending_retries.set(row.get("retries"));
     let oldest: f64 = row.get("oldest");
     METRICS.oldest_due_seconds.set(oldest);
     let now = jiff::Timestamp::now();

@@ -108,7 +108,7 @@ struct RecordedPosition {
     age_seconds: f64,
 }
 
-/// Rows of the schedule: what waits outside the memory of an instance.
+/// Deliveries that are not delivered or cancelled, by state.
 #[derive(Debug, Serialize)]
 struct Queue {
     pending: i64,
