@@ -24,6 +24,7 @@ use crate::replication::SourceConfig;
 mod databases;
 mod document;
 mod environment;
+mod located;
 mod paths;
 mod problem;
 mod reload;
@@ -61,6 +62,8 @@ pub struct Config {
     pub events: Vec<RuleConfig>,
     /// Where each rule was written.
     places: Vec<RulePlace>,
+    /// Where `defaults.tenant` was set.
+    default_tenant: Place,
     /// As they were set, beside the rules.
     settings: Settings,
     /// Which hold values of keys that are secret.
@@ -112,32 +115,8 @@ impl Config {
     /// file and line to fix them.
     pub fn locate(&self, errors: Vec<RuleError>) -> ConfigError {
         ConfigError {
-            problems: errors
-                .iter()
-                .map(|error| located(&self.places, error))
-                .collect(),
+            problems: located::problems(&self.events, &self.places, &self.default_tenant, &errors),
         }
-    }
-}
-
-fn located(places: &[RulePlace], error: &RuleError) -> Problem {
-    let place = |index: usize| {
-        places
-            .get(index)
-            .map_or(Place::Nowhere, |rule| rule.place(&error.key))
-    };
-    let mut message = format!("rule `{}`: {}", error.rule, error.message);
-    if let Some(other) = error.other {
-        message = format!("{message} (the other rule is at {})", place(other));
-    }
-    Problem {
-        place: places
-            .get(error.index)
-            .map_or(Place::Nowhere, |rule| rule.place(&error.key)),
-        key: places
-            .get(error.index)
-            .map_or_else(|| error.path(), |rule| rule.path(&error.key)),
-        message,
     }
 }
 
@@ -229,9 +208,10 @@ impl Reader {
                 problems: self.problems,
             });
         };
+        let default_tenant = self.place_of(&environment, "defaults.tenant");
         if let Err(errors) = RuleSet::compile(&events, &defaults) {
-            let errors = errors.iter().map(|error| located(&places, error));
-            self.problems.extend(errors);
+            let located = located::problems(&events, &places, &default_tenant, &errors);
+            self.problems.extend(located);
         }
         if !self.problems.is_empty() {
             return Err(ConfigError {
@@ -258,6 +238,7 @@ impl Reader {
             defaults,
             events,
             places,
+            default_tenant,
             settings,
             value_files,
         })

@@ -14,7 +14,8 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 pub struct Metrics {
     registry: Registry,
-    /// `status`: delivered, retrying, failed, parked or cancelled. `event`: the type.
+    /// `status`: delivered, pending (to be tried again), failed, parked or cancelled. `event`:
+    /// the type.
     pub deliveries: IntCounterVec,
     pub delivery_duration: Histogram,
     pub retries: IntCounter,
@@ -43,10 +44,13 @@ pub struct Metrics {
     /// requests, concurrent, replays, tests, subscriptions, authentication or connections.
     pub api_refused: IntCounterVec,
     pub api_connections: IntGauge,
-    /// `state`: memory and in_flight of this process; pending (untried), retrying (tried once
-    /// or more), parked and failed of the store, counted when they are scraped, but seldom where
-    /// that takes long.
+    /// `state`: as the API names it; in_flight of this process, pending, parked and failed of the
+    /// store, counted when they are scraped, but seldom where that takes long.
     pub queue_depth: GaugeVec,
+    /// Of the pending ones in the store, those that were tried once or more.
+    pub pending_retries: Gauge,
+    /// Of those that are in flight, the ones for which a request is.
+    pub requests_under_way: IntGauge,
     /// Unix time of that count.
     pub queue_counted: Gauge,
     pub oldest_due_seconds: Gauge,
@@ -113,7 +117,7 @@ impl Metrics {
         Metrics {
             deliveries: counters(
                 "webhook_deliveries_total",
-                "Results of attempts by what became of the delivery.",
+                "Attempts by the state that they left the delivery in; pending: to be tried again.",
                 &["status", "event"],
             ),
             delivery_duration: register(
@@ -187,9 +191,20 @@ impl Metrics {
             queue_depth: register(
                 &registry,
                 valid(GaugeVec::new(
-                    Opts::new("walhook_queue_depth", "Deliveries that wait, by state."),
+                    Opts::new(
+                        "walhook_queue_depth",
+                        "Deliveries by state, as the API names it: in_flight of this process; pending, parked and failed of the store.",
+                    ),
                     &["state"],
                 )),
+            ),
+            pending_retries: gauge(
+                "walhook_pending_retries",
+                "Of the pending deliveries in the store, those that were tried before.",
+            ),
+            requests_under_way: int_gauge(
+                "walhook_requests_under_way",
+                "Requests to endpoints that this process waits for.",
             ),
             queue_counted: gauge(
                 "walhook_queue_counted_timestamp_seconds",

@@ -552,6 +552,26 @@ create trigger announce_leases after insert or update of roles on instances
 create trigger announce_leases after delete on subscription_leases
     for each statement execute function announce_leases();
 
+-- Subscriptions whose endpoint is to be tried at once, though its breaker is open: a user has
+-- retried or tested by hand. The instance that sends to it deletes the row when it has taken
+-- the request. No foreign key: its lock would wait for a deletion that waits in turn for what
+-- is retried.
+create table probe_requests (
+    subscription_id uuid primary key,
+    tenant_id text not null
+);
+alter table probe_requests enable row level security;
+alter table probe_requests force row level security;
+create policy owner_sees_all on probe_requests to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on probe_requests to :"tenant_role"
+    using (tenant_id = current_tenant())
+    with check (
+        (select s.tenant_id from webhook_subscriptions s where s.id = subscription_id) = tenant_id
+        and tenant_id = current_tenant()
+    );
+grant insert on probe_requests to :"tenant_role";
+
 -- How far the WAL is durable in the store. Committed with what it speaks of, and
 -- before anything is acknowledged to the slot.
 create table replication_progress (

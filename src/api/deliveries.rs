@@ -30,10 +30,11 @@ pub struct Delivery {
     /// The event's type.
     event: String,
     subscription_id: String,
-    /// `pending`, `in_flight`, `delivered`, `failed` (for good: a dead letter, which can be retried) or `cancelled`.
+    /// `pending`, `in_flight`, `delivered`, `failed` (for good: a dead letter, which can be
+    /// retried), `cancelled` or `parked` (set aside until someone acts).
     #[schema(examples("delivered"))]
     status: &'static str,
-    /// Set aside until someone acts: `disabled` (the subscription is) or `oversized`.
+    /// Why it is parked: `disabled` (the subscription is) or `oversized`.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked_reason: Option<String>,
     format: String,
@@ -108,7 +109,7 @@ pub struct DeliveryPage {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListDeliveries {
-    /// `pending`, `in_flight`, `delivered`, `failed` or `cancelled`.
+    /// `pending`, `in_flight`, `delivered`, `failed`, `cancelled` or `parked`.
     status: Option<String>,
     /// The event's type, exact.
     event: Option<String>,
@@ -133,12 +134,13 @@ fn status(name: &str) -> Result<Status, Problem> {
         Status::Delivered,
         Status::Failed,
         Status::Cancelled,
+        Status::Parked,
     ];
     let found = all.into_iter().find(|status| status.as_str() == name);
     found.ok_or_else(|| {
         Problem::invalid(
             "invalid_status",
-            "`status` is pending, in_flight, delivered, failed or cancelled",
+            "`status` is pending, in_flight, delivered, failed, cancelled or parked",
         )
     })
 }
@@ -231,8 +233,9 @@ pub fn text(body: Vec<u8>) -> String {
 /// Retry a delivery
 ///
 /// It is due now, whatever became of it before: the same bytes under the same
-/// `webhook-id`. What is in a batch that is tried again is sent with the whole batch;
-/// anything else alone, under its event's id.
+/// `webhook-id`. It is sent before what waits for the same subscription; where the endpoint's
+/// circuit breaker is open it is the next probe. What is in a batch that is tried again is sent
+/// with the whole batch; anything else alone, under its event's id.
 #[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "Deliveries",
     params(("id" = String, Path, description = "`dlv_…`")),
     responses((status = 202, description = "The delivery as it is now", body = Delivery)))]
@@ -295,7 +298,9 @@ pub struct Retried {
 
 /// Retry all deliveries that match
 ///
-/// Those of disabled or deleted subscriptions, and what is being sent, are left aside.
+/// Those of disabled or deleted subscriptions, and what is being sent, are left aside. Where an
+/// endpoint's circuit breaker is open, a probe is sent to it at once, and the others follow when
+/// it succeeds.
 #[utoipa::path(post, path = "/deliveries/retry", tag = "Deliveries",
     request_body(content = Option<RetryDeliveries>, description = "May be left out: all that have failed"),
     responses((status = 202, description = "How many are due now", body = Retried)))]

@@ -45,20 +45,26 @@ fn named(name: &str) -> Response {
 }
 
 fn contents() -> String {
-    let mut body = String::from("<h1>walhook</h1><ul>");
+    let mut body = String::from("<h1>walhook</h1><table>");
+    let mut line = |name: &str, title: &str, about: &str| {
+        let (title, about) = (escape(title), escape(about));
+        let link = format!("<a href=\"/docs/{name}\">{title}</a>");
+        let _ = write!(body, "<tr><td>{link}</td><td>{about}</td></tr>");
+    };
     for page in PAGES {
-        let _ = write!(
-            body,
-            "<li><a href=\"/docs/{}\">{}</a></li>",
-            page.name,
-            escape(page.title())
-        );
+        line(page.name, page.title(), page.summary);
     }
-    body.push_str(
-        "</ul><ul><li><a href=\"/docs/api\">The API</a>, \
-         for programs: <a href=\"/openapi.json\">/openapi.json</a></li>\
-         <li><a href=\"/docs/configuration\">Every key of the configuration</a></li></ul>",
+    line(
+        "api",
+        "The API",
+        "Every call, for tenants and their programs",
     );
+    line(
+        "configuration",
+        "Configuration",
+        "Every key of the configuration, with its default",
+    );
+    body.push_str("</table><p>For programs: <a href=\"/openapi.json\">/openapi.json</a></p>");
     page("guide", &body)
 }
 

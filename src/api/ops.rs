@@ -16,7 +16,7 @@ use super::error::Problem;
 use super::extract::Query;
 use super::limits::Bucket;
 use crate::db::Store;
-use crate::delivery::problems;
+use crate::delivery::problems::{self, Names};
 use crate::health::{self, CaptureState, ProblemKind, RulesState};
 use crate::metrics::METRICS;
 
@@ -292,16 +292,17 @@ async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
             &[],
         )
         .await?;
-    for state in ["pending", "retrying", "parked", "failed"] {
+    for state in ["pending", "parked", "failed"] {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
         depth.set(row.get(state));
     }
+    METRICS.pending_retries.set(row.get("retries"));
     let oldest: f64 = row.get("oldest");
     METRICS.oldest_due_seconds.set(oldest);
     let now = jiff::Timestamp::now();
     METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
     let found = problems::read(&*client).await?;
-    let mut found = found.problems();
+    let mut found = found.problems(Names::InStatus);
     let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
     found.extend(problems::overdue(oldest));
     found.extend(problems::unreadable(&*client).await?);

@@ -16,6 +16,7 @@ use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
 use super::subscriptions::find;
 use crate::db::tenant_transaction;
+use crate::delivery::manual;
 use crate::delivery::replay::{self, Replay};
 use crate::lsn::Lsn;
 use crate::subscription::pause::await_enqueue;
@@ -30,8 +31,10 @@ pub struct QueuedDelivery {
 
 /// Send a test
 ///
-/// A signed `ping` event, whatever types the subscription asks for. Where it has a `batch`,
-/// the ping closes the one that is open.
+/// A signed `ping` event, whatever types the subscription asks for. It is sent at once and
+/// before what waits; where the endpoint's circuit breaker is open it is the next probe. Where
+/// the subscription has a `batch`, the ping closes the one that is open, and batches that wait
+/// already go first.
 #[utoipa::path(post, path = "/subscriptions/{id}/test", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")),
     responses((status = 202, description = "The ping is due now", body = QueuedDelivery)))]
@@ -97,6 +100,7 @@ pub async fn enable_subscription(
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let enabled = queries::enable(&transaction, subscription).await?;
+    manual::request_probe(&transaction, subscription).await?;
     let (enabled, pause) = enabled.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
     let enabled = Subscription::masked(enabled, &state.key);
     transaction.commit().await?;
@@ -151,7 +155,8 @@ pub struct StartedReplay {
 /// Replay stored events
 ///
 /// New deliveries, each under its event's `webhook-id`, of the stored events that match
-/// the subscription's types and filter.
+/// the subscription's types and filter. Where the endpoint's circuit breaker is open, a probe
+/// is sent at once, and the others follow when it succeeds.
 #[utoipa::path(post, path = "/subscriptions/{id}/replay", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")), request_body = ReplayRequest,
     responses((status = 202, description = "The deliveries are due now", body = StartedReplay)))]

@@ -20,6 +20,7 @@ use super::source_position::source_position;
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
 use crate::db::tenant_transaction;
+use crate::delivery::manual;
 use crate::subscription::Format;
 use crate::subscription::headers::SealedHeaders;
 use crate::subscription::keys::SealedSecret;
@@ -241,7 +242,8 @@ pub async fn find(state: &State, tenant: &str, id: &PathId) -> Result<StoredSubs
 /// Change a subscription
 ///
 /// A JSON merge patch: what is left out stays as it is. The secret is changed by
-/// `rotate-secret`.
+/// `rotate-secret`. With a new `url` or new `headers` the endpoint is tried at once, also where
+/// its circuit breaker is open.
 #[utoipa::path(patch, path = "/subscriptions/{id}", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")), request_body = UpdateSubscription,
     responses((status = 200, description = "The subscription as it is now", body = Subscription)))]
@@ -292,12 +294,16 @@ pub async fn update_subscription(
     let stored = queries::update(&transaction, subscription, &changes).await?;
     let mut stored = stored.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
+    if changes.url.is_some() || changes.headers.is_some() {
+        manual::request_probe(&transaction, subscription).await?;
+    }
     if changes.filter.is_some() || changes.events.is_some() {
         rules::filter(&state, stored.filter.as_deref(), &stored.events)?;
     }
     match request.active {
         Some(true) => {
             let enabled = queries::enable(&transaction, subscription).await?;
+            manual::request_probe(&transaction, subscription).await?;
             stored = enabled.map_or(stored, |(enabled, _)| enabled);
         }
         Some(false) => {

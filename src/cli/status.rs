@@ -9,7 +9,7 @@ use super::{Outcome, chain};
 use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
-use crate::delivery::problems::{self, StoreProblems};
+use crate::delivery::problems::{self, Names, StoreProblems};
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::preflight::StoreState;
@@ -108,7 +108,7 @@ struct RecordedPosition {
     age_seconds: f64,
 }
 
-/// Rows of the schedule: what waits outside the memory of an instance.
+/// Deliveries that are not delivered or cancelled, by state.
 #[derive(Debug, Serialize)]
 struct Queue {
     pending: i64,
@@ -310,7 +310,7 @@ impl Status {
         }
         self.subscriptions = Some(subscriptions);
         let found = problems::read(client).await?;
-        self.problems.extend(found.problems());
+        self.problems.extend(found.problems(Names::Beside));
         self.found = Some(found);
         Ok(())
     }

@@ -284,6 +284,26 @@ fn rules_are_refused_with_their_lines() {
 }
 
 #[test]
+fn a_default_tenant_that_fits_no_rule_is_one_problem_at_its_own_place() {
+    let rules = "[[events]]\ntype = 'a'\ntable = 't'\n[[events]]\ntype = 'b'\ntable = 't'\n\
+        [[events]]\ntype = 'c'\ntable = 't'\ntenant = '2 +'\n";
+    let refused = |file: &str, variables: &[(&str, &str)]| {
+        load(&[("walhook.toml", file)], variables).unwrap_err()
+    };
+    let expected = "defaults.tenant: does not fit 2 rules that have no `tenant` of their own: \
+        column 4: expected a value after `+`, met the end (rules `a@public.t`, `b@public.t`)";
+    let own = "walhook.toml:10: events[2].tenant: rule `c@public.t`: column 4: ";
+    let text = format!("{rules}[defaults]\ntenant = '1 +'\n");
+    let problems = refused(&text, &[]);
+    assert_eq!(problems[0], format!("walhook.toml:12: {expected}"));
+    assert!(problems[1].starts_with(own), "{problems:#?}");
+    let problems = refused(rules, &[("WALHOOK_DEFAULTS__TENANT", "1 +")]);
+    let variable = "environment variable WALHOOK_DEFAULTS__TENANT";
+    assert_eq!(problems[0], format!("{variable}: {expected}"));
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+}
+
+#[test]
 fn an_expression_that_toml_cannot_read_gets_the_right_quotes() {
     for (text, hinted) in [
         ("[[events]]\nwhen = \"sku like '\\d%'\"\n", true),

@@ -6,7 +6,8 @@
 //! least 20 results in the window failed, it opens, and nothing is sent for
 //! 10 s·2ⁿ, at most 15 min, where n counts the openings before without a calm
 //! quarter of an hour. Then it is half-open: exactly one probe. When the probe
-//! succeeds it is closed, and starts slowly as a new one does.
+//! succeeds it is closed, and starts slowly as a new one does. A probe that a user asks for
+//! by hand does not wait until that time is over, and makes the next one no longer.
 //! A pure state machine: the caller brings the time and counts what is in flight.
 
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub struct Breaker {
     phase: Phase,
     /// Openings since the last calm time: the n of 10 s·2ⁿ is one less.
     openings: u32,
+    /// The next probe is asked for by hand.
+    probe_asked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +143,7 @@ impl Breaker {
         Breaker {
             phase: Phase::Closed(Closed::new(None, true)),
             openings: 0,
+            probe_asked: false,
         }
     }
 
@@ -175,12 +179,18 @@ impl Breaker {
         match &self.phase {
             Phase::Closed(closed) if in_flight >= closed.limit() => Admission::Wait(RECHECK),
             Phase::Closed(_) => Admission::Yes,
-            Phase::Open { until } if now < *until => Admission::Wait(*until - now),
+            Phase::Open { until } if now < *until && !self.probe_asked => {
+                Admission::Wait(*until - now)
+            }
             // Attempts from before the opening end first: the only result that is
             // recorded in half-open is then the probe's. And a probe that was
             // dropped without a result is replaced.
             Phase::Open { .. } | Phase::HalfOpen if in_flight > 0 => Admission::Wait(RECHECK),
             Phase::Open { .. } | Phase::HalfOpen => {
+                if self.open_for(now).is_some() {
+                    self.openings = self.openings.saturating_sub(1);
+                }
+                self.probe_asked = false;
                 self.phase = Phase::HalfOpen;
                 Admission::Yes
             }
@@ -200,6 +210,7 @@ impl Breaker {
             // Of an attempt from before the opening: it says nothing new.
             Phase::Open { .. } => None,
             Phase::HalfOpen if success => {
+                self.probe_asked = false;
                 self.phase = Phase::Closed(Closed::new(Some(now), false));
                 Some(StateChange::Closed)
             }
@@ -207,7 +218,22 @@ impl Breaker {
         }
     }
 
-    /// How much longer nothing is sent; none when an attempt might be admitted.
+    /// A user retries or tests by hand: the next probe is admitted at once, or, where one is
+    /// under way, as soon as that has failed.
+    pub fn ask_probe(&mut self) {
+        match self.phase {
+            Phase::Closed(_) => {}
+            Phase::Open { .. } | Phase::HalfOpen => self.probe_asked = true,
+        }
+    }
+
+    /// A probe that was asked for by hand is still to come.
+    pub fn is_probe_asked(&self) -> bool {
+        self.probe_asked
+    }
+
+    /// How much longer nothing is sent that is not asked for by hand; none when an attempt
+    /// might be admitted.
     pub fn open_for(&self, now: Instant) -> Option<Duration> {
         match self.phase {
             Phase::Open { until } => until

@@ -27,6 +27,7 @@ mod batches;
 mod delivery;
 mod due;
 mod listener;
+mod probes;
 mod session;
 
 use due::{Behind, DueTimes};
@@ -206,6 +207,7 @@ impl Claimer {
         let gone = known.due.replace(&found, now);
         self.dispatcher
             .drained(known.without_open(gone).into_iter());
+        self.ask_probes(&client, known).await?;
         known.looked_at = Some(now);
         known.look_took = now - began;
         Ok(())

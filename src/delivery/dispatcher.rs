@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{self, Outcome};
 use super::client::Client;
 use super::health::Health;
-use super::lanes::{Claimable, Lanes, Limits, Load, Signals};
+use super::lanes::{Asked, Claimable, Lanes, Limits, Load, Signals};
 use super::offered::Offered;
 use super::ordering::Released;
 use super::recorder::{Entry, Record};
@@ -158,6 +158,13 @@ impl Dispatcher {
         let mut lanes = self.lanes();
         lanes.follow(&self.directory.snapshot(), now);
         lanes.claimable(due, limit, now)
+    }
+
+    /// Takes requests for probes; returns those that it took: see [`Lanes::ask_probes`].
+    pub fn ask_probes(self: &Arc<Self>, asked: Vec<SubscriptionId>) -> Vec<SubscriptionId> {
+        let Asked { own, refused } = self.lanes().ask_probes(asked, Instant::now());
+        self.release(refused);
+        own
     }
 
     /// Nothing more is due in the store for these.

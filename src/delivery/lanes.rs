@@ -26,7 +26,7 @@ mod pacer;
 mod turns;
 
 use budget::{Budgets, Class};
-pub use claim::{Claimable, Wanted};
+pub use claim::{Asked, Claimable, Wanted};
 pub use flight::Ticket;
 use lane::{Lane, Place};
 use leases::Leases;

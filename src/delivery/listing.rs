@@ -19,8 +19,7 @@ pub use crate::event::{DeliveryId, EventId};
 /// A delivery's state as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Waits for its first or next attempt, for an earlier event of its row, or for its
-    /// subscription to be enabled.
+    /// Waits for its first or next attempt, or for an earlier event of its row.
     Pending,
     /// An instance holds it in memory or has leased it: it is sent now or next.
     InFlight,
@@ -29,6 +28,8 @@ pub enum Status {
     Failed,
     /// Its subscription was deleted before it was sent.
     Cancelled,
+    /// Set aside until someone acts: its subscription is disabled, or its body is too large.
+    Parked,
 }
 
 impl Status {
@@ -39,6 +40,7 @@ impl Status {
             Status::Delivered => "delivered",
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
+            Status::Parked => "parked",
         }
     }
 }
@@ -107,7 +109,7 @@ pub struct Delivery {
     pub event_type: String,
     pub subscription_id: SubscriptionId,
     pub status: Status,
-    /// `disabled` or `oversized`: set aside until someone acts.
+    /// Of a parked one: `disabled` or `oversized`.
     pub parked_reason: Option<String>,
     pub format: String,
     pub attempts: i32,
@@ -154,7 +156,7 @@ pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
     Ok(row.map_or(Uuid::max(), |row| row.get(0)))
 }
 
-/// Newest events first, after `before`. Pending, failed and in flight are read from the
+/// Newest events first, after `before`. Pending, parked, failed and in flight are read from the
 /// schedule and from the few ids above `low_water`: the successes are never walked for them.
 pub async fn deliveries(
     transaction: &Transaction<'_>,
@@ -169,7 +171,9 @@ pub async fn deliveries(
         delivery: Uuid::nil(),
     });
     let by_id = before.map_or(ids.to, |place| place.delivery.min(ids.to));
+    // What is in a batch has the state of the batch.
     let scheduled = |statuses: &'static [&'static str]| async move {
+        let parked = filter.status == Some(Status::Parked);
         transaction
             .query(
                 include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
@@ -180,14 +184,14 @@ pub async fn deliveries(
                     &filter.event_type,
                     &filter.subscription,
                     &limit,
+                    &parked,
                 ],
             )
             .await
     };
     let rows = match filter.status {
-        Some(Status::Pending) => {
-            scheduled(&["pending", "held", "parked", "open", "batched"]).await?
-        }
+        Some(Status::Pending) => scheduled(&["pending", "held", "open", "batched"]).await?,
+        Some(Status::Parked) => scheduled(&["parked", "batched"]).await?,
         Some(Status::Failed) => scheduled(&["failed"]).await?,
         Some(Status::InFlight) => {
             let from = ids.from.max(low_water);
@@ -338,15 +342,17 @@ fn read(row: &Row) -> Delivery {
     let stored: &str = row.get("status");
     let owned = row.get::<_, Option<Uuid>>("owner").is_some();
     let leased: bool = row.get("leased");
+    let waits: Option<&str> = row.get("waits");
     let status = match stored {
         "delivered" => Status::Delivered,
         "failed" => Status::Failed,
         "cancelled" => Status::Cancelled,
         _ if owned || leased => Status::InFlight,
+        _ if waits == Some("parked") => Status::Parked,
         _ => Status::Pending,
     };
-    // Where it waits in the schedule, the schedule knows when; a parked one has no time.
-    let next_attempt_at = match row.get::<_, Option<&str>>("waits") {
+    // Where it waits in the schedule, the schedule knows when.
+    let next_attempt_at = match waits {
         _ if status != Status::Pending => None,
         Some("pending") => row.get("due_at"),
         Some(_) => None,

@@ -1,7 +1,7 @@
 //! What users ask for by hand: retry a delivery, or all that match. They become due
-//! now, and the claimer sends them.
+//! now, and the claimer sends them. An open breaker admits a probe for it at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::listing::{DeliveryFilter, IdRange, Status};
 use crate::conninfo::Transaction;
 use crate::db::{PoolError, Store, tenant_transaction};
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, SubscriptionId};
 
 /// Ids that one transaction touches: enough to make round trips cheap, few enough that
 /// it holds no lock for long.
@@ -37,7 +37,8 @@ pub enum Retry {
     SubscriptionDeleted,
 }
 
-/// Makes one delivery due now, whatever its state, unless it is being sent.
+/// Makes one delivery due now, whatever its state, unless it is being sent. It is sent before
+/// what waits for the same subscription, and is the probe where the breaker is open.
 pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry, ManualError> {
     let mut client = store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
@@ -73,18 +74,24 @@ pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry,
         Some(true) => {}
     }
     match batch {
-        Some(batch) => hasten(&transaction, store.schema(), &[batch.get(0)]).await?,
+        Some(batch) => {
+            hasten(&transaction, store.schema(), &[batch.get(0)]).await?;
+            put_first(&transaction, batch.get(0)).await?;
+        }
         None => {
             requeue(&transaction, store.schema(), &[id.0]).await?;
+            put_first(&transaction, id.0).await?;
         }
     }
+    request_probes(&transaction, &[row.get("subscription_id")]).await?;
     transaction.commit().await?;
     Ok(Retry::Queued)
 }
 
 /// Makes due now what matches and belongs to an active subscription; answers how many.
 /// `filter.status` is `Failed` or `Pending`. Each batch commits by itself: what a
-/// broken connection leaves undone, asking again completes.
+/// broken connection leaves undone, asking again completes. Of each subscription one is the
+/// probe where the breaker is open.
 pub async fn retry_matching(
     store: &Store,
     tenant: &str,
@@ -93,6 +100,7 @@ pub async fn retry_matching(
 ) -> Result<u64, ManualError> {
     let status = filter.status.unwrap_or(Status::Failed);
     let mut retried = 0;
+    let mut probed = HashSet::new();
     loop {
         let mut client = store.get().await?;
         let transaction = tenant_transaction(&mut client, tenant).await?;
@@ -124,6 +132,9 @@ pub async fn retry_matching(
         let alone = rows.iter().filter(|row| batch_of(row).is_none());
         let alone: Vec<Uuid> = alone.map(|row| row.get(0)).collect();
         retried += requeue(&transaction, store.schema(), &alone).await?;
+        let subscriptions = rows.iter().map(|row| row.get("subscription_id"));
+        let new = subscriptions.filter(|id| probed.insert(*id));
+        request_probes(&transaction, &new.collect::<Vec<Uuid>>()).await?;
         transaction.commit().await?;
     }
 }
@@ -164,6 +175,37 @@ async fn requeue(
         .await?;
     notify(transaction, schema).await?;
     Ok(scheduled)
+}
+
+/// Puts what is due before all that waits for the same subscription.
+pub(super) async fn put_first(transaction: &Transaction<'_>, scheduled: Uuid) -> Result<(), Error> {
+    transaction
+        .execute(
+            include_str!("../../sql/queries/delivery/put_first.sql"),
+            &[&scheduled],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Has an endpoint tried at once where its breaker is open: there is reason to believe that
+/// it is well again. The caller wakes the claimers.
+pub async fn request_probe(
+    transaction: &Transaction<'_>,
+    subscription: SubscriptionId,
+) -> Result<(), Error> {
+    request_probes(transaction, &[subscription.0]).await
+}
+
+async fn request_probes(
+    transaction: &Transaction<'_>,
+    subscriptions: &[Uuid],
+) -> Result<(), Error> {
+    if !subscriptions.is_empty() {
+        let sql = include_str!("../../sql/queries/delivery/request_probes.sql");
+        transaction.execute(sql, &[&subscriptions]).await?;
+    }
+    Ok(())
 }
 
 /// Wakes the claimers of every node, once a transaction.

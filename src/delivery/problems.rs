@@ -24,10 +24,13 @@ pub struct StoreProblems {
     pub unknown_tenants: UnknownTenants,
 }
 
-/// Endpoints that have done nothing but fail for a minute or more.
+/// Endpoints whose last attempts failed.
 #[derive(Debug, Serialize)]
 pub struct FailingEndpoints {
     pub total: i64,
+    /// Those that have done nothing but fail for a minute or more: a problem. Before, a
+    /// receiver that is restarted would be one.
+    pub for_a_minute: i64,
     /// Those that have failed for the longest time, at most 20.
     pub longest: Vec<FailingEndpoint>,
 }
@@ -166,6 +169,7 @@ pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
         .context("list the endpoints that fail")?;
     let failing_endpoints = FailingEndpoints {
         total: total(&rows),
+        for_a_minute: rows.first().map_or(0, |row| row.get("for_a_minute")),
         longest: rows.iter().map(FailingEndpoint::of).collect(),
     };
     let most = store
@@ -227,31 +231,43 @@ async fn read_parked(store: &impl Queries) -> anyhow::Result<ParkedChanges> {
     })
 }
 
+/// Where the reader of a problem's text finds the names of tenants and hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// In the same status.
+    Beside,
+    /// In `walhook status` alone: `/readyz` may be reached by others than the operator.
+    InStatus,
+}
+
 impl StoreProblems {
-    /// One for each kind that there is. The texts name no tenant and no host: `/readyz` may be
-    /// reached by others than the operator.
-    pub fn problems(&self) -> Vec<Problem> {
+    /// One for each kind that there is. The texts name no tenant and no host.
+    pub fn problems(&self, names: Names) -> Vec<Problem> {
+        let see = |what: &'static str| match names {
+            Names::Beside => String::new(),
+            Names::InStatus => format!(": `walhook status` names {what}"),
+        };
         let endpoints = |count: i64| {
             format!(
-                "{count} endpoint(s) have done nothing but fail for a minute or more: `walhook \
-                 status` names them, with tenant, host and reason. What is due to them is tried \
-                 again by delivery.retry_schedule; once a receiver answers with 2xx nothing is to \
-                 be done"
+                "{count} endpoint(s) have done nothing but fail for a minute or more{}. What is due \
+                 to them is tried again by delivery.retry_schedule; once a receiver answers with \
+                 2xx nothing is to be done",
+                see("them, with tenant, host and reason")
             )
         };
         let dead_letters = |count: i64| {
             format!(
-                "{count} delivery(s) failed for good within a day: `walhook status` names the \
-                 tenant with most. When the receiver is well again, send them by POST \
-                 /deliveries/retry"
+                "{count} delivery(s) failed for good within a day{}. When the receiver is well \
+                 again, send them by POST /deliveries/retry",
+                see("the tenant with most")
             )
         };
         let filters = |count: i64| {
             format!(
                 "the filter of {count} subscription(s) failed within the hour, and what it failed \
-                 on was not sent: `walhook status` names them, with tenant and reason. Correct the \
-                 filter by PATCH /subscriptions/{{id}}, and send what it failed on by POST \
-                 /subscriptions/{{id}}/replay"
+                 on was not sent{}. Correct the filter by PATCH /subscriptions/{{id}}, and send \
+                 what it failed on by POST /subscriptions/{{id}}/replay",
+                see("them, with tenant and reason")
             )
         };
         let parked = |count: i64| {
@@ -264,14 +280,15 @@ impl StoreProblems {
         let resembling = |count: i64| {
             format!(
                 "{count} tenant(s) had events within the hour that were not sent, and differ only \
-                 in their spelling from a tenant with a subscription: `walhook status` names both. \
-                 Correct the rule's `tenant`, or subscribe for the tenant as the rows spell it"
+                 in their spelling from a tenant with a subscription{}. Correct the rule's \
+                 `tenant`, or subscribe for the tenant as the rows spell it",
+                see("both")
             )
         };
         let found = [
             (
                 ProblemKind::FailingEndpoints,
-                self.failing_endpoints.total,
+                self.failing_endpoints.for_a_minute,
                 &endpoints as &dyn Fn(i64) -> String,
             ),
             (

@@ -8,7 +8,7 @@ use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::manual::{BATCH, ManualError, notify};
+use super::manual::{BATCH, ManualError, notify, put_first, request_probe};
 use super::{operational, partitions};
 use crate::clock;
 use crate::conninfo::Transaction;
@@ -142,6 +142,9 @@ pub async fn replay(
             batch
                 .insert(&transaction, tenant, replay.subscription, Some(replayed.id))
                 .await?;
+            if replayed.deliveries == batch.ids.len() as u64 {
+                request_probe(&transaction, replay.subscription.id).await?;
+            }
             notify(&transaction, store.schema()).await?;
         }
         transaction.commit().await?;
@@ -161,7 +164,8 @@ fn like(types: &[String]) -> Vec<String> {
     types.iter().map(pattern).collect()
 }
 
-/// Sends a `ping` event to one subscription, whatever types it asks for.
+/// Sends a `ping` event to one subscription, whatever types it asks for, before what waits
+/// for it. It is the probe where the breaker is open.
 pub async fn ping(
     store: &Store,
     tenant: &str,
@@ -201,6 +205,8 @@ pub async fn ping(
     batch
         .insert(&transaction, tenant, subscription, None)
         .await?;
+    put_first(&transaction, batch.ids[0]).await?;
+    request_probe(&transaction, subscription.id).await?;
     notify(&transaction, store.schema()).await?;
     transaction.commit().await?;
     Ok(DeliveryId(batch.ids[0]))

@@ -10,34 +10,40 @@ use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, 
 pub struct Page {
     /// Its file's name without `.md`, and its path below `/docs/`.
     pub name: &'static str,
+    /// What it is about, as README.md says too.
+    pub summary: &'static str,
     markdown: &'static str,
 }
 
 macro_rules! pages {
-    ($($name:ident: $file:literal),* $(,)?) => {
+    ($($name:ident: $file:literal, $summary:literal),* $(,)?) => {
         $(#[doc = include_str!($file)] pub mod $name {})*
 
         /// In the order in which they are listed.
         pub const PAGES: &[Page] = &[
-            $(Page { name: stringify!($name), markdown: include_str!($file) }),*
+            $(Page {
+                name: stringify!($name),
+                summary: $summary,
+                markdown: include_str!($file),
+            }),*
         ];
     };
 }
 
 pages! {
-    rules: "rules.md",
-    filters: "filters.md",
-    receiving: "receiving.md",
-    sending: "sending.md",
-    operating: "operating.md",
-    troubleshooting: "troubleshooting.md",
-    runbook: "runbook.md",
-    rights: "rights.md",
-    availability: "availability.md",
-    backup: "backup.md",
-    security: "security.md",
-    limits: "limits.md",
-    comparison: "comparison.md",
+    rules: "rules.md", "Rules, their language, and what they cannot do",
+    filters: "filters.md", "A tenant's condition on the events that it receives",
+    receiving: "receiving.md", "Verifying, deduplicating, changing secrets",
+    sending: "sending.md", "Attempts, limits, order, batches",
+    operating: "operating.md", "Metrics, parked changes, backfill, replay, the WAL budget, gaps",
+    troubleshooting: "troubleshooting.md", "No webhooks, failing deliveries, missing metrics",
+    runbook: "runbook.md", "What to do at every alert, problem and error class",
+    rights: "rights.md", "Which role needs which right, and why",
+    availability: "availability.md", "Several machines, fail-over, capture from a standby",
+    backup: "backup.md", "What to back up, restoring it, changing the key, removing walhook",
+    security: "security.md", "Who may do what, secrets, what a tenant can cost others",
+    limits: "limits.md", "What is bounded, and what walhook does not do",
+    comparison: "comparison.md", "Svix, Convoy, Outpost, Debezium, Sequin",
 }
 
 /// Every key of the configuration with its default, commented: the file that ships.

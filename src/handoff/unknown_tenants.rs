@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::db::Store;
 use crate::episode::Episode;
@@ -19,6 +18,7 @@ use crate::event::Event;
 use crate::log_limit::{Admitted, LogLimit};
 use crate::metrics::METRICS;
 use crate::subscription::directory::{Directory, Snapshot};
+use crate::subscription::spellings::Spellings;
 
 /// How often they are recorded. Each time is a transaction of the store, also where every
 /// second event is of a tenant without a subscription.
@@ -40,7 +40,10 @@ pub struct UnknownTenants(Mutex<Noted>);
 struct Noted {
     named: HashMap<Arc<str>, Unknown>,
     others: Option<Unknown>,
+    /// Of the tenants that have subscriptions.
     spellings: Arc<Spellings>,
+    /// Of the subscriptions that the spellings are of.
+    generation: i64,
 }
 
 /// Events of one tenant, or of all for which there was no room.
@@ -50,14 +53,6 @@ struct Unknown {
     /// Of the last event.
     event_type: Arc<str>,
     events: i64,
-}
-
-/// The tenants that have subscriptions, by what is common to spellings of the same.
-#[derive(Default)]
-struct Spellings {
-    /// Of the subscriptions.
-    generation: i64,
-    tenants: HashMap<String, Arc<str>>,
 }
 
 impl UnknownTenants {
@@ -109,17 +104,18 @@ impl UnknownTenants {
 
     /// What was noted, compared with the tenants that have subscriptions by now.
     fn take(&self, snapshot: &Snapshot) -> Noted {
-        let spellings = {
+        let (spellings, generation) = {
             let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&noted.spellings)
+            (Arc::clone(&noted.spellings), noted.generation)
         };
-        let spellings = match spellings.generation == snapshot.generation {
+        let spellings = match generation == snapshot.generation {
             true => spellings,
             // Apart from the lock, which capture waits for.
-            false => Arc::new(Spellings::of(snapshot)),
+            false => Arc::new(Spellings::of(snapshot.tenants().cloned())),
         };
         let empty = Noted {
             spellings: Arc::clone(&spellings),
+            generation: snapshot.generation,
             ..Noted::default()
         };
         let mut noted = std::mem::replace(
@@ -186,33 +182,6 @@ impl Unknown {
     }
 }
 
-impl Spellings {
-    fn of(snapshot: &Snapshot) -> Self {
-        let spelt = |tenant: &Arc<str>| (spelling(tenant), Arc::clone(tenant));
-        Spellings {
-            generation: snapshot.generation,
-            tenants: snapshot.tenants().map(spelt).collect(),
-        }
-    }
-
-    fn similar(&self, tenant: &str) -> Option<&Arc<str>> {
-        self.tenants.get(&spelling(tenant))
-    }
-}
-
-/// Equal for two spellings that only differ in case, in blanks around them, or in how a UUID
-/// is written.
-fn spelling(tenant: &str) -> String {
-    let tenant = tenant.trim();
-    let bare = tenant
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'));
-    match Uuid::try_parse(bare.unwrap_or(tenant)) {
-        Ok(uuid) => uuid.simple().to_string(),
-        Err(_) => tenant.to_lowercase(),
-    }
-}
-
 /// Returns how many of the events are of tenants that have no token either.
 async fn write(store: &Store, noted: &Noted) -> anyhow::Result<u64> {
     let mut tenants: Vec<&str> = Vec::with_capacity(noted.named.len());
@@ -270,37 +239,10 @@ fn log(noted: &Noted, limit: &mut LogLimit<Arc<str>>, now: Instant) {
 mod tests {
     use super::*;
 
-    fn spellings(tenants: &[&str]) -> Arc<Spellings> {
-        let spelt = |tenant: &&str| (spelling(tenant), Arc::from(*tenant));
-        Arc::new(Spellings {
-            generation: 1,
-            tenants: tenants.iter().map(spelt).collect(),
-        })
-    }
-
-    #[test]
-    fn spellings_of_one_tenant_differ_in_case_blanks_and_the_form_of_a_uuid() {
-        let uuid = "0b9d7c1e-4c8e-4b8b-9a51-0a5d1c5f2e11";
-        let known = spellings(&["acme", "Größe", uuid]);
-        for (tenant, expected) in [
-            ("ACME", Some("acme")),
-            ("acme      ", Some("acme")),
-            ("\tAcme", Some("acme")),
-            ("GRÖßE", Some("Größe")),
-            ("0B9D7C1E-4C8E-4B8B-9A51-0A5D1C5F2E11", Some(uuid)),
-            ("{0b9d7c1e4c8e4b8b9a510a5d1c5f2e11}", Some(uuid)),
-            ("ac me", None),
-            ("acm", None),
-            ("", None),
-        ] {
-            assert_eq!(known.similar(tenant).map(|found| &**found), expected);
-        }
-    }
-
     #[test]
     fn what_is_remembered_of_tenants_is_bounded_and_one_that_resembles_another_has_room() {
         let mut noted = Noted {
-            spellings: spellings(&["acme"]),
+            spellings: Arc::new(Spellings::of([Arc::from("acme")].into_iter())),
             ..Noted::default()
         };
         let created: Arc<str> = Arc::from("order.created");

@@ -7,7 +7,7 @@ use crate::pgoutput::value::built_in_name;
 use crate::pgoutput::{Relation, ReplicaIdentity};
 
 use super::database::Database;
-use super::file::{RuleError, suggestion};
+use super::file::{RuleError, TENANT_HINT, suggestion};
 use super::language::types::{Collation, Column, Type};
 use super::names::Use;
 use super::programs::programs;
@@ -292,9 +292,7 @@ impl Check<'_> {
                     continue;
                 }
                 let message = match key.as_str() {
-                    "tenant" => format!(
-                        "{message} (whose row it is: set `tenant` here or under [defaults], or give a fixed one as {{ value = \"…\" }})"
-                    ),
+                    "tenant" => format!("{message}{TENANT_HINT}"),
                     _ => message,
                 };
                 self.error(&key, message);

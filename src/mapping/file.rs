@@ -184,6 +184,9 @@ fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<Vec<(String, DataMember
     Ok(members)
 }
 
+/// Ends what is said of a tenant that does not fit the table.
+pub const TENANT_HINT: &str = " (whose row it is: set `tenant` here or under [defaults], or give a fixed one as { value = \"…\" })";
+
 /// What is wrong with a rule, on its own or against the live table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule `{rule}`, {}: {message}", self.path())]

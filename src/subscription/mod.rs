@@ -23,6 +23,7 @@ pub mod keys;
 pub mod pause;
 pub mod queries;
 pub mod reading;
+pub mod spellings;
 pub mod wish;
 
 /// A tenant's wish to receive events, with its secrets in the clear: lives in

@@ -25,7 +25,7 @@ pub fn exported() -> BTreeSet<String> {
     METRICS.events.with_label_values(&["payment.received"]);
     METRICS.parked.with_label_values(&["oversized"]);
     METRICS.api_refused.with_label_values(&["requests"]);
-    METRICS.queue_depth.with_label_values(&["retrying"]);
+    METRICS.queue_depth.with_label_values(&["pending"]);
     METRICS.gaps.with_label_values(&["shed"]);
     METRICS.problems.with_label_values(&["gap"]);
     METRICS.subscriptions_disabled.with_label_values(&["gone"]);

@@ -85,9 +85,16 @@ async fn endpoints_that_fail_and_dead_letters_are_named_until_they_are_mended() 
             assert!(lines[0].contains(part), "{part}: {}", lines[0]);
         }
     }
-    // It does not count before it has failed for a minute.
+    // It is named at once, and no problem before it has failed for a minute.
     let status_now = operated.walhook(&["status", "--json"]).await.exits(1);
-    assert_eq!(kinds(&status_now.json()), ["dead_letters"]);
+    let status_now = status_now.json();
+    assert_eq!(kinds(&status_now), ["dead_letters"]);
+    let failing = &status_now["failing_endpoints"];
+    assert_eq!(
+        (&failing["total"], &failing["for_a_minute"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(failing["longest"][0]["tenant"], "acme");
     operated
         .sql("update walhook.webhook_subscriptions set failing_since = failing_since - interval '2 minutes'")
         .await;
@@ -132,6 +139,32 @@ async fn endpoints_that_fail_and_dead_letters_are_named_until_they_are_mended() 
         .unwrap();
     assert_eq!(retried.status(), 202);
     all_is_well(&operated).await;
+    assert!(operated.process.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_named_from_its_first_failure_and_a_problem_after_a_minute() {
+    let settings = "[delivery]\nretry_schedule = ['1h']\n";
+    let walhook = Installation::create(ORDERS, ORDER_RULES, settings).await;
+    let receiver = Receiver::answering(|_, _| status(500)).await;
+    let subscribed = walhook.subscribe("acme", &receiver.url("/"), &["*"]).await;
+    let operated = Operated::start(walhook);
+    operated.wait_logged("holding the slot").await;
+    operated.sql(INSERT).await;
+    operated.wait_logged("an endpoint began to fail").await;
+    let named = format!("sub_{} of tenant acme at 127.0.0.1 for ", subscribed.id);
+    let text = operated.walhook(&["status"]).await.exits(0);
+    text.says(&named)
+        .says("http_status: the endpoint answered 500")
+        .says("No problem so far: the endpoints above began to fail less than a minute ago.");
+    ready(&operated, &["\"problems\":[]"]).await;
+    operated
+        .sql("update walhook.webhook_subscriptions set failing_since = failing_since - interval '2 minutes'")
+        .await;
+    let text = operated.walhook(&["status"]).await.exits(1);
+    let text = text.says(&named).says("for a minute or more. What is due");
+    assert!(!text.out.contains("`walhook status`"), "{}", text.out);
+    ready(&operated, &["failing_endpoints", "`walhook status` names"]).await;
     assert!(operated.process.terminate().success());
 }
 

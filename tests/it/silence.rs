@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::receiver::Receiver;
@@ -85,6 +87,15 @@ impl Node {
     }
 }
 
+/// Three more heartbeats of each node are in vain.
+async fn unheard_again(nodes: &[Node]) {
+    let again = nodes.iter().map(|node| {
+        let unheard = node.process.log().matches(UNHEARD).count();
+        node.process.says(UNHEARD, unheard + 3)
+    });
+    join_all(again).await;
+}
+
 /// What was sent and not written comes again, once, from the next process.
 async fn stops_in_silence(moment: &str) {
     let behind = Behind::proxies().await;
@@ -165,19 +176,14 @@ async fn nobody_takes_the_slot_while_the_store_is_silent_for_all() {
     let free = format!("select not active from pg_replication_slots where slot_name = '{slot}'");
     behind.installation.wait_for(&free).await;
     let led: Vec<usize> = nodes.iter().map(Node::has_led).collect();
-    for node in &nodes {
-        let unheard = node.process.log().matches(UNHEARD).count();
-        node.process.says(UNHEARD, unheard + 3).await;
-    }
+    unheard_again(&nodes).await;
     assert_eq!(led, nodes.iter().map(Node::has_led).collect::<Vec<_>>());
 
     nodes.iter().for_each(|node| node.proxy.recover());
     behind.delivered(2).await;
     let leads_again: usize = nodes.iter().map(Node::has_led).sum();
     assert_eq!(leads_again, 2);
-    for node in nodes {
-        node.stops().await;
-    }
+    join_all(nodes.map(Node::stops)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,10 +205,7 @@ async fn nobody_takes_the_slot_while_the_store_takes_no_write() {
     let led: Vec<usize> = nodes.iter().map(Node::has_led).collect();
     // Its registration is its first heartbeat: it has not been silent for long.
     let late = behind.start().await;
-    for node in &nodes {
-        let unheard = node.process.log().matches(UNHEARD).count();
-        node.process.says(UNHEARD, unheard + 3).await;
-    }
+    unheard_again(&nodes).await;
     late.process.says(INTERRUPTED, 1).await;
     assert_eq!(late.has_led(), 0, "{}", late.process.log());
     assert_eq!(led, nodes.iter().map(Node::has_led).collect::<Vec<_>>());
@@ -211,7 +214,5 @@ async fn nobody_takes_the_slot_while_the_store_takes_no_write() {
     application.batch_execute(room).await.unwrap();
     behind.insert().await;
     behind.delivered(2).await;
-    for node in nodes.into_iter().chain([late]) {
-        node.stops().await;
-    }
+    join_all(nodes.into_iter().chain([late]).map(Node::stops)).await;
 }

@@ -77,6 +77,11 @@ async fn a_tenant_spelt_otherwise_is_a_problem_and_one_of_nobody_is_shown() {
         named(&status),
         [("ACME", Some("acme")), ("later", None), ("nobody", None)]
     );
+    let near = "    `acme` has subscriptions, and its spelling alone differs: correct the rule's `tenant`, or subscribe for `ACME`";
+    let explained = operated.walhook(&["explain", "--since", "1h"]).await;
+    let explained = explained.exits(0).says(near);
+    let unheard = explained.out.matches("    for nobody").count();
+    assert_eq!((unheard, explained.out.matches(near).count()), (5, 1));
 
     // Who has a subscription, or a token, is known at once.
     let url = receiver.url("/");

@@ -4,7 +4,7 @@ select found.*
 from unnest(case $1 when 'pending' then '{pending,open,batched}' else array[$1] end)
     as wanted (status)
 cross join lateral (
-    select s.delivery_id, b.delivery_id as batch_id
+    select s.delivery_id, b.delivery_id as batch_id, s.subscription_id
     from delivery_schedule s
     left join delivery_schedule b on b.delivery_id = any (array[s.batch_id])
     where s.tenant_id = current_tenant() and s.status = wanted.status

@@ -1,9 +1,9 @@
--- Deliveries that no instance holds: a batch counts as those that are in it.
+-- Deliveries that no instance holds, and how many of the pending ones were tried before. A batch
+-- counts as those that are in it.
 select
-    count(*) filter (where status in ('pending', 'held', 'open') and not leased and not tried)::float8
-        as pending,
+    count(*) filter (where status in ('pending', 'held', 'open') and not leased)::float8 as pending,
     count(*) filter (where status in ('pending', 'held', 'open') and not leased and tried)::float8
-        as retrying,
+        as retries,
     count(*) filter (where status = 'parked')::float8 as parked,
     count(*) filter (where status = 'failed')::float8 as failed,
     coalesce(greatest(extract(epoch from now() - min(due_at) filter (where status = 'pending' and not leased)), 0), 0)::float8

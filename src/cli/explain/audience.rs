@@ -2,6 +2,7 @@
 //! writes nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::value::RawValue;
@@ -14,6 +15,7 @@ use crate::event::EventId;
 use crate::lsn::Lsn;
 use crate::mapping::filter::{Body, Filter};
 use crate::mapping::{FilterError, Trace};
+use crate::subscription::spellings::Spellings;
 use crate::subscription::wish::{self, Refusal, Wish};
 
 /// The subscriptions as the store has them.
@@ -24,6 +26,8 @@ pub(super) struct Audience {
     max_body: usize,
     generation: i64,
     tenants: HashMap<String, Vec<Wish>>,
+    /// Of the tenants that have subscriptions.
+    spellings: Spellings,
 }
 
 /// An event to be asked about.
@@ -51,6 +55,7 @@ impl Audience {
             max_body: config.delivery.max_body,
             generation: -1,
             tenants: HashMap::new(),
+            spellings: Spellings::default(),
         };
         audience.refresh().await?;
         Ok(audience)
@@ -74,6 +79,8 @@ impl Audience {
         if generation != self.generation {
             let read = wish::by_tenant(client).await;
             self.tenants = read.context("read the subscriptions")?;
+            let subscribed = self.tenants.iter().filter(|(_, wishes)| !wishes.is_empty());
+            self.spellings = Spellings::of(subscribed.map(|(tenant, _)| Arc::from(&**tenant)));
             self.generation = generation;
         }
         Ok(())
@@ -91,6 +98,11 @@ impl Audience {
             event_id: asked.id.to_string(),
             tenant_id: asked.tenant_id.to_owned(),
             tenant_unknown: !self.tenants.contains_key(asked.tenant_id),
+            resembles: self
+                .spellings
+                .similar(asked.tenant_id)
+                .filter(|similar| &***similar != asked.tenant_id)
+                .map(|similar| similar.to_string()),
             body: RawValue::from_string(text).ok(),
             condition,
             subscriptions: subscriptions

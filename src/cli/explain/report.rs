@@ -67,6 +67,9 @@ pub(super) struct EventReport {
     pub(super) tenant_id: String,
     /// Neither a subscription nor a token of this tenant exists.
     pub(super) tenant_unknown: bool,
+    /// A tenant with subscriptions whose spelling alone differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resembles: Option<String>,
     pub(super) body: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<Trace>,
@@ -233,6 +236,12 @@ impl EventReport {
                 true => "    for nobody: the tenant is unknown here, it has neither a subscription nor a token",
                 false => "    for nobody: the tenant has no subscription",
             });
+            if let Some(similar) = &self.resembles {
+                out.line(format_args!(
+                    "    `{similar}` has subscriptions, and its spelling alone differs: correct the rule's `tenant`, or subscribe for `{}`",
+                    self.tenant_id
+                ));
+            }
         }
         for one in &self.subscriptions {
             let (to, why) = match &one.answer {

@@ -3,6 +3,7 @@
 use super::Status;
 use super::found;
 use crate::clock::Skew;
+use crate::delivery::problems::StoreProblems;
 use crate::terminal::Lines;
 
 pub(super) fn text(status: &Status) -> Lines {
@@ -167,7 +168,11 @@ pub(super) fn text(status: &Status) -> Lines {
         lines.line(format_args!("PROBLEM         {}", problem.text));
     }
     if status.problems.is_empty() {
-        lines.line("All is well.");
+        let failing = |found: &StoreProblems| found.failing_endpoints.total > 0;
+        lines.line(match status.found.as_ref().is_some_and(failing) {
+            true => "No problem so far: the endpoints above began to fail less than a minute ago.",
+            false => "All is well.",
+        });
     }
     lines
 }

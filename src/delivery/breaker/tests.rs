@@ -198,9 +198,58 @@ fn a_probe_that_vanished_is_replaced() {
     assert_eq!(breaker.record(now, now, true), Some(StateChange::Closed));
 }
 
+#[test]
+fn a_probe_that_is_asked_for_is_admitted_at_once_and_makes_the_next_time_no_longer() {
+    let now = Instant::now();
+    let mut breaker = Breaker::new();
+    breaker.ask_probe();
+    assert_eq!(
+        fail_until_open(&mut breaker, now),
+        FIRST_OPEN,
+        "closed: none"
+    );
+    assert_eq!(breaker.admit(now, 0), Admission::Wait(FIRST_OPEN));
+    for _ in 0..3 {
+        breaker.ask_probe();
+        assert_eq!(breaker.admit(now, 1), Admission::Wait(RECHECK));
+        assert_eq!(breaker.admit(now, 0), Admission::Yes);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        let opened = StateChange::Opened(FIRST_OPEN);
+        assert_eq!(breaker.record(now, now, false), Some(opened));
+        assert_eq!(breaker.admit(now, 0), Admission::Wait(FIRST_OPEN));
+    }
+    // One that comes in its time counts.
+    let later = now + FIRST_OPEN;
+    assert_eq!(breaker.admit(later, 0), Admission::Yes);
+    let opened = StateChange::Opened(2 * FIRST_OPEN);
+    assert_eq!(breaker.record(later, later, false), Some(opened));
+    breaker.ask_probe();
+    assert_eq!(breaker.admit(later, 0), Admission::Yes);
+    let closed = breaker.record(later, later, true);
+    assert_eq!(closed, Some(StateChange::Closed));
+}
+
+#[test]
+fn a_probe_that_is_asked_for_during_another_follows_it_where_it_fails() {
+    let now = Instant::now();
+    let mut breaker = Breaker::new();
+    fail_until_open(&mut breaker, now);
+    breaker.ask_probe();
+    assert_eq!(breaker.admit(now, 0), Admission::Yes);
+    breaker.ask_probe();
+    assert_eq!(breaker.admit(now, 1), Admission::Wait(RECHECK));
+    assert!(breaker.record(now, now, false).is_some());
+    assert_eq!(breaker.admit(now, 0), Admission::Yes);
+    breaker.ask_probe();
+    let closed = breaker.record(now, now, true);
+    assert_eq!(closed, Some(StateChange::Closed));
+    assert!(!breaker.is_probe_asked(), "nothing is to be probed");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Ask,
+    AskProbe,
     Finish { success: bool },
     Drop,
     Pass(Duration),
@@ -209,6 +258,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Ask),
+        1 => Just(Step::AskProbe),
         3 => prop::bool::weighted(0.3).prop_map(|success| Step::Finish { success }),
         1 => Just(Step::Drop),
         2 => (0_u64..40_000).prop_map(|ms| Step::Pass(Duration::from_millis(ms))),
@@ -222,19 +272,28 @@ proptest! {
         let mut breaker = Breaker::new();
         let mut in_flight = 0_usize;
         let mut open_until = now;
+        let mut asked = false;
         for step in steps {
             match step {
-                Step::Ask => match breaker.admit(now, in_flight) {
-                    Admission::Yes => {
-                        prop_assert!(now >= open_until, "sent while open");
-                        in_flight += 1;
+                Step::Ask => {
+                    let open = breaker.state() == BreakerState::Open && now < open_until;
+                    match breaker.admit(now, in_flight) {
+                        Admission::Yes => {
+                            prop_assert!(!open || asked, "sent while open");
+                            asked = false;
+                            in_flight += 1;
+                        }
+                        Admission::Wait(wait) => {
+                            prop_assert!(wait > Duration::ZERO && wait <= LONGEST_OPEN);
+                            let closed = breaker.state() == BreakerState::Closed;
+                            prop_assert!(!closed || in_flight > 0, "nothing would wake it");
+                        }
                     }
-                    Admission::Wait(wait) => {
-                        prop_assert!(wait > Duration::ZERO && wait <= LONGEST_OPEN);
-                        let closed = breaker.state() == BreakerState::Closed;
-                        prop_assert!(!closed || in_flight > 0, "nothing would wake it");
-                    }
-                },
+                }
+                Step::AskProbe => {
+                    breaker.ask_probe();
+                    asked |= breaker.state() != BreakerState::Closed;
+                }
                 Step::Finish { success } if in_flight > 0 => {
                     if let Some(StateChange::Opened(length)) = breaker.record(now, now, success) {
                         prop_assert!(!success, "opened by a success");
@@ -247,6 +306,7 @@ proptest! {
                 Step::Finish { .. } | Step::Drop => {}
                 Step::Pass(time) => now += time,
             }
+            asked &= breaker.state() != BreakerState::Closed;
             if breaker.state() == BreakerState::HalfOpen {
                 prop_assert!(in_flight <= 1, "two probes at once");
             }

@@ -45,6 +45,13 @@ impl DueTimes {
         }
     }
 
+    /// Claims begin at the front again, where what a user has asked for by hand stands.
+    pub(super) fn begin_at_front_of(&mut self, lane: SubscriptionId) {
+        if let Some(known) = self.lanes.get_mut(&lane) {
+            known.behind = None;
+        }
+    }
+
     pub(super) fn remove(&mut self, lane: SubscriptionId) {
         if let Some(known) = self.lanes.remove(&lane) {
             self.order.remove(&(known.at, lane));

@@ -14,8 +14,9 @@ pub(super) fn set_gauges(load: Load) {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
         depth.set(deliveries as f64);
     };
-    depth("memory", load.queued);
-    depth("in_flight", load.in_flight);
+    depth("in_flight", load.queued + load.in_flight);
+    let under_way = i64::try_from(load.in_flight).unwrap_or(i64::MAX);
+    METRICS.requests_under_way.set(under_way);
     METRICS
         .breakers_open
         .set(i64::try_from(load.breakers_open).unwrap_or(i64::MAX));
@@ -29,7 +30,7 @@ pub(super) fn count(
 ) {
     let status = match transition {
         Transition::Delivered => "delivered",
-        Transition::Retry { .. } | Transition::Released { .. } => "retrying",
+        Transition::Retry { .. } | Transition::Released { .. } => "pending",
         Transition::Failed | Transition::Gone => "failed",
         Transition::Parked(_) => "parked",
         Transition::Cancelled => "cancelled",

@@ -18,6 +18,15 @@ pub struct Claimable {
     pub next_probe: Option<Duration>,
 }
 
+/// Requests for probes that were taken.
+#[derive(Default)]
+pub struct Asked {
+    /// Those for subscriptions that this instance holds, or that are deleted.
+    pub own: Vec<SubscriptionId>,
+    /// Deliveries that waited in memory: to be returned to the store for so long.
+    pub refused: Vec<(Delivery, Duration)>,
+}
+
 /// Deliveries of a subscription to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -74,6 +83,28 @@ impl Lanes {
         }
         share_out(&mut claimable.wanted, room);
         claimable
+    }
+
+    /// Users have retried or tested by hand: where the breaker is open, the delivery that is
+    /// claimed next is the probe.
+    pub fn ask_probes(&mut self, asked: Vec<SubscriptionId>, now: Instant) -> Asked {
+        let (leases, snapshot) = (&self.leases, &self.snapshot);
+        let own = |id: &SubscriptionId| leases.holds(*id) || snapshot.get(*id).is_none();
+        let own: Vec<SubscriptionId> = asked.into_iter().filter(own).collect();
+        let mut refused = Vec::new();
+        for id in &own {
+            let Some(lane) = self.lanes.get_mut(id) else {
+                continue;
+            };
+            lane.breaker.ask_probe();
+            // A delivery in memory would be sent before it.
+            if lane.breaker.is_probe_asked() {
+                let wait = lane.breaker.open_for(now).unwrap_or_default();
+                refused.extend(lane.drain().map(|delivery| (delivery, wait)));
+            }
+        }
+        self.leave(refused.iter().map(|(delivery, _)| delivery));
+        Asked { own, refused }
     }
 
     /// Nothing more is due for these.

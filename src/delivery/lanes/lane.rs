@@ -170,7 +170,7 @@ impl Lane {
     /// How many may wait in memory by the fast path.
     pub(super) fn capacity(&self, now: Instant) -> usize {
         let capacity = match self.breaker.on_trial() {
-            _ if self.breaker.open_for(now).is_some() => 0,
+            _ if self.breaker.open_for(now).is_some() || self.breaker.is_probe_asked() => 0,
             true => MAX_QUEUED_ON_TRIAL,
             false => MAX_QUEUED.min(self.ahead * 2),
         };
@@ -180,7 +180,7 @@ impl Lane {
     /// How many more are to be claimed for it: none while it has half of what it may, so
     /// that claims are few; on trial, one when there is nothing else to try it with.
     pub(super) fn claimable(&self, now: Instant) -> usize {
-        if self.breaker.open_for(now).is_some() {
+        if self.breaker.open_for(now).is_some() && !self.breaker.is_probe_asked() {
             return 0;
         }
         if self.breaker.on_trial() {

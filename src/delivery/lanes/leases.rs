@@ -15,6 +15,11 @@ pub(super) struct Leases {
 }
 
 impl Leases {
+    /// Not those that are to be given back.
+    pub(super) fn holds(&self, id: SubscriptionId) -> bool {
+        self.held.contains(&id)
+    }
+
     /// Also those that are not given back yet.
     pub(super) fn has(&self, id: SubscriptionId) -> bool {
         self.held.contains(&id) || self.leaving.contains(&id)

@@ -34,6 +34,7 @@ async fn deliveries_are_listed_by_every_filter() {
         ("&status=delivered".into(), vec![3, 0]),
         ("&status=in_flight".into(), vec![]),
         ("&status=cancelled".into(), vec![]),
+        ("&status=parked".into(), vec![]),
         ("&event=payment.failed".into(), vec![2]),
         ("&event=payment.failed&status=failed".into(), vec![]),
         (format!("&subscription_id={}", id(&one)), vec![2, 1, 0]),

@@ -167,4 +167,15 @@ async fn the_guide_is_served_and_its_links_lead_somewhere() {
         assert!(seen.iter().any(|known| known == path), "{path}: {seen:?}");
     }
     assert_eq!(api.root("/docs/nothing").await.status, 404);
+    // The index says of each page what it is about.
+    let index = api.root("/docs").await.text;
+    for line in [
+        ">Sending</a></td><td>Attempts, limits, order, batches</td>",
+        ">The API</a></td><td>Every call, for tenants and their programs</td>",
+        ">Configuration</a></td><td>Every key of the configuration, with its default</td>",
+    ] {
+        assert!(index.contains(line), "{line}: {index}");
+    }
+    let lines = index.matches("</a></td><td>").count();
+    assert_eq!(lines, walhook::docs::PAGES.len() + 2);
 }

@@ -103,7 +103,8 @@ async fn metrics_show_the_queue_of_the_store() {
     for line in [
         "walhook_queue_depth{state=\"failed\"} ",
         "walhook_queue_depth{state=\"pending\"} ",
-        "walhook_queue_depth{state=\"retrying\"} ",
+        "walhook_queue_depth{state=\"parked\"} ",
+        "walhook_pending_retries ",
         "walhook_oldest_due_seconds ",
         "walhook_queue_counted_timestamp_seconds 1",
     ] {

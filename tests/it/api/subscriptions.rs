@@ -231,7 +231,7 @@ async fn disabling_parks_what_waits_and_enabling_sends_it_and_offers_the_rest() 
         .expect(200);
     assert_eq!(
         (&parked["status"], &parked["parked_reason"]),
-        (&json!("pending"), &json!("disabled"))
+        (&json!("parked"), &json!("disabled"))
     );
     assert_eq!(parked["next_attempt_at"], json!(null));
     for action in ["test", "replay"] {

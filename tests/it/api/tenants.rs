@@ -223,7 +223,7 @@ async fn a_login_role_without_any_privilege_but_its_schema_serves_the_api() {
     api.post(&format!("{path}/replay"), &token, replay)
         .await
         .expect(202);
-    for status in ["pending", "in_flight", "failed", "delivered"] {
+    for status in ["pending", "in_flight", "failed", "delivered", "parked"] {
         api.get(&format!("/deliveries?status={status}"), &token)
             .await
             .expect(200);

@@ -169,6 +169,44 @@ async fn wrong_names_in_rules_are_found_with_the_nearest() {
 }
 
 #[tokio::test]
+async fn a_default_tenant_that_fits_no_table_is_one_failure_that_names_the_rules() {
+    let database = TestDatabase::create().await;
+    let tables = "create table payments (id bigint primary key, tenant text);
+        create table orders (id bigint primary key, tenant text);
+        create table leads (id bigint primary key, tenant text);";
+    database.client.batch_execute(tables).await.unwrap();
+    let rule = |event: &str, table: &str, more: &str| {
+        format!("[[events]]\ntype = '{event}'\ntable = 'public.{table}'\non = ['insert']\n{more}\n")
+    };
+    let rules = [
+        rule("payment.made", "payments", ""),
+        rule("payment.seen", "payments", ""),
+        rule("order.made", "orders", ""),
+        rule("lead.made", "leads", "tenant = 'tenant'"),
+        "[defaults]\ntenant = 'tenant_id'\n".to_owned(),
+    ];
+    let project = Project::of(&database, &rules.concat());
+    let answer = project.walhook(&["check", "--json"]).await.exits(1).json();
+    let failures = of_level(&answer, "failure");
+    assert_eq!(failures.len(), 1, "{failures:#?}");
+    for part in [
+        "walhook.toml:",
+        "defaults.tenant: does not fit 3 rules that have no `tenant` of their own: ",
+        "table `public.payments` has no column `tenant_id`; did you mean `tenant`?",
+        "(rules `payment.made@public.payments`, `payment.seen@public.payments`)",
+        "table `public.orders` has no column `tenant_id`",
+        "(rule `order.made@public.orders`)",
+    ] {
+        assert!(failures[0].contains(part), "{part}: {failures:#?}");
+    }
+    project
+        .walhook(&["setup"])
+        .await
+        .exits(1)
+        .says("defaults.tenant: does not fit 3 rules");
+}
+
+#[tokio::test]
 async fn a_publication_that_differs_is_found_and_its_sql_mends_it() {
     let database = TestDatabase::create().await;
     database.client.batch_execute(PAYMENTS).await.unwrap();

@@ -65,10 +65,10 @@ impl LeastPrivilege {
     /// Takes a right away: `check` names it, and its statements give it back.
     async fn lacks(&self, taken: &str, says: &str) {
         self.database.client.batch_execute(taken).await.unwrap();
-        let answer = self.check().await;
+        let (answer, setup) = tokio::join!(self.check(), self.project.walhook(&["setup"]));
         let failures = of_level(&answer, "failure").join("\n");
         assert!(failures.contains(says), "{taken}:\n{failures}");
-        self.project.walhook(&["setup"]).await.exits(1);
+        setup.exits(1);
         for (_, mend) in failures_with_mends(&answer) {
             for statement in mend {
                 let fixed = self.database.client.batch_execute(&statement).await;

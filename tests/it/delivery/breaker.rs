@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{Deployed, text};
 use crate::harness::process::Process;
-use crate::harness::receiver::{Gate, Receiver, status};
+use crate::harness::receiver::{Gate, Receiver, Request, status};
+use crate::harness::walhook::{self, Installation, ORDER_RULES};
 
 const ORDERS: usize = 20;
 
@@ -64,6 +65,84 @@ async fn a_breaker_opens_probes_once_and_closes() {
     assert_eq!(receiver.requests().len(), failed.len() + ORDERS + 1);
     let listed = acme.get("/deliveries?status=failed").await;
     assert_eq!(listed["data"], json!([]));
+    deployed.stop();
+}
+
+/// The breaker is another process's than the API, and open for 10 s at least.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_by_hand_is_the_probe_of_an_open_breaker() {
+    let settings = "[delivery]\nretry_schedule = ['1h', '1h', '1h', '1h', '1h']\n";
+    let walhook = Installation::create(walhook::ORDERS, ORDER_RULES, settings).await;
+    let commands: [&[&str]; 2] = [
+        &["run", "--roles", "capture,api"],
+        &["run", "--roles", "deliver"],
+    ];
+    let deployed = Deployed::of(walhook, &commands).await;
+    let receiver = Receiver::answering(|path, _| match path {
+        "/" => status(500),
+        _ => status(200),
+    })
+    .await;
+    let acme = deployed.tenant("acme").await;
+    let subscription = acme.subscribe(&receiver.url("/")).await;
+    let path = format!("/subscriptions/{}", text(&subscription["id"]));
+    deployed.orders("acme", 5).await;
+    acme.get_until(&path, |shown| shown["breaker"] == "open")
+        .await;
+    let failed = receiver.requests();
+    assert_eq!(failed.len(), 5);
+    // These are due, and wait.
+    deployed.orders("acme", 3).await;
+    let scheduled = "select count(*) = 8 from delivery_schedule where lease_owner is null";
+    deployed.walhook.wait_for(scheduled).await;
+
+    // Each by hand is one request, and fails: the breaker stays open.
+    let attempted = async |count: usize| {
+        let requests = receiver.wait_for(count).await;
+        let recorded = format!("select sum(attempts) = {count} from webhook_deliveries");
+        deployed.walhook.wait_for(&recorded).await;
+        assert_eq!(receiver.requests().len(), count);
+        let [.., before, last] = &requests[..] else {
+            panic!("too few requests");
+        };
+        let waited = last.at - before.at;
+        assert!(waited < Duration::from_secs(10), "the breaker's own probe");
+        last.clone()
+    };
+    let id = |request: &Request| request.id().to_owned();
+    let listed = acme.get("/deliveries").await;
+    let mut listed = listed["data"].as_array().unwrap().iter();
+    let first = listed
+        .find(|one| one["event_id"] == failed[0].id())
+        .unwrap();
+    let retry = format!("/deliveries/{}/retry", text(&first["id"]));
+    acme.post(&retry, json!({})).await.expect(202);
+    assert_eq!(id(&attempted(6).await), failed[0].id());
+
+    let test = format!("{path}/test");
+    acme.post(&test, json!({})).await.expect(202);
+    assert_eq!(attempted(7).await.json()["type"], "ping");
+
+    let pending = json!({"status": "pending"});
+    let retry_all = "/deliveries/retry";
+    let all = acme.post(retry_all, pending.clone()).await.expect(202);
+    assert_eq!(all["retried"], 9);
+    attempted(8).await;
+    let shown = acme.get(&path).await;
+    assert_eq!(shown["breaker"], "open", "one of them is the probe");
+
+    // An endpoint that was changed is tried at once too. The last probe is due in an hour.
+    acme.patch(&path, json!({"url": receiver.url("/moved")}))
+        .await;
+    let well = receiver.wait_for_of("/moved", 8).await;
+    let waited = well[0].at - receiver.of("/")[7].at;
+    assert!(waited < Duration::from_secs(10), "the breaker's own probe");
+    acme.get_until(&path, |shown| shown["breaker"] == "closed")
+        .await;
+    acme.post(retry_all, pending).await.expect(202);
+    let left = "select not exists (select from delivery_schedule) and not exists (select from probe_requests)";
+    deployed.walhook.wait_for(left).await;
+    assert_eq!(receiver.requests().len(), 17);
     deployed.stop();
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::{Deployed, text, verifies};
+use super::{Deployed, settled, text, verifies};
 use crate::harness::receiver::{Receiver, status};
 
 const IMPATIENT: &str = "[delivery]
@@ -65,8 +65,9 @@ async fn an_endpoint_that_fails_for_too_long_is_disabled_and_its_tenant_told() {
             and not exists (select from delivery_schedule where lease_owner is not null)
         from webhook_deliveries where event_type like 'order.%' and status <> 'delivered'";
     deployed.walhook.wait_for(pending).await;
+    settled(&deployed).await;
     let waiting = acme.only_delivery(&orders).await;
-    assert_eq!(waiting["status"], "pending");
+    assert_eq!(waiting["status"], "parked");
     broken.store(false, Ordering::SeqCst);
     acme.post(&format!("{path}/enable"), Value::Null)
         .await

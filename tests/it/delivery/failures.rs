@@ -158,11 +158,14 @@ async fn an_oversized_body_is_parked_listed_and_counted() {
         .walhook
         .wait_for("select count(*) = 1 from webhook_deliveries where status = 'delivered'")
         .await;
-    let listed = acme.get("/deliveries?status=pending").await;
+    let listed = acme.get("/deliveries?status=parked").await;
     let [parked] = &listed["data"].as_array().unwrap()[..] else {
         panic!("not one: {listed}");
     };
+    assert_eq!(parked["status"], "parked");
     assert_eq!(parked["parked_reason"], "oversized");
+    let pending = acme.get("/deliveries?status=pending").await;
+    assert_eq!(pending["data"], json!([]));
     assert_eq!(
         (&parked["attempts"], &parked["next_attempt_at"]),
         (&json!(0), &json!(null))

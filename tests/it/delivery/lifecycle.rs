@@ -31,10 +31,11 @@ async fn disabling_parks_what_waits_and_enabling_sends_it() {
         .await;
     acme.patch(&path, json!({"active": false})).await;
     settled(&deployed).await;
-    let listed = acme.get("/deliveries?status=pending").await;
+    let listed = acme.get("/deliveries?status=parked").await;
     let listed = listed["data"].as_array().unwrap();
     assert_eq!(listed.len(), 2);
     for delivery in listed {
+        assert_eq!(delivery["status"], "parked");
         assert_eq!(delivery["parked_reason"], "disabled");
         assert_eq!(delivery["next_attempt_at"], json!(null));
     }

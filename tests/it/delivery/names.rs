@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, stream};
+
 use super::Deployed;
 use crate::harness::name_server::{Answer, NameServer};
 use crate::harness::pause;
@@ -36,10 +38,15 @@ async fn names_that_nobody_answers_for_cost_the_others_nothing() {
     };
     for tenant in ["silent-0", "silent-1"] {
         let bad = deployed.tenant(tenant).await;
-        for number in 0..SILENT {
-            let url = format!("http://n{number}.{tenant}.silent.example/");
-            bad.subscribe(&url).await;
-        }
+        stream::iter(0..SILENT)
+            .for_each_concurrent(8, |number| {
+                let bad = &bad;
+                async move {
+                    let url = format!("http://n{number}.{tenant}.silent.example/");
+                    bad.subscribe(&url).await;
+                }
+            })
+            .await;
     }
     for name in ["first", "second"] {
         let well = deployed.tenant(name).await;

@@ -65,6 +65,15 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn the_readme_says_of_each_page_what_the_guide_says() {
+    let text = read("README.md");
+    for page in walhook::docs::PAGES {
+        let line = format!("](src/docs/{}.md) | {} |\n", page.name, page.summary);
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
+#[test]
 fn the_readme_is_short() {
     assert!(read("README.md").len() <= 12 * 1024);
 }

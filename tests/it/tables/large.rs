@@ -238,26 +238,26 @@ async fn a_large_logical_message_of_the_application_is_passed_over() {
 
 /// The server spools it and sends it at its commit; it is stored in parts.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_of_a_hundred_thousand_rows_costs_no_memory() {
+async fn a_large_transaction_costs_no_memory() {
     let walhook = Installation::create(ORDERS, ORDER_RULES, "").await;
     walhook
         .database
         .client
         .batch_execute(
             "insert into orders (tenant_id, status, note)
-             select 'acme', 'new', repeat(n::text, 50) from generate_series(1, 100000) n",
+             select 'acme', 'new', repeat(n::text, 250) from generate_series(1, 40000) n",
         )
         .await
         .unwrap();
     let process = Process::start(&walhook.config_file(), &["run", "--roles", "capture"]);
     walhook
-        .wait_for("select complete and ordinal = 99999 from replication_progress")
+        .wait_for("select complete and ordinal = 39999 from replication_progress")
         .await;
     let peak = process.peak_memory();
     assert!(process.terminate().success());
     assert!(peak <= MEMORY, "{peak} MiB");
     let events = "select count(distinct ordinal) from webhook_events";
-    assert_eq!(walhook.count(events).await, 100_000);
+    assert_eq!(walhook.count(events).await, 40_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,3 +103,40 @@ fn an_open_breaker_turns_its_lane_away_and_comes_back() {
     assert!(lanes.take_signals().room, "there is more in the store");
     assert!(!pick_all(&mut lanes, later).is_empty());
 }
+
+#[test]
+fn what_is_asked_for_by_hand_alone_is_the_probe_of_an_open_breaker() {
+    let now = Instant::now();
+    let mut lanes = lanes(100, 32, 100);
+    let ask = |lanes: &mut Lanes| lanes.ask_probes(vec![lane(1), lane(HELD + 1)], now);
+    prove(&mut lanes, lane(1), now);
+    push(&mut lanes, lane(1), 5, now);
+    let flying = pick_all(&mut lanes, now);
+    push(&mut lanes, lane(1), 3, now);
+    for ticket in flying {
+        lanes.finish(ticket, Some(false), now);
+    }
+    // What waits in memory goes back, and nothing new comes before the claim.
+    let asked = ask(&mut lanes);
+    assert_eq!(asked.own, [lane(1), lane(HELD + 1)], "or deleted");
+    assert_eq!(asked.refused.len(), 3);
+    assert!(!lanes.reserve(lane(1), 10, now));
+    assert!(pick_all(&mut lanes, now).is_empty());
+    let wanted = |lanes: &mut Lanes| lanes.claimable([lane(1)].into_iter(), 100, now).wanted;
+    let [Wanted { count: 1, .. }] = wanted(&mut lanes)[..] else {
+        panic!("not one");
+    };
+    assert!(lanes.push_leased(leased(lane(1), 1, now), now));
+    let mut flying = pick_all(&mut lanes, now);
+    assert_eq!(flying.len(), 1);
+    // Asked again meanwhile: once that has failed.
+    assert!(ask(&mut lanes).refused.is_empty());
+    assert!(!lanes.reserve(lane(1), 10, now));
+    assert_eq!(wanted(&mut lanes), []);
+    assert!(lanes.finish(flying.remove(0), Some(false), now).is_some());
+    assert_eq!(wanted(&mut lanes).len(), 1);
+    assert!(lanes.push_leased(leased(lane(1), 1, now), now));
+    let mut flying = pick_all(&mut lanes, now);
+    lanes.finish(flying.remove(0), Some(true), now);
+    assert!(lanes.reserve(lane(1), 10, now), "closed");
+}

@@ -173,10 +173,13 @@ async fn what_waits_is_parked_with_its_batch_and_sent_when_enabled() {
         .await;
     acme.patch(&path, json!({"active": false})).await;
     settled(&deployed).await;
-    let listed = acme.get("/deliveries?status=pending").await;
+    let pending = acme.get("/deliveries?status=pending").await;
+    assert_eq!(pending["data"], json!([]));
+    let listed = acme.get("/deliveries?status=parked").await;
     let listed = listed["data"].as_array().unwrap();
     assert_eq!(listed.len(), 3);
     for delivery in listed {
+        assert_eq!(delivery["status"], "parked");
         assert_eq!(delivery["parked_reason"], "disabled");
         assert_eq!(delivery["next_attempt_at"], json!(null));
     }
@@ -200,7 +203,7 @@ async fn what_waits_is_parked_with_its_batch_and_sent_when_enabled() {
     settled(&deployed).await;
     let failed = acme.get("/deliveries?status=failed").await;
     assert_eq!(failed["data"].as_array().unwrap().len(), 2);
-    let parked = acme.get("/deliveries?status=pending").await;
+    let parked = acme.get("/deliveries?status=parked").await;
     assert_eq!(parked["data"][0]["parked_reason"], "disabled");
 
     acme.delete(&path).await;

@@ -1,0 +1,2 @@
+-- By hand, and so few: in general none.
+select subscription_id from probe_requests

@@ -1,0 +1,1 @@
+delete from probe_requests where subscription_id = any($1)
