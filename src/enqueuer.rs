@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -46,6 +47,7 @@ pub use parked::Again;
 pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::definition::read::SourceCatalog;
 pub use shadow::definition::{Doubt, TableDefinition};
+pub use shadow::layout::stored::{ActiveRule, StoredTable};
 pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
@@ -103,6 +105,15 @@ pub struct Progress {
 }
 
 impl Progress {
+    fn from_row(row: &Row) -> Self {
+        Progress {
+            commit_lsn: row.get("commit_lsn"),
+            ordinal: row.get("ordinal"),
+            complete: row.get("complete"),
+            acknowledged_lsn: row.get("acknowledged_lsn"),
+        }
+    }
+
     /// The ordinal from which a transaction is still to be taken; none where all of it
     /// is durable.
     fn resume(&self, commit_lsn: Lsn) -> Option<u64> {
@@ -149,13 +160,7 @@ impl Enqueuer {
             Some(client) => client,
             None => self.store.connect(Purpose::Enqueuer).await?,
         };
-        client
-            .execute(
-                include_str!("../sql/queries/enqueuer/end_old_leader.sql"),
-                &[&self.slot],
-            )
-            .await
-            .context("end the session of the leader before us")?;
+        end_leader(&client, &self.slot, None).await?;
         let row = client
             .query_opt(
                 include_str!("../sql/queries/enqueuer/take_leadership.sql"),
@@ -178,12 +183,7 @@ impl Enqueuer {
                 .parse()
                 .context("read the stored system identifier")?,
             timeline: row.get("timeline"),
-            progress: Progress {
-                commit_lsn: row.get("commit_lsn"),
-                ordinal: row.get("ordinal"),
-                complete: row.get("complete"),
-                acknowledged_lsn: row.get("acknowledged_lsn"),
-            },
+            progress: Progress::from_row(&row),
         };
         self.recorded.progress = Some(leadership.progress);
         Ok((client, leadership))
@@ -288,6 +288,13 @@ impl Progress {
         self.ordinal = i64::try_from(ordinal).unwrap_or(i64::MAX);
         self.complete = false;
     }
+}
+
+/// Ends the session of the slot's leader; of `instance` alone where that is given.
+pub async fn end_leader(store: &Client, slot: &str, instance: Option<Uuid>) -> anyhow::Result<()> {
+    let query = include_str!("../sql/queries/enqueuer/end_leader.sql");
+    let ended = store.execute(query, &[&slot, &instance]).await;
+    ended.map(drop).context("end the session of the leader")
 }
 
 #[cfg(test)]

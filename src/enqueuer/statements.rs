@@ -11,6 +11,7 @@ use super::parked::ParkedKey;
 use super::rows::{DeliveryRow, Rows};
 use crate::conninfo::Client;
 use crate::delivery::instance::Instance;
+use crate::delivery::manual::NOTIFY;
 use crate::lsn::Lsn;
 use crate::mapping::ParkedChange;
 
@@ -33,10 +34,7 @@ impl Statements {
                     "../../sql/queries/enqueuer/advance_progress.sql"
                 ))
                 .await?,
-                notify_schedule: prepare(include_str!(
-                    "../../sql/queries/delivery/notify_schedule.sql"
-                ))
-                .await?,
+                notify_schedule: prepare(NOTIFY).await?,
                 copies: Copies::default(),
                 insert_schedule: prepare(include_str!(
                     "../../sql/queries/enqueuer/insert_schedule.sql"

@@ -103,14 +103,7 @@ impl Directory {
 
     /// Looks at the generation and loads what changed.
     pub async fn refresh(&self, client: &Client) -> anyhow::Result<Arc<Snapshot>> {
-        let generation = client
-            .query_one(
-                include_str!("../../sql/queries/subscription/read_generation.sql"),
-                &[],
-            )
-            .await
-            .context("read the subscriptions' generation")?
-            .get(0);
+        let generation = read_generation(client).await?;
         self.at_generation(client, generation).await
     }
 
@@ -145,6 +138,13 @@ impl Directory {
         }
         Ok(Snapshot::of(generation, subscriptions))
     }
+}
+
+/// Changes with every change of a subscription.
+pub async fn read_generation(client: &Client) -> anyhow::Result<i64> {
+    let query = include_str!("../../sql/queries/subscription/read_generation.sql");
+    let row = client.query_one(query, &[]).await;
+    Ok(row.context("read the subscriptions' generation")?.get(0))
 }
 
 impl Snapshot {

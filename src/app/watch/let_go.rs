@@ -4,11 +4,9 @@
 //! concerns nobody, both may take half a minute; a record of some hundred bytes is enough,
 //! and progress that is persisted after it.
 
-use anyhow::Context;
-
 use crate::conninfo::Client;
 use crate::enqueuer::LET_GO;
-use crate::enqueuer::watermark::MESSAGE_PREFIX;
+use crate::enqueuer::watermark;
 use crate::lsn::Lsn;
 use crate::replication::SlotState;
 use crate::replication::slot::{self, Budget};
@@ -58,7 +56,5 @@ pub(super) async fn mark(source: &Client) -> anyhow::Result<()> {
         let error = format!("{:#}", anyhow::Error::from(error));
         tracing::debug!(error, "did not see the running transactions end");
     }
-    let query = include_str!("../../../sql/queries/db/emit_watermark.sql");
-    let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;
-    emitted.map(drop).context("write a message to the WAL")
+    watermark::emit(source, LET_GO).await
 }

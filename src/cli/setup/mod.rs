@@ -156,10 +156,7 @@ async fn begin(
             .chain(store.preconditions(config)),
     )?;
     let writable = super::connect_writable(&conninfo, "setup").await?;
-    // A lock that somebody holds for long must not leave ours waiting in the queue.
-    writable
-        .batch_execute(include_str!("../../../sql/queries/db/limit_lock_wait.sql"))
-        .await?;
+    writable.limit_lock_wait().await?;
 
     let mut report = SetupReport::default();
     make_store(config, &store, &mut report).await?;
