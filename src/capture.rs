@@ -35,6 +35,7 @@ pub use parked::Again;
 pub use session::{Interrupted, LET_GO, Session};
 pub use shadow::definition::read::SourceCatalog;
 pub use shadow::definition::{Doubt, TableDefinition};
+pub use shadow::layout::stored::{ActiveRule, StoredTable};
 pub use shadow::layout::{LoggedTable, OldValueTables, ShadowedTable};
 pub use shadow::reader::ShadowReader;
 pub use shadow::seeding;
@@ -109,13 +110,7 @@ impl Enqueuer {
             Some(client) => client,
             None => self.store.connect(Purpose::Enqueuer).await?,
         };
-        client
-            .execute(
-                include_str!("../sql/queries/capture/end_old_leader.sql"),
-                &[&self.slot],
-            )
-            .await
-            .context("end the session of the leader before us")?;
+        end_leader(&client, &self.slot, None).await?;
         let row = client
             .query_opt(
                 include_str!("../sql/queries/capture/take_leadership.sql"),
@@ -138,12 +133,7 @@ impl Enqueuer {
                 .parse()
                 .context("read the stored system identifier")?,
             timeline: row.get("timeline"),
-            progress: Progress {
-                commit_lsn: row.get("commit_lsn"),
-                ordinal: row.get("ordinal"),
-                complete: row.get("complete"),
-                acknowledged_lsn: row.get("acknowledged_lsn"),
-            },
+            progress: Progress::from_row(&row),
         };
         self.recorded.progress = Some(leadership.progress);
         Ok((client, leadership))
@@ -251,4 +241,11 @@ impl Enqueuer {
             fan_out: 1,
         })
     }
+}
+
+/// Ends the session of the slot's leader; of `instance` alone where that is given.
+pub async fn end_leader(store: &Client, slot: &str, instance: Option<Uuid>) -> anyhow::Result<()> {
+    let query = include_str!("../sql/queries/capture/end_leader.sql");
+    let ended = store.execute(query, &[&slot, &instance]).await;
+    ended.map(drop).context("end the session of the leader")
 }

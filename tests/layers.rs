@@ -65,6 +65,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         "preflight" => &[
             "config",
+            "subscription",
             "source",
             "replication",
             "mapping",
@@ -230,6 +231,46 @@ fn all_that_is_printed_goes_through_the_terminal_module() {
     }
 }
 
+/// Statements that rooms besides their owner use, as neither may import the other.
+const SHARED: [(&str, &[&str]); 2] = [
+    // A gap is recorded with what was found of it, in one transaction.
+    ("db/record_table_gap.sql", &["capture", "source"]),
+    // Where the WAL ends: asked by those who create slots and by those who create subscriptions.
+    ("replication/current_wal_insert_lsn.sql", &["api"]),
+];
+
+/// Loaded with its folder by compose.yaml.
+const LOADED: &str = "demo/02_more_tables.sql";
+
+#[test]
+fn each_statement_is_used_in_the_room_whose_folder_it_stands_in() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let mut unused: BTreeSet<String> = files_below(&root, "sql")
+        .iter()
+        .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().into())
+        .collect();
+    assert!(unused.len() > 200, "the statements were not found");
+    unused.remove(LOADED);
+    let mut faults = Vec::new();
+    for file in sources() {
+        for used in file.statements() {
+            unused.remove(&used);
+            let Some(statement) = used.strip_prefix("queries/") else {
+                continue;
+            };
+            let owner = Path::new(statement).parent().unwrap().to_str().unwrap();
+            let shared = SHARED.iter().any(|(of, rooms)| {
+                *of == statement && rooms.iter().any(|room| *room == file.module())
+            });
+            if !shared && !file.is_in(owner) {
+                faults.push(format!("src/{} uses {statement}", file.path.display()));
+            }
+        }
+    }
+    faults.extend(unused.iter().map(|path| format!("nothing uses sql/{path}")));
+    assert!(faults.is_empty(), "out of place:\n{}", faults.join("\n"));
+}
+
 #[test]
 fn each_dependency_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -237,11 +278,7 @@ fn each_dependency_is_used() {
     let manifest: toml::Table = manifest.parse().unwrap();
     let of_tests: Vec<Source> = ["src", "tests", "benches"]
         .iter()
-        .flat_map(|directory| {
-            let mut files = Vec::new();
-            collect(&root.join(directory), &mut files);
-            files
-        })
+        .flat_map(|directory| files_below(&root.join(directory), "rs"))
         .map(|path| Source {
             code: fs::read_to_string(&path).unwrap(),
             path,
@@ -271,8 +308,7 @@ struct Source {
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
+    let files = files_below(&root, "rs");
     assert!(files.len() > 30, "the sources were not found");
     files
         .into_iter()
@@ -286,15 +322,17 @@ fn sources() -> Vec<Source> {
         .collect()
 }
 
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+fn files_below(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.extend(files_below(&path, extension));
+        } else if path.extension().is_some_and(|of| of == extension) {
             files.push(path);
         }
     }
+    files
 }
 
 /// The code without line comments, up to the module of tests, which stands last.
@@ -337,6 +375,13 @@ impl Source {
     fn is_in(&self, home: &str) -> bool {
         let path = self.path.with_extension("");
         path.starts_with(home)
+    }
+
+    /// The files below `sql/` that it includes.
+    fn statements(&self) -> Vec<String> {
+        let included = self.code.split("../sql/").skip(1);
+        let path = |rest: &str| rest.split('"').next().unwrap_or_default().to_owned();
+        included.map(path).collect()
     }
 
     /// The top-level modules that are named after `crate::`, or after as many

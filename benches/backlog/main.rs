@@ -137,7 +137,9 @@ async fn claim_cost(deployment: &Deployment, lanes: &[Uuid]) -> anyhow::Result<(
     let (mut claims, mut looks) = (Vec::new(), Vec::new());
     for _ in 0..20 {
         let began = Instant::now();
-        client.query(&look, &[]).await?;
+        client
+            .query(&look, &[&vec![Uuid::nil()], &vec![Uuid::max()]])
+            .await?;
         looks.push(began.elapsed().as_secs_f64() * 1e3);
         let began = Instant::now();
         let rows = client

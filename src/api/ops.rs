@@ -17,6 +17,7 @@ use super::extract::Query;
 use super::limits::Bucket;
 use crate::db::Store;
 use crate::delivery::problems::{self, Names};
+use crate::delivery::queue::Queue;
 use crate::health::{self, CaptureState, ProblemKind, RulesState};
 use crate::metrics::METRICS;
 
@@ -286,25 +287,23 @@ async fn count_queue(state: Arc<State>) {
 async fn read_gauges(state: &State, began: &mut Instant) -> anyhow::Result<()> {
     let client = state.probed.get().await?;
     *began = Instant::now();
-    let row = client
-        .query_one(
-            include_str!("../../sql/queries/delivery/queue_depth.sql"),
-            &[],
-        )
-        .await?;
-    for state in ["pending", "parked", "failed"] {
+    let queue = Queue::count(&*client).await?;
+    for (state, count) in [
+        ("pending", queue.pending),
+        ("parked", queue.parked),
+        ("failed", queue.failed),
+    ] {
         let depth = METRICS.queue_depth.with_label_values(&[state]);
-        depth.set(row.get(state));
+        depth.set(count as f64);
     }
-    METRICS.pending_retries.set(row.get("retries"));
-    let oldest: f64 = row.get("oldest");
-    METRICS.oldest_due_seconds.set(oldest);
+    METRICS.pending_retries.set(queue.retries as f64);
+    let oldest = queue.oldest_due.unwrap_or_default();
+    METRICS.oldest_due_seconds.set(oldest.as_secs_f64());
     let now = jiff::Timestamp::now();
     METRICS.queue_counted.set(now.as_millisecond() as f64 / 1e3);
     let found = problems::read(&*client).await?;
     let mut found = found.problems(Names::InStatus);
-    let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
-    found.extend(problems::overdue(oldest));
+    found.extend(queue.overdue());
     found.extend(problems::unreadable(&*client).await?);
     state.health.set_of_store(found);
     Ok(())

@@ -107,7 +107,7 @@ pub async fn enable_subscription(
     state.changed();
     let missed = match pause {
         Some(pause) => {
-            await_enqueue(&client).await?;
+            await_enqueue(&*client).await?;
             let transaction = tenant_transaction(&mut client, &tenant).await?;
             Some(pause.missed(&transaction).await?)
         }

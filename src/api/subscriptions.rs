@@ -25,7 +25,7 @@ use crate::subscription::Format;
 use crate::subscription::headers::SealedHeaders;
 use crate::subscription::keys::SealedSecret;
 use crate::subscription::queries::{
-    self, Changes, NewSubscription, StoredSubscription, SubscriptionId,
+    self, Changes, Disabling, NewSubscription, StoredSubscription, SubscriptionId,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -307,7 +307,8 @@ pub async fn update_subscription(
             stored = enabled.map_or(stored, |(enabled, _)| enabled);
         }
         Some(false) => {
-            queries::disable(&transaction, subscription, "by request").await?;
+            let by_request = Disabling::Because("by request");
+            queries::disable(&transaction, &[subscription.0], by_request).await?;
             let disabled = queries::get(&transaction, subscription).await?;
             stored = disabled.unwrap_or(stored);
         }

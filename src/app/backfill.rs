@@ -9,11 +9,10 @@ use tokio_postgres::error::SqlState;
 
 use crate::backfill::job::{Job, Jobs, Status};
 use crate::backfill::reader::Reader;
-use crate::backfill::source::emit;
 use crate::backfill::table::NoKey;
 use crate::backoff::Backoff;
 use crate::capture::backfill::{Backfilling, Chunk, Taken};
-use crate::capture::watermark::{Bound, Subject, Watermark};
+use crate::capture::watermark::{Bound, Subject, Watermark, emit};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
 use crate::event::BackfillId;
@@ -205,7 +204,7 @@ impl Runner {
             chunk: self.number,
             bound,
         };
-        emit(client, &watermark(Bound::Low)).await?;
+        emit(client, &watermark(Bound::Low).content()).await?;
         let read = reader.read(client, after, &next, limit).await?;
         let (taken, answer) = oneshot::channel();
         let (rows, cursor, end) = (read.rows.len(), read.cursor.clone(), read.end);
@@ -223,7 +222,7 @@ impl Runner {
         if self.backfilling.chunks.send(chunk).await.is_err() {
             return Ok(None);
         }
-        emit(client, &watermark(Bound::High)).await?;
+        emit(client, &watermark(Bound::High).content()).await?;
         let taken = answer.await.ok();
         Ok(taken.map(|taken| (taken, rows, cursor, end)))
     }

@@ -5,9 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
-use crate::capture::watermark::MESSAGE_PREFIX;
+use crate::capture::watermark::{self, MESSAGE_PREFIX};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::lsn::Lsn;
 use crate::metrics::METRICS;
@@ -83,15 +81,9 @@ impl Heartbeat {
         }
         let content = format!("heartbeat {}", uuid::Uuid::now_v7());
         self.lock().sent = Some((content.clone(), Instant::now()));
-        client
-            .execute(
-                include_str!("../../sql/queries/db/emit_watermark.sql"),
-                &[&MESSAGE_PREFIX, &content],
-            )
+        watermark::emit(client, &content)
             .await
             .inspect_err(|_| self.lock().sent = None)
-            .context("write a heartbeat into the WAL")?;
-        Ok(())
     }
 
     /// What the stream has brought, before it is enqueued.

@@ -111,9 +111,7 @@ impl Reloader {
         let reach = || format!("reach the source {}", self.source.describe());
         let client = self.source.connect_writable(Purpose::Reload).await;
         let client = client.with_context(reach)?;
-        client
-            .batch_execute(include_str!("../../sql/queries/db/limit_lock_wait.sql"))
-            .await?;
+        client.limit_lock_wait().await?;
         let state = SourceState::read(&client, config, new_rules).await?;
         let mut findings = state.publishing_findings();
         findings.retain(|finding| finding.level == Level::Failure);

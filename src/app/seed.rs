@@ -11,10 +11,9 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::backfill::key::KeyOrder;
-use crate::backfill::source::{emit, snapshot};
 use crate::backoff::Backoff;
 use crate::capture::seeding::{Chunk, LONGEST_VALUE, SeedRow, SeedTable, Seeding, Taken};
-use crate::capture::watermark::{Bound, Snapshot, Subject, Watermark};
+use crate::capture::watermark::{Bound, Snapshot, Subject, Watermark, emit};
 use crate::conninfo::{Client, ConnInfo, Purpose, column};
 use crate::db::quote_identifier;
 use crate::episode::Episode;
@@ -102,7 +101,7 @@ impl Seed {
         let order = KeyOrder::read(&client, &self.table.table, &self.table.key).await?;
         loop {
             self.number += 1;
-            emit(&client, &self.watermark(Bound::Low)).await?;
+            emit(&client, &self.watermark(Bound::Low).content()).await?;
             let read = self.read_chunk(&client, &order, encoding).await?;
             let (taken, answer) = oneshot::channel();
             let (last, end) = (read.last.clone(), read.end);
@@ -119,7 +118,7 @@ impl Seed {
             if self.chunks.send(chunk).await.is_err() {
                 return Ok(Ended::SessionEnded);
             }
-            emit(&client, &self.watermark(Bound::High)).await?;
+            emit(&client, &self.watermark(Bound::High).content()).await?;
             match answer.await {
                 Err(_) => return Ok(Ended::SessionEnded),
                 Ok(Taken::ReadAgain) => tokio::time::sleep(READ_AGAIN).await,
@@ -160,7 +159,7 @@ impl Seed {
         order: &KeyOrder,
         encoding: &str,
     ) -> anyhow::Result<Read> {
-        let snapshot = snapshot(client).await?;
+        let snapshot = Snapshot::read(client).await?;
         let select = select(&self.table, order, encoding);
         let declare = format!("declare rows no scroll cursor for {select}");
         client.batch_execute(&declare).await.with_context(|| {

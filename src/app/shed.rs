@@ -137,15 +137,14 @@ async fn free(source: &Client, name: &str) -> anyhow::Result<Option<SlotState>> 
 }
 
 async fn advance(source: &Client, name: &str, from: Lsn, to: Lsn) -> anyhow::Result<()> {
-    let query = include_str!("../../sql/queries/replication/advance_slot_to.sql");
     let mut at = from;
     while at < to {
         at = Lsn(at.0.saturating_add(STEP)).min(to);
-        let advanced = source.execute(query, &[&name, &at]).await;
+        let advanced = slot::advance(source, name, Some(at)).await;
         advanced.with_context(|| format!("advance the slot `{name}` to {at}"))?;
     }
     // Once more: only now does the server know that it need not begin before the last step.
-    let advanced = source.execute(query, &[&name, &to]).await;
+    let advanced = slot::advance(source, name, Some(to)).await;
     advanced
         .map(drop)
         .with_context(|| format!("advance the slot `{name}` to {to}"))

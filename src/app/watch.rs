@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::doubtful::Doubtful;
 use super::generation::Generation;
 use super::shed::ShedRequest;
-use crate::capture::SourceCatalog;
+use crate::capture::{SourceCatalog, end_leader};
 use crate::clock::{self, Clocks};
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::db::Store;
@@ -181,10 +181,7 @@ impl Watch {
         // is rolled back, or has been committed and is found by the progress.
         tracing::warn!("the enqueuer does not let go of the slot; ending its session in the store");
         let store = self.store.get().await?;
-        let query = include_str!("../../sql/queries/app/end_own_enqueuer.sql");
-        store
-            .execute(query, &[&self.config.slot, &self.instance])
-            .await?;
+        end_leader(&store, &self.config.slot, Some(self.instance)).await?;
         looked.asked_at = None;
         Ok(())
     }

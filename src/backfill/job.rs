@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::reader::Wanted;
@@ -59,15 +60,34 @@ pub enum Status {
     Failed,
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+const UNFINISHED: [Status; 3] = [Status::Running, Status::Paused, Status::Failed];
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
             Status::Running => "running",
             Status::Paused => "paused",
             Status::Done => "done",
             Status::Cancelled => "cancelled",
             Status::Failed => "failed",
+        }
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        Ok(match text {
+            "running" => Status::Running,
+            "paused" => Status::Paused,
+            "done" => Status::Done,
+            "cancelled" => Status::Cancelled,
+            "failed" => Status::Failed,
+            other => bail!("the store has a backfill in the unknown status `{other}`"),
         })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -109,65 +129,66 @@ impl Jobs<'_> {
     }
 
     pub async fn get(&self, id: BackfillId) -> anyhow::Result<Option<Job>> {
-        let get = include_str!("../../sql/queries/backfill/get.sql");
-        let row = self.client.query_opt(get, &[&self.slot, &id.0]).await;
-        row.context("read the backfill")?
-            .as_ref()
-            .map(read)
-            .transpose()
+        Ok(self.read(Some(id)).await?.pop())
     }
 
     /// Those that are not over, and the newest of the others, oldest first.
     pub async fn list(&self) -> anyhow::Result<Vec<Job>> {
-        let list = include_str!("../../sql/queries/backfill/list.sql");
-        let rows = self.client.query(list, &[&self.slot]).await;
-        rows.context("list the backfills")?
-            .iter()
-            .map(read)
-            .collect()
+        self.read(None).await
     }
 
-    /// The one whose turn it is.
+    /// The one whose turn it is: one at a time, in the order in which they were asked for.
     pub async fn next(&self) -> anyhow::Result<Option<Job>> {
-        let next = include_str!("../../sql/queries/backfill/next.sql");
-        let row = self.client.query_opt(next, &[&self.slot]).await;
-        let row = row.context("look for a backfill")?;
-        row.as_ref().map(read).transpose()
+        let mut jobs = self.list().await?.into_iter();
+        Ok(jobs.find(|job| job.status == Status::Running))
+    }
+
+    async fn read(&self, id: Option<BackfillId>) -> anyhow::Result<Vec<Job>> {
+        let list = include_str!("../../sql/queries/backfill/list.sql");
+        let id = id.map(|id| id.0);
+        let rows = self.client.query(list, &[&self.slot, &id]).await;
+        let rows = rows.context("read the backfills")?;
+        rows.iter().map(Job::from_row).collect()
     }
 
     /// False where it is not running.
     pub async fn pause(&self, id: BackfillId) -> anyhow::Result<bool> {
-        self.change(include_str!("../../sql/queries/backfill/pause.sql"), id)
-            .await
-            .context("pause the backfill")
+        let set = self.set(id, Status::Paused, &[Status::Running], None).await;
+        set.context("pause the backfill")
     }
 
     /// False where it is over, or never was.
     pub async fn resume(&self, id: BackfillId) -> anyhow::Result<bool> {
-        self.change(include_str!("../../sql/queries/backfill/resume.sql"), id)
-            .await
-            .context("resume the backfill")
+        let set = self.set(id, Status::Running, &UNFINISHED, None).await;
+        set.context("resume the backfill")
     }
 
     /// False where it is over, or never was.
     pub async fn cancel(&self, id: BackfillId) -> anyhow::Result<bool> {
-        let cancelled = self
-            .change(include_str!("../../sql/queries/backfill/cancel.sql"), id)
-            .await
-            .context("cancel the backfill")?;
+        let set = self.set(id, Status::Cancelled, &UNFINISHED, None).await;
+        let cancelled = set.context("cancel the backfill")?;
         self.forget_streamed().await?;
         Ok(cancelled)
     }
 
-    async fn change(&self, sql: &str, id: BackfillId) -> Result<bool, tokio_postgres::Error> {
-        let changed = self.client.query_opt(sql, &[&self.slot, &id.0]).await?;
-        Ok(changed.is_some())
+    pub async fn fail(&self, id: BackfillId, error: &str) -> anyhow::Result<()> {
+        let running = [Status::Running];
+        let set = self.set(id, Status::Failed, &running, Some(error)).await;
+        set.map(drop).context("record why the backfill failed")
     }
 
-    pub async fn fail(&self, id: BackfillId, error: &str) -> anyhow::Result<()> {
-        let fail = include_str!("../../sql/queries/backfill/fail.sql");
-        let failed = self.client.execute(fail, &[&id.0, &error]).await;
-        failed.map(drop).context("record why the backfill failed")
+    async fn set(
+        &self,
+        id: BackfillId,
+        status: Status,
+        from: &[Status],
+        error: Option<&str>,
+    ) -> Result<bool, tokio_postgres::Error> {
+        let set = include_str!("../../sql/queries/backfill/set_status.sql");
+        let from: Vec<&str> = from.iter().map(|status| status.as_str()).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.slot, &id.0, &status.as_str(), &from, &error];
+        Ok(self.client.execute(set, &parameters).await? > 0)
     }
 
     pub async fn wait(&self, id: BackfillId, reason: Option<&str>) -> anyhow::Result<()> {
@@ -202,48 +223,43 @@ impl Jobs<'_> {
     }
 }
 
-fn read(row: &Row) -> anyhow::Result<Job> {
-    let since: Option<Timestamp> = row.get("since");
-    let column: Option<String> = row.get("since_column");
-    Ok(Job {
-        id: BackfillId(row.get("id")),
-        order: Order {
-            table: TableName {
-                schema: row.get("schema_name"),
-                name: row.get("table_name"),
+impl Job {
+    fn from_row(row: &Row) -> anyhow::Result<Self> {
+        let since: Option<Timestamp> = row.get("since");
+        let column: Option<String> = row.get("since_column");
+        Ok(Job {
+            id: BackfillId(row.get("id")),
+            order: Order {
+                table: TableName {
+                    schema: row.get("schema_name"),
+                    name: row.get("table_name"),
+                },
+                key: row.get("key_columns"),
+                rules: row.get("rules"),
+                wanted: Wanted {
+                    condition: row.get("filter"),
+                    search_path: row.get("search_path"),
+                    since: column.zip(since),
+                    until: row.get("until_key"),
+                },
+                subscription: row
+                    .get::<_, Option<Uuid>>("subscription_id")
+                    .map(SubscriptionId),
+                from_lsn: row.get("from_lsn"),
+                rows_per_second: row.get("rows_per_second"),
+                chunk_rows: row.get("chunk_rows"),
+                estimate: row.get("estimate"),
             },
-            key: row.get("key_columns"),
-            rules: row.get("rules"),
-            wanted: Wanted {
-                condition: row.get("filter"),
-                search_path: row.get("search_path"),
-                since: column.zip(since),
-                until: row.get("until_key"),
-            },
-            subscription: row
-                .get::<_, Option<Uuid>>("subscription_id")
-                .map(SubscriptionId),
-            from_lsn: row.get("from_lsn"),
-            rows_per_second: row.get("rows_per_second"),
-            chunk_rows: row.get("chunk_rows"),
-            estimate: row.get("estimate"),
-        },
-        status: match row.get("status") {
-            "running" => Status::Running,
-            "paused" => Status::Paused,
-            "done" => Status::Done,
-            "cancelled" => Status::Cancelled,
-            "failed" => Status::Failed,
-            other => bail!("the store has a backfill in the unknown status `{other}`"),
-        },
-        cursor: row.get("cursor"),
-        rows_read: row.get("rows_read"),
-        events: row.get("events"),
-        deliveries: row.get("deliveries"),
-        parked: row.get("parked"),
-        streamed: row.get("streamed"),
-        waiting: row.get("waiting"),
-        error: row.get("error"),
-        created_at: row.get("created_at"),
-    })
+            status: Status::parse(row.get("status"))?,
+            cursor: row.get("cursor"),
+            rows_read: row.get("rows_read"),
+            events: row.get("events"),
+            deliveries: row.get("deliveries"),
+            parked: row.get("parked"),
+            streamed: row.get("streamed"),
+            waiting: row.get("waiting"),
+            error: row.get("error"),
+            created_at: row.get("created_at"),
+        })
+    }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio_postgres::SimpleQueryRow;
 
 use super::key::KeyOrder;
-use super::source::{literal, rows, snapshot};
+use super::source::{literal, rows};
 use super::table::Table;
 use crate::capture::backfill::ChunkRow;
 use crate::capture::watermark::Snapshot;
@@ -176,7 +176,7 @@ impl Reader {
             rows: Vec::new(),
             cursor: None,
             end: false,
-            snapshot: snapshot(client).await?,
+            snapshot: Snapshot::read(client).await?,
         };
         let declare = match next {
             Next::Keys(keys) if keys.is_empty() => {

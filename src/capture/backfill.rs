@@ -13,7 +13,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::Statement;
+use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use super::shadow::row::{Binding, RowKey};
@@ -132,9 +132,7 @@ impl Backfills {
         let statements = prepared
             .await
             .context("prepare the backfills' statements")?;
-        let list = include_str!("../../sql/queries/capture/backfill/list_begun.sql");
-        let jobs = client.query(list, &[&slot]).await;
-        let jobs = jobs.context("list the backfills that have begun")?;
+        let jobs = Job::list(client, slot, None).await?;
         let (sender, chunks) = mpsc::channel(CHUNKS);
         Ok(Backfills {
             slot: slot.to_owned(),
@@ -143,7 +141,7 @@ impl Backfills {
             chunks,
             sender: Some(sender),
             recent: Recent::default(),
-            jobs: jobs.iter().map(Job::read).collect(),
+            jobs,
             window: None,
             noted: Default::default(),
             answer: None,
@@ -265,7 +263,15 @@ impl Backfills {
 }
 
 impl Job {
-    fn read(row: &tokio_postgres::Row) -> Self {
+    /// Those that have begun, or the given one; none of those that are over.
+    async fn list(client: &Client, slot: &str, id: Option<Uuid>) -> anyhow::Result<Vec<Self>> {
+        let list = include_str!("../../sql/queries/capture/backfill/list.sql");
+        let rows = client.query(list, &[&slot, &id]).await;
+        let rows = rows.context("read the backfills that are not over")?;
+        Ok(rows.iter().map(Self::from_row).collect())
+    }
+
+    fn from_row(row: &Row) -> Self {
         let rules: Vec<String> = row.get("rules");
         Job {
             id: row.get("id"),

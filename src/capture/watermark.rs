@@ -10,10 +10,20 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use uuid::Uuid;
+
+use crate::conninfo::{Client, Queries, column};
 
 /// The prefix of our messages in the WAL.
 pub const MESSAGE_PREFIX: &str = "walhook";
+
+/// Writes a message into the WAL, in a transaction of its own.
+pub async fn emit(client: &Client, content: &str) -> anyhow::Result<()> {
+    let emit = include_str!("../../sql/queries/capture/emit_message.sql");
+    let emitted = client.execute(emit, &[&MESSAGE_PREFIX, &content]).await;
+    emitted.map(drop).context("write a message into the WAL")
+}
 
 /// What a chunk saw (`pg_current_snapshot`), in the WAL's 32-bit transaction ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +35,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What the transaction that is open sees.
+    pub async fn read(source: &impl Queries) -> anyhow::Result<Self> {
+        let query = include_str!("../../sql/queries/capture/current_snapshot.sql");
+        let row = source.query_one(query, &[]).await?;
+        Snapshot::parse(column(&row, 0)?).context("the server returned no snapshot")
+    }
+
     /// Reads `xmin:xmax:xip,xip…`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');

@@ -1,7 +1,5 @@
 //! `walhook status`.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use serde::Serialize;
 
@@ -10,6 +8,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo, Purpose};
 use crate::delivery::problems::{self, Names, StoreProblems};
+use crate::delivery::queue;
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
 use crate::preflight::StoreState;
@@ -299,11 +298,15 @@ impl Status {
                 "no instance delivers: start `walhook run`",
             );
         }
-        let queue = read_queue(client).await?;
-        let oldest = queue.oldest_due_seconds.unwrap_or_default();
-        let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
-        self.problems.extend(problems::overdue(oldest));
-        self.queue = Some(queue);
+        let queue = queue::Queue::count(client).await?;
+        self.problems.extend(queue.overdue());
+        self.queue = Some(Queue {
+            pending: queue.pending,
+            in_flight: queue.in_flight + queue::Queue::count_owned(client).await?,
+            parked: queue.parked,
+            failed: queue.failed,
+            oldest_due_seconds: queue.oldest_due.map(|oldest| oldest.as_secs_f64()),
+        });
         let subscriptions = Subscriptions::read(client).await?;
         if let Some(problem) = subscriptions.problem() {
             self.problem(ProblemKind::UnreadableSubscriptions, problem);
@@ -327,19 +330,4 @@ fn describe_slot(name: &str, state: &SlotState, budget: &Budget) -> Slot {
         safe_bytes: state.safe_wal_size,
         limit_bytes: budget.limit,
     }
-}
-
-async fn read_queue(client: &Client) -> anyhow::Result<Queue> {
-    let query = include_str!("../../sql/queries/cli/status_queue.sql");
-    let row = client
-        .query_one(query, &[])
-        .await
-        .context("count what waits")?;
-    Ok(Queue {
-        pending: row.get("pending"),
-        in_flight: row.get("in_flight"),
-        parked: row.get("parked"),
-        failed: row.get("failed"),
-        oldest_due_seconds: row.get("oldest_due_seconds"),
-    })
 }

@@ -158,27 +158,9 @@ impl Plan<'_> {
         }
         let store = state.store.get().await.context("reach the store")?;
         if self.progress {
-            store
-                .execute(
-                    include_str!("../../sql/queries/cli/delete_progress.sql"),
-                    &[&config.source.slot],
-                )
-                .await
-                .context("delete the recorded progress")?;
-            store
-                .execute(
-                    include_str!("../../sql/queries/cli/delete_shadow.sql"),
-                    &[&config.source.slot],
-                )
-                .await
-                .context("delete the shadow of old values")?;
-            store
-                .execute(
-                    include_str!("../../sql/queries/cli/forget_accepted_rules.sql"),
-                    &[&config.source.slot],
-                )
-                .await
-                .context("forget the accepted rules")?;
+            let delete = include_str!("../../sql/queries/cli/delete_slot.sql");
+            let deleted = store.execute(delete, &[&config.source.slot]).await;
+            deleted.context("delete the recorded progress, and the shadow of old values")?;
         }
         if self.publication {
             let name = quote_identifier(&config.source.publication);

@@ -95,6 +95,12 @@ impl Client {
         Ok(())
     }
 
+    /// Lets statements wait for a lock no longer than 10 s: what is asked for after them waits
+    /// behind them.
+    pub async fn limit_lock_wait(&self) -> Result<(), Error> {
+        self.batch_execute("set lock_timeout = '10s'").await
+    }
+
     /// Runs several steps on the session, such as a COPY and the rows that it is sent,
     /// as one statement.
     pub async fn within_deadline<T>(

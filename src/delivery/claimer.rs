@@ -30,9 +30,10 @@ mod listener;
 mod probes;
 mod session;
 
+use delivery::Claimed;
 use due::{Behind, DueTimes};
 pub use listener::listen;
-use session::Session;
+use session::{LIST_DUE, Session};
 
 /// What fails, for the log.
 const CLAIM: &str = "cannot claim deliveries";
@@ -163,7 +164,7 @@ impl Claimer {
             Some(session) => session,
             None => session.insert(Session::open(&self.store).await?),
         };
-        let rows = self.lease(session, known, &claimable).await?;
+        let mut rows = self.lease(session, known, &claimable).await?;
         known.rests_until = (rows.len() < FEW).then(|| now + CLAIM_REST);
         tracing::debug!(
             lanes = claimable.wanted.len(),
@@ -174,7 +175,7 @@ impl Claimer {
             // What was claimed may be of a subscription that was created or enabled since
             // the last look: judged by that, it would be cancelled or parked.
             self.directory.refresh(&session.client).await?;
-            let deliveries = self.claimed(session, &rows).await?;
+            let deliveries = self.claimed(session, &mut rows).await?;
             self.dispatcher.take_claimed(deliveries);
         }
         let exhausted = known.settle(&claimable, &rows, Instant::now());
@@ -196,10 +197,12 @@ impl Claimer {
         known.look_wanted = false;
         let began = Instant::now();
         self.look_at_open(&client, known, &subscriptions).await?;
-        let sql = include_str!("../../sql/queries/delivery/list_due.sql");
-        let statement = client.prepare_cached(sql).await?;
+        let statement = client.prepare_cached(LIST_DUE).await?;
         let rows = client
-            .query(&statement, &[])
+            .query(
+                &statement,
+                &[&[Uuid::nil()].as_slice(), &[Uuid::max()].as_slice()],
+            )
             .await
             .context("ask for whom something is due")?;
         let now = Instant::now();
@@ -218,7 +221,7 @@ impl Claimer {
         session: &Session,
         known: &Knowledge,
         claimable: &Claimable,
-    ) -> anyhow::Result<Vec<Row>> {
+    ) -> anyhow::Result<Vec<Claimed>> {
         let wanted = || claimable.wanted.iter();
         let lanes: Vec<Uuid> = wanted().map(|one| one.lane.0).collect();
         let counts: Vec<i32> = wanted()
@@ -241,7 +244,7 @@ impl Claimer {
             true => &session.claim_unordered,
             false => &session.claim,
         };
-        let mut rows = session
+        let rows = session
             .client
             .query(
                 statement,
@@ -258,8 +261,9 @@ impl Claimer {
             )
             .await
             .context("claim due deliveries")?;
-        rows.sort_by_key(|row| row.get::<_, i64>("place"));
-        Ok(rows)
+        let mut claimed: Vec<Claimed> = rows.iter().map(Claimed::from_row).collect();
+        claimed.sort_by_key(|claimed| claimed.place);
+        Ok(claimed)
     }
 
     /// Asks when something is due for those of whom all that is due is claimed.
@@ -275,7 +279,7 @@ impl Claimer {
         let ids: Vec<Uuid> = exhausted.iter().map(|lane| lane.0).collect();
         let rows = session
             .client
-            .query(&session.next_due, &[&ids])
+            .query(&session.list_due, &[&ids, &ids])
             .await
             .context("ask for the next due time")?;
         let now = Instant::now();
@@ -328,26 +332,25 @@ impl Knowledge {
     }
 
     /// Notes what a claim has found. Answers of whom all that is due is claimed.
-    fn settle(&mut self, claimable: &Claimable, rows: &[Row], now: Instant) -> Vec<SubscriptionId> {
+    fn settle(
+        &mut self,
+        claimable: &Claimable,
+        rows: &[Claimed],
+        now: Instant,
+    ) -> Vec<SubscriptionId> {
         let mut bytes = 0;
         let mut last: HashMap<SubscriptionId, (usize, Behind)> = HashMap::new();
         let mut holds = HashSet::new();
         for row in rows {
-            let weight: i32 = row.get("bytes");
-            bytes += usize::try_from(weight).unwrap_or(0);
-            let behind = Behind {
-                due_at: row.get("due_at"),
-                id: row.get("id"),
-            };
-            let lane = SubscriptionId(row.get("subscription_id"));
-            if row.get("held") {
-                holds.insert(lane);
+            bytes += row.bytes;
+            if row.held {
+                holds.insert(row.lane);
                 continue;
             }
-            let (count, newest) = last.entry(lane).or_insert((0, behind));
+            let (count, newest) = last.entry(row.lane).or_insert((0, row.at));
             *count += 1;
-            if (newest.due_at, newest.id) < (behind.due_at, behind.id) {
-                *newest = behind;
+            if (newest.due_at, newest.id) < (row.at.due_at, row.at.id) {
+                *newest = row.at;
             }
         }
         let all_fitted = bytes < claimable.lane_bytes;

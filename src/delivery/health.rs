@@ -14,10 +14,10 @@ use super::endpoint_log::EndpointLog;
 use super::operational::Notice;
 use super::recorder::Record;
 use crate::conninfo::{Client, Queries};
-use crate::duration::interval_seconds;
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 use crate::subscription::directory::Snapshot;
+use crate::subscription::queries::{self, Disabling};
 
 /// How old the memory may be: other instances send too.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -216,30 +216,31 @@ pub async fn disable(
     judgement: &Judgement,
     disable_after: Option<Duration>,
 ) -> anyhow::Result<Vec<Notice>> {
+    let gone = Disabling::Because("the endpoint answered 410 Gone");
+    let causes = [
+        ("gone", &judgement.gone, Some(gone)),
+        (
+            "failing",
+            &judgement.exhausted,
+            disable_after.map(Disabling::FailingFor),
+        ),
+    ];
     let mut disabled = Vec::new();
-    if !judgement.gone.is_empty() {
-        let sql = include_str!("../../sql/queries/delivery/disable_gone_subscriptions.sql");
-        let rows = client.query(sql, &[&judgement.gone]).await;
-        let rows = rows.context("disable subscriptions whose endpoint is gone")?;
-        disabled.extend(rows.into_iter().map(|row| ("gone", row)));
+    for (cause, ids, disabling) in causes {
+        if let Some(disabling) = disabling.filter(|_| !ids.is_empty()) {
+            let found = queries::disable(client, ids, disabling).await;
+            let found = found.with_context(|| format!("disable subscriptions: {cause}"))?;
+            disabled.extend(found.into_iter().map(|one| (cause, one)));
+        }
     }
-    if let (false, Some(limit)) = (judgement.exhausted.is_empty(), disable_after) {
-        let sql = include_str!("../../sql/queries/delivery/disable_failing_subscriptions.sql");
-        let rows = client
-            .query(sql, &[&judgement.exhausted, &interval_seconds(limit)])
-            .await;
-        let rows = rows.context("disable subscriptions whose endpoint keeps failing")?;
-        disabled.extend(rows.into_iter().map(|row| ("failing", row)));
-    }
-    let notices = disabled.iter().map(|(cause, row)| {
-        let subscription = SubscriptionId(row.get(0));
-        let reason: &str = row.get(2);
+    let notices = disabled.into_iter().map(|(cause, one)| {
+        let (subscription, reason) = (one.id, one.reason.as_str());
         tracing::warn!(%subscription, reason, "disabled a subscription");
         METRICS
             .subscriptions_disabled
-            .with_label_values(&[*cause])
+            .with_label_values(&[cause])
             .inc();
-        Notice::disabled(row.get(1), subscription, reason)
+        Notice::disabled(one.tenant_id, subscription, reason)
     });
     Ok(notices.collect())
 }

@@ -18,12 +18,13 @@ use crate::db::{Store, is_refusal};
 use crate::episode::Episode;
 use crate::event::{id_floor, milliseconds};
 use crate::secret::EncryptionKey;
+use crate::subscription::pause::await_enqueue;
 
 mod adoption;
 mod comparison;
 mod process;
 
-use adoption::disown;
+use adoption::{Owned, disown, remove};
 use process::Process;
 
 /// What fails, for the log.
@@ -289,18 +290,10 @@ impl Instance {
         let mut client = self.store.get().await.context("connect to the store")?;
         let transaction = client.transaction().await?;
         // An enqueue holds the slot's progress until it has ended, one way or the other.
-        transaction
-            .query_opt(
-                include_str!("../../sql/queries/subscription/await_enqueue.sql"),
-                &[],
-            )
+        await_enqueue(&transaction)
             .await
             .context("wait for the end of an unconfirmed enqueue")?;
-        let moved = transaction
-            .execute(
-                include_str!("../../sql/queries/delivery/adopt_given_deliveries.sql"),
-                &[&self.id, &ids],
-            )
+        let moved = disown(&transaction, self.id, Owned::These(ids))
             .await
             .context("move deliveries of an unconfirmed enqueue into the schedule")?;
         transaction.commit().await?;
@@ -321,19 +314,7 @@ impl Instance {
             // Another has fenced this instance and taken over what it held.
             return Ok(());
         };
-        disown(&*client, self.id, low_water.get(0)).await?;
-        client
-            .execute(
-                include_str!("../../sql/queries/delivery/end_leases.sql"),
-                &[&self.id],
-            )
-            .await?;
-        client
-            .execute(
-                include_str!("../../sql/queries/delivery/remove_instance.sql"),
-                &[&self.id],
-            )
-            .await?;
+        remove(&*client, self.id, low_water.get(0)).await?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::listing::{DeliveryFilter, IdRange, Status};
-use crate::conninfo::Transaction;
+use crate::conninfo::{Queries, Transaction};
 use crate::db::{PoolError, Store, tenant_transaction};
 use crate::event::{DeliveryId, SubscriptionId};
 
@@ -207,14 +207,10 @@ async fn request_probes(
     }
     Ok(())
 }
+/// Its parameter is the schema.
+pub const NOTIFY: &str = include_str!("../../sql/queries/delivery/notify_schedule.sql");
 
 /// Wakes the claimers of every node, once a transaction.
-pub(super) async fn notify(transaction: &Transaction<'_>, schema: &str) -> Result<(), Error> {
-    transaction
-        .execute(
-            include_str!("../../sql/queries/delivery/notify_schedule.sql"),
-            &[&schema],
-        )
-        .await?;
-    Ok(())
+pub(super) async fn notify(client: &impl Queries, schema: &str) -> Result<(), Error> {
+    client.execute(NOTIFY, &[&schema]).await.map(drop)
 }

@@ -41,6 +41,7 @@ pub mod parking;
 pub mod partitions;
 pub mod problems;
 pub mod pruner;
+pub mod queue;
 pub mod recorder;
 pub mod replay;
 pub mod signature;

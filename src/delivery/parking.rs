@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::manual::notify;
 use crate::conninfo::Client;
 use crate::db::Store;
 use crate::episode::Episode;
@@ -57,11 +58,7 @@ pub async fn settle(store: &Store) -> anyhow::Result<u64> {
             made_due += changed;
             // Also where nothing was parked: until now nothing of an ordered subscription was
             // claimed.
-            client
-                .execute(
-                    include_str!("../../sql/queries/delivery/notify_schedule.sql"),
-                    &[&store.schema()],
-                )
+            notify(&*client, store.schema())
                 .await
                 .context("notify the claimers of what became due")?;
         }

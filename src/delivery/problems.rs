@@ -1,14 +1,12 @@
 //! What the store says is wrong with endpoints, deliveries, filters and changes: what
 //! `walhook status`, `/readyz` and the metrics show. None of it keeps an instance from its work.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::conninfo::Queries;
-use crate::duration::HumanDuration;
 use crate::event::SubscriptionId;
 use crate::health::{Problem, ProblemKind};
 use crate::lsn::Lsn;
@@ -78,12 +76,21 @@ pub struct FailingFilter {
     pub age_seconds: f64,
 }
 
+/// Which of the parked changes; all of them by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ParkedFilter<'a> {
+    /// The rule's name, or its type where it has no name.
+    pub rule: Option<&'a str>,
+    pub relation: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub since: Option<jiff::Timestamp>,
+}
+
 /// Changes that matched a rule and could not be sent.
 #[derive(Debug, Serialize)]
 pub struct ParkedChanges {
     pub total: i64,
     pub last_day: i64,
-    /// At most 5.
     pub newest: Vec<ParkedChange>,
 }
 
@@ -126,20 +133,6 @@ pub struct UnknownTenant {
     pub event_type: String,
     pub events: i64,
     pub age_seconds: f64,
-}
-
-/// A retry is claimed within a second of being due; minutes mean that no instance claims, or
-/// that the instances cannot keep up.
-const OVERDUE: Duration = Duration::from_secs(300);
-
-/// Where the oldest delivery that is due has been due for long.
-pub fn overdue(oldest: Duration) -> Option<Problem> {
-    (oldest > OVERDUE).then(|| {
-        let since = HumanDuration(Duration::from_secs(oldest.as_secs() / 60 * 60));
-        ProblemKind::Overdue.because(format!(
-            "a delivery has been due for {since}: the instances that deliver are down or cannot keep up"
-        ))
-    })
 }
 
 /// Where subscriptions cannot be decrypted or read; names none.
@@ -201,35 +194,13 @@ pub async fn read(store: &impl Queries) -> anyhow::Result<StoreProblems> {
         failing_endpoints,
         dead_letters,
         failing_filters,
-        parked_changes: read_parked(store).await?,
+        parked_changes: ParkedChanges::read(store, &ParkedFilter::default(), NEWEST).await?,
         unknown_tenants: UnknownTenants::read(store).await?,
     })
 }
 
 /// Parked changes that are shown.
 const NEWEST: i64 = 5;
-
-async fn read_parked(store: &impl Queries) -> anyhow::Result<ParkedChanges> {
-    let counts = store
-        .query_one(
-            include_str!("../../sql/queries/delivery/summarize_parked.sql"),
-            &[],
-        )
-        .await
-        .context("count the parked changes")?;
-    let sql = include_str!("../../sql/queries/delivery/list_parked_changes.sql");
-    let any: Option<&str> = None;
-    let since: Option<jiff::Timestamp> = None;
-    let newest = store
-        .query(sql, &[&any, &any, &any, &since, &NEWEST])
-        .await
-        .context("list the parked changes")?;
-    Ok(ParkedChanges {
-        total: counts.get("total"),
-        last_day: counts.get("last_day"),
-        newest: newest.iter().map(ParkedChange::of).collect(),
-    })
-}
 
 /// Where the reader of a problem's text finds the names of tenants and hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,9 +346,37 @@ impl UnknownTenant {
     }
 }
 
+impl ParkedFilter<'_> {
+    /// As the first parameters of a statement.
+    pub fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
+        [&self.rule, &self.relation, &self.reason, &self.since]
+    }
+}
+
+impl ParkedChanges {
+    /// Lists the newest, at most `limit`, and counts all of the filter.
+    pub async fn read(
+        store: &impl Queries,
+        filter: &ParkedFilter<'_>,
+        limit: i64,
+    ) -> anyhow::Result<Self> {
+        let sql = include_str!("../../sql/queries/delivery/list_parked_changes.sql");
+        let [rule, relation, reason, since] = filter.parameters();
+        let rows = store
+            .query(sql, &[rule, relation, reason, since, &limit])
+            .await
+            .context("list the parked changes")?;
+        let count = |name| rows.first().map_or(0, |row| row.get(name));
+        Ok(ParkedChanges {
+            total: count("total"),
+            last_day: count("last_day"),
+            newest: rows.iter().map(ParkedChange::of).collect(),
+        })
+    }
+}
+
 impl ParkedChange {
-    /// Of a row of `parked_changes`, with its age.
-    pub fn of(row: &Row) -> Self {
+    fn of(row: &Row) -> Self {
         ParkedChange {
             commit_lsn: row.get("commit_lsn"),
             ordinal: row.get("ordinal"),

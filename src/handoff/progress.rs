@@ -1,6 +1,8 @@
 //! How far the WAL is durable. Progress is what makes a replay harmless: whatever the WAL brings
 //! again at or below it is skipped, and it commits together with the rows that it speaks of.
 
+use tokio_postgres::Row;
+
 use crate::lsn::Lsn;
 
 /// How far the WAL is durable in the store.
@@ -15,6 +17,15 @@ pub struct Progress {
 }
 
 impl Progress {
+    pub(crate) fn from_row(row: &Row) -> Self {
+        Progress {
+            commit_lsn: row.get("commit_lsn"),
+            ordinal: row.get("ordinal"),
+            complete: row.get("complete"),
+            acknowledged_lsn: row.get("acknowledged_lsn"),
+        }
+    }
+
     /// The ordinal from which a transaction is still to be taken; none where all of it
     /// is durable.
     pub(crate) fn resume(&self, commit_lsn: Lsn) -> Option<u64> {

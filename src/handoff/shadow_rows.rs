@@ -57,9 +57,18 @@ impl RowStatements {
             prepared.context("prepare the writing of the shadow")
         };
         Ok(RowStatements {
-            update: prepare(include_str!("../../sql/queries/handoff/shadow/update.sql")).await?,
-            upsert: prepare(include_str!("../../sql/queries/handoff/shadow/upsert.sql")).await?,
-            delete: prepare(include_str!("../../sql/queries/handoff/shadow/delete.sql")).await?,
+            update: prepare(include_str!(
+                "../../sql/queries/handoff/shadow_rows_update.sql"
+            ))
+            .await?,
+            upsert: prepare(include_str!(
+                "../../sql/queries/handoff/shadow_rows_upsert.sql"
+            ))
+            .await?,
+            delete: prepare(include_str!(
+                "../../sql/queries/handoff/shadow_rows_delete.sql"
+            ))
+            .await?,
         })
     }
 

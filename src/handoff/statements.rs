@@ -10,6 +10,7 @@ use super::copies::{Copies, Stored};
 use super::rows::{DeliveryRow, Rows};
 use crate::conninfo::Client;
 use crate::delivery::instance::Instance;
+use crate::delivery::manual::NOTIFY;
 use crate::lsn::Lsn;
 use crate::mapping::ParkedChange;
 
@@ -32,10 +33,7 @@ impl Statements {
                     "../../sql/queries/handoff/advance_progress.sql"
                 ))
                 .await?,
-                notify_schedule: prepare(include_str!(
-                    "../../sql/queries/delivery/notify_schedule.sql"
-                ))
-                .await?,
+                notify_schedule: prepare(NOTIFY).await?,
                 copies: Copies::default(),
                 insert_schedule: prepare(include_str!(
                     "../../sql/queries/handoff/insert_schedule.sql"

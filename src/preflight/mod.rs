@@ -15,6 +15,7 @@ use crate::source::gaps;
 use crate::source::progress::{self, Progress};
 use crate::source::publication::{self, Publication};
 use crate::source::server::{Role, Server};
+use crate::subscription::directory::Counts;
 use crate::terminal::chain;
 
 mod creators;
@@ -209,7 +210,9 @@ impl StoreState {
             SchemaState::Current { .. } => (
                 progress::read(&client, &config.source.slot).await?,
                 gaps::wedged(&client, &config.source.slot).await?,
-                store::count_subscriptions(&client).await?,
+                Counts::read(&client)
+                    .await
+                    .map(|counts| counts.active + counts.disabled)?,
                 Some(StoreRecord::read(&*client).await?),
             ),
         };

@@ -226,11 +226,3 @@ pub(super) async fn refuse_foreign_owner(client: &Client, schema: &str) -> anyho
     }
     Ok(())
 }
-
-/// How many subscriptions there are, active or not.
-pub(super) async fn count_subscriptions(client: &Client) -> anyhow::Result<i64> {
-    let query = include_str!("../../sql/queries/cli/count_subscriptions.sql");
-    let row = client.query_one(query, &[]).await;
-    let row = row.context("count the store's subscriptions")?;
-    Ok(row.get::<_, i64>("active") + row.get::<_, i64>("disabled"))
-}

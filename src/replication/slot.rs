@@ -114,6 +114,18 @@ pub async fn log_running_transactions(client: &Client) -> Result<(), Replication
         .map_err(failed("log which transactions are running"))
 }
 
+/// Advances the slot to this position, or to the present, and returns where it is then.
+pub async fn advance(
+    client: &Client,
+    slot: &str,
+    to: Option<Lsn>,
+) -> Result<Lsn, ReplicationError> {
+    let query = include_str!("../../sql/queries/replication/advance_slot.sql");
+    let row = client.query_one(query, &[&slot, &to]).await;
+    let advanced = row.and_then(|row| row.try_get(0));
+    advanced.map_err(failed("advance the replication slot"))
+}
+
 /// Drops the slot, and with it the server's promise to keep the WAL.
 pub async fn drop(client: &Client, slot: &str) -> Result<(), ReplicationError> {
     let query = include_str!("../../sql/queries/replication/drop_slot.sql");

@@ -107,10 +107,7 @@ pub async fn set_up_with(
             .chain(store.preconditions(config)),
     )?;
     let writable = source::connect_writable(&conninfo, "setup").await?;
-    // A lock that somebody holds for long must not leave ours waiting in the queue.
-    writable
-        .batch_execute(include_str!("../../sql/queries/db/limit_lock_wait.sql"))
-        .await?;
+    writable.limit_lock_wait().await?;
 
     let mut report = SetupReport::default();
     make_store(config, &store, &mut report).await?;

@@ -9,6 +9,7 @@ use crate::conninfo::sqlstate::{self, Nature};
 use crate::conninfo::{Client, column};
 use crate::db::quote_identifier;
 use crate::lsn::Lsn;
+use crate::replication::slot;
 
 /// The first step from where the stream failed; it doubles until something can be read.
 const FIRST_STEP: u64 = 64;
@@ -66,8 +67,7 @@ impl Reader<'_> {
     }
 
     async fn try_at(&self, copy: &str, at: Lsn) -> anyhow::Result<bool> {
-        let query = include_str!("../../sql/queries/replication/advance_slot_to.sql");
-        let advanced = self.client.execute(query, &[&copy, &at]).await;
+        let advanced = slot::advance(self.client, copy, Some(at)).await;
         advanced.with_context(|| format!("advance the slot `{copy}` to {at}"))?;
         let publication = quote_identifier(self.publication);
         let query = include_str!("../../sql/queries/setup/peek_transaction.sql");

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use super::readable::Reader;
 use super::{AcceptedGap, Done, SetupReport};
 use crate::config::Config;
-use crate::conninfo::{Client, ConnInfo, column};
+use crate::conninfo::{Client, ConnInfo};
 use crate::db::Store;
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
@@ -245,11 +245,7 @@ impl SlotSetup<'_> {
         self.client.limit_statements(DECODING).await?;
         let found = reader.first_readable(from, until).await?;
         if let Some(to) = found {
-            let query = include_str!("../../sql/queries/replication/advance_slot_to.sql");
-            let advanced = self
-                .client
-                .execute(query, &[&self.config.source.slot, &to])
-                .await;
+            let advanced = slot::advance(self.client, reader.slot, Some(to)).await;
             advanced.with_context(|| format!("advance the slot to {to}"))?;
         }
         Ok(found)
@@ -295,11 +291,9 @@ impl SlotSetup<'_> {
     }
 
     async fn advance_slot(&self) -> anyhow::Result<Lsn> {
-        let query = include_str!("../../sql/queries/setup/advance_slot.sql");
         let name = &self.config.source.slot;
-        let row = self.client.query_one(query, &[name]).await;
-        let row = row.with_context(|| format!("advance the slot `{name}` to the publication"))?;
-        column(&row, 0)
+        let advanced = slot::advance(self.client, name, None).await;
+        advanced.with_context(|| format!("advance the slot `{name}` to the publication"))
     }
 
     /// Records where the slot begins.

@@ -103,14 +103,7 @@ impl Directory {
 
     /// Looks at the generation and loads what changed.
     pub async fn refresh(&self, client: &Client) -> anyhow::Result<Arc<Snapshot>> {
-        let generation = client
-            .query_one(
-                include_str!("../../sql/queries/subscription/read_generation.sql"),
-                &[],
-            )
-            .await
-            .context("read the subscriptions' generation")?
-            .get(0);
+        let generation = read_generation(client).await?;
         self.at_generation(client, generation).await
     }
 
@@ -144,6 +137,31 @@ impl Directory {
             subscriptions.push(Arc::new(subscription));
         }
         Ok(Snapshot::of(generation, subscriptions))
+    }
+}
+
+/// Changes with every change of a subscription.
+pub async fn read_generation(client: &Client) -> anyhow::Result<i64> {
+    let query = include_str!("../../sql/queries/subscription/read_generation.sql");
+    let row = client.query_one(query, &[]).await;
+    Ok(row.context("read the subscriptions' generation")?.get(0))
+}
+
+/// How many there are.
+pub struct Counts {
+    pub active: i64,
+    pub disabled: i64,
+}
+
+impl Counts {
+    pub async fn read(client: &Client) -> anyhow::Result<Self> {
+        let query = include_str!("../../sql/queries/subscription/count.sql");
+        let row = client.query_one(query, &[]).await;
+        let row = row.context("count the subscriptions")?;
+        Ok(Counts {
+            active: row.get("active"),
+            disabled: row.get("disabled"),
+        })
     }
 }
 

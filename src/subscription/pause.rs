@@ -11,7 +11,7 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::conninfo::{Client, Transaction};
+use crate::conninfo::{Queries, Transaction};
 use crate::event::{id_floor, milliseconds};
 use crate::lsn::Lsn;
 
@@ -89,7 +89,7 @@ impl Pause {
 
 /// Waits for the enqueue that is under way: it may have read the subscription as still
 /// disabled. Wants the owner's connection.
-pub async fn await_enqueue(client: &Client) -> Result<(), Error> {
+pub async fn await_enqueue(client: &impl Queries) -> Result<(), Error> {
     client
         .execute(
             include_str!("../../sql/queries/subscription/await_enqueue.sql"),

@@ -2,6 +2,8 @@
 //! function wants a transaction of [`crate::db::tenant_transaction`]; another tenant's
 //! subscription is then as absent as one that never was.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -10,7 +12,8 @@ use super::headers::SealedHeaders;
 use super::keys::{Kind, Previous, SealedSecret, SealedSigningKey};
 use super::pause::Pause;
 use super::{Batching, Format, Ordering};
-use crate::conninfo::Transaction;
+use crate::conninfo::{Queries, Transaction};
+use crate::duration::interval_seconds;
 use crate::lsn::Lsn;
 
 pub use crate::event::SubscriptionId;
@@ -246,19 +249,39 @@ pub async fn enable(
     Ok(Some((read(&row), Some(pause))))
 }
 
-/// Disables; what waits is parked soon after. Does nothing where it is disabled already.
+/// Why a subscription is disabled.
+#[derive(Clone, Copy, Debug)]
+pub enum Disabling<'a> {
+    Because(&'a str),
+    /// Only where every attempt has failed for so long.
+    FailingFor(Duration),
+}
+
+pub struct Disabled {
+    pub id: SubscriptionId,
+    pub tenant_id: String,
+    pub reason: String,
+}
+
+/// Disables those that are not yet; what waits is parked soon after. Also for the owner's
+/// connection.
 pub async fn disable(
-    transaction: &Transaction<'_>,
-    id: SubscriptionId,
-    reason: &str,
-) -> Result<(), Error> {
-    transaction
-        .execute(
-            include_str!("../../sql/queries/subscription/disable.sql"),
-            &[&id.0, &reason],
-        )
-        .await?;
-    Ok(())
+    client: &impl Queries,
+    ids: &[Uuid],
+    disabling: Disabling<'_>,
+) -> Result<Vec<Disabled>, Error> {
+    let (reason, failing_for) = match disabling {
+        Disabling::Because(reason) => (Some(reason), None),
+        Disabling::FailingFor(limit) => (None, Some(interval_seconds(limit))),
+    };
+    let sql = include_str!("../../sql/queries/subscription/disable.sql");
+    let rows = client.query(sql, &[&ids, &reason, &failing_for]).await?;
+    let disabled = rows.iter().map(|row| Disabled {
+        id: SubscriptionId(row.get("id")),
+        tenant_id: row.get("tenant_id"),
+        reason: row.get("disabled_reason"),
+    });
+    Ok(disabled.collect())
 }
 
 /// Ids in one statement: enough to make round trips cheap, few enough that the planner

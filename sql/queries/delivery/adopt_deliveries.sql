@@ -1,12 +1,14 @@
--- Moves what a dead instance owned into the schedule: a range scan of the primary key
--- from its low water on, a thousand rows at a time. Answers the last row that was
--- moved, where the next range begins; no row at the end.
+-- Moves what an instance owns into the schedule: of the given deliveries ($3), or by a range scan
+-- of the primary key from its low water on, a thousand rows at a time. Returns the last row that
+-- was moved, where the next range begins; no row at the end.
 with orphan as materialized (
-    select id
+    (select id
     from webhook_deliveries
-    where id > $2 and owner = $1
+    where $3::uuid[] is null and id > $2 and owner = $1
     order by id
-    limit 1000
+    limit 1000)
+    union all
+    select unnest($3)
 ),
 disowned as (
     update webhook_deliveries d

@@ -1,23 +1,28 @@
--- For whom something waits, and the milliseconds until it is due. The index is entered
--- once for each such subscription, however many rows it has, and once more where what is
--- leased stands before what waits. A lease's end makes it due again. When that is, next_due
--- says alike of some of them.
+-- For whom something waits among these ranges of subscriptions, and the milliseconds until it is
+-- due. The index is entered once for each such subscription, however many rows it has, and once
+-- more where what is leased stands before what waits. A lease's end makes it due again.
 with recursive waiting as (
-    (select subscription_id, due_at, lease_owner, leased_until
-    from delivery_schedule
-    where status = 'pending'
-    order by subscription_id, due_at, delivery_id
-    limit 1)
+    (select first.*, asked.last
+    from unnest($1::uuid[], $2::uuid[]) as asked (first, last)
+    cross join lateral (
+        select s.subscription_id, s.due_at, s.lease_owner, s.leased_until
+        from delivery_schedule s
+        where s.status = 'pending' and s.subscription_id between asked.first and asked.last
+        order by s.subscription_id, s.due_at, s.delivery_id
+        limit 1
+    ) first)
     union all
-    select next.*
+    select next.*, w.last
     from waiting w
     cross join lateral (
         select s.subscription_id, s.due_at, s.lease_owner, s.leased_until
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id > w.subscription_id
+            and s.subscription_id <= w.last
         order by s.subscription_id, s.due_at, s.delivery_id
         limit 1
     ) next
+    where w.subscription_id < w.last
 )
 select w.subscription_id,
     (extract(epoch from case

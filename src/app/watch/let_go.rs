@@ -4,10 +4,7 @@
 //! concerns nobody, both may take half a minute; a record of some hundred bytes is enough,
 //! and progress that is persisted after it.
 
-use anyhow::Context;
-
-use crate::capture::LET_GO;
-use crate::capture::watermark::MESSAGE_PREFIX;
+use crate::capture::{LET_GO, watermark};
 use crate::conninfo::Client;
 use crate::lsn::Lsn;
 use crate::replication::SlotState;
@@ -58,7 +55,5 @@ pub(super) async fn mark(source: &Client) -> anyhow::Result<()> {
         let error = format!("{:#}", anyhow::Error::from(error));
         tracing::debug!(error, "did not see the running transactions end");
     }
-    let query = include_str!("../../../sql/queries/db/emit_watermark.sql");
-    let emitted = source.execute(query, &[&MESSAGE_PREFIX, &LET_GO]).await;
-    emitted.map(drop).context("write a message to the WAL")
+    watermark::emit(source, LET_GO).await
 }

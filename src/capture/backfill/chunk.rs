@@ -74,12 +74,11 @@ impl Backfills {
     /// The first watermark of a chunk: from here on the table's changes are kept.
     async fn open(&mut self, client: &Client, backfill: Uuid, number: u64) -> anyhow::Result<()> {
         if !self.jobs.iter().any(|job| job.id == backfill) {
-            let get = include_str!("../../../sql/queries/capture/backfill/get_begun.sql");
-            let job = client.query_opt(get, &[&self.slot, &backfill]).await;
-            let Some(job) = job.context("read the backfill")? else {
+            let job = Job::list(client, &self.slot, Some(backfill)).await?.pop();
+            let Some(job) = job else {
                 return Ok(());
             };
-            self.jobs.push(Job::read(&job));
+            self.jobs.push(job);
         }
         self.window = Some(Window::open(backfill, number, self.recent.brought()));
         Ok(())

@@ -21,10 +21,10 @@ use crate::lsn::Lsn;
 use crate::mapping::TableName;
 use crate::mapping::watch::{RuleWatch, TableWatch};
 
-mod stored;
+pub(in crate::capture) mod stored;
 mod suspect;
 
-use stored::Stored;
+use stored::{ActiveRule, StoredTable};
 
 /// Where the old values that rules need come from, as the source's catalog has it.
 #[derive(Clone, Debug, Default)]
@@ -132,27 +132,20 @@ impl Shadow {
             bail!("another instance has taken the slot `{}`", self.slot);
         };
         let progress: Lsn = progress.get(0);
-        let list = include_str!("../../../sql/queries/capture/shadow/list_tables.sql");
-        let mut stored: HashMap<(String, String), Stored> = client
-            .query(list, &[&self.slot])
-            .await?
-            .iter()
-            .map(|row| {
-                let name = (row.get("schema_name"), row.get("table_name"));
-                (name, Stored::read(row))
-            })
+        let stored = StoredTable::list(client, &self.slot).await?;
+        let mut stored: HashMap<TableName, StoredTable> = stored
+            .into_iter()
+            .map(|stored| (stored.table.clone(), stored))
             .collect();
-        let list = include_str!("../../../sql/queries/capture/shadow/list_rules.sql");
-        let rules = client.query(list, &[&self.slot]).await?;
-        let active: HashMap<String, Vec<String>> = rules
-            .iter()
-            .map(|row| (row.get("rule"), row.get("columns")))
+        let active = ActiveRule::list(client, &self.slot).await?;
+        let active: HashMap<String, Vec<String>> = active
+            .into_iter()
+            .map(|active| (active.rule, active.columns))
             .collect();
         let snapshot = wanted.snapshot.clone();
         let users: Vec<String> = wanted.rules().map(|rule| rule.name.to_string()).collect();
         for table in wanted.shadowed {
-            let name = &table.watch.table;
-            let known = stored.remove(&(name.schema.clone(), name.name.clone()));
+            let known = stored.remove(&table.watch.table);
             let present = Present {
                 progress,
                 answered: answered.of(table.oid, epoch, progress),
@@ -162,8 +155,7 @@ impl Shadow {
             self.add(table, &active, progress);
         }
         for table in wanted.logged {
-            let name = (table.table.schema.clone(), table.table.name.clone());
-            if let Some(known) = stored.remove(&name) {
+            if let Some(known) = stored.remove(&table.table) {
                 match known.oid == table.oid {
                     true => self.tables.push(known.lingering(&table)),
                     false => drop_table(client, known.id).await?,
@@ -185,7 +177,7 @@ impl Shadow {
     async fn arrange_table(
         &self,
         client: &Client,
-        known: Option<Stored>,
+        known: Option<StoredTable>,
         wanted: ShadowedTable,
         present: Present,
     ) -> anyhow::Result<Table> {
@@ -194,7 +186,7 @@ impl Shadow {
         let name = &wanted.watch.table;
         let mut doubts = Vec::new();
         let stored = match known {
-            None => Stored::insert(client, &self.slot, &wanted, progress).await?,
+            None => StoredTable::insert(client, &self.slot, &wanted, progress).await?,
             Some(stored) if stored.oid == oid && stored.key == *key => {
                 doubts = stored.doubts(&wanted.definition);
                 suspect::record(
@@ -213,7 +205,7 @@ impl Shadow {
                     Some(doubt) => {
                         doubt.column = None;
                         drop_table(client, stored.id).await?;
-                        Stored::insert(client, &self.slot, &wanted, progress).await?
+                        StoredTable::insert(client, &self.slot, &wanted, progress).await?
                     }
                 }
             }
@@ -223,7 +215,7 @@ impl Shadow {
                     "another table has the name, or its replica identity changed: its shadow of old values is made again"
                 );
                 drop_table(client, other.id).await?;
-                Stored::insert(client, &self.slot, &wanted, progress).await?
+                StoredTable::insert(client, &self.slot, &wanted, progress).await?
             }
         };
         for doubt in &doubts {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 
-use super::definition::TableDefinition;
+use super::layout::stored::{ActiveRule, StoredTable};
 use super::layout::{OldValueTables, ShadowedTable};
 use super::row::{self, Binding, RowKey};
 use super::table::Bound;
@@ -106,12 +106,7 @@ impl ShadowReader {
             .query(query, &[&self.slot, &ids, &oids, &keys])
             .await
             .context("read old values from the shadow")?;
-        self.progress = rows.first().map(|row| Progress {
-            commit_lsn: row.get("commit_lsn"),
-            ordinal: row.get("ordinal"),
-            complete: row.get("complete"),
-            acknowledged_lsn: row.get("acknowledged_lsn"),
-        });
+        self.progress = rows.first().map(Progress::from_row);
         for row in rows {
             if let Some(values) = row.get::<_, Option<&[u8]>>("row_values") {
                 let key = (row.get("table_oid"), row.get("row_key"));
@@ -123,30 +118,23 @@ impl ShadowReader {
 
     /// Another one may begin, complete or change it at any time.
     async fn read_layout(&mut self, client: &Client) -> anyhow::Result<()> {
-        let list = include_str!("../../../sql/queries/capture/shadow/list_tables.sql");
-        let tables = client.query(list, &[&self.slot]).await;
-        let tables = tables.context("list the tables of the shadow")?;
+        let tables = StoredTable::list(client, &self.slot).await?;
         for read in self.tables.values_mut() {
-            let stored = tables.iter().find(|row| {
-                row.get::<_, u32>("table_oid") == read.table.oid
-                    && row.get::<_, Vec<String>>("key_columns") == read.table.watch.key
-            });
-            let places = stored.map_or_else(Vec::new, |row| read.table.places(row));
-            let unsure = stored.map_or_else(Unsure::default, Unsure::read);
-            read.id = stored.map(|row| row.get("id"));
+            let stored = tables
+                .iter()
+                .find(|stored| stored.oid == read.table.oid && stored.key == read.table.watch.key);
+            let places = stored.map_or_else(Vec::new, |stored| read.table.places(stored));
+            let unsure = stored.map_or_else(Unsure::default, |stored| stored.unsure.clone());
+            read.id = stored.map(|stored| stored.id);
             if read.places != places || read.unsure != unsure {
                 (read.places, read.unsure) = (places, unsure);
                 read.bound = None;
             }
         }
-        let list = include_str!("../../../sql/queries/capture/shadow/status_rules.sql");
-        let rules = client.query(list, &[&self.slot]).await;
-        let rules = rules.context("list the rules that use the shadow")?;
-        let active = |row: &tokio_postgres::Row| {
-            let since = (row.get("columns"), row.get("active_from_lsn"));
-            (row.get("rule"), since)
-        };
-        self.active = rules.iter().map(active).collect();
+        let rules = ActiveRule::list(client, &self.slot).await?.into_iter();
+        self.active = rules
+            .map(|active| (active.rule, (active.columns, active.from)))
+            .collect();
         Ok(())
     }
 
@@ -232,10 +220,9 @@ impl ShadowReader {
 
 impl ShadowedTable {
     /// The store's places, without those of columns whose values are in doubt.
-    fn places(&self, row: &tokio_postgres::Row) -> Vec<String> {
-        let mut places: Vec<String> = row.get("columns");
-        let stored: TableDefinition =
-            serde_json::from_str(row.get("definition")).unwrap_or_default();
+    fn places(&self, stored: &StoredTable) -> Vec<String> {
+        let mut places = stored.columns.clone();
+        let defined = stored.definition.as_ref();
         let doubts = stored.doubts(&self.definition);
         let is_of_key = |name: &String| self.watch.key.contains(name);
         for place in &mut places {
@@ -243,7 +230,7 @@ impl ShadowedTable {
                 None => true,
                 Some(column) => column == place || is_of_key(column),
             });
-            if is_doubtful || !stored.columns.contains_key(place) {
+            if is_doubtful || !defined.is_some_and(|of| of.columns.contains_key(place)) {
                 place.clear();
             }
         }

@@ -7,8 +7,6 @@
 
 use std::collections::HashSet;
 
-use tokio_postgres::Row;
-
 use crate::capture::watermark::{Snapshot, in_wal, precedes};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,11 +23,11 @@ pub(super) struct Unsure {
 const REMEMBERED: u64 = 1 << 30;
 
 impl Unsure {
-    pub(super) fn read(row: &Row) -> Self {
-        let from: Option<i64> = row.get("sure_from");
+    /// As the store has it.
+    pub(super) fn stored(from: Option<i64>, columns: Vec<String>) -> Self {
         Unsure {
             from: from.map(i64::cast_unsigned),
-            columns: row.get("unsure_columns"),
+            columns,
             next: None,
         }
     }

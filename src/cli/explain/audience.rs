@@ -15,6 +15,7 @@ use crate::event::EventId;
 use crate::lsn::Lsn;
 use crate::mapping::filter::{Body, Filter};
 use crate::mapping::{FilterError, Trace};
+use crate::subscription::directory::read_generation;
 use crate::subscription::spellings::Spellings;
 use crate::subscription::wish::{self, Refusal, Wish};
 
@@ -70,12 +71,7 @@ impl Audience {
         let Some(client) = &self.store else {
             return Ok(());
         };
-        let query = include_str!("../../../sql/queries/subscription/read_generation.sql");
-        let generation = client
-            .query_one(query, &[])
-            .await
-            .context("read the subscriptions' generation")?
-            .get(0);
+        let generation = read_generation(client).await?;
         if generation != self.generation {
             let read = wish::by_tenant(client).await;
             self.tenants = read.context("read the subscriptions")?;

@@ -76,10 +76,10 @@ async fn show_events(
             return Ok(shown);
         };
         after = last.get("id");
-        let deliveries = deliveries(client, audience, &rows).await?;
+        let mut deliveries = deliveries(client, audience, &rows).await?;
         for row in &rows {
             shown += 1;
-            if !output.show(&event(row, audience, &deliveries))? {
+            if !output.show(&event(row, audience, &mut deliveries))? {
                 return Ok(shown);
             }
         }
@@ -92,7 +92,7 @@ async fn deliveries(
     client: &Client,
     audience: &Audience,
     rows: &[Row],
-) -> anyhow::Result<HashMap<Uuid, (String, i32, Option<i16>)>> {
+) -> anyhow::Result<HashMap<Uuid, Answer>> {
     let mut ids = Vec::new();
     for row in rows {
         let event = EventId(row.get("id"));
@@ -103,21 +103,17 @@ async fn deliveries(
     let rows = client.query(query, &[&ids]).await;
     let rows = rows.context("read the events' deliveries")?;
     let found = rows.iter().map(|row| {
-        let state = (
-            row.get("status"),
-            row.get("attempts"),
-            row.get("last_http_status"),
-        );
-        (row.get("id"), state)
+        let answer = Answer::Delivery {
+            status: row.get("status"),
+            attempts: row.get("attempts"),
+            last_http_status: row.get("last_http_status"),
+        };
+        (row.get("id"), answer)
     });
     Ok(found.collect())
 }
 
-fn event(
-    row: &Row,
-    audience: &Audience,
-    deliveries: &HashMap<Uuid, (String, i32, Option<i16>)>,
-) -> Report {
+fn event(row: &Row, audience: &Audience, deliveries: &mut HashMap<Uuid, Answer>) -> Report {
     let asked = Asked {
         id: EventId(row.get("id")),
         event_type: row.get("event_type"),
@@ -128,12 +124,8 @@ fn event(
     let mut event = audience.report(&asked, None);
     for one in &mut event.subscriptions {
         let delivery = DeliveryId::derive(asked.id, one.id.0, Uuid::nil());
-        if let Some((status, attempts, last_http_status)) = deliveries.get(&delivery.0) {
-            one.answer = Answer::Delivery {
-                status: status.clone(),
-                attempts: *attempts,
-                last_http_status: *last_http_status,
-            };
+        if let Some(answer) = deliveries.remove(&delivery.0) {
+            one.answer = answer;
         } else if matches!(one.answer, Answer::Receives) {
             one.answer = Answer::ChangedSince;
         }

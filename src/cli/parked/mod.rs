@@ -3,7 +3,6 @@
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::types::ToSql;
 
 use super::backfill::number;
 use super::status::parked_change;
@@ -11,7 +10,7 @@ use super::{Outcome, moment};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
-use crate::delivery::problems::ParkedChange;
+use crate::delivery::problems::{ParkedChange, ParkedChanges, ParkedFilter};
 use crate::terminal::Lines;
 
 mod retry;
@@ -148,26 +147,18 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
 }
 
 impl Chosen {
-    /// As the first parameters of a statement.
-    fn parameters<'a>(&'a self, reason: &'a Option<&str>) -> [&'a (dyn ToSql + Sync); 4] {
-        [&self.rule, &self.relation, reason, &self.since]
-    }
-
-    fn reason(&self) -> Option<&'static str> {
-        self.reason.map(|reason| match reason {
-            Reason::Unroutable => "unroutable",
-            Reason::Unmappable => "unmappable",
-            Reason::Undecodable => "undecodable",
-            Reason::Oversized => "oversized",
-        })
-    }
-
-    async fn count(&self, client: &Client) -> anyhow::Result<i64> {
-        let query = include_str!("../../../sql/queries/cli/count_parked_changes.sql");
-        let counted = client
-            .query_one(query, &self.parameters(&self.reason()))
-            .await;
-        Ok(counted.context("count the parked changes")?.get(0))
+    fn filter(&self) -> ParkedFilter<'_> {
+        ParkedFilter {
+            rule: self.rule.as_deref(),
+            relation: self.relation.as_deref(),
+            reason: self.reason.map(|reason| match reason {
+                Reason::Unroutable => "unroutable",
+                Reason::Unmappable => "unmappable",
+                Reason::Undecodable => "undecodable",
+                Reason::Oversized => "oversized",
+            }),
+            since: self.since,
+        }
     }
 }
 
@@ -179,18 +170,10 @@ struct Listed {
 }
 
 async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<Outcome> {
-    let reason = args.chosen.reason();
-    let limit = i64::from(args.limit);
-    let mut parameters = args.chosen.parameters(&reason).to_vec();
-    parameters.push(&limit);
-    let query = include_str!("../../../sql/queries/delivery/list_parked_changes.sql");
-    let rows = client
-        .query(query, &parameters)
-        .await
-        .context("list the parked changes")?;
+    let found = ParkedChanges::read(client, &args.chosen.filter(), i64::from(args.limit)).await?;
     let listed = Listed {
-        total: rows.first().map_or(0, |row| row.get("total")),
-        changes: rows.iter().map(ParkedChange::of).collect(),
+        total: found.total,
+        changes: found.newest,
     };
     if args.json {
         super::print_json(&listed)?;
@@ -211,8 +194,9 @@ async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<Outcome> {
 }
 
 async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome> {
+    let filter = args.chosen.filter();
     if !args.confirm {
-        let count = args.chosen.count(client).await?;
+        let count = ParkedChanges::read(client, &filter, 1).await?.total;
         if count == 0 {
             super::print("No parked change matches.")?;
             return Ok(Outcome::Holds);
@@ -225,7 +209,7 @@ async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome>
     }
     let query = include_str!("../../../sql/queries/cli/discard_parked_changes.sql");
     let deleted = client
-        .execute(query, &args.chosen.parameters(&args.chosen.reason()))
+        .execute(query, &filter.parameters())
         .await
         .context("delete parked changes")?;
     super::print(format_args!(

@@ -23,7 +23,7 @@ pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow
     let began = Instant::now();
     let query = include_str!("../../../sql/queries/cli/ask_parked_retry.sql");
     let asked = client
-        .query_one(query, &args.chosen.parameters(&args.chosen.reason()))
+        .query_one(query, &args.chosen.filter().parameters())
         .await
         .context("ask for parked changes to be mapped again")?;
     let (count, asked_at): (i64, Timestamp) = (asked.get("asked"), asked.get("asked_at"));

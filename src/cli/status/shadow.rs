@@ -1,17 +1,16 @@
 //! The tables whose old values walhook keeps itself, and the rules that read them.
 
-use anyhow::Context;
 use serde::Serialize;
 
+use crate::capture::{ActiveRule, StoredTable};
 use crate::conninfo::Client;
-use crate::lsn::Lsn;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
     pub(super) table: String,
     pub(super) columns: Vec<String>,
     /// `seeding` or `complete`; rules wait for the second.
-    pub(super) state: String,
+    pub(super) state: &'static str,
     pub(super) seeded_rows: i64,
     pub(super) complete_at_lsn: Option<String>,
 }
@@ -23,31 +22,28 @@ pub(super) struct Rule {
 }
 
 pub(super) async fn read(client: &Client, slot: &str) -> anyhow::Result<(Vec<Table>, Vec<Rule>)> {
-    let query = include_str!("../../../sql/queries/cli/list_shadow_tables.sql");
-    let tables = client
-        .query(query, &[&slot])
-        .await
-        .context("list the tables of the shadow")?;
-    let table = |row: &tokio_postgres::Row| Table {
-        table: row.get("table"),
-        columns: row.get("columns"),
-        state: row.get("state"),
-        seeded_rows: row.get("seeded_rows"),
-        complete_at_lsn: row
-            .get::<_, Option<Lsn>>("complete_at_lsn")
-            .map(|lsn| lsn.to_string()),
+    let tables = StoredTable::list(client, slot).await?;
+    let table = |stored: StoredTable| Table {
+        table: format!("{}.{}", stored.table.schema, stored.table.name),
+        columns: stored
+            .columns
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect(),
+        state: match stored.complete {
+            true => "complete",
+            false => "seeding",
+        },
+        seeded_rows: stored.seeded_rows,
+        complete_at_lsn: stored.complete_at.map(|lsn| lsn.to_string()),
     };
-    let query = include_str!("../../../sql/queries/capture/shadow/status_rules.sql");
-    let rules = client
-        .query(query, &[&slot])
-        .await
-        .context("list the rules that use the shadow")?;
-    let rule = |row: &tokio_postgres::Row| Rule {
-        rule: row.get("rule"),
-        active_from_lsn: row.get::<_, Lsn>("active_from_lsn").to_string(),
+    let rules = ActiveRule::list(client, slot).await?;
+    let rule = |active: ActiveRule| Rule {
+        rule: active.rule,
+        active_from_lsn: active.from.to_string(),
     };
     Ok((
-        tables.iter().map(table).collect(),
-        rules.iter().map(rule).collect(),
+        tables.into_iter().map(table).collect(),
+        rules.into_iter().map(rule).collect(),
     ))
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::conninfo::Client;
 use crate::event::SubscriptionId;
+use crate::subscription::directory::Counts;
 
 #[derive(Debug, Serialize)]
 pub struct Subscriptions {
@@ -34,11 +35,7 @@ impl Subscriptions {
     }
 
     pub async fn read(client: &Client) -> anyhow::Result<Self> {
-        let query = include_str!("../../../sql/queries/cli/count_subscriptions.sql");
-        let counts = client
-            .query_one(query, &[])
-            .await
-            .context("count the subscriptions")?;
+        let counts = Counts::read(client).await?;
         let query = include_str!("../../../sql/queries/cli/list_unreadable.sql");
         let rows = client
             .query(query, &[])
@@ -50,8 +47,8 @@ impl Subscriptions {
             reason: row.get("unreadable_reason"),
         };
         Ok(Subscriptions {
-            active: counts.get("active"),
-            disabled: counts.get("disabled"),
+            active: counts.active,
+            disabled: counts.disabled,
             unreadable: rows.iter().map(unreadable).collect(),
         })
     }

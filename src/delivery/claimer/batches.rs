@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Claimer, Knowledge, Session};
+use super::{Claimed, Claimer, Knowledge, Session};
 use crate::db::Connection;
 use crate::delivery::batch::{self, BATCH_TYPE, Batch, Member};
 use crate::delivery::{Delivery, Hold, is_of_stream};
@@ -190,12 +190,9 @@ impl Claimer {
     pub(super) async fn claimed(
         &self,
         session: &Session,
-        rows: &[Row],
+        rows: &mut [Claimed],
     ) -> anyhow::Result<Vec<Delivery>> {
-        let batches = rows
-            .iter()
-            .filter_map(|row| row.get::<_, Option<Uuid>>("batch_id"));
-        let batches: Vec<Uuid> = batches.collect();
+        let batches: Vec<Uuid> = rows.iter().filter_map(|row| row.batch).collect();
         let mut members: HashMap<Uuid, Vec<Row>> = HashMap::new();
         if !batches.is_empty() {
             let read = session.client.query(&session.members, &[&batches]).await;
@@ -203,23 +200,20 @@ impl Claimer {
                 members.entry(row.get("batch_id")).or_default().push(row);
             }
         }
-        let deliveries =
-            rows.iter()
-                .filter_map(|row| match row.get::<_, Option<Uuid>>("batch_id") {
-                    None => super::delivery::claimed(row),
-                    Some(id) => batch_of(row, BatchId(id), members.get(&id)?),
-                });
+        let deliveries = rows.iter_mut().filter_map(|row| match row.batch {
+            None => row.delivery.take(),
+            Some(id) => batch_of(row.lane, BatchId(id), members.get(&id)?),
+        });
         Ok(deliveries.collect())
     }
 }
 
 /// None where a member cannot be rendered, which closing has ruled out.
-fn batch_of(row: &Row, id: BatchId, members: &[Row]) -> Option<Delivery> {
+fn batch_of(subscription_id: SubscriptionId, id: BatchId, members: &[Row]) -> Option<Delivery> {
     let first = members.first()?;
     let format = Format::parse(first.get("format"))?;
     let bodies = members.iter().map(|row| row.get::<_, &[u8]>("body"));
     let body = batch::body(id, first.get("tenant_id"), format, bodies).ok()?;
-    let subscription_id = SubscriptionId(row.get("subscription_id"));
     let member = |row: &Row| {
         let (id, event_id) = (DeliveryId(row.get("id")), EventId(row.get("event_id")));
         Member {

@@ -1,16 +1,55 @@
-//! A claimed row as what is sent.
+//! A claimed row, and what is sent of it.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio_postgres::Row;
+use uuid::Uuid;
 
+use super::due::Behind;
 use crate::delivery::{Delivery, Hold, is_of_stream};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::Format;
 
+/// What a claim has met.
+pub(super) struct Claimed {
+    pub(super) lane: SubscriptionId,
+    /// Where it stood in the lane.
+    pub(super) at: Behind,
+    pub(super) place: i64,
+    pub(super) bytes: usize,
+    /// It waits for another of its row, and was not claimed.
+    pub(super) held: bool,
+    /// It is this batch.
+    pub(super) batch: Option<Uuid>,
+    /// None of a batch, and where the delivery is another's, or its event is gone.
+    pub(super) delivery: Option<Delivery>,
+}
+
+impl Claimed {
+    pub(super) fn from_row(row: &Row) -> Self {
+        let bytes: i32 = row.get("bytes");
+        let batch = row.get("batch_id");
+        Claimed {
+            lane: SubscriptionId(row.get("subscription_id")),
+            at: Behind {
+                due_at: row.get("due_at"),
+                id: row.get("id"),
+            },
+            place: row.get("place"),
+            bytes: usize::try_from(bytes).unwrap_or(0),
+            held: row.get("held"),
+            batch,
+            delivery: match batch {
+                None => delivery(row),
+                Some(_) => None,
+            },
+        }
+    }
+}
+
 /// None where the delivery is another's, or its event is gone.
-pub(super) fn claimed(row: &Row) -> Option<Delivery> {
+fn delivery(row: &Row) -> Option<Delivery> {
     if !row.get::<_, Option<bool>>("ours").unwrap_or(false) {
         return None;
     }

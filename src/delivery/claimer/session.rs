@@ -6,6 +6,9 @@ use tokio_postgres::{Error, Statement};
 use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
 
+/// For whom something is due when, in ranges of subscriptions from the first ids to the last.
+pub(super) const LIST_DUE: &str = include_str!("../../../sql/queries/delivery/list_due.sql");
+
 /// A connection of the claims' own: of the pool's they would use each in turn, and each
 /// backend would have its plans and its tables' state for itself, which no cache of the
 /// processor holds together.
@@ -14,7 +17,7 @@ pub(super) struct Session {
     pub(super) claim: Statement,
     /// For lanes that wait for no order.
     pub(super) claim_unordered: Statement,
-    pub(super) next_due: Statement,
+    pub(super) list_due: Statement,
     pub(super) members: Statement,
 }
 
@@ -26,23 +29,22 @@ impl Session {
         client.batch_execute("set synchronous_commit = off").await?;
         let claim = include_str!("../../../sql/queries/delivery/claim_due.sql");
         let unordered = include_str!("../../../sql/queries/delivery/claim_unordered.sql");
-        let next_due = include_str!("../../../sql/queries/delivery/next_due.sql");
         let members = include_str!("../../../sql/queries/delivery/list_batch_members.sql");
         let prepared = async {
             Ok::<_, Error>((
                 client.prepare(claim).await?,
                 client.prepare(unordered).await?,
-                client.prepare(next_due).await?,
+                client.prepare(LIST_DUE).await?,
                 client.prepare(members).await?,
             ))
         };
-        let (claim, claim_unordered, next_due, members) =
+        let (claim, claim_unordered, list_due, members) =
             prepared.await.context("prepare the claim")?;
         Ok(Session {
             client,
             claim,
             claim_unordered,
-            next_due,
+            list_due,
             members,
         })
     }

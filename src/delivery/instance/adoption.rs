@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::process::Process;
@@ -58,9 +57,7 @@ impl Instance {
     /// many deliveries were moved.
     async fn adopt(&self) -> anyhow::Result<u64> {
         let mut client = self.store.get().await?;
-        let silence = SILENCE.as_secs_f64();
-        let sql = include_str!("../../../sql/queries/delivery/fence_silent_instances.sql");
-        fence(&mut client, sql, &[&self.id, &silence]).await?;
+        self.fence(&mut client, &[], Some(SILENCE)).await?;
         take_over(&mut client).await
     }
 
@@ -80,9 +77,36 @@ impl Instance {
         if gone.is_empty() {
             return Ok(0);
         }
-        let sql = include_str!("../../../sql/queries/delivery/fence_instances.sql");
-        fence(&mut client, sql, &[&gone]).await?;
+        self.fence(&mut client, &gone, None).await?;
         take_over(&mut client).await
+    }
+
+    /// Fences those that are gone, or silent for so long, then the capture that one of them
+    /// leads.
+    async fn fence(
+        &self,
+        client: &mut Connection,
+        gone: &[Uuid],
+        silent_for: Option<Duration>,
+    ) -> anyhow::Result<()> {
+        let transaction = client.transaction().await?;
+        let sql = include_str!("../../../sql/queries/delivery/fence_instances.sql");
+        let silent_for = silent_for.map(|limit| limit.as_secs_f64());
+        let fenced = transaction
+            .query(sql, &[&gone, &self.id, &silent_for])
+            .await
+            .context("fence instances that are gone")?;
+        let fenced: Vec<Uuid> = fenced.iter().map(|row| row.get(0)).collect();
+        if !fenced.is_empty() {
+            // A statement of its own: it sees the leader that took over while the first
+            // one waited for its row.
+            let sql = include_str!("../../../sql/queries/delivery/fence_leaders.sql");
+            transaction
+                .execute(sql, &[&fenced])
+                .await
+                .context("fence a leader that is gone")?;
+        }
+        transaction.commit().await.context("commit the fencing")
     }
 }
 
@@ -102,63 +126,48 @@ async fn take_over(client: &mut Connection) -> anyhow::Result<u64> {
             return Ok(moved);
         };
         let (dead, low_water): (Uuid, Uuid) = (fenced.get(0), fenced.get(1));
-        moved += disown(&transaction, dead, low_water).await?;
-        transaction
-            .execute(
-                include_str!("../../../sql/queries/delivery/end_leases.sql"),
-                &[&dead],
-            )
-            .await?;
-        transaction
-            .execute(
-                include_str!("../../../sql/queries/delivery/remove_instance.sql"),
-                &[&dead],
-            )
-            .await?;
+        moved += remove(&transaction, dead, low_water).await?;
         transaction.commit().await.context("commit the adoption")?;
         tracing::info!(instance = %dead, "removed an instance that is gone");
     }
 }
 
-/// Fences instances by the given statement, then the capture that one of them leads.
-async fn fence(
-    client: &mut Connection,
-    sql: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> anyhow::Result<()> {
-    let transaction = client.transaction().await?;
-    let fenced = transaction
-        .query(sql, parameters)
-        .await
-        .context("fence instances that are gone")?;
-    let fenced: Vec<Uuid> = fenced.iter().map(|row| row.get(0)).collect();
-    if !fenced.is_empty() {
-        // A statement of its own: it sees the leader that took over while the first
-        // one waited for its row.
-        transaction
-            .execute(
-                include_str!("../../../sql/queries/delivery/fence_leaders.sql"),
-                &[&fenced],
-            )
-            .await
-            .context("fence a leader that is gone")?;
-    }
-    transaction.commit().await.context("commit the fencing")
-}
-
-/// Moves what an instance owns, from its low water on, into the schedule. Answers how
-/// many deliveries that were.
-pub(super) async fn disown(
+/// Removes an instance, and moves what it held into the schedule. Returns how many deliveries it
+/// owned.
+pub(super) async fn remove(
     client: &impl Queries,
     instance: Uuid,
     low_water: Uuid,
 ) -> anyhow::Result<u64> {
+    let moved = disown(client, instance, Owned::From(low_water)).await?;
+    let sql = include_str!("../../../sql/queries/delivery/remove_instance.sql");
+    client.execute(sql, &[&instance]).await?;
+    Ok(moved)
+}
+
+/// Which of an instance's deliveries.
+#[derive(Clone, Copy)]
+pub(super) enum Owned<'a> {
+    /// From its low water on: all that it owns.
+    From(Uuid),
+    These(&'a [Uuid]),
+}
+
+/// Moves what an instance owns into the schedule. Returns how many deliveries that were.
+pub(super) async fn disown(
+    client: &impl Queries,
+    instance: Uuid,
+    owned: Owned<'_>,
+) -> anyhow::Result<u64> {
     let sql = include_str!("../../../sql/queries/delivery/adopt_deliveries.sql");
     let mut moved = 0;
-    // The range begins after its bound, and the low water itself may be owned.
-    let mut after = Uuid::from_u128(low_water.as_u128().saturating_sub(1));
+    let (mut after, ids) = match owned {
+        // The range begins after its bound, and the low water itself may be owned.
+        Owned::From(low_water) => (Uuid::from_u128(low_water.as_u128().saturating_sub(1)), None),
+        Owned::These(ids) => (Uuid::nil(), Some(ids)),
+    };
     while let Some(row) = client
-        .query_opt(sql, &[&instance, &after])
+        .query_opt(sql, &[&instance, &after, &ids])
         .await
         .context("move an instance's deliveries into the schedule")?
     {

@@ -5,6 +5,7 @@ use std::sync::Weak;
 use super::{Record, Recorder, Session};
 use crate::delivery::ParkedReason;
 use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::manual::notify;
 use crate::delivery::state::Transition;
 
 impl Recorder {
@@ -24,9 +25,7 @@ impl Recorder {
         if !records.iter().any(is_others) {
             return;
         }
-        let sql = include_str!("../../../sql/queries/delivery/notify_schedule.sql");
-        let told = session.client.execute(sql, &[&self.store.schema()]).await;
-        if let Err(error) = told {
+        if let Err(error) = notify(&session.client, self.store.schema()).await {
             tracing::debug!(%error, "cannot announce what waits; the others will find it");
         }
     }

@@ -3,4 +3,4 @@ select
     sure_from, state, seeded_key, seeded_rows, complete_at_lsn
 from shadow_tables
 where slot = $1
-order by id
+order by schema_name, table_name

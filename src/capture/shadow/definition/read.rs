@@ -53,10 +53,7 @@ impl SourceCatalog {
         catalog: &Transaction<'_>,
         tables: &[u32],
     ) -> anyhow::Result<Definitions> {
-        let query = include_str!("../../../../sql/queries/db/current_snapshot.sql");
-        let row = catalog.query_one(query, &[]).await?;
-        let snapshot = Snapshot::parse(column(&row, 0)?);
-        let snapshot = snapshot.context("the server returned no snapshot")?;
+        let snapshot = Snapshot::read(catalog).await?;
         let mut definitions: HashMap<u32, TableDefinition> = HashMap::new();
         let query = include_str!("../../../../sql/queries/capture/shadow/definition_columns.sql");
         for row in catalog.query(query, &[&tables, &self.slot]).await? {

@@ -1,7 +1,9 @@
-//! A table's row in the store, brought in line with the live table.
+//! The shadow's tables and rules as the store has them; a table's row is brought in line with
+//! the live table.
 
 use std::collections::HashSet;
 
+use anyhow::Context;
 use tokio_postgres::Row;
 
 use super::{LoggedTable, Present, ShadowedTable};
@@ -11,29 +13,65 @@ use crate::capture::shadow::table::Table;
 use crate::capture::shadow::unsure::Unsure;
 use crate::conninfo::Client;
 use crate::lsn::Lsn;
+use crate::mapping::TableName;
 use crate::mapping::watch::TableWatch;
 
+/// A rule that uses the shadow.
+pub struct ActiveRule {
+    pub rule: String,
+    /// All that it needed when it became active.
+    pub columns: Vec<String>,
+    pub from: Lsn,
+}
+
+impl ActiveRule {
+    pub async fn list(client: &Client, slot: &str) -> anyhow::Result<Vec<Self>> {
+        let list = include_str!("../../../../sql/queries/capture/shadow/list_rules.sql");
+        let rows = client.query(list, &[&slot]).await;
+        let rows = rows.context("list the rules that use the shadow")?;
+        let rule = |row: &Row| ActiveRule {
+            rule: row.get("rule"),
+            columns: row.get("columns"),
+            from: row.get("active_from_lsn"),
+        };
+        Ok(rows.iter().map(rule).collect())
+    }
+}
+
 /// A row of `shadow_tables`.
-pub(super) struct Stored {
-    pub(super) id: i32,
-    pub(super) oid: u32,
-    pub(super) key: Vec<String>,
-    columns: Vec<String>,
-    complete: bool,
+pub struct StoredTable {
+    pub(in crate::capture::shadow) id: i32,
+    pub table: TableName,
+    pub(in crate::capture::shadow) oid: u32,
+    pub(in crate::capture::shadow) key: Vec<String>,
+    /// By their places in a row; empty where the place is free.
+    pub columns: Vec<String>,
+    pub complete: bool,
     seeded_key: Option<Vec<String>>,
-    seeded_rows: i64,
-    complete_at: Option<Lsn>,
+    pub seeded_rows: i64,
+    pub complete_at: Option<Lsn>,
     /// `None`: it cannot be read, and so everything is in doubt.
-    pub(super) definition: Option<TableDefinition>,
-    unsure: Unsure,
+    pub(in crate::capture::shadow) definition: Option<TableDefinition>,
+    pub(in crate::capture::shadow) unsure: Unsure,
     /// Up to here was mapped what was mapped under this definition for sure.
     pub(super) seen: Lsn,
 }
 
-impl Stored {
-    pub(super) fn read(row: &Row) -> Self {
-        Stored {
+impl StoredTable {
+    pub async fn list(client: &Client, slot: &str) -> anyhow::Result<Vec<Self>> {
+        let list = include_str!("../../../../sql/queries/capture/shadow/list_tables.sql");
+        let rows = client.query(list, &[&slot]).await;
+        let rows = rows.context("list the tables of the shadow")?;
+        Ok(rows.iter().map(Self::from_row).collect())
+    }
+
+    fn from_row(row: &Row) -> Self {
+        StoredTable {
             id: row.get("id"),
+            table: TableName {
+                schema: row.get("schema_name"),
+                name: row.get("table_name"),
+            },
             oid: row.get("table_oid"),
             key: row.get("key_columns"),
             columns: row.get("columns"),
@@ -42,7 +80,7 @@ impl Stored {
             seeded_rows: row.get("seeded_rows"),
             complete_at: row.get("complete_at_lsn"),
             definition: serde_json::from_str(row.get("definition")).ok(),
-            unsure: Unsure::read(row),
+            unsure: Unsure::stored(row.get("sure_from"), row.get("unsure_columns")),
             seen: row.get("seen_lsn"),
         }
     }
@@ -63,8 +101,9 @@ impl Stored {
                 &[&slot, &name.schema, &name.name, &table.oid, key, &seen],
             )
             .await?;
-        Ok(Stored {
+        Ok(StoredTable {
             id: row.get("id"),
+            table: name.clone(),
             oid: table.oid,
             key: key.clone(),
             columns: Vec::new(),
@@ -79,7 +118,7 @@ impl Stored {
     }
 
     /// What is in doubt under the definition that the table has now.
-    pub(super) fn doubts(&self, now: &TableDefinition) -> Vec<Doubt> {
+    pub(in crate::capture::shadow) fn doubts(&self, now: &TableDefinition) -> Vec<Doubt> {
         match &self.definition {
             Some(before) => before.doubts(now),
             None => vec![Doubt {

@@ -1,1 +1,0 @@
-select * from backfills where slot = $1 and id = $2

@@ -1,1 +1,0 @@
-select rule, columns, active_from_lsn from shadow_rules where slot = $1 order by rule

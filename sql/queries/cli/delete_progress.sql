@@ -1,1 +1,0 @@
-delete from replication_progress where slot = $1

@@ -1,1 +1,0 @@
-delete from accepted_rules where slot = $1

@@ -1,1 +1,0 @@
-update delivery_schedule set lease_owner = null where lease_owner = $1

@@ -1,6 +1,0 @@
--- Decodes nothing: the output plugin, and so the publication, is not asked.
-select end_lsn
-from pg_replication_slot_advance(
-    $1,
-    case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end
-)
