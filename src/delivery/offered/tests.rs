@@ -134,6 +134,8 @@ struct World {
     in_lanes: BTreeSet<u128>,
     rows: BTreeMap<u128, Row>,
     leads: bool,
+    /// Another leads, and this one knows.
+    is_deposed: bool,
     /// How often each was sent by this process since it started.
     sent: BTreeMap<u128, usize>,
     /// These were known for longer than a minute after their session's end.
@@ -325,6 +327,7 @@ impl World {
             return;
         }
         self.leads = true;
+        self.is_deposed = false;
         self.reached = self.progress;
         self.offered.begin_session();
     }
@@ -333,6 +336,7 @@ impl World {
         if self.leads {
             self.leave(committed);
             self.offered.disown();
+            self.is_deposed = true;
         }
         // What of this one's was under way has been ended.
         for number in self.progress..self.progress + count as u128 {
@@ -373,6 +377,11 @@ impl World {
             );
         }
         let known = self.offered.lock();
+        let is_nobodys = |entry: &Entry| matches!(entry.written_by, WrittenBy::Nobody { .. });
+        assert!(
+            !self.is_deposed || !known.entries.values().any(is_nobodys),
+            "another leads, and this one would still send what is that one's"
+        );
         let left_over = known
             .entries
             .values()
