@@ -1,5 +1,5 @@
 //! Changes in, events out: takes what the stream brings, applies the rules with the old values of
-//! the shadow, matches subscriptions and their filters, and gives all of it to the hand-off. Answers
+//! the shadow, matches subscriptions and their filters, and gives all of it to the hand-off. Returns
 //! what may be acknowledged to the slot.
 
 use std::sync::Arc;

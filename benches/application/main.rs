@@ -45,11 +45,7 @@ struct Latency {
 }
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    runtime.block_on(run())
+    deployment::run(run())
 }
 
 async fn run() -> anyhow::Result<()> {
@@ -63,10 +59,11 @@ async fn run() -> anyhow::Result<()> {
         load.rate,
         load.duration.as_secs()
     );
-    for (place, deployment) in [
-        ("in the same cluster", Deployment::start().await?),
-        ("in another cluster", Deployment::start_apart().await?),
-    ] {
+    for (place, apart) in [("in the same cluster", false), ("in another cluster", true)] {
+        let deployment = match apart {
+            true => Deployment::start_apart().await?,
+            false => Deployment::start().await?,
+        };
         let pinned = pin(deployment.server_pid()?);
         let core = if pinned {
             ", its server on a core of its own"

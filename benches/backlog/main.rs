@@ -28,11 +28,7 @@ const LEAD: u64 = 5_000;
 const WARM_UP: Duration = Duration::from_secs(3);
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    runtime.block_on(run())
+    deployment::run(run())
 }
 
 async fn run() -> anyhow::Result<()> {

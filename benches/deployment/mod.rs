@@ -320,6 +320,15 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
+/// Runs a bench, which leaves the cores to what it measures.
+pub(crate) fn run(bench: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(bench)
+}
+
 /// The value of `--name VALUE` among the arguments.
 pub(crate) fn argument(name: &str, default: usize) -> usize {
     let arguments: Vec<String> = std::env::args().collect();

@@ -62,11 +62,7 @@ const NAMES: [(&str, Wrong); 2] = [
 ];
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    runtime.block_on(run())
+    deployment::run(run())
 }
 
 struct Load {

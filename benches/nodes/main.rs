@@ -27,11 +27,7 @@ const LEAD: u64 = 20_000;
 const WARM_UP: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    runtime.block_on(run())
+    deployment::run(run())
 }
 
 async fn run() -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use crate::handoff::{DeliveryRows, Failed, Group, Reservation, Written};
 impl Session<'_> {
     /// Matches what the stream has brought and hands it over, to be written when its
     /// results are in. What has changed the state of the shadow is written first: a rule
-    /// that became active by it must not be forgotten once it was heard. So is a chunk of
+    /// that became active by it must not be forgotten once it has been applied. So is a chunk of
     /// a backfill, which may have been cancelled.
     pub(super) async fn offer(&mut self) -> anyhow::Result<()> {
         while !self.queue.has_room() {
@@ -53,7 +53,12 @@ impl Session<'_> {
             return Ok(());
         }
         let written = match self.write_all().await {
-            Err(error) => Err(error),
+            Err(error) => {
+                // It is not in the queue, which gives up what is in it.
+                let (offered, owned) = (&self.writer.offered, group.owned());
+                offered.orphan(group.number, owned, Instant::now());
+                Err(error)
+            }
             Ok(()) => self.write_through(&group).await,
         };
         if !matches!(written, Ok(true)) {

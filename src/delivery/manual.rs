@@ -12,6 +12,9 @@ use crate::conninfo::{Queries, Transaction};
 use crate::db::{PoolError, Store, tenant_transaction};
 use crate::event::{DeliveryId, SubscriptionId};
 
+/// Wakes the claimers of every node. Its parameter is the schema.
+pub const NOTIFY: &str = include_str!("../../sql/queries/delivery/notify_schedule.sql");
+
 /// Ids that one transaction touches: enough to make round trips cheap, few enough that
 /// it holds no lock for long.
 pub(super) const BATCH: i64 = 1000;
@@ -207,8 +210,6 @@ async fn request_probes(
     }
     Ok(())
 }
-/// Its parameter is the schema.
-pub const NOTIFY: &str = include_str!("../../sql/queries/delivery/notify_schedule.sql");
 
 /// Wakes the claimers of every node, once a transaction.
 pub(super) async fn notify(client: &impl Queries, schema: &str) -> Result<(), Error> {

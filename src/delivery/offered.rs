@@ -74,16 +74,16 @@ enum Stage {
     BeingWritten(Arc<Record>),
 }
 
-/// Whose it is to write the row.
+/// Which group's write has the row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WrittenBy {
     Group(u64),
-    /// Nobody's, until the WAL brings the delivery again.
-    Nobody {
+    /// None's, until the WAL brings the delivery again.
+    Orphaned {
         since: Instant,
     },
-    /// Another's who leads, and sends it.
-    Another {
+    /// The other leader's, which sends it too.
+    Disowned {
         since: Instant,
     },
 }
@@ -138,8 +138,8 @@ impl Offered {
         let mut state = self.lock();
         state.is_deposed = true;
         for entry in state.entries.values_mut() {
-            if let WrittenBy::Nobody { since } = entry.written_by {
-                entry.written_by = WrittenBy::Another { since };
+            if let WrittenBy::Orphaned { since } = entry.written_by {
+                entry.written_by = WrittenBy::Disowned { since };
                 self.disowned.store(true, Ordering::Relaxed);
             }
         }
@@ -153,10 +153,10 @@ impl Offered {
                 .lock()
                 .entries
                 .get(&id)
-                .is_some_and(|entry| matches!(entry.written_by, WrittenBy::Another { .. }))
+                .is_some_and(|entry| matches!(entry.written_by, WrittenBy::Disowned { .. }))
     }
 
-    /// Notes deliveries that are offered together, and adopts those that are left over; answers the
+    /// Notes deliveries that are offered together, and adopts those that are left over. Returns the
     /// number of their group.
     pub fn offer(&self, ids: impl Iterator<Item = DeliveryId>, now: Instant) -> u64 {
         let mut state = self.lock();
@@ -172,7 +172,7 @@ impl Offered {
             match &entry.stage {
                 Stage::Offered => remaining += 1,
                 Stage::Settled(_) => {}
-                // That write has failed: nobody else may lead before it has ended.
+                // That write has failed: a session begins when the one before it has ended.
                 Stage::BeingWritten(record) => entry.stage = Stage::Settled(Arc::clone(record)),
             }
         }
@@ -260,7 +260,7 @@ impl Offered {
         ids.map(delivered).collect()
     }
 
-    /// These have their rows: they are known no more. Answers the results that are not in them.
+    /// Forgets these, which have their rows by now. Returns the results that the rows lack.
     pub fn written(&self, group: u64, ids: impl Iterator<Item = DeliveryId>) -> Vec<Record> {
         let mut state = self.lock();
         state.groups.remove(&group);
@@ -282,8 +282,8 @@ impl Offered {
         let mut state = self.lock();
         state.groups.remove(&group);
         let orphaned = match state.is_deposed {
-            true => WrittenBy::Another { since: now },
-            false => WrittenBy::Nobody { since: now },
+            true => WrittenBy::Disowned { since: now },
+            false => WrittenBy::Orphaned { since: now },
         };
         for id in ids {
             let Some(entry) = state.entries.get_mut(&id) else {
@@ -310,14 +310,16 @@ impl State {
         let is_old = |since: Instant| now.saturating_duration_since(since) >= ORPHANED;
         self.entries.retain(|_, entry| match entry.written_by {
             WrittenBy::Group(_) => true,
-            WrittenBy::Nobody { since } => !is_old(since),
+            WrittenBy::Orphaned { since } => !is_old(since),
             // It waits in its lane until it has a result of some kind.
-            WrittenBy::Another { since } => matches!(entry.stage, Stage::Offered) || !is_old(since),
+            WrittenBy::Disowned { since } => {
+                matches!(entry.stage, Stage::Offered) || !is_old(since)
+            }
         });
         let ended = self.ended;
         let is_left_over = |entry: &&Entry| match entry.written_by {
             WrittenBy::Group(group) => group <= ended,
-            WrittenBy::Nobody { .. } | WrittenBy::Another { .. } => true,
+            WrittenBy::Orphaned { .. } | WrittenBy::Disowned { .. } => true,
         };
         self.left_over = self.entries.values().filter(is_left_over).count();
     }

@@ -55,8 +55,11 @@ impl Stored {
             let found = client.query(sql, &[&ids]).await?;
             Ok::<_, Error>(found.iter().map(|row| row.get(0)).collect())
         };
-        let events = rows.events().map(|(event, _)| event.id.0).collect();
-        let deliveries = rows.deliveries().map(|row| row.id).collect();
+        let events: Vec<Uuid> = rows.events().map(|(event, _)| event.id.0).collect();
+        let deliveries: Vec<Uuid> = rows.deliveries().map(|row| row.id).collect();
+        if events.is_empty() && deliveries.is_empty() {
+            return Ok(Stored::default());
+        }
         let (events, deliveries) = tokio::try_join!(
             look_up(
                 include_str!("../../sql/queries/handoff/find_events.sql"),

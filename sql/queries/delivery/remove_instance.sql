@@ -1,5 +1,5 @@
--- What it had leased is due again. What it knew of endpoints goes with it: whoever sends to them
--- next begins closed.
+-- What it had leased is due again. Its breakers go with it: the next instance that sends to those
+-- endpoints begins with closed ones.
 with ended as (
     update delivery_schedule set lease_owner = null where lease_owner = $1
 ),
