@@ -56,6 +56,7 @@ pub mod extract;
 mod failure_log;
 pub mod guide;
 pub mod idempotency;
+pub mod jobs;
 pub mod jwt;
 pub mod limits;
 pub mod me;
@@ -315,6 +316,11 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::retry_delivery))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::pause_job))
+        .routes(routes!(jobs::resume_job))
+        .routes(routes!(jobs::cancel_job))
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))

@@ -4,6 +4,7 @@ mod deliveries;
 mod end_to_end;
 pub mod fixtures;
 mod idempotency;
+mod jobs;
 mod jwt;
 mod limits;
 mod openapi;
