@@ -60,7 +60,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "pgoutput",
             "event",
         ],
-        "api" | "console" => &["subscription", "delivery", "db", "event"],
+        "api" | "console" => &["subscription", "delivery", "db", "event", "mapping"],
         // Puts together the sections that the modules own, and checks the rules.
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         "preflight" => &[

@@ -54,6 +54,7 @@ pub mod event_types;
 pub mod events;
 pub mod extract;
 mod failure_log;
+pub mod filters;
 pub mod guide;
 pub mod idempotency;
 pub mod jobs;
@@ -312,6 +313,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(subscription_actions::test_subscription))
         .routes(routes!(subscription_actions::enable_subscription))
         .routes(routes!(subscription_actions::replay_subscription))
+        .routes(routes!(filters::test_filter))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(deliveries::get_delivery))

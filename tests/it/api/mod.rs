@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod end_to_end;
+mod filters;
 pub mod fixtures;
 mod idempotency;
 mod jobs;

@@ -67,6 +67,7 @@ async fn the_document_describes_every_call() {
         "GET /deliveries/{id}",
         "POST /deliveries/{id}/retry",
         "POST /deliveries/retry",
+        "POST /filters/test",
         "GET /jobs",
         "GET /jobs/{id}",
         "POST /jobs/{id}/pause",
