@@ -42,7 +42,9 @@ use crate::db::Store;
 use crate::delivery::client::SecurityConfig;
 use crate::duration::HumanDuration;
 use crate::secret::EncryptionKey;
+use crate::tenant::Seen;
 
+pub mod attempts;
 pub mod auth;
 pub mod batching;
 pub mod callers;
@@ -55,6 +57,7 @@ pub mod events;
 pub mod extract;
 mod failure_log;
 pub mod guide;
+pub mod history;
 pub mod idempotency;
 pub mod jwt;
 pub mod limits;
@@ -63,11 +66,14 @@ pub mod ops;
 pub mod server;
 pub mod signing;
 pub mod source_position;
+pub mod stats;
 pub mod subscription_actions;
+pub mod subscription_health;
 pub mod subscription_rules;
 pub mod subscription_view;
 pub mod subscriptions;
 pub mod tokens;
+pub mod trail;
 
 pub use callers::Callers;
 pub use event_types::{EventType, EventTypes};
@@ -172,6 +178,7 @@ pub struct Caches {
     queue_count: ops::QueueCount,
     scrape: ops::Scrape,
     store_ping: ops::StorePing,
+    tenants: Seen,
 }
 
 impl State {
@@ -318,6 +325,10 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))
+        .routes(routes!(history::list_history))
+        .routes(routes!(stats::subscription_stats))
+        .routes(routes!(stats::tenant_stats))
+        .routes(routes!(trail::list_audit))
         .routes(routes!(me::me))
 }
 

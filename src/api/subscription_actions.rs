@@ -15,6 +15,8 @@ use super::extract::{Body, PathId, Tenant};
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
 use super::subscriptions::find;
+use super::trail::changed;
+use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::manual;
 use crate::delivery::replay::{self, Replay};
@@ -41,11 +43,12 @@ pub struct QueuedDelivery {
 pub async fn test_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
     let subscription = active(find(&state, &tenant, &id).await?)?;
     state.limits.take_test(&tenant)?;
-    let delivery = replay::ping(&state.store, &tenant, &subscription).await?;
+    let delivery = replay::ping(&state.store, &tenant, &subscription, &caller).await?;
     state.schedule_changed.notify_one();
     let queued = QueuedDelivery {
         delivery_id: delivery.to_string(),
@@ -94,14 +97,26 @@ pub struct ReplayOffer {
 pub async fn enable_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<Json<EnabledSubscription>, Problem> {
     let subscription = id.parse("subscription")?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let not_found = || Problem::not_found("subscription", &id.0);
+    let before = queries::get_locked(&transaction, subscription).await?;
+    let before = before.ok_or_else(not_found)?;
     let enabled = queries::enable(&transaction, subscription).await?;
     manual::request_probe(&transaction, subscription).await?;
-    let (enabled, pause) = enabled.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    let (enabled, pause) = enabled.ok_or_else(not_found)?;
+    let entry = changed(
+        "subscription.enable",
+        &tenant,
+        &state,
+        Some(&before),
+        Some(&enabled),
+    );
+    caller.change().enter(&transaction, &entry).await?;
     let enabled = Subscription::masked(enabled, &state.key);
     transaction.commit().await?;
     state.changed();
@@ -163,6 +178,7 @@ pub struct StartedReplay {
 pub async fn replay_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
     Body(request): Body<ReplayRequest>,
 ) -> Result<(StatusCode, Json<StartedReplay>), Problem> {
@@ -203,7 +219,7 @@ pub async fn replay_subscription(
         matches: state.filter_matches,
         dry_run: false,
     };
-    let replayed = replay::replay(&state.store, &tenant, &wanted).await?;
+    let replayed = replay::replay(&state.store, &tenant, &wanted, &caller).await?;
     state.schedule_changed.notify_one();
     let started = StartedReplay {
         replay_id: replayed.id.to_string(),

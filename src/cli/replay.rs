@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::backfill::number;
 use super::{Outcome, UsageError, moment};
+use crate::audit::Caller;
 use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::db::{Store, tenant_transaction};
@@ -92,7 +93,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         matches: filter_matches,
         dry_run: args.dry_run,
     };
-    let replayed = replay::replay(&store, &tenant, &wanted).await?;
+    let replayed = replay::replay(&store, &tenant, &wanted, &Caller::of_command()).await?;
     let count = number(i64::try_from(replayed.deliveries).unwrap_or(i64::MAX));
     if replayed.filter_failures > 0 {
         tell(format_args!(

@@ -270,7 +270,7 @@ impl Since {
 mod tests {
     use super::*;
     use crate::delivery::attempt::Outcome;
-    use crate::delivery::client::ErrorClass;
+    use crate::delivery::client::{Answer, ErrorClass};
     use crate::delivery::lanes::tests::delivery;
     use crate::delivery::state::Transition;
 
@@ -282,6 +282,8 @@ mod tests {
             error: error.map(|class| (class, String::new())),
             retry_after: None,
             excerpt: None,
+            answer: Answer::default(),
+            subscription_version: 1,
         };
         let transition = match outcome.is_success() {
             true => Transition::Delivered,

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use serde_json::json;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use super::cause::{Cause, Trigger};
 use super::listing::{DeliveryFilter, IdRange, Status};
+use crate::audit::{Caller, Entry};
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{PoolError, Store, tenant_transaction};
 use crate::event::{DeliveryId, SubscriptionId};
@@ -42,7 +45,12 @@ pub enum Retry {
 
 /// Makes one delivery due now, whatever its state, unless it is being sent. It is sent before
 /// what waits for the same subscription, and is the probe where the breaker is open.
-pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry, ManualError> {
+pub async fn retry(
+    store: &Store,
+    tenant: &str,
+    id: DeliveryId,
+    caller: &Caller,
+) -> Result<Retry, ManualError> {
     let mut client = store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
     // The schedule first, as the claimer does: whoever has the row decides. Of what is in a
@@ -76,17 +84,29 @@ pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry,
         Some(false) => return Ok(Retry::SubscriptionDisabled),
         Some(true) => {}
     }
+    let change = caller.change();
+    let cause = Cause {
+        trigger: Trigger::Retry,
+        actor: Some(change.id),
+    };
     match batch {
         Some(batch) => {
-            hasten(&transaction, store.schema(), &[batch.get(0)]).await?;
+            hasten(&transaction, store.schema(), &[batch.get(0)], cause).await?;
             put_first(&transaction, batch.get(0)).await?;
         }
         None => {
-            requeue(&transaction, store.schema(), &[id.0]).await?;
+            requeue(&transaction, store.schema(), &[id.0], cause).await?;
             put_first(&transaction, id.0).await?;
         }
     }
     request_probes(&transaction, &[row.get("subscription_id")]).await?;
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "delivery.retry",
+        object: Some(id.to_string()),
+        ..Entry::default()
+    };
+    change.enter(&transaction, &entry).await?;
     transaction.commit().await?;
     Ok(Retry::Queued)
 }
@@ -100,8 +120,27 @@ pub async fn retry_matching(
     tenant: &str,
     filter: &DeliveryFilter,
     mut ids: IdRange,
+    caller: &Caller,
 ) -> Result<u64, ManualError> {
     let status = filter.status.unwrap_or(Status::Failed);
+    let change = caller.change();
+    let cause = Cause {
+        trigger: Trigger::RetryMany,
+        actor: Some(change.id),
+    };
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "delivery.retry_many",
+        after: Some(json!({
+            "status": status.as_str(),
+            "event": filter.event_type,
+            "subscription_id": filter.subscription.map(|id| SubscriptionId(id).to_string()),
+            "since": ids.since(),
+            "until": ids.until(),
+        })),
+        ..Entry::default()
+    };
+    let mut is_entered = false;
     let mut retried = 0;
     let mut probed = HashSet::new();
     loop {
@@ -129,16 +168,20 @@ pub async fn retry_matching(
         let batches: BTreeSet<Uuid> = rows.iter().filter_map(batch_of).collect();
         if !batches.is_empty() {
             let batches: Vec<Uuid> = batches.into_iter().collect();
-            hasten(&transaction, store.schema(), &batches).await?;
+            hasten(&transaction, store.schema(), &batches, cause).await?;
             retried += rows.iter().filter_map(batch_of).count() as u64;
         }
         let alone = rows.iter().filter(|row| batch_of(row).is_none());
         let alone: Vec<Uuid> = alone.map(|row| row.get(0)).collect();
-        retried += requeue(&transaction, store.schema(), &alone).await?;
+        retried += requeue(&transaction, store.schema(), &alone, cause).await?;
         let subscriptions = rows.iter().map(|row| row.get("subscription_id"));
         let new = subscriptions.filter(|id| probed.insert(*id));
         request_probes(&transaction, &new.collect::<Vec<Uuid>>()).await?;
+        if !is_entered {
+            change.enter(&transaction, &entry).await?;
+        }
         transaction.commit().await?;
+        is_entered = true;
     }
 }
 
@@ -147,11 +190,12 @@ async fn hasten(
     transaction: &Transaction<'_>,
     schema: &str,
     batches: &[Uuid],
+    cause: Cause,
 ) -> Result<(), ManualError> {
     transaction
         .execute(
             include_str!("../../sql/queries/delivery/hasten_batches.sql"),
-            &[&batches],
+            &[&batches, &cause.trigger.stored(), &cause.actor],
         )
         .await?;
     notify(transaction, schema).await?;
@@ -162,6 +206,7 @@ async fn requeue(
     transaction: &Transaction<'_>,
     schema: &str,
     ids: &[Uuid],
+    cause: Cause,
 ) -> Result<u64, ManualError> {
     let rows = transaction
         .query(
@@ -173,7 +218,7 @@ async fn requeue(
     let scheduled = transaction
         .execute(
             include_str!("../../sql/queries/delivery/schedule_deliveries.sql"),
-            &[&requeued],
+            &[&requeued, &cause.trigger.stored(), &cause.actor],
         )
         .await?;
     notify(transaction, schema).await?;

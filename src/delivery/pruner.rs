@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::partitions::{self, DAY_MILLISECONDS, Day};
+use super::stats;
+use crate::audit;
 use crate::clock;
 use crate::db::{Store, StoreConfig};
 
@@ -79,6 +81,12 @@ pub async fn prune(
         .execute(query, &[&before])
         .await
         .context("prune the parked changes")?;
+    stats::fold(&*client, now).await?;
+    let audited = now
+        .checked_sub(config.audit_retention.0)
+        .unwrap_or(Timestamp::MIN);
+    let pruned = audit::prune(&*client, audited).await;
+    pruned.context("forget old entries of the audit log")?;
     for (query, what) in [
         (
             include_str!("../../sql/queries/delivery/forget_deleted_subscriptions.sql"),
@@ -87,6 +95,14 @@ pub async fn prune(
         (
             include_str!("../../sql/queries/delivery/forget_idempotency_keys.sql"),
             "idempotency keys",
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_pipeline_samples.sql"),
+            "samples of the pipeline",
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_rule_stats.sql"),
+            "what rules have made",
         ),
     ] {
         let forgotten = client.execute(query, &[&now]).await;

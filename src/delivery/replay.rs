@@ -8,8 +8,10 @@ use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::cause::{Cause, Trigger};
 use super::manual::{BATCH, ManualError, notify, put_first, request_probe};
 use super::{operational, partitions};
+use crate::audit::{Caller, Entry};
 use crate::clock;
 use crate::conninfo::Transaction;
 use crate::db::{Store, tenant_transaction};
@@ -56,11 +58,31 @@ pub async fn replay(
     store: &Store,
     tenant: &str,
     replay: &Replay<'_>,
+    caller: &Caller,
 ) -> Result<Replayed, ManualError> {
     let mut replayed = Replayed {
         id: Uuid::now_v7(),
         deliveries: 0,
         filter_failures: 0,
+    };
+    let change = caller.change();
+    let cause = Cause {
+        trigger: Trigger::Replay,
+        actor: Some(change.id),
+    };
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "subscription.replay",
+        object: Some(replay.subscription.id.to_string()),
+        after: Some(json!({
+            "replay_id": replayed.id.to_string(),
+            "since": replay.since,
+            "until": replay.until,
+            "from_lsn": replay.from_lsn.map(|lsn| lsn.to_string()),
+            "to_lsn": replay.to_lsn.map(|lsn| lsn.to_string()),
+            "events": replay.types,
+        })),
+        ..Entry::default()
     };
     let filter = replay.subscription.filter.as_deref();
     let limit = match filter {
@@ -140,10 +162,17 @@ pub async fn replay(
         replayed.deliveries += batch.ids.len() as u64;
         if !batch.ids.is_empty() && !replay.dry_run {
             batch
-                .insert(&transaction, tenant, replay.subscription, Some(replayed.id))
+                .insert(
+                    &transaction,
+                    tenant,
+                    replay.subscription,
+                    Some(replayed.id),
+                    cause,
+                )
                 .await?;
             if replayed.deliveries == batch.ids.len() as u64 {
                 request_probe(&transaction, replay.subscription.id).await?;
+                change.enter(&transaction, &entry).await?;
             }
             notify(&transaction, store.schema()).await?;
         }
@@ -170,6 +199,7 @@ pub async fn ping(
     store: &Store,
     tenant: &str,
     subscription: &StoredSubscription,
+    caller: &Caller,
 ) -> Result<DeliveryId, ManualError> {
     let mut client = store.get().await?;
     let now = clock::read(&*client).await?.now();
@@ -200,16 +230,30 @@ pub async fn ping(
     );
     let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
     batch.body_bytes.push(bytes);
+    let change = caller.change();
+    let cause = Cause {
+        trigger: Trigger::Test,
+        actor: Some(change.id),
+    };
     // Whoever tests does not want to wait: the batch closes with it.
     batch.age = LONGEST_WAIT;
     batch
-        .insert(&transaction, tenant, subscription, None)
+        .insert(&transaction, tenant, subscription, None, cause)
         .await?;
     put_first(&transaction, batch.ids[0]).await?;
     request_probe(&transaction, subscription.id).await?;
     notify(&transaction, store.schema()).await?;
+    let delivery = DeliveryId(batch.ids[0]);
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "subscription.test",
+        object: Some(subscription.id.to_string()),
+        after: Some(json!({"delivery_id": delivery.to_string()})),
+        ..Entry::default()
+    };
+    change.enter(&transaction, &entry).await?;
     transaction.commit().await?;
-    Ok(DeliveryId(batch.ids[0]))
+    Ok(delivery)
 }
 
 const PING: &str = "ping";
@@ -264,6 +308,7 @@ impl NewDeliveries {
         tenant: &str,
         subscription: &StoredSubscription,
         replay: Option<ReplayId>,
+        cause: Cause,
     ) -> Result<(), Error> {
         transaction
             .execute(
@@ -298,6 +343,8 @@ impl NewDeliveries {
                     &tenant,
                     &body_bytes.collect::<Vec<_>>(),
                     &self.age.as_secs_f64(),
+                    &cause.trigger.stored(),
+                    &cause.actor,
                 ],
             )
             .await?;

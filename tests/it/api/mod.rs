@@ -1,8 +1,10 @@
 //! The HTTP API, over real HTTP against a real store.
 
+mod audit;
 mod deliveries;
 mod end_to_end;
 pub mod fixtures;
+mod history;
 mod idempotency;
 mod jwt;
 mod limits;
