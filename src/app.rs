@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
 use crate::db::Store;
 use crate::delivery::instance::Instance;
-use crate::delivery::{parking, pruner};
+use crate::delivery::{jobs, parking, pruner};
 use crate::health::Health;
 use crate::subscription::directory::Directory;
 
@@ -200,6 +200,15 @@ pub async fn run_reloading(
         };
         tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
         if let Some(listeners) = listeners {
+            tasks.spawn(
+                "jobs",
+                jobs::run(
+                    store.clone(),
+                    listening::filter_matches,
+                    Arc::clone(&schedule_changed),
+                    stop.clone(),
+                ),
+            );
             let state = api::State {
                 store: store.reopen(Purpose::Api)?,
                 probed: store.reopen(Purpose::Api)?,

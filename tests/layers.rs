@@ -69,7 +69,15 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "pgoutput",
             "event",
         ],
-        "api" | "console" => &["subscription", "delivery", "tenant", "db", "event", "audit"],
+        "api" | "console" => &[
+            "subscription",
+            "delivery",
+            "tenant",
+            "db",
+            "event",
+            "audit",
+            "mapping",
+        ],
         // Puts together the sections that the modules own, and checks the rules.
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         "preflight" => &[

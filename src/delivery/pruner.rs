@@ -72,40 +72,49 @@ pub async fn prune(
             );
         }
     }
-    // They hold rows' values, as events do.
-    let query = include_str!("../../sql/queries/delivery/prune_parked_changes.sql");
     let before = now
         .checked_sub(config.retention.0)
         .unwrap_or(Timestamp::MIN);
-    client
-        .execute(query, &[&before])
-        .await
-        .context("prune the parked changes")?;
     stats::fold(&*client, now).await?;
     let audited = now
         .checked_sub(config.audit_retention.0)
         .unwrap_or(Timestamp::MIN);
     let pruned = audit::prune(&*client, audited).await;
     pruned.context("forget old entries of the audit log")?;
-    for (query, what) in [
+    for (query, what, before) in [
+        // They hold rows' values, as events do.
+        (
+            include_str!("../../sql/queries/delivery/prune_parked_changes.sql"),
+            "parked changes",
+            before,
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_jobs.sql"),
+            "ended bulk retries and replays",
+            before,
+        ),
         (
             include_str!("../../sql/queries/delivery/forget_deleted_subscriptions.sql"),
             "deleted subscriptions",
+            now,
         ),
         (
             include_str!("../../sql/queries/delivery/forget_idempotency_keys.sql"),
             "idempotency keys",
+            now,
         ),
         (
             include_str!("../../sql/queries/delivery/forget_pipeline_samples.sql"),
             "samples of the pipeline",
+            now,
         ),
         (
             include_str!("../../sql/queries/delivery/forget_rule_stats.sql"),
             "what rules have made",
+            now,
         ),
     ] {
-        let forgotten = client.execute(query, &[&now]).await;
+        let forgotten = client.execute(query, &[&before]).await;
         forgotten.with_context(|| format!("forget {what}"))?;
     }
     Ok(dropped)

@@ -162,6 +162,10 @@ async fn gone_disables_the_subscription() {
             .await,
         1
     );
+    let entered = "select count(*) from audit_log where action = 'subscription.disable'
+        and principal_kind = 'walhook' and tenant_id = 'acme'
+        and after ->> 'disabled_reason' like '%410%'";
+    assert_eq!(walhook.count(entered).await, 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,11 @@ with forgotten as (
             where d.subscription_id = s.subscription_id
         )
     returning s.subscription_id
+),
+counts as (
+    delete from delivery_stats c
+    using forgotten f
+    where c.subscription_id = f.subscription_id
 )
 delete from subscription_versions v
 using forgotten f

@@ -3,9 +3,11 @@
 mod audit;
 mod deliveries;
 mod end_to_end;
+mod filters;
 pub mod fixtures;
 mod history;
 mod idempotency;
+mod jobs;
 mod jwt;
 mod limits;
 mod openapi;
