@@ -28,18 +28,27 @@ const LEAVES: [&str; 14] = [
 fn allowed(module: &str) -> Option<&'static [&'static str]> {
     Some(match module {
         leaf if LEAVES.contains(&leaf) => &[],
-        "event" | "pgoutput" | "db" => &[],
+        "event" | "pgoutput" | "db" | "audit" => &[],
         "replication" => &["pgoutput"],
         "mapping" => &["pgoutput", "event"],
         "subscription" => &["db", "event"],
-        "delivery" => &["subscription", "db", "event"],
-        "handoff" => &["mapping", "subscription", "delivery", "db", "event"],
+        "tenant" => &["audit"],
+        "delivery" => &["subscription", "db", "event", "audit"],
+        "handoff" => &[
+            "mapping",
+            "subscription",
+            "delivery",
+            "tenant",
+            "db",
+            "event",
+        ],
         "capture" => &[
             "handoff",
             "mapping",
             "pgoutput",
             "subscription",
             "delivery",
+            "tenant",
             "db",
             "event",
         ],
@@ -60,7 +69,15 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "pgoutput",
             "event",
         ],
-        "api" | "console" => &["subscription", "delivery", "db", "event", "mapping"],
+        "api" | "console" => &[
+            "subscription",
+            "delivery",
+            "tenant",
+            "db",
+            "event",
+            "audit",
+            "mapping",
+        ],
         // Puts together the sections that the modules own, and checks the rules.
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         "preflight" => &[
@@ -82,6 +99,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "delivery",
             "db",
             "event",
+            "audit",
         ],
         "app" => &[
             "preflight",

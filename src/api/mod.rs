@@ -42,7 +42,9 @@ use crate::db::Store;
 use crate::delivery::client::SecurityConfig;
 use crate::duration::HumanDuration;
 use crate::secret::EncryptionKey;
+use crate::tenant::Seen;
 
+pub mod attempts;
 pub mod auth;
 pub mod batching;
 pub mod callers;
@@ -56,6 +58,7 @@ pub mod extract;
 mod failure_log;
 pub mod filters;
 pub mod guide;
+pub mod history;
 pub mod idempotency;
 pub mod jobs;
 pub mod jwt;
@@ -65,11 +68,14 @@ pub mod ops;
 pub mod server;
 pub mod signing;
 pub mod source_position;
+pub mod stats;
 pub mod subscription_actions;
+pub mod subscription_health;
 pub mod subscription_rules;
 pub mod subscription_view;
 pub mod subscriptions;
 pub mod tokens;
+pub mod trail;
 
 pub use callers::Callers;
 pub use event_types::{EventType, EventTypes};
@@ -174,6 +180,7 @@ pub struct Caches {
     queue_count: ops::QueueCount,
     scrape: ops::Scrape,
     store_ping: ops::StorePing,
+    tenants: Seen,
 }
 
 impl State {
@@ -326,6 +333,10 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))
+        .routes(routes!(history::list_history))
+        .routes(routes!(stats::subscription_stats))
+        .routes(routes!(stats::tenant_stats))
+        .routes(routes!(trail::list_audit))
         .routes(routes!(me::me))
 }
 

@@ -31,6 +31,7 @@ pub mod setup;
 pub mod signals;
 pub mod status;
 pub mod teardown;
+pub mod tenant;
 mod tenant_rows;
 pub mod token;
 
@@ -74,6 +75,7 @@ Attach to your own database:
   walhook setup                      make the store, the publication and the slot
   walhook token create --tenant acme a token for that tenant's API calls
   walhook run                        follow the WAL and deliver
+  walhook tenant list                the tenants that were met; erase all that is stored of one
   walhook explain                    which changes make which events for whom, and why not
   walhook backfill                   events of rows that exist already
   walhook replay                     stored events once more, to one subscription
@@ -93,6 +95,8 @@ enum Command {
     Teardown(teardown::Args),
     #[command(subcommand)]
     Token(token::Command),
+    #[command(subcommand)]
+    Tenant(tenant::Command),
     Demo(demo::Args),
     Listen(listen::Args),
     Status(status::Args),
@@ -196,6 +200,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
             Command::Token(command) => Box::pin(token::run(command, &config()?)).await,
+            Command::Tenant(command) => Box::pin(tenant::run(command, &config()?)).await,
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,

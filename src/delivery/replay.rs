@@ -8,8 +8,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use super::cause::{Cause, Trigger};
 use super::manual::{BATCH, ManualError, notify, put_first, request_probe};
 use super::{operational, partitions};
+use crate::audit::{Caller, Entry};
 use crate::clock;
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, tenant_transaction};
@@ -116,7 +118,7 @@ impl Replay<'_> {
         &self,
         transaction: &Transaction<'_>,
         (schema, tenant): (&str, &str),
-        id: ReplayId,
+        (id, cause): (ReplayId, Cause),
         (after, to): (Uuid, Uuid),
         limit: i64,
     ) -> Result<Option<ReplayedBatch>, Error> {
@@ -142,7 +144,7 @@ impl Replay<'_> {
         }
         if !batch.ids.is_empty() {
             batch
-                .insert(transaction, tenant, self.subscription, Some(id))
+                .insert(transaction, tenant, self.subscription, Some(id), cause)
                 .await?;
             notify(transaction, schema).await?;
         }
@@ -228,6 +230,7 @@ pub async fn ping(
     store: &Store,
     tenant: &str,
     subscription: &StoredSubscription,
+    caller: &Caller,
 ) -> Result<DeliveryId, ManualError> {
     let mut client = store.get().await?;
     let now = clock::read(&*client).await?.now();
@@ -258,16 +261,30 @@ pub async fn ping(
     );
     let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
     batch.body_bytes.push(bytes);
+    let change = caller.change();
+    let cause = Cause {
+        trigger: Trigger::Test,
+        actor: Some(change.id),
+    };
     // Whoever tests does not want to wait: the batch closes with it.
     batch.age = LONGEST_WAIT;
     batch
-        .insert(&transaction, tenant, subscription, None)
+        .insert(&transaction, tenant, subscription, None, cause)
         .await?;
     put_first(&transaction, batch.ids[0]).await?;
     request_probe(&transaction, subscription.id).await?;
     notify(&transaction, store.schema()).await?;
+    let delivery = DeliveryId(batch.ids[0]);
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "subscription.test",
+        object: Some(subscription.id.to_string()),
+        after: Some(json!({"delivery_id": delivery.to_string()})),
+        ..Entry::default()
+    };
+    change.enter(&transaction, &entry).await?;
     transaction.commit().await?;
-    Ok(DeliveryId(batch.ids[0]))
+    Ok(delivery)
 }
 
 const PING: &str = "ping";
@@ -322,6 +339,7 @@ impl NewDeliveries {
         tenant: &str,
         subscription: &StoredSubscription,
         replay: Option<ReplayId>,
+        cause: Cause,
     ) -> Result<(), Error> {
         transaction
             .execute(
@@ -356,6 +374,8 @@ impl NewDeliveries {
                     &tenant,
                     &body_bytes.collect::<Vec<_>>(),
                     &self.age.as_secs_f64(),
+                    &cause.trigger.stored(),
+                    &cause.actor,
                 ],
             )
             .await?;

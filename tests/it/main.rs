@@ -10,6 +10,7 @@ mod connecting;
 mod delivery;
 mod demo;
 mod documents;
+mod erasure;
 mod explain;
 mod facts;
 mod gaps;
