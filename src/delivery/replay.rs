@@ -19,6 +19,10 @@ use crate::subscription::ReplayId;
 use crate::subscription::batching::LONGEST_WAIT;
 use crate::subscription::queries::StoredSubscription;
 
+mod one;
+
+pub use one::send_event;
+
 /// Where a filter must see the bodies, which may have 256 KiB each.
 const BATCH_WITH_BODIES: i64 = 100;
 

@@ -12,9 +12,10 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 use walhook::api::{
-    self, Caches, Callers, Limits, LimitsConfig, Listeners, Settings, State, TENANT_PATH,
+    self, Caches, Callers, Limits, LimitsConfig, Listeners, PublicUrl, Settings, State, TENANT_PATH,
 };
 use walhook::conninfo::{ConnInfo, Purpose};
+use walhook::console;
 use walhook::db::{Store, StoreConfig};
 use walhook::delivery::client::SecurityConfig;
 use walhook::delivery::{DeliveryConfig, partitions};
@@ -134,7 +135,10 @@ impl Api {
             ops: None,
             max_connections,
         };
-        let server = tokio::spawn(api::serve(listeners, state, stop.clone()));
+        let state = Arc::new(state);
+        let public_url = PublicUrl::parse(&base).ok();
+        let pages = console::router(Arc::clone(&state), public_url);
+        let server = tokio::spawn(api::serve(listeners, state, pages, stop.clone()));
         Api {
             base,
             database,
