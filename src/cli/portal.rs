@@ -56,6 +56,11 @@ pub struct LinkArgs {
 
 /// List and end the console's sessions
 #[derive(Debug, clap::Subcommand)]
+#[command(after_long_help = "\
+Examples:
+  walhook portal-session list --tenant acme
+  walhook portal-session revoke --tenant acme
+  walhook portal-session revoke --actor 'anna@acme.example'")]
 pub enum SessionCommand {
     /// List the sessions that are open
     List {
@@ -245,7 +250,7 @@ fn table(sessions: &[OpenSession]) -> Lines {
     }
     for session in sessions {
         let (tenant, actor) = (&session.tenant_id, &session.actor);
-        lines.line(&format!(
+        lines.line(format!(
             "{}  {tenant}  {actor}  until {:.0}  seen {:.0}  {}",
             session.id,
             session.expires_at,

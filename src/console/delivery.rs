@@ -168,8 +168,8 @@ struct Page {
     has_body: bool,
     /// Whether retrying can be asked for now; else why not.
     retry: Result<&'static str, &'static str>,
-    /// It changes by itself: the page is asked for again.
-    is_moving: bool,
+    /// It changes by itself: after so many seconds the page is asked for again.
+    refresh: Option<u32>,
     max_attempts: usize,
     made: i32,
     next_attempt_at: Option<Timestamp>,
@@ -252,7 +252,7 @@ fn of(state: &State, shell: Shell, found: Found) -> Result<Page, Fault> {
         timeline: Timeline::of(found.occurred_at, delivery, &found.attempts, now),
         attempts: attempts(&found, settings.timeout(), may_see),
         has_body: found.body.is_some(),
-        is_moving: matches!(delivery.status, Status::Pending | Status::InFlight),
+        refresh: refresh(delivery, now),
         max_attempts: settings.max_attempts(),
         made: delivery.attempts,
         next_attempt_at: delivery.next_attempt_at,
@@ -261,6 +261,18 @@ fn of(state: &State, shell: Shell, found: Found) -> Result<Page, Fault> {
         body: found.body.filter(|_| may_see).map(Body::of),
         shell,
     })
+}
+
+fn refresh(delivery: &Delivery, now: Timestamp) -> Option<u32> {
+    let is_soon = |at: Timestamp| at.as_second() - now.as_second() < 30;
+    match delivery.status {
+        Status::InFlight => Some(3),
+        Status::Pending => Some(match delivery.next_attempt_at {
+            Some(at) if is_soon(at) => 3,
+            Some(_) | None => 30,
+        }),
+        Status::Delivered | Status::Failed | Status::Cancelled | Status::Parked => None,
+    }
 }
 
 fn content_type(format: &str) -> &'static str {

@@ -48,7 +48,10 @@ pub enum Unsigned {
 
 /// The sessions of the last seconds, by their cookies' hashes.
 #[derive(Default)]
-pub struct Cache(Mutex<HashMap<[u8; 32], (Instant, Arc<Session>)>>);
+pub struct Cache(Mutex<HashMap<[u8; 32], Known>>);
+
+/// When the store was asked, and what it said.
+type Known = (Instant, Arc<Session>);
 
 impl Cache {
     /// One that was asked for in the last seconds.

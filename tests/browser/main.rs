@@ -18,7 +18,7 @@ mod fixtures;
 mod harness;
 
 mod api {
-    pub use crate::fixtures;
+    pub(crate) use crate::fixtures;
 }
 
 mod chromium;

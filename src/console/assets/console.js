@@ -33,7 +33,7 @@
     if (document.hidden || !window.htmx) return;
     for (const part of all("[data-refresh]")) {
       const since = asked.get(part) ?? asked.set(part, Date.now()).get(part);
-      const busy = part.querySelector("details[open]") || part.contains(document.activeElement) ||
+      const busy = part.querySelector("details.confirm[open]") || part.contains(document.activeElement) ||
         (getSelection().type === "Range" && part.contains(getSelection().anchorNode));
       if (busy || Date.now() - since < 1000 * part.dataset.refresh) continue;
       asked.set(part, Date.now());

@@ -105,6 +105,10 @@ impl Browser {
         self.post_raw(path, &all).await
     }
 
+    pub fn cookie_value(&self) -> &str {
+        self.cookie.as_ref().unwrap().split_once('=').unwrap().1
+    }
+
     pub async fn token(&self) -> String {
         let page = self.get("/console/overview").await;
         hidden(&page.text, "token")

@@ -1,6 +1,7 @@
 //! The console, over plain HTTP as a browser without script speaks it.
 
 pub mod browser;
+mod command;
 mod enter;
 mod pages;
 mod recover;
