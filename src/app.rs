@@ -15,7 +15,7 @@ use crate::conninfo::{Monitor, Purpose};
 use crate::console;
 use crate::db::Store;
 use crate::delivery::instance::Instance;
-use crate::delivery::{parking, pruner};
+use crate::delivery::{jobs, parking, pruner};
 use crate::health::Health;
 use crate::subscription::directory::Directory;
 
@@ -201,6 +201,15 @@ pub async fn run_reloading(
         };
         tasks.spawn("reloader", reloader.run(reloads, stop.clone()));
         if let Some(listeners) = listeners {
+            tasks.spawn(
+                "jobs",
+                jobs::run(
+                    store.clone(),
+                    listening::filter_matches,
+                    Arc::clone(&schedule_changed),
+                    stop.clone(),
+                ),
+            );
             let state = Arc::new(api::State {
                 store: store.reopen(Purpose::Api)?,
                 probed: store.reopen(Purpose::Api)?,

@@ -187,6 +187,7 @@ prefixed!(DeliveryId, "dlv_");
 prefixed!(SubscriptionId, "sub_");
 prefixed!(BackfillId, "bkf_");
 prefixed!(BatchId, "bat_");
+prefixed!(JobId, "job_");
 
 /// A subscription's identity, shown as `sub_` and the UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,6 +201,11 @@ pub struct BackfillId(pub Uuid);
 /// sent under.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub Uuid);
+
+/// The identity of a bulk retry or a replay, shown as `job_` and the UUID. A replay's deliveries
+/// carry the UUID as their replay's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub Uuid);
 
 /// The text was not the prefix and a UUID.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -60,9 +60,9 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "pgoutput",
             "event",
         ],
-        "api" => &["subscription", "delivery", "db", "event"],
+        "api" => &["subscription", "delivery", "db", "event", "mapping"],
         // Pages show what the calls answer, and share their State, limits and refusals.
-        "console" => &["api", "subscription", "delivery", "db", "event"],
+        "console" => &["api", "subscription", "delivery", "db", "event", "mapping"],
         // Puts together the sections that the modules own, and checks the rules.
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         "preflight" => &[

@@ -455,6 +455,52 @@ create policy tenant_sees_own on webhook_attempts to :"tenant_role"
     using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
 grant select on webhook_attempts to :"tenant_role";
 
+-- Bulk retries and replays, carried out in batches: each commits with how far it has come, so
+-- that any instance goes on where another stopped.
+create table jobs (
+    id uuid primary key,
+    tenant_id text not null check (tenant_id <> ''),
+    kind text not null check (kind in ('retry', 'replay')),
+    -- What was asked for (JSON).
+    request text not null,
+    -- The one that a replay sends to, or that a retry is limited to. No foreign key: the job
+    -- outlives it, and says that it was deleted.
+    subscription_id uuid,
+    state text not null default 'running'
+        check (state in ('running', 'paused', 'done', 'cancelled', 'failed')),
+    -- Why it failed, or was paused by walhook.
+    reason text,
+    -- Ids that are left: of deliveries, from the last down, for a retry; of events, from the
+    -- first up, for a replay.
+    from_id uuid not null,
+    to_id uuid not null,
+    -- How many matched when it was asked for; null: too many events to be counted first.
+    total bigint check (total >= 0),
+    done bigint not null default 0 check (done >= 0),
+    filter_failures bigint not null default 0 check (filter_failures >= 0),
+    -- Deliveries a second that become due; null: as fast as the store takes them.
+    max_per_second integer check (max_per_second between 1 and 10000),
+    -- Subscriptions whose breaker has admitted a probe for it.
+    probed uuid[] not null default '{}',
+    batch_at timestamptz,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    finished_at timestamptz,
+    constraint replays_have_a_subscription check (kind = 'retry' or subscription_id is not null),
+    constraint failed_says_why check (state <> 'failed' or reason is not null),
+    constraint finished_says_when
+        check ((state in ('done', 'cancelled', 'failed')) = (finished_at is not null))
+);
+create index jobs_tenant on jobs (tenant_id, id desc);
+create index jobs_running on jobs (id) where state = 'running';
+alter table jobs enable row level security;
+alter table jobs force row level security;
+create policy owner_sees_all on jobs to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on jobs to :"tenant_role"
+    using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
+grant select, insert, update on jobs to :"tenant_role";
+
 create table idempotency_keys (
     tenant_id text not null,
     key text not null check (octet_length(key) between 1 and 255),

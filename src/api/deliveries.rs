@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as AxumState;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,8 +14,10 @@ use uuid::Uuid;
 use super::State;
 use super::error::Problem;
 use super::extract::{self, OptionalBody, PathId, Query, Tenant};
+use super::jobs::{self, Estimate, Job};
 use crate::db::tenant_transaction;
 use crate::delivery::cloud_event::cloud_event;
+use crate::delivery::jobs::{NewJob, Request, RetryRequest};
 use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Place, Status};
 use crate::delivery::manual::{self, Retry};
 use crate::subscription::Format;
@@ -288,30 +291,31 @@ pub struct RetryDeliveries {
     since: Option<Timestamp>,
     /// Events committed before this time.
     until: Option<Timestamp>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct Retried {
-    /// How many are due now.
-    retried: u64,
+    /// Deliveries a second that become due at most, 1 to 10,000; as fast as possible if absent.
+    max_per_second: Option<u32>,
+    /// Only say what there is to retry: the answer is an `Estimate`.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Retry all deliveries that match
 ///
 /// Those of disabled or deleted subscriptions, and what is being sent, are left aside. Where an
 /// endpoint's circuit breaker is open, a probe is sent to it at once, and the others follow when
-/// it succeeds.
+/// it succeeds. The answer is a job, which has ended where there were few; else it goes on by
+/// itself, and `GET /jobs/{id}` says how far it has come.
 #[utoipa::path(post, path = "/deliveries/retry", tag = "Deliveries",
     request_body(content = Option<RetryDeliveries>, description = "May be left out: all that have failed"),
-    responses((status = 202, description = "How many are due now", body = Retried)))]
+    responses((status = 202, description = "How far it has come", body = Job),
+        (status = 200, description = "With `dry_run`: what there is to retry", body = Estimate)))]
 pub async fn retry_deliveries(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
     OptionalBody(request): OptionalBody<RetryDeliveries>,
-) -> Result<(StatusCode, Json<Retried>), Problem> {
-    let status = match request.status.as_deref() {
-        None | Some("failed") => Status::Failed,
-        Some("pending") => Status::Pending,
+) -> Result<Response, Problem> {
+    let pending = match request.status.as_deref() {
+        None | Some("failed") => false,
+        Some("pending") => true,
         Some(_) => {
             return Err(Problem::invalid(
                 "invalid_status",
@@ -319,14 +323,34 @@ pub async fn retry_deliveries(
             ));
         }
     };
-    let filter = DeliveryFilter {
-        status: Some(status),
+    let max_per_second = jobs::rate(request.max_per_second)?;
+    let retry = RetryRequest {
+        pending,
         event_type: request.event,
         subscription: subscription(request.subscription_id.as_deref())?,
     };
     let ids = IdRange::new(request.since, request.until, None);
-    let _permit = state.limits.take_replay(&tenant)?;
-    let retried = manual::retry_matching(&state.store, &tenant, &filter, ids).await?;
-    state.schedule_changed.notify_one();
-    Ok((StatusCode::ACCEPTED, Json(Retried { retried })))
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let estimate = manual::estimate_retry(&transaction, &retry.filter(), ids).await?;
+    transaction.rollback().await?;
+    drop(client);
+    if request.dry_run {
+        let estimate = Estimate {
+            matching: estimate.matching,
+            disabled: estimate.disabled,
+            filter_failures: 0,
+            oldest: estimate.oldest.and_then(|id| jobs::committed_at(id.0)),
+            sample: estimate.sample.iter().map(ToString::to_string).collect(),
+            estimated_seconds: jobs::estimated_seconds(estimate.matching, max_per_second),
+        };
+        return Ok(Json(estimate).into_response());
+    }
+    let job = NewJob {
+        request: &Request::Retry(retry),
+        ids,
+        total: Some(estimate.matching),
+        max_per_second,
+    };
+    Ok(jobs::begin(&state, &tenant, job).await?.into_response())
 }

@@ -56,6 +56,10 @@ pub fn head() -> OpenApi {
                 "Deliveries",
                 "What became of each event for each subscription.",
             ),
+            tag(
+                "Jobs",
+                "Bulk retries and replays, and how far they have come.",
+            ),
             tag("Events", "What happened."),
             tag("Tenant", "Who asks, and what holds for it."),
             tag("Operation", "Health and metrics of the process."),

@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::State;
@@ -32,7 +32,7 @@ pub struct LimitsConfig {
     /// Requests in progress; others wait, for at most five seconds.
     #[schema(value_type = u32)]
     pub concurrent_requests: NonZeroU32,
-    /// Replays and bulk retries in progress.
+    /// Replays and bulk retries that have not ended.
     #[schema(value_type = u32)]
     pub replays: NonZeroU32,
     /// Test events a minute.
@@ -68,11 +68,7 @@ struct Share {
     requests: Bucket,
     tests: Bucket,
     running: Arc<Semaphore>,
-    replays: Arc<Semaphore>,
 }
-
-/// Held while a replay or a bulk retry is in progress.
-pub struct Permit(#[expect(dead_code)] OwnedSemaphorePermit);
 
 impl Limits {
     /// `connections`: those to the store that all tenants share, of which one tenant may
@@ -133,21 +129,20 @@ impl Limits {
         })
     }
 
-    /// For a replay or a bulk retry, while it is in progress.
-    pub fn take_replay(&self, tenant: &Arc<str>) -> Result<Permit, Problem> {
-        let replays = self.of(tenant, |share| Arc::clone(&share.replays));
-        let taken = replays.try_acquire_owned();
-        taken.map(Permit).map_err(|_| {
-            let limit = self.config.replays;
-            refused(
-                "replays",
-                Duration::from_secs(5),
-                format!(
-                    "{limit} replays or bulk retries of the tenant are in progress \
-                     (limits.replays): wait until one has ended"
-                ),
-            )
-        })
+    /// For one more replay or bulk retry where so many have not ended.
+    pub fn admit_replay(&self, unfinished: i64) -> Result<(), Problem> {
+        let limit = self.config.replays;
+        if unfinished < i64::from(limit.get()) {
+            return Ok(());
+        }
+        Err(refused(
+            "replays",
+            Duration::from_secs(5),
+            format!(
+                "{limit} replays or bulk retries of the tenant have not ended (limits.replays): \
+                 wait for one, or cancel it: GET /jobs lists them"
+            ),
+        ))
     }
 
     /// That the tenant has as many subscriptions as it may have.
@@ -214,7 +209,6 @@ impl Share {
                 now,
             ),
             running: semaphore(config.concurrent_requests),
-            replays: semaphore(config.replays),
         }
     }
 
@@ -224,7 +218,6 @@ impl Share {
         !self.requests.is_full(now)
             || !self.tests.is_full(now)
             || busy(&self.running, config.concurrent_requests)
-            || busy(&self.replays, config.replays)
     }
 }
 

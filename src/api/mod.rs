@@ -55,8 +55,10 @@ pub mod event_types;
 pub mod events;
 pub mod extract;
 mod failure_log;
+pub mod filters;
 pub mod guide;
 pub mod idempotency;
+pub mod jobs;
 pub mod jwt;
 pub mod limits;
 pub mod me;
@@ -324,10 +326,16 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(subscription_actions::test_subscription))
         .routes(routes!(subscription_actions::enable_subscription))
         .routes(routes!(subscription_actions::replay_subscription))
+        .routes(routes!(filters::test_filter))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::retry_delivery))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::pause_job))
+        .routes(routes!(jobs::resume_job))
+        .routes(routes!(jobs::cancel_job))
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))

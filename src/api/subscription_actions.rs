@@ -1,10 +1,12 @@
 //! `/subscriptions/{id}/…`: send a test, enable, replay.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as AxumState;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,10 +14,13 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::Problem;
 use super::extract::{Body, PathId, Tenant};
+use super::jobs::{self, Estimate, Job};
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
 use super::subscriptions::find;
 use crate::db::tenant_transaction;
+use crate::delivery::jobs::{NewJob, ReplayRequest as StoredRequest, Request};
+use crate::delivery::listing::IdRange;
 use crate::delivery::manual;
 use crate::delivery::replay::{self, Replay};
 use crate::lsn::Lsn;
@@ -141,31 +146,32 @@ pub struct ReplayRequest {
     to_lsn: Option<String>,
     /// Of these types only (`prefix.*` and `*` too); all that the subscription asks for if absent.
     events: Option<Vec<String>>,
+    /// Deliveries a second that become due at most, 1 to 10,000; as fast as possible if absent.
+    max_per_second: Option<u32>,
+    /// Only say what there is to send: the answer is an `Estimate`.
+    #[serde(default)]
+    dry_run: bool,
 }
 
-#[derive(Serialize, ToSchema)]
-pub struct StartedReplay {
-    replay_id: String,
-    /// How many deliveries are due now.
-    deliveries: u64,
-    /// On how many events the subscription's filter failed: they are not sent.
-    filter_failures: u64,
-}
+/// How long a replay's events are counted before it begins without their number.
+const COUNTING: Duration = Duration::from_secs(2);
 
 /// Replay stored events
 ///
 /// New deliveries, each under its event's `webhook-id`, of the stored events that match
 /// the subscription's types and filter. Where the endpoint's circuit breaker is open, a probe
-/// is sent at once, and the others follow when it succeeds.
+/// is sent at once, and the others follow when it succeeds. The answer is a job, which has ended
+/// where there were few; else it goes on by itself, and `GET /jobs/{id}` says how far it has come.
 #[utoipa::path(post, path = "/subscriptions/{id}/replay", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")), request_body = ReplayRequest,
-    responses((status = 202, description = "The deliveries are due now", body = StartedReplay)))]
+    responses((status = 202, description = "How far it has come", body = Job),
+        (status = 200, description = "With `dry_run`: what there is to send", body = Estimate)))]
 pub async fn replay_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
     id: PathId,
     Body(request): Body<ReplayRequest>,
-) -> Result<(StatusCode, Json<StartedReplay>), Problem> {
+) -> Result<Response, Problem> {
     let from_lsn = lsn(request.from_lsn.as_deref())?;
     let to_lsn = lsn(request.to_lsn.as_deref())?;
     let since = match (request.since, from_lsn) {
@@ -191,8 +197,12 @@ pub async fn replay_subscription(
         ));
     }
     let types = rules::events(&state, None, request.events)?.unwrap_or_else(|| vec!["*".into()]);
-    let subscription = active(find(&state, &tenant, &id).await?)?;
-    let _permit = state.limits.take_replay(&tenant)?;
+    let max_per_second = jobs::rate(request.max_per_second)?;
+    let subscription = find(&state, &tenant, &id).await?;
+    let subscription = match request.dry_run {
+        true => subscription,
+        false => active(subscription)?,
+    };
     let wanted = Replay {
         subscription: &subscription,
         since,
@@ -201,16 +211,43 @@ pub async fn replay_subscription(
         to_lsn,
         types: &types,
         matches: state.filter_matches,
-        dry_run: false,
     };
-    let replayed = replay::replay(&state.store, &tenant, &wanted).await?;
-    state.schedule_changed.notify_one();
-    let started = StartedReplay {
-        replay_id: replayed.id.to_string(),
-        deliveries: replayed.deliveries,
-        filter_failures: replayed.filter_failures,
+    let client = state.store.get().await?;
+    let range = wanted.range(&*client).await?;
+    drop(client);
+    // Where there are no events at all there is nothing between these ids.
+    let range = range.unwrap_or_default();
+    let counted = wanted.estimate(&state.store, &tenant, range);
+    if request.dry_run {
+        let found = counted.await?;
+        let estimate = Estimate {
+            matching: found.matching,
+            disabled: 0,
+            filter_failures: found.filter_failures,
+            oldest: found.oldest.and_then(|id| jobs::committed_at(id.0)),
+            sample: found.sample.iter().map(ToString::to_string).collect(),
+            estimated_seconds: jobs::estimated_seconds(found.matching, max_per_second),
+        };
+        return Ok(Json(estimate).into_response());
+    }
+    let counted = tokio::time::timeout(COUNTING, counted).await;
+    let job = NewJob {
+        request: &Request::Replay(StoredRequest {
+            subscription: subscription.id.0,
+            since,
+            until: request.until,
+            from_lsn: from_lsn.map(|lsn| lsn.0),
+            to_lsn: to_lsn.map(|lsn| lsn.0),
+            types: types.clone(),
+        }),
+        ids: IdRange {
+            from: range.0,
+            to: range.1,
+        },
+        total: counted.ok().transpose()?.map(|found| found.matching),
+        max_per_second,
     };
-    Ok((StatusCode::ACCEPTED, Json(started)))
+    Ok(jobs::begin(&state, &tenant, job).await?.into_response())
 }
 
 fn lsn(text: Option<&str>) -> Result<Option<Lsn>, Problem> {

@@ -1,6 +1,8 @@
 //! `walhook replay`: stored events once more, to one subscription.
 
-use anyhow::Context;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::backfill::number;
@@ -8,7 +10,9 @@ use super::{Outcome, UsageError, moment};
 use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::db::{Store, tenant_transaction};
-use crate::delivery::replay::{self, Replay};
+use crate::delivery::jobs::{self, Job, JobState, NewJob, ReplayRequest, Request};
+use crate::delivery::listing::IdRange;
+use crate::delivery::replay::Replay;
 use crate::event::SubscriptionId;
 use crate::lsn::Lsn;
 use crate::mapping::Filter;
@@ -16,6 +20,9 @@ use crate::mapping::file::suggestion;
 use crate::subscription::queries::{self, StoredSubscription};
 use crate::subscription::wish;
 use crate::terminal::tell;
+
+/// How often a long replay says how far it has come.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// Send stored events once more, to one subscription
 ///
@@ -78,34 +85,99 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         ))
         .into());
     }
-    let everything = ["*".to_owned()];
+    let types = match args.events.as_slice() {
+        [] => vec!["*".to_owned()],
+        types => types.to_vec(),
+    };
     let wanted = Replay {
         subscription: &subscription,
         since,
         until,
         from_lsn: args.from_lsn,
         to_lsn: args.to_lsn,
-        types: match args.events.as_slice() {
-            [] => &everything,
-            types => types,
-        },
+        types: &types,
         matches: filter_matches,
-        dry_run: args.dry_run,
     };
-    let replayed = replay::replay(&store, &tenant, &wanted).await?;
-    let count = number(i64::try_from(replayed.deliveries).unwrap_or(i64::MAX));
-    if replayed.filter_failures > 0 {
+    let client = store.get().await?;
+    let ids = wanted.range(&*client).await?.unwrap_or_default();
+    drop(client);
+    let found = wanted.estimate(&store, &tenant, ids).await?;
+    if found.filter_failures > 0 {
         tell(format_args!(
-            "on {} events the subscription's filter failed: they are not sent",
-            replayed.filter_failures
+            "on {} events the subscription's filter fails: they are not sent",
+            found.filter_failures
         ));
     }
-    super::print(match (args.dry_run, replayed.deliveries) {
-        (_, 0) => format!("no stored event matches{}", misspelt(&args, config)),
-        (true, _) => format!("{count} events would be sent; nothing is"),
-        (false, _) => format!("{count} deliveries are due now, as replay {}", replayed.id),
-    })?;
-    Ok(Outcome::of(replayed.deliveries > 0))
+    if found.matching == 0 || args.dry_run {
+        super::print(match found.matching {
+            0 => format!("no stored event matches{}", misspelt(&args, config)),
+            matching => format!("{} events would be sent; nothing is", number_of(matching)),
+        })?;
+        return Ok(Outcome::of(found.matching > 0));
+    }
+    let request = Request::Replay(ReplayRequest {
+        subscription: subscription.id.0,
+        since,
+        until,
+        from_lsn: args.from_lsn.map(|lsn| lsn.0),
+        to_lsn: args.to_lsn.map(|lsn| lsn.0),
+        types: types.clone(),
+    });
+    let job = NewJob {
+        request: &request,
+        ids: IdRange {
+            from: ids.0,
+            to: ids.1,
+        },
+        total: Some(found.matching),
+        max_per_second: None,
+    };
+    let done = carry_out(&store, &tenant, job).await?;
+    super::print(format!(
+        "{} deliveries are due now, as replay {}",
+        number(done.done),
+        done.id.0
+    ))?;
+    Ok(Outcome::of(done.done > 0))
+}
+
+/// Begins the job and carries it out to its end. An instance goes on with it where this process
+/// is stopped.
+async fn carry_out(store: &Store, tenant: &str, job: NewJob<'_>) -> anyhow::Result<Job> {
+    let mut client = store.get().await?;
+    let transaction = tenant_transaction(&mut client, tenant).await?;
+    let id = jobs::begin(&transaction, tenant, job).await?;
+    transaction.commit().await?;
+    drop(client);
+    let mut progress = Instant::now();
+    loop {
+        let advanced = jobs::advance(store, tenant, id, filter_matches).await?;
+        let said = progress.elapsed() < PROGRESS;
+        if advanced.running && said {
+            continue;
+        }
+        let mut client = store.get().await?;
+        let transaction = tenant_transaction(&mut client, tenant).await?;
+        let job = jobs::get(&transaction, id).await?;
+        let job = job.with_context(|| format!("the job {id} was deleted"))?;
+        transaction.rollback().await?;
+        if !advanced.running {
+            if let (JobState::Paused | JobState::Failed, Some(reason)) = (job.state, &job.reason) {
+                bail!("the replay stopped after {} deliveries: {reason}", job.done);
+            }
+            return Ok(job);
+        }
+        progress = Instant::now();
+        tell(format_args!(
+            "{} of {} deliveries are due",
+            number(job.done),
+            job.total.map_or("?".to_owned(), number)
+        ));
+    }
+}
+
+fn number_of(count: u64) -> String {
+    number(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn range(args: &Args) -> Result<(Timestamp, Option<Timestamp>), UsageError> {

@@ -22,6 +22,7 @@ use crate::api::extract::{PathId, parse_id};
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, Delivery, EventId, StoredEvent};
 use crate::delivery::replay;
+use crate::mapping::filter::{Body as EventBody, Filter};
 use crate::subscription::directory::type_matches;
 use crate::subscription::queries::{self, SubscriptionId};
 
@@ -86,7 +87,6 @@ pub async fn show(
     drop(transaction);
     let shell = visitor.shell(Place::Events, found.event_type.clone());
     let judge = Judge {
-        state: &state,
         event: &found,
         may_see: visitor.may(Capability::Payloads),
     };
@@ -118,7 +118,6 @@ pub async fn show(
 }
 
 struct Judge<'a> {
-    state: &'a State,
     event: &'a StoredEvent,
     may_see: bool,
 }
@@ -205,23 +204,8 @@ impl Judge<'_> {
             return (not_sent("created later"), why, None);
         }
         let filter: Option<String> = row.get("filter");
-        let body = self.event.body.as_deref().unwrap_or_default();
-        if let Some(filter) = filter {
-            match (self.state.api.filter_matches)(&filter, body) {
-                Ok(true) => {}
-                Ok(false) => {
-                    let why = "Its filter does not hold for this event:".to_owned();
-                    return (not_sent("filter refused"), why, Some(filter));
-                }
-                Err(error) => {
-                    let error = match self.may_see {
-                        true => error,
-                        false => "a value is of another kind than the filter expects".to_owned(),
-                    };
-                    let why = format!("Its filter cannot be evaluated on this event: {error}.");
-                    return (not_sent("filter failed"), why, Some(filter));
-                }
-            }
+        if let Some(refusal) = filter.and_then(|filter| self.filtered(filter)) {
+            return refusal;
         }
         if !active || row.get("after_disabling") {
             let disabled: Option<Timestamp> = row.get("disabled_at");
@@ -235,6 +219,48 @@ impl Judge<'_> {
             its filter were others."
             .to_owned();
         (not_sent("not sent"), why, None)
+    }
+}
+
+impl Judge<'_> {
+    /// Why a filter does not admit the event; none where it does.
+    fn filtered(&self, filter: String) -> Option<(Markup, String, Option<String>)> {
+        let not_sent = |word| badge("cancelled", "–", word);
+        let failed = |error: String| {
+            let error = match self.may_see {
+                true => error,
+                false => "a value is of another kind than the filter expects".to_owned(),
+            };
+            let why = format!("Its filter cannot be evaluated on this event: {error}.");
+            Some((not_sent("filter failed"), why, Some(filter.clone())))
+        };
+        let compiled = match Filter::compile(&filter) {
+            Ok(compiled) => compiled,
+            Err(error) => return failed(error.to_string()),
+        };
+        let body = match EventBody::parse(self.event.body.as_deref().unwrap_or_default()) {
+            Ok(body) => body,
+            Err(error) => return failed(error.to_string()),
+        };
+        match compiled.matches_body(&body) {
+            Ok(true) => None,
+            Ok(false) => {
+                let refusal = compiled.refusal(&body);
+                let values = refusal.values.iter().map(|one| match &one.value {
+                    Some(value) => format!("{} was {}", one.expression, value.get()),
+                    None => format!("{} was not there", one.expression),
+                });
+                let values = values.collect::<Vec<_>>().join(", ");
+                let why = match (self.may_see, values.as_str()) {
+                    (true, values) if !values.is_empty() => {
+                        format!("Its filter does not hold: {values}. It asks for")
+                    }
+                    _ => "Its filter does not hold for this event. It asks for".to_owned(),
+                };
+                Some((not_sent("filter refused"), why, Some(refusal.clause)))
+            }
+            Err(error) => failed(error.to_string()),
+        }
     }
 }
 

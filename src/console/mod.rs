@@ -4,7 +4,7 @@
 //!
 //! - [`links`], [`code`], [`session`], [`capability`]: who is signed in, and what they may do.
 //! - [`gate`]: what every request passes. [`enter`]: signing in and out.
-//! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`] and the others: one file a
+//! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
 //! - [`shell`], [`markup`], [`words`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
@@ -40,6 +40,7 @@ pub mod events;
 pub mod fault;
 pub mod fields;
 pub mod gate;
+pub mod jobs;
 pub mod links;
 pub mod markup;
 pub mod overview;
@@ -124,6 +125,10 @@ pub fn routes() -> Vec<Route> {
         action("/console/events/{id}/send", Resend, event::send),
         page("/console/recover", View, recover::show),
         action("/console/recover", Resend, recover::start),
+        page("/console/jobs/{id}", View, jobs::show),
+        action("/console/jobs/{id}/pause", Resend, jobs::pause),
+        action("/console/jobs/{id}/resume", Resend, jobs::resume),
+        action("/console/jobs/{id}/cancel", Resend, jobs::cancel),
         page("/console/endpoints", View, endpoints::show),
         page("/console/endpoints/new", Manage, endpoints::new),
         action("/console/endpoints/new", Manage, endpoints::create),

@@ -6,20 +6,22 @@ use askama::Template;
 use axum::extract::State as AxumState;
 use axum::response::Response;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::State;
+use super::endpoints::{request, text};
 use super::fault::Fault;
-use super::fields::{self, Asked, Fields, Posted};
-use super::markup::{Markup, count};
+use super::fields::{Asked, Fields, Posted};
+use super::jobs::{JobView, newest_jobs};
+use super::markup::Markup;
 use super::shell::{Place, Shell, Visitor, page, see_other};
 use super::wanted::{TIMES, Wanted};
 use super::words::{EndpointName, Endpoints};
-use crate::api::extract::parse_id;
+use crate::api::extract::{Body, OptionalBody, PathId, Tenant, parse_id};
+use crate::api::{deliveries, subscription_actions};
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{DeliveryFilter, IdRange, Status};
-use crate::delivery::manual;
-use crate::delivery::replay::{self, Replay};
-use crate::subscription::queries::{StoredSubscription, SubscriptionId};
+use crate::delivery::listing::IdRange;
+use crate::subscription::queries::SubscriptionId;
 
 mod preview;
 
@@ -122,6 +124,7 @@ struct Page {
     since: Option<String>,
     until: String,
     list: String,
+    jobs: Vec<JobView>,
 }
 
 impl Page {
@@ -148,9 +151,7 @@ pub async fn show(
     visitor: Visitor,
     Asked(asked): Asked,
 ) -> Result<Response, Fault> {
-    let shell = visitor
-        .shell(Place::Recover, "Recover")
-        .with_notice(done(&asked));
+    let shell = visitor.shell(Place::Recover, "Recover");
     let order = Order::of(&asked, shell.now)?;
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
@@ -171,11 +172,11 @@ pub async fn show(
         (true, What::All, Some(one)) => {
             drop(transaction);
             drop(client);
-            let _permit = state.api.limits.take_replay(visitor.tenant())?;
             Some(preview_all(&state, &visitor, &order, one).await?)
         }
         (true, ..) => Some(preview_waiting(&transaction, &order, &endpoints).await?),
     };
+    let jobs = newest_jobs(&state, &visitor).await?;
     let now = shell.now;
     let oldest = preview.as_ref().and_then(|preview| preview.oldest);
     let is_ordered = match one {
@@ -204,6 +205,7 @@ pub async fn show(
         // What fails from here on was not in the number.
         until: wanted.until.clone().unwrap_or_else(|| format!("{now:.3}")),
         list: listed.path(),
+        jobs,
         preview,
         missing,
         wanted,
@@ -212,93 +214,70 @@ pub async fn show(
     page(&page_of)
 }
 
-fn done(asked: &Fields) -> Option<String> {
-    let number = asked.get("sent")?.parse::<u64>().ok()?;
-    Some(match number {
-        0 => "There was nothing left to send again.".to_owned(),
-        1 => "1 delivery is due now. It is sent as its endpoint takes it.".to_owned(),
-        many => format!(
-            "{} deliveries are due now. They are sent as their endpoints take them.",
-            count(many)
-        ),
-    })
-}
-
-async fn replay_of(
-    state: &State,
-    visitor: &Visitor,
-    order: &Order,
-    endpoint: &StoredSubscription,
-    dry_run: bool,
-) -> Result<replay::Replayed, Fault> {
-    let every = || vec!["*".to_owned()];
-    let types = order.event_type.clone().map_or_else(every, |one| vec![one]);
-    let wanted = Replay {
-        subscription: endpoint,
-        since: order.since.unwrap_or(Timestamp::UNIX_EPOCH),
-        until: order.until,
-        from_lsn: None,
-        to_lsn: None,
-        types: &types,
-        matches: state.api.filter_matches,
-        dry_run,
-    };
-    let store = &state.api.store;
-    Ok(replay::replay(store, visitor.tenant(), &wanted).await?)
-}
-
-/// Sends again what was counted.
+/// Sends again what was counted, as the API's calls do: a job, which goes on by itself.
 pub async fn start(
     AxumState(state): AxumState<Arc<State>>,
     visitor: Visitor,
     Posted(form): Posted,
 ) -> Result<Response, Fault> {
     let order = Order::of(&form, Timestamp::now())?;
-    let _permit = state.api.limits.take_replay(visitor.tenant())?;
-    let sent = match order.what {
+    let api = AxumState(Arc::clone(&state.api));
+    let tenant = Tenant(Arc::clone(visitor.tenant()));
+    let rate = match form.get("rate") {
+        None => None,
+        Some(text) => Some(text.parse::<u32>().map_err(|_| {
+            Fault::invalid(
+                "invalid_rate",
+                "Deliveries a second are a whole number from 1 to 10000.",
+            )
+            .with_next("/console/recover", "Recover")
+        })?),
+    };
+    let begun = match order.what {
         What::Failed | What::Pending => {
-            let filter = DeliveryFilter {
-                status: Some(match order.what {
-                    What::Pending => Status::Pending,
-                    What::Failed | What::All => Status::Failed,
-                }),
-                event_type: order.event_type.clone(),
-                subscription: order.endpoint.map(|SubscriptionId(id)| id),
-            };
-            let store = &state.api.store;
-            manual::retry_matching(store, visitor.tenant(), &filter, order.ids()).await?
+            let retry = request(json!({
+                "status": order.what.as_str(),
+                "subscription_id": order.endpoint.map(|id| id.to_string()),
+                "event": order.event_type,
+                "since": order.since,
+                "until": order.until,
+                "max_per_second": rate,
+            }))?;
+            deliveries::retry_deliveries(api, tenant, OptionalBody(retry)).await?
         }
         What::All => {
-            let endpoint = of_form(&state, &visitor, &order).await?;
-            let replayed = replay_of(&state, &visitor, &order, &endpoint, false).await?;
-            replayed.deliveries
+            let choose = || {
+                let detail = "Choose an endpoint, and from when on every event is sent again.";
+                Fault::invalid("invalid_range", detail).with_next("/console/recover", "Recover")
+            };
+            let endpoint = order.endpoint.ok_or_else(choose)?;
+            let since = order.since.ok_or_else(choose)?;
+            let replay = request(json!({
+                "since": since,
+                "until": order.until,
+                "events": order.event_type.map(|one| [one]),
+                "max_per_second": rate,
+            }))?;
+            let id = PathId(endpoint.to_string());
+            subscription_actions::replay_subscription(api, tenant, id, Body(replay)).await?
         }
     };
-    state.api.schedule_changed.notify_one();
-    let sent = sent.to_string();
-    let query = fields::query([("sent", sent.as_str())]);
-    Ok(see_other(&format!("/console/recover{query}")))
+    Ok(see_other(&format!(
+        "/console/jobs/{}",
+        job_of(begun).await?
+    )))
 }
 
-/// The one active endpoint that a replay goes to.
-async fn of_form(
-    state: &State,
-    visitor: &Visitor,
-    order: &Order,
-) -> Result<StoredSubscription, Fault> {
-    let choose = || {
-        Fault::invalid(
-            "invalid_range",
-            "Choose an endpoint that is active, and from when on every event is sent again.",
-        )
-        .with_next("/console/recover", "Recover")
-    };
-    let id = order
-        .endpoint
-        .filter(|_| order.since.is_some())
-        .ok_or_else(choose)?;
-    let mut client = state.api.store.get().await?;
-    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = crate::subscription::queries::get(&transaction, id).await?;
-    found.filter(|endpoint| endpoint.active).ok_or_else(choose)
+/// The id of the job that a call of the API answers.
+async fn job_of(answer: Response) -> Result<String, Fault> {
+    // Our own answer, which is in memory already.
+    let body = axum::body::to_bytes(answer.into_body(), ANSWER).await;
+    let job: Value = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body).ok())
+        .unwrap_or_default();
+    Ok(text(&job, "id"))
 }
+
+/// Bytes of an answer that says how far a job has come: some hundred.
+const ANSWER: usize = 64 * 1024;

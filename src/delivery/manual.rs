@@ -1,7 +1,7 @@
-//! What users ask for by hand: retry a delivery, or all that match. They become due
+//! What users ask for by hand: retry a delivery, or a batch of those that match. They become due
 //! now, and the claimer sends them. An open breaker admits a probe for it at once.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
@@ -91,55 +91,104 @@ pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry,
     Ok(Retry::Queued)
 }
 
-/// Makes due now what matches and belongs to an active subscription; answers how many.
-/// `filter.status` is `Failed` or `Pending`. Each batch commits by itself: what a
-/// broken connection leaves undone, asking again completes. Of each subscription one is the
-/// probe where the breaker is open.
-pub async fn retry_matching(
-    store: &Store,
-    tenant: &str,
+/// What a batch of a bulk retry did.
+pub(super) struct RetriedBatch {
+    pub(super) retried: u64,
+    /// The last delivery of the batch: the next one is below it.
+    pub(super) last: Uuid,
+    /// Subscriptions whose breaker admits a probe for it.
+    pub(super) probed: Vec<Uuid>,
+}
+
+/// Makes due now at most `limit` of what matches and belongs to an active subscription, from
+/// the last id down: what fails again meanwhile is not met a second time. None where nothing
+/// matches. `filter.status` is `Failed` or `Pending`. Of each subscription that is not in
+/// `probed` one is the probe where the breaker is open.
+pub(super) async fn retry_batch(
+    transaction: &Transaction<'_>,
+    schema: &str,
     filter: &DeliveryFilter,
-    mut ids: IdRange,
-) -> Result<u64, ManualError> {
+    ids: IdRange,
+    limit: i64,
+    probed: &[Uuid],
+) -> Result<Option<RetriedBatch>, Error> {
     let status = filter.status.unwrap_or(Status::Failed);
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/delivery/lock_retryable.sql"),
+            &[
+                &status.as_str() as &(dyn ToSql + Sync),
+                &ids.from,
+                &ids.to,
+                &filter.event_type,
+                &filter.subscription,
+                &limit,
+            ],
+        )
+        .await?;
+    let Some(last) = rows.last() else {
+        return Ok(None);
+    };
     let mut retried = 0;
-    let mut probed = HashSet::new();
-    loop {
-        let mut client = store.get().await?;
-        let transaction = tenant_transaction(&mut client, tenant).await?;
-        let rows = transaction
-            .query(
-                include_str!("../../sql/queries/delivery/lock_retryable.sql"),
-                &[
-                    &status.as_str() as &(dyn ToSql + Sync),
-                    &ids.from,
-                    &ids.to,
-                    &filter.event_type,
-                    &filter.subscription,
-                    &BATCH,
-                ],
-            )
-            .await?;
-        let Some(last) = rows.last() else {
-            return Ok(retried);
-        };
-        // Downwards only: what fails again meanwhile is not met a second time.
-        ids.to = last.get(0);
-        let batch_of = |row: &Row| row.get::<_, Option<Uuid>>("batch_id");
-        let batches: BTreeSet<Uuid> = rows.iter().filter_map(batch_of).collect();
-        if !batches.is_empty() {
-            let batches: Vec<Uuid> = batches.into_iter().collect();
-            hasten(&transaction, store.schema(), &batches).await?;
-            retried += rows.iter().filter_map(batch_of).count() as u64;
-        }
-        let alone = rows.iter().filter(|row| batch_of(row).is_none());
-        let alone: Vec<Uuid> = alone.map(|row| row.get(0)).collect();
-        retried += requeue(&transaction, store.schema(), &alone).await?;
-        let subscriptions = rows.iter().map(|row| row.get("subscription_id"));
-        let new = subscriptions.filter(|id| probed.insert(*id));
-        request_probes(&transaction, &new.collect::<Vec<Uuid>>()).await?;
-        transaction.commit().await?;
+    let batch_of = |row: &Row| row.get::<_, Option<Uuid>>("batch_id");
+    let batches: BTreeSet<Uuid> = rows.iter().filter_map(batch_of).collect();
+    if !batches.is_empty() {
+        let batches: Vec<Uuid> = batches.into_iter().collect();
+        hasten(transaction, schema, &batches).await?;
+        retried += rows.iter().filter_map(batch_of).count() as u64;
     }
+    let alone = rows.iter().filter(|row| batch_of(row).is_none());
+    let alone: Vec<Uuid> = alone.map(|row| row.get(0)).collect();
+    retried += requeue(transaction, schema, &alone).await?;
+    let subscriptions: BTreeSet<Uuid> = rows.iter().map(|row| row.get("subscription_id")).collect();
+    let new = subscriptions.into_iter().filter(|id| !probed.contains(id));
+    let new: Vec<Uuid> = new.collect();
+    request_probes(transaction, &new).await?;
+    Ok(Some(RetriedBatch {
+        retried,
+        last: last.get(0),
+        probed: new,
+    }))
+}
+
+/// What a bulk retry would find.
+#[derive(Clone, Debug, Default)]
+pub struct RetryEstimate {
+    pub matching: u64,
+    /// Of subscriptions that are disabled: they are left aside.
+    pub disabled: u64,
+    pub oldest: Option<DeliveryId>,
+    /// The newest few.
+    pub sample: Vec<DeliveryId>,
+}
+
+/// Counts what a bulk retry would make due.
+pub async fn estimate_retry(
+    transaction: &Transaction<'_>,
+    filter: &DeliveryFilter,
+    ids: IdRange,
+) -> Result<RetryEstimate, Error> {
+    let status = filter.status.unwrap_or(Status::Failed);
+    let row = transaction
+        .query_one(
+            include_str!("../../sql/queries/delivery/estimate_retry.sql"),
+            &[
+                &status.as_str(),
+                &ids.from,
+                &ids.to,
+                &filter.event_type,
+                &filter.subscription,
+            ],
+        )
+        .await?;
+    let count = |name| u64::try_from(row.get::<_, i64>(name)).unwrap_or(0);
+    let sample: Vec<Uuid> = row.get("sample");
+    Ok(RetryEstimate {
+        matching: count("matching"),
+        disabled: count("disabled"),
+        oldest: row.get::<_, Option<Uuid>>("oldest").map(DeliveryId),
+        sample: sample.into_iter().map(DeliveryId).collect(),
+    })
 }
 
 /// Makes batches due now, each whole.
@@ -147,7 +196,7 @@ async fn hasten(
     transaction: &Transaction<'_>,
     schema: &str,
     batches: &[Uuid],
-) -> Result<(), ManualError> {
+) -> Result<(), Error> {
     transaction
         .execute(
             include_str!("../../sql/queries/delivery/hasten_batches.sql"),
@@ -158,11 +207,7 @@ async fn hasten(
     Ok(())
 }
 
-async fn requeue(
-    transaction: &Transaction<'_>,
-    schema: &str,
-    ids: &[Uuid],
-) -> Result<u64, ManualError> {
+async fn requeue(transaction: &Transaction<'_>, schema: &str, ids: &[Uuid]) -> Result<u64, Error> {
     let rows = transaction
         .query(
             include_str!("../../sql/queries/delivery/requeue_deliveries.sql"),

@@ -30,6 +30,7 @@ pub mod dispatcher;
 pub mod endpoint_log;
 pub mod health;
 pub mod instance;
+pub mod jobs;
 pub mod lanes;
 pub mod leases;
 pub mod listing;

@@ -15,8 +15,12 @@ use crate::episode::Episode;
 
 /// How soon it begins after a subscription was disabled or enabled.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Rows of one transaction, of each status.
-const BATCH: i64 = 1000;
+/// Rows of one transaction, of each status: a few milliseconds, which is what an enqueue or a result
+/// may have to wait for on a busy store.
+const BATCH: i64 = 100;
+/// How long to wait after a batch, in times of what it took: most of the store's CPU is for
+/// what is enqueued and recorded meanwhile.
+const PAUSE: u32 = 3;
 
 /// What fails, for the log.
 const SETTLE: &str = "cannot park or unpark deliveries of a subscription";
@@ -79,8 +83,7 @@ async fn settle_one(client: &Client, id: Uuid, active: bool) -> Result<u64, toki
         if rows == 0 {
             break;
         }
-        // As long again: the store's CPU is for what is enqueued and recorded meanwhile.
-        tokio::time::sleep(began.elapsed()).await;
+        tokio::time::sleep(began.elapsed() * PAUSE).await;
     }
     client
         .execute(

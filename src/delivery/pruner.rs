@@ -70,26 +70,33 @@ pub async fn prune(
             );
         }
     }
-    // They hold rows' values, as events do.
-    let query = include_str!("../../sql/queries/delivery/prune_parked_changes.sql");
     let before = now
         .checked_sub(config.retention.0)
         .unwrap_or(Timestamp::MIN);
-    client
-        .execute(query, &[&before])
-        .await
-        .context("prune the parked changes")?;
-    for (query, what) in [
+    for (query, what, before) in [
+        // They hold rows' values, as events do.
+        (
+            include_str!("../../sql/queries/delivery/prune_parked_changes.sql"),
+            "parked changes",
+            before,
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_jobs.sql"),
+            "ended bulk retries and replays",
+            before,
+        ),
         (
             include_str!("../../sql/queries/delivery/forget_deleted_subscriptions.sql"),
             "deleted subscriptions",
+            now,
         ),
         (
             include_str!("../../sql/queries/delivery/forget_idempotency_keys.sql"),
             "idempotency keys",
+            now,
         ),
     ] {
-        let forgotten = client.execute(query, &[&now]).await;
+        let forgotten = client.execute(query, &[&before]).await;
         forgotten.with_context(|| format!("forget {what}"))?;
     }
     Ok(dropped)

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::manual::{BATCH, ManualError, notify, put_first, request_probe};
 use super::{operational, partitions};
 use crate::clock;
-use crate::conninfo::Transaction;
+use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
 use crate::lsn::Lsn;
@@ -42,116 +42,174 @@ pub struct Replay<'a> {
     pub types: &'a [String],
     /// Evaluates a filter's source over an event's body.
     pub matches: fn(&str, &[u8]) -> Result<bool, String>,
-    /// Only counts, and creates nothing.
-    pub dry_run: bool,
 }
 
-/// What a replay has begun.
-#[derive(Clone, Copy, Debug)]
-pub struct Replayed {
-    pub id: ReplayId,
-    pub deliveries: u64,
+/// What a batch of a replay found.
+#[derive(Default)]
+pub(super) struct ReplayedBatch {
+    pub(super) events: Vec<EventId>,
     /// Events on which the filter failed: it then never matches.
-    pub filter_failures: u64,
+    pub(super) filter_failures: u64,
+    /// The last event that was looked at: the next one is above it.
+    pub(super) last: Uuid,
 }
 
-/// Creates new deliveries of stored events, due now.
-pub async fn replay(
-    store: &Store,
-    tenant: &str,
-    replay: &Replay<'_>,
-) -> Result<Replayed, ManualError> {
-    let mut replayed = Replayed {
-        id: Uuid::now_v7(),
-        deliveries: 0,
-        filter_failures: 0,
-    };
-    let filter = replay.subscription.filter.as_deref();
-    let limit = match filter {
-        Some(_) => BATCH_WITH_BODIES,
-        None => BATCH,
-    };
-    let subscribed = like(&replay.subscription.events);
-    let types = like(replay.types);
-    let to = match replay.until {
-        // An id holds whole milliseconds: the bounds to the microsecond are the query's.
-        Some(until) => id_floor(milliseconds(until).saturating_add(1)),
-        None => {
-            let sql = include_str!("../../sql/queries/delivery/newest_event_id.sql");
-            let newest = store.get().await?.query_opt(sql, &[]).await?;
-            let Some(newest) = newest else {
-                return Ok(replayed);
-            };
-            // To the end of its millisecond, in which its deliveries' ids are too.
-            id_floor(id_milliseconds(newest.get(0)).saturating_add(1))
-        }
-    };
-    let until = replay.until.unwrap_or(Timestamp::MAX);
-    let mut after = id_floor(milliseconds(replay.since));
-    loop {
-        let mut client = store.get().await?;
-        let transaction = tenant_transaction(&mut client, tenant).await?;
-        let rows = transaction
-            .query(
-                include_str!("../../sql/queries/delivery/list_replayable_events.sql"),
-                &[
-                    &after as &(dyn ToSql + Sync),
-                    &to,
-                    &replay.since,
-                    &until,
-                    &subscribed,
-                    &types,
-                    &filter.is_some(),
-                    &limit,
-                    &replay.from_lsn,
-                    &replay.to_lsn,
-                    &id_floor(id_milliseconds(after)),
-                ],
-            )
-            .await?;
-        let Some(last) = rows.last() else {
-            return Ok(replayed);
-        };
-        after = last.get("id");
-        let mut batch = NewDeliveries::default();
-        for row in rows.iter().filter(|row| row.get("wanted")) {
-            if let (Some(filter), Some(body)) = (filter, row.get::<_, Option<&[u8]>>("body")) {
-                match (replay.matches)(filter, body) {
-                    Ok(true) => {}
-                    Ok(false) => continue,
-                    Err(_) => {
-                        replayed.filter_failures += 1;
-                        continue;
-                    }
-                }
+/// What a replay would send.
+#[derive(Clone, Debug, Default)]
+pub struct ReplayEstimate {
+    pub matching: u64,
+    /// Events on which the filter fails: it then never matches.
+    pub filter_failures: u64,
+    pub oldest: Option<EventId>,
+    /// The newest few.
+    pub sample: Vec<EventId>,
+}
+
+/// Events that an estimate shows.
+const SAMPLE: usize = 5;
+
+impl Replay<'_> {
+    /// The ids of the events that it looks at: above the first, below the second. None where
+    /// there are no events at all. Wants the owner's connection.
+    pub async fn range(&self, client: &impl Queries) -> Result<Option<(Uuid, Uuid)>, Error> {
+        let to = match self.until {
+            // An id holds whole milliseconds: the bounds to the microsecond are the query's.
+            Some(until) => id_floor(milliseconds(until).saturating_add(1)),
+            None => {
+                let sql = include_str!("../../sql/queries/delivery/newest_event_id.sql");
+                let Some(newest) = client.query_opt(sql, &[]).await? else {
+                    return Ok(None);
+                };
+                // To the end of its millisecond, in which its deliveries' ids are too.
+                id_floor(id_milliseconds(newest.get(0)).saturating_add(1))
             }
-            let event = EventId(row.get("id"));
+        };
+        Ok(Some((id_floor(milliseconds(self.since)), to)))
+    }
+
+    /// What there is to send, of the events between two ids (see [`Replay::range`]).
+    pub async fn estimate(
+        &self,
+        store: &Store,
+        tenant: &str,
+        (mut after, to): (Uuid, Uuid),
+    ) -> Result<ReplayEstimate, ManualError> {
+        let mut estimate = ReplayEstimate::default();
+        let mut client = store.get().await?;
+        loop {
+            let transaction = tenant_transaction(&mut client, tenant).await?;
+            let found = self.find(&transaction, after, to, BATCH).await?;
+            transaction.rollback().await?;
+            let Some((batch, _)) = found else {
+                return Ok(estimate);
+            };
+            after = batch.last;
+            estimate.matching += batch.events.len() as u64;
+            estimate.filter_failures += batch.filter_failures;
+            estimate.oldest = estimate.oldest.or(batch.events.first().copied());
+            estimate
+                .sample
+                .extend(batch.events.iter().rev().take(SAMPLE).rev());
+            let surplus = estimate.sample.len().saturating_sub(SAMPLE);
+            estimate.sample.drain(..surplus);
+        }
+    }
+
+    /// Creates the deliveries of the next events, at most so many, due now.
+    pub(super) async fn send_batch(
+        &self,
+        transaction: &Transaction<'_>,
+        (schema, tenant): (&str, &str),
+        id: ReplayId,
+        (after, to): (Uuid, Uuid),
+        limit: i64,
+    ) -> Result<Option<ReplayedBatch>, Error> {
+        let Some((found, deliveries)) = self.find(transaction, after, to, limit).await? else {
+            return Ok(None);
+        };
+        let mut batch = NewDeliveries::default();
+        for row in &deliveries {
             let position = Position {
                 commit_lsn: row.get("commit_lsn"),
                 ordinal: row.get("ordinal"),
                 rule_index: row.get("rule_index"),
             };
             batch.push(
-                replay.subscription.id,
-                replayed.id,
-                event,
+                self.subscription.id,
+                id,
+                EventId(row.get("id")),
                 row.get("event_type"),
                 &position,
                 row.get("row_key"),
             );
             batch.body_bytes.push(row.get("body_bytes"));
         }
-        replayed.deliveries += batch.ids.len() as u64;
-        if !batch.ids.is_empty() && !replay.dry_run {
+        if !batch.ids.is_empty() {
             batch
-                .insert(&transaction, tenant, replay.subscription, Some(replayed.id))
+                .insert(transaction, tenant, self.subscription, Some(id))
                 .await?;
-            if replayed.deliveries == batch.ids.len() as u64 {
-                request_probe(&transaction, replay.subscription.id).await?;
-            }
-            notify(&transaction, store.schema()).await?;
+            notify(transaction, schema).await?;
         }
-        transaction.commit().await?;
+        Ok(Some(found))
+    }
+
+    /// The next events that match, and their rows; none where there are no more events.
+    async fn find(
+        &self,
+        transaction: &Transaction<'_>,
+        after: Uuid,
+        to: Uuid,
+        limit: i64,
+    ) -> Result<Option<(ReplayedBatch, Vec<Row>)>, Error> {
+        let filter = self.subscription.filter.as_deref();
+        let limit = match filter {
+            Some(_) => limit.min(BATCH_WITH_BODIES),
+            None => limit,
+        };
+        let subscribed = like(&self.subscription.events);
+        let types = like(self.types);
+        let until = self.until.unwrap_or(Timestamp::MAX);
+        let rows = transaction
+            .query(
+                include_str!("../../sql/queries/delivery/list_replayable_events.sql"),
+                &[
+                    &after as &(dyn ToSql + Sync),
+                    &to,
+                    &self.since,
+                    &until,
+                    &subscribed,
+                    &types,
+                    &filter.is_some(),
+                    &limit,
+                    &self.from_lsn,
+                    &self.to_lsn,
+                    &id_floor(id_milliseconds(after)),
+                ],
+            )
+            .await?;
+        let Some(last) = rows.last() else {
+            return Ok(None);
+        };
+        let mut found = ReplayedBatch {
+            last: last.get("id"),
+            ..ReplayedBatch::default()
+        };
+        let mut wanted = Vec::new();
+        for row in rows.into_iter().filter(|row| row.get("wanted")) {
+            if let (Some(filter), Some(body)) = (filter, row.get::<_, Option<&[u8]>>("body")) {
+                match (self.matches)(filter, body) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(_) => {
+                        found.filter_failures += 1;
+                        continue;
+                    }
+                }
+            }
+            found.events.push(EventId(row.get("id")));
+            wanted.push(row);
+        }
+        Ok(Some((found, wanted)))
     }
 }
 

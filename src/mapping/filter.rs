@@ -13,7 +13,7 @@ use super::language::parse;
 use super::language::syntax::Expr;
 use super::language::types::Encoding;
 use super::programs::placed;
-use super::trace::{Trace, trace};
+use super::trace::{Refusal, Trace, refusal, trace};
 
 mod body;
 
@@ -136,6 +136,11 @@ impl Filter {
         }
     }
 
+    /// Why the filter does not hold for a body: holds the event's values.
+    pub fn refusal(&self, body: &Body<'_>) -> Refusal {
+        refusal(&self.source, &self.expr, &scope(None), body)
+    }
+
     /// What the filter and its parts come to on a body: holds the event's values.
     pub fn trace(&self, body: &Body<'_>) -> Trace {
         trace(&self.source, &self.expr, &scope(None), body)
@@ -187,6 +192,48 @@ mod tests {
             ("data.currency is distinct from 'USD'", true),
         ] {
             assert_eq!(matches(source), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_clause_that_decided_and_its_values() {
+        let body = Body::parse(BODY).unwrap();
+        for (source, clause, values) in [
+            (
+                "data.amount > 200",
+                "data.amount > 200",
+                "data.amount=120.50",
+            ),
+            (
+                "data.currency = 'EUR' and (data.amount > 200 and data.count = 3)",
+                "data.amount > 200",
+                "data.amount=120.50",
+            ),
+            (
+                "data.amount > 200 or lower(data.currency) = 'usd'",
+                "data.amount > 200 or lower(data.currency) = 'usd'",
+                "data.amount=120.50 data.currency=\"EUR\"",
+            ),
+            ("data.note < 5", "data.note < 5", "data.note=null"),
+            (
+                "not (data.count = 3 and data.count > 1)",
+                "not (data.count = 3 and data.count > 1)",
+                "data.count=3",
+            ),
+            (
+                "type = 'x' and 1 = 2",
+                "type = 'x'",
+                "type=\"payment.received\"",
+            ),
+            ("false", "false", ""),
+        ] {
+            let refusal = Filter::compile(source).unwrap().refusal(&body);
+            let shown = refusal.values.iter().map(|one| {
+                let value = one.value.as_ref().map_or("-", |value| value.get());
+                format!("{}={value}", one.expression)
+            });
+            let shown = shown.collect::<Vec<_>>().join(" ");
+            assert_eq!((refusal.clause.as_str(), shown.as_str()), (clause, values));
         }
     }
 

@@ -42,6 +42,34 @@ pub(super) fn trace<R: Row>(source: &str, expr: &Expr, scope: &Scope<'_>, row: &
     Tracer { source, scope, row }.trace(expr)
 }
 
+/// The part of a condition that decided against it, with the values that it compared: where
+/// several must hold, the first that does not.
+#[derive(Clone, Serialize)]
+pub struct Refusal {
+    /// The part of the expression.
+    pub clause: String,
+    /// What it names, each once, with its value.
+    pub values: Vec<Trace>,
+}
+
+/// Why a condition does not hold on a row.
+pub(super) fn refusal<R: Row>(source: &str, expr: &Expr, scope: &Scope<'_>, row: &R) -> Refusal {
+    let tracer = Tracer { source, scope, row };
+    let mut clause = expr;
+    while let Kind::And(parts) = &clause.kind {
+        let Some(part) = parts.iter().find(|part| !tracer.is(part, true)) else {
+            break;
+        };
+        clause = part;
+    }
+    let mut values = Vec::new();
+    tracer.collect_named(clause, &mut values);
+    Refusal {
+        clause: tracer.text(clause).to_owned(),
+        values,
+    }
+}
+
 struct Tracer<'a, R> {
     source: &'a str,
     scope: &'a Scope<'a>,
@@ -53,7 +81,7 @@ impl<R: Row> Tracer<'_, R> {
         let (value, error) = self.value(expr, Version::Current);
         Trace {
             parts: self.parts(expr, value.is_none()),
-            expression: bare(self.source.get(expr.at.clone()).unwrap_or_default()).to_owned(),
+            expression: self.text(expr).to_owned(),
             value,
             error,
         }
@@ -75,6 +103,31 @@ impl<R: Row> Tracer<'_, R> {
         let written = write_value(&mut json, &checked.r#type, value.as_ref()).ok();
         let text = written.and_then(|()| String::from_utf8(json).ok());
         (text.and_then(|text| RawValue::from_string(text).ok()), None)
+    }
+
+    fn text(&self, expr: &Expr) -> &str {
+        bare(self.source.get(expr.at.clone()).unwrap_or_default())
+    }
+
+    /// The columns and members that a part names, each once, with their values.
+    fn collect_named(&self, expr: &Expr, into: &mut Vec<Trace>) {
+        if !matches!(expr.kind, Kind::Name(_)) && !is_member(expr) {
+            for part in expr.kind.children() {
+                self.collect_named(part, into);
+            }
+            return;
+        }
+        let expression = self.text(expr);
+        if into.iter().any(|known| known.expression == expression) {
+            return;
+        }
+        let (value, error) = self.value(expr, Version::Current);
+        into.push(Trace {
+            expression: expression.to_owned(),
+            value,
+            error,
+            parts: Vec::new(),
+        });
     }
 
     fn is(&self, expr: &Expr, expected: bool) -> bool {

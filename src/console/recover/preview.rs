@@ -1,10 +1,13 @@
 //! What an order to send again would find, before it is given.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Order, replay_of};
+use super::Order;
 use crate::conninfo::Transaction;
 use crate::console::State;
 use crate::console::deliveries::committed;
@@ -12,10 +15,13 @@ use crate::console::fault::Fault;
 use crate::console::markup::{count, counted};
 use crate::console::shell::Visitor;
 use crate::console::words::{EndpointName, Endpoints};
+use crate::delivery::replay::Replay;
 use crate::subscription::queries::{StoredSubscription, SubscriptionId};
 
 /// How far what failed is counted before it is sent again.
 const COUNTED: i64 = 100_000;
+/// … and for how long events are, each of which a filter may have to see.
+const COUNTING: Duration = Duration::from_secs(15);
 
 /// What was found to be sent again.
 pub(super) struct Preview {
@@ -116,17 +122,40 @@ pub(super) async fn preview_all(
     order: &Order,
     endpoint: &StoredSubscription,
 ) -> Result<Preview, Fault> {
-    let found = replay_of(state, visitor, order, endpoint, true).await?;
+    let every = || vec!["*".to_owned()];
+    let types = order.event_type.clone().map_or_else(every, |one| vec![one]);
+    let wanted = Replay {
+        subscription: endpoint,
+        since: order.since.unwrap_or(Timestamp::UNIX_EPOCH),
+        until: order.until,
+        from_lsn: None,
+        to_lsn: None,
+        types: &types,
+        matches: state.api.filter_matches,
+    };
+    let store = &state.api.store;
+    let client = store.get().await?;
+    let range = wanted.range(&*client).await?.unwrap_or_default();
+    drop(client);
+    let counting = wanted.estimate(store, visitor.tenant(), range);
+    let Ok(found) = timeout(COUNTING, counting).await else {
+        return Err(Fault::invalid(
+            "too_many_events",
+            "There are more events than can be counted here: choose a shorter time or one type.",
+        )
+        .with_next("/console/recover", "Recover"));
+    };
+    let found = found?;
     Ok(Preview {
-        total: found.deliveries,
+        total: found.matching,
         is_more: false,
         by_endpoint: vec![Part {
             endpoint: EndpointName::of(endpoint),
-            count: found.deliveries,
+            count: found.matching,
             left: None,
         }],
-        oldest: order.since.filter(|_| found.deliveries > 0),
-        newest: None,
+        oldest: found.oldest.map(|event| committed(event.0)),
+        newest: found.sample.last().map(|event| committed(event.0)),
         filter_failures: found.filter_failures,
     })
 }

@@ -117,7 +117,7 @@ async fn what_an_instance_holds_is_in_flight_and_cannot_be_retried() {
         .post("/deliveries/retry", &token, json!({"status": "pending"}))
         .await
         .expect(202);
-    assert_eq!(bulk["retried"], 1);
+    assert_eq!(bulk["done"], 1);
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn a_bulk_retry_takes_what_matches_and_wakes_every_node() {
             .post("/deliveries/retry", &token, body.clone())
             .await
             .expect(202);
-        assert_eq!(retried["retried"], expected, "{body}");
+        assert_eq!(retried["done"], expected, "{body}");
     }
     api.patch(
         &format!("/subscriptions/{}", id(&two)),
@@ -246,7 +246,7 @@ async fn a_bulk_retry_takes_what_matches_and_wakes_every_node() {
         .await
         .expect(202);
     assert_eq!(
-        retried["retried"], 0,
+        retried["done"], 0,
         "a disabled subscription's are left aside"
     );
     let delivered = api
@@ -285,7 +285,7 @@ async fn a_bulk_retry_goes_on_past_one_batch() {
         .post("/deliveries/retry", &token, json!({}))
         .await
         .expect(202);
-    assert_eq!(retried["retried"], 2501);
+    assert_eq!(retried["done"], 2501);
     let due = api
         .count(
             "select count(*) from delivery_schedule where status = 'pending' and due_at <= now()",

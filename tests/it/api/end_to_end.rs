@@ -83,7 +83,7 @@ async fn what_the_api_queues_is_signed_and_sent() {
         .post(&format!("{path}/replay"), &token, wanted)
         .await
         .expect(202);
-    assert_eq!(replayed["deliveries"], 1);
+    assert_eq!(replayed["done"], 1);
     let missed = receiver.wait_for(4).await.remove(3);
     assert_ne!(missed.id(), first.id());
     assert!(

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -171,23 +172,28 @@ async fn tests_and_replays_have_limits_of_their_own() {
     );
 
     let replay = format!("{path}/replay");
-    let since = json!({"since": "2020-01-01T00:00:00Z"});
-    let locked = connect(&api.database.url).await;
-    locked
-        .batch_execute("begin; lock table walhook.webhook_events in access exclusive mode")
-        .await
-        .unwrap();
-    let request = with_json(api.request(Method::POST, &replay, &acme), &since);
-    let first = tokio::spawn(send(request));
-    waits_for_a_lock(&api).await;
-    for (path, body) in [(replay.as_str(), &since), ("/deliveries/retry", &json!({}))] {
+    let slowly = json!({"since": "2020-01-01T00:00:00Z", "max_per_second": 1});
+    for _ in 0..3 {
+        api.event("acme", "payment.received", Timestamp::now())
+            .await;
+    }
+    let first = api.post(&replay, &acme, slowly.clone()).await.expect(202);
+    assert_eq!(
+        (&first["state"], &first["total"]),
+        (&json!("running"), &json!(3))
+    );
+    for (path, body) in [
+        (replay.as_str(), &slowly),
+        ("/deliveries/retry", &json!({})),
+    ] {
         let refused = api.post(path, &acme, body.clone()).await;
         refused.refused(429, "too_many_requests");
         assert!(refused.text.contains("limits.replays"), "{}", refused.text);
     }
-    locked.batch_execute("commit").await.unwrap();
-    first.await.unwrap().expect(202);
-    api.post(&replay, &acme, since).await.expect(202);
+    let cancel = format!("/jobs/{}/cancel", id(&first));
+    let cancelled = api.post(&cancel, &acme, json!({})).await.expect(200);
+    assert_eq!(cancelled["state"], "cancelled");
+    api.post(&replay, &acme, slowly).await.expect(202);
 }
 
 #[tokio::test(flavor = "multi_thread")]

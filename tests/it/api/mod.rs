@@ -2,8 +2,10 @@
 
 mod deliveries;
 mod end_to_end;
+mod filters;
 pub mod fixtures;
 mod idempotency;
+mod jobs;
 mod jwt;
 mod limits;
 mod openapi;

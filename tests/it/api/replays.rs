@@ -74,7 +74,7 @@ async fn a_replay_creates_deliveries_of_what_matches() {
         (json!({"since": at(3), "until": at(2)}), 1),
     ] {
         let started = api.post(&path, &token, body.clone()).await.expect(202);
-        assert_eq!(started["deliveries"], expected, "{body}");
+        assert_eq!(started["done"], expected, "{body}");
     }
     let started = api
         .post(
@@ -116,10 +116,10 @@ async fn a_replay_creates_deliveries_of_what_matches() {
         .refused(400, "invalid_range");
     let body = json!({"from_lsn": "0/0", "events": ["payment.*"]});
     let started = api.post(&path, &token, body).await.expect(202);
-    assert_eq!(started["deliveries"], 2);
+    assert_eq!(started["done"], 2);
     let body = json!({"since": at(100), "from_lsn": "FFFF/0"});
     let started = api.post(&path, &token, body).await.expect(202);
-    assert_eq!(started["deliveries"], 0);
+    assert_eq!(started["done"], 0);
 }
 
 #[tokio::test]
@@ -139,5 +139,5 @@ async fn a_replay_asks_the_subscriptions_filter() {
         .post(&path, &token, json!({"since": since, "until": until}))
         .await
         .expect(202);
-    assert_eq!(started["deliveries"], 2);
+    assert_eq!(started["done"], 2);
 }

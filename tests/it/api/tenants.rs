@@ -102,7 +102,7 @@ async fn another_tenants_ids_are_not_found_by_any_call() {
         .post("/deliveries/retry", &theirs, json!({}))
         .await
         .expect(202);
-    assert_eq!(retried["retried"], 0);
+    assert_eq!(retried["done"], 0);
     let untouched = api
         .count("select count(*) from delivery_schedule where status = 'failed'")
         .await;

@@ -314,7 +314,11 @@ async fn an_event_says_of_every_endpoint_whether_it_got_it_and_why_not() {
     };
     let got = create("got it", json!({"event": "*"})).await;
     create("other types", json!({"event": "customer.created"})).await;
-    create("filtered", json!({"event": "*", "filter": "never there"})).await;
+    create(
+        "filtered",
+        json!({"event": "*", "filter": "type = 'x' and data.amount > 100"}),
+    )
+    .await;
     let paused = create("paused", json!({"event": "*"})).await;
     create("too late", json!({"event": "*"})).await;
     api.execute(
@@ -340,7 +344,8 @@ async fn an_event_says_of_every_endpoint_whether_it_got_it_and_why_not() {
         .says("not subscribed to this type")
         .says("It asks for customer.created.")
         .says("filter refused")
-        .says("<code>never there</code>")
+        .says("type was &#34;payment.received&#34;")
+        .says("<code>type = &#39;x&#39;</code>")
         .says("disabled at the time")
         .says("created later");
     // The order: who was to get it comes first.
@@ -480,6 +485,37 @@ async fn an_endpoint_is_created_changed_paused_enabled_rotated_and_deleted() {
         .await
         .expect(404)
         .says("There is no such endpoint");
+}
+
+#[tokio::test]
+async fn a_filter_is_tried_on_the_last_events_before_it_is_saved() {
+    let api = Api::start().await;
+    for event_type in ["payment.received", "payment.failed", "payment.failed"] {
+        api.event("acme", event_type, Timestamp::now()).await;
+    }
+    let browser = Browser::signed_in(&api, "acme").await;
+    let tried = async |filter: &str| {
+        let fields = [
+            ("events", "*"),
+            ("filter", filter),
+            ("url", "kept"),
+            ("try", "1"),
+        ];
+        browser.post("/console/endpoints/new", &fields).await
+    };
+    let page = tried("type = 'payment.received'").await.expect(200);
+    page.says("1 of the last 3 events would be sent.")
+        .says("type was &#34;payment.failed&#34;")
+        .says("value=\"kept\"");
+    tried("type = ").await.expect(400).says("id=\"fault\"");
+    tried("")
+        .await
+        .expect(400)
+        .says("There is no filter to test");
+    let count = api
+        .count("select count(*) from webhook_subscriptions")
+        .await;
+    assert_eq!(count, 0);
 }
 
 #[tokio::test]

@@ -49,24 +49,22 @@ async fn what_failed_is_counted_first_and_then_all_of_it_is_due() {
         .post_raw("/console/recover", &form)
         .await
         .expect(303);
-    assert_eq!(sent.location(), "/console/recover?sent=2");
-    browser
-        .get(sent.location())
-        .await
-        .expect(200)
-        .says("2 deliveries are due now");
+    assert!(sent.location().starts_with("/console/jobs/job_"));
+    let page = browser.get(sent.location()).await.expect(200);
+    page.says("2 deliveries are due: sent as their endpoints take them.");
     assert_eq!(api.count(due).await, 2);
     // The same order once more finds nothing.
     let again = browser
         .post_raw("/console/recover", &form)
         .await
         .expect(303);
-    assert_eq!(again.location(), "/console/recover?sent=0");
+    let page = browser.get(again.location()).await.expect(200);
+    page.says("There was nothing left to send again.");
     let page = browser
         .get("/console/recover?what=failed")
         .await
         .expect(200);
-    page.says("<h2>2 deliveries</h2>");
+    page.says("<h2>2 deliveries</h2>").says("Sent again lately");
 }
 
 /// Of the form that orders, which stands after the others.
@@ -146,9 +144,64 @@ async fn every_event_of_a_time_is_counted_and_sent_to_one_endpoint() {
         .post_raw("/console/recover", &form)
         .await
         .expect(303);
-    assert_eq!(sent.location(), "/console/recover?sent=2");
+    browser
+        .get(sent.location())
+        .await
+        .expect(200)
+        .says("2 deliveries are due");
     assert_eq!(
         api.count("select count(*) from webhook_deliveries").await,
         5
     );
+}
+
+#[tokio::test]
+async fn a_job_says_how_far_it_is_and_is_paused_resumed_and_cancelled() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    for _ in 0..40 {
+        api.delivery_of_now(&subscription, "failed").await;
+    }
+    let browser = Browser::signed_in(&api, "acme").await;
+    let refused = [("what", "failed"), ("rate", "many")];
+    let page = browser.post("/console/recover", &refused).await;
+    page.expect(400).says("a whole number");
+    let order = [("what", "failed"), ("rate", "1")];
+    let begun = browser.post("/console/recover", &order).await.expect(303);
+    let path = begun.location().to_owned();
+    let page = browser.get(&path).await.expect(200);
+    page.says("running")
+        .says("of 40")
+        .says("It goes on by itself.");
+    let paused = browser
+        .post(&format!("{path}/pause"), &[])
+        .await
+        .expect(303);
+    assert_eq!(paused.location(), path);
+    browser
+        .get(&path)
+        .await
+        .expect(200)
+        .says("Paused:")
+        .says("Go on");
+    browser
+        .post(&format!("{path}/resume"), &[])
+        .await
+        .expect(303);
+    browser.get(&path).await.expect(200).says("running");
+    browser
+        .post(&format!("{path}/cancel"), &[])
+        .await
+        .expect(303);
+    browser
+        .get(&path)
+        .await
+        .expect(200)
+        .says("Cancelled:")
+        .says_not("Go on");
+    browser
+        .post(&format!("{path}/resume"), &[])
+        .await
+        .expect(409);
 }

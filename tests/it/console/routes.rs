@@ -9,8 +9,9 @@ use super::browser::Browser;
 use crate::api::fixtures::{Api, id};
 
 /// A path of a route, with an id of acme's.
-fn path(route: &str, delivery: &str, event: &str, endpoint: &str) -> String {
+fn path(route: &str, [delivery, event, endpoint, job]: [&str; 4]) -> String {
     let id = match route {
+        route if route.contains("/jobs/") => job,
         route if route.contains("/deliveries/") => delivery,
         route if route.contains("/events/") => event,
         _ => endpoint,
@@ -29,6 +30,12 @@ async fn every_route_needs_a_session_its_capability_and_a_form_of_its_own() {
         .to_string();
     let event = api.get("/deliveries", &token).await.json["data"][0]["event_id"].clone();
     let event = event.as_str().unwrap();
+    let order = serde_json::json!({"max_per_second": 1});
+    let job = api
+        .post("/deliveries/retry", &token, order)
+        .await
+        .expect(202);
+    let job = id(&job).to_owned();
     let nobody = Browser::of(&api.base);
     let all = routes();
     assert!(all.len() > 20);
@@ -41,7 +48,7 @@ async fn every_route_needs_a_session_its_capability_and_a_form_of_its_own() {
             _ => without.token().await,
         };
         for route in all.iter().filter(|route| route.needs == capability) {
-            let path = path(route.path, &delivery, event, id(&subscription));
+            let path = path(route.path, [&delivery, event, id(&subscription), &job]);
             let name = format!("{} {path}", route.method);
             match route.method {
                 Method::GET => {
@@ -97,10 +104,16 @@ async fn another_tenants_ids_are_as_absent_as_unknown_ones() {
         .to_string();
     let event = api.get("/deliveries", &token).await.json["data"][0]["event_id"].clone();
     let event = event.as_str().unwrap();
+    let order = serde_json::json!({"max_per_second": 1});
+    let job = api
+        .post("/deliveries/retry", &token, order)
+        .await
+        .expect(202);
+    let job = id(&job).to_owned();
     let stranger = Browser::signed_in(&api, "globex").await;
     let owner = Browser::signed_in(&api, "acme").await;
     for route in routes().iter().filter(|route| route.path.contains("{id}")) {
-        let path = path(route.path, &delivery, event, id(&subscription));
+        let path = path(route.path, [&delivery, event, id(&subscription), &job]);
         let name = format!("{} {path}", route.method);
         match route.method {
             Method::GET => {

@@ -121,7 +121,7 @@ async fn a_failed_delivery_is_sent_when_it_is_retried_by_hand() {
     // … and at last delivered, by the retry of all.
     receiver.answer(|_, _| status(204));
     let all = acme.post("/deliveries/retry", json!({})).await.expect(202);
-    assert_eq!(all["retried"], 1);
+    assert_eq!(all["done"], 1);
     let requests = receiver.wait_for(3).await;
     let delivered = acme
         .get_until(&path, |shown| shown["status"] == "delivered")

@@ -106,7 +106,7 @@ async fn what_was_committed_before_a_disable_and_came_after_it_is_offered() {
     let wanted = json!({"since": offer["since"], "until": offer["until"]});
     let replay = format!("{path}/replay");
     let replayed = acme.post(&replay, wanted).await.expect(202);
-    assert_eq!(replayed["deliveries"], 3, "not the one that was delivered");
+    assert_eq!(replayed["done"], 3, "not the one that was delivered");
     let requests = receiver.wait_for(4).await;
     let mut rows: Vec<i64> = requests
         .iter()

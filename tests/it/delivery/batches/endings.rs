@@ -100,7 +100,7 @@ async fn a_batch_that_is_given_up_is_as_many_dead_letters_each_retried_alone() {
     assert_eq!(alone.body, text(&failed[&2]["body"]));
     assert!(verifies(&subscription["secret"], alone));
     let all = acme.post("/deliveries/retry", json!({})).await.expect(202);
-    assert_eq!(all["retried"], 2);
+    assert_eq!(all["done"], 2);
     receiver.wait_for_of("/", 4).await;
     deployed
         .walhook
@@ -141,7 +141,7 @@ async fn a_retry_by_hand_of_what_is_in_a_batch_sends_the_whole_batch() {
     receiver.answer(|_, _| status(200));
     let pending = json!({"status": "pending"});
     let all = acme.post("/deliveries/retry", pending).await.expect(202);
-    assert_eq!(all["retried"], 2);
+    assert_eq!(all["done"], 2);
     let requests = receiver.wait_for(3).await;
     for request in &requests {
         assert_eq!(rows(request), [1, 2]);
@@ -263,7 +263,7 @@ async fn a_change_of_the_setting_leaves_closed_batches_as_they_are() {
         .post(&format!("{path}/replay"), replay)
         .await
         .expect(202);
-    assert_eq!(replayed["deliveries"], 6);
+    assert_eq!(replayed["done"], 6);
     let mut requests = receiver.wait_for(8).await;
     requests[5..].sort_by_key(|request| request.id().to_owned());
     let sent: Vec<_> = requests[5..].iter().map(rows).collect();
@@ -357,7 +357,7 @@ async fn what_becomes_ordered_waits_for_its_closed_batches() {
     assert_eq!(receiver.requests().len(), 1);
     let all = json!({"status": "pending", "event": "order.created"});
     let all = acme.post("/deliveries/retry", all).await.expect(202);
-    assert_eq!(all["retried"], 2);
+    assert_eq!(all["done"], 2);
     let requests = receiver.wait_for(3).await;
     assert_eq!(requests[1].body, requests[0].body);
     assert_eq!(requests[2].json()["type"], "order.paid");

@@ -1,0 +1,1 @@
+delete from jobs where finished_at < $1
