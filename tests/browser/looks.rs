@@ -13,6 +13,7 @@ fn pages(stage: &Stage) -> Vec<(&'static str, String)> {
         ("events", "/console/events".to_owned()),
         ("event", format!("/console/events/{}", stage.event)),
         ("recover", "/console/recover?what=failed".to_owned()),
+        ("job", format!("/console/jobs/{}", stage.job)),
         ("endpoints", "/console/endpoints".to_owned()),
         ("endpoint", format!("/console/endpoints/{}", stage.endpoint)),
         ("new-endpoint", "/console/endpoints/new".to_owned()),
@@ -115,4 +116,31 @@ async fn the_switch_of_the_theme_holds() {
     stage.open("/console/events").await;
     assert_eq!(stage.chromium.run(theme).await, json!("dark"));
     stage.assert_quiet("the switch");
+}
+
+#[tokio::test]
+async fn the_first_page_weighs_at_most_60_kb_and_the_next_a_third_of_it() {
+    let Some(mut stage) = Stage::set().await else {
+        return;
+    };
+    stage.sign_in().await;
+    let cache = |off| json!({"cacheDisabled": off});
+    stage
+        .chromium
+        .call("Network.setCacheDisabled", cache(true))
+        .await;
+    stage.open("/console/deliveries").await;
+    let weight = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+        .reduce((sum, one) => sum + one.transferSize, 0)";
+    let first = stage.chromium.run(weight).await.as_u64().unwrap();
+    assert!((10_000..=60_000).contains(&first), "{first}");
+    stage
+        .chromium
+        .call("Network.setCacheDisabled", cache(false))
+        .await;
+    stage.open("/console/deliveries").await;
+    stage.open("/console/deliveries").await;
+    let next = stage.chromium.run(weight).await.as_u64().unwrap();
+    println!("the first page weighs {first} bytes, the next {next}");
+    assert!(next <= 20_000, "{next}");
 }

@@ -17,6 +17,8 @@ pub struct Stage {
     /// Its event.
     pub event: String,
     pub endpoint: String,
+    /// A bulk retry that is on its way.
+    pub job: String,
 }
 
 /// As receivers and tenants write it.
@@ -111,11 +113,17 @@ impl Stage {
         api.patch(&path, &token, json!({"active": false}))
             .await
             .expect(200);
+        let order = json!({"status": "pending", "max_per_second": 1});
+        let job = api
+            .post("/deliveries/retry", &token, order)
+            .await
+            .expect(202);
         chromium.size(1280, 900).await;
         let endpoint = id(&billing).to_owned();
         Some(Stage {
             failed: failed.to_string(),
             event: event.to_string(),
+            job: id(&job).to_owned(),
             endpoint,
             api,
             chromium,
