@@ -43,6 +43,8 @@ pub struct StoreConfig {
     pub tenant_role: String,
     /// How long events, deliveries and attempts are kept.
     pub retention: HumanDuration,
+    /// How long entries of the audit log are kept.
+    pub audit_retention: HumanDuration,
     /// Connections that the API of one process opens at most.
     pub connections: usize,
 }
@@ -54,6 +56,8 @@ impl Default for StoreConfig {
             schema: "walhook".to_owned(),
             tenant_role: String::new(),
             retention: HumanDuration::from_secs(30 * 86_400),
+            // A year, and what it takes to look back at its end.
+            audit_retention: HumanDuration::from_secs(400 * 86_400),
             connections: 8,
         }
     }

@@ -12,6 +12,7 @@ mod progress;
 mod queue;
 mod reservation;
 mod rows;
+mod rule_counts;
 mod shadow_rows;
 mod statements;
 mod unknown_tenants;

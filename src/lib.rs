@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod backfill;
 pub mod backoff;
 pub mod byte_size;
@@ -32,4 +33,5 @@ pub mod setup;
 pub mod source;
 pub mod subscription;
 pub mod telemetry;
+pub mod tenant;
 pub mod terminal;

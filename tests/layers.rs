@@ -28,18 +28,27 @@ const LEAVES: [&str; 14] = [
 fn allowed(module: &str) -> Option<&'static [&'static str]> {
     Some(match module {
         leaf if LEAVES.contains(&leaf) => &[],
-        "event" | "pgoutput" | "db" => &[],
+        "event" | "pgoutput" | "db" | "audit" => &[],
         "replication" => &["pgoutput"],
         "mapping" => &["pgoutput", "event"],
         "subscription" => &["db", "event"],
-        "delivery" => &["subscription", "db", "event"],
-        "handoff" => &["mapping", "subscription", "delivery", "db", "event"],
+        "tenant" => &["audit"],
+        "delivery" => &["subscription", "db", "event", "audit"],
+        "handoff" => &[
+            "mapping",
+            "subscription",
+            "delivery",
+            "tenant",
+            "db",
+            "event",
+        ],
         "capture" => &[
             "handoff",
             "mapping",
             "pgoutput",
             "subscription",
             "delivery",
+            "tenant",
             "db",
             "event",
         ],
@@ -60,9 +69,26 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "pgoutput",
             "event",
         ],
-        "api" => &["subscription", "delivery", "db", "event", "mapping"],
+        "api" => &[
+            "subscription",
+            "delivery",
+            "tenant",
+            "db",
+            "event",
+            "audit",
+            "mapping",
+        ],
         // Pages show what the calls answer, and share their State, limits and refusals.
-        "console" => &["api", "subscription", "delivery", "db", "event", "mapping"],
+        "console" => &[
+            "api",
+            "subscription",
+            "delivery",
+            "tenant",
+            "db",
+            "event",
+            "audit",
+            "mapping",
+        ],
         // Puts together the sections that the modules own, and checks the rules.
         "config" => &["replication", "db", "delivery", "api", "mapping"],
         "preflight" => &[
@@ -84,6 +110,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "delivery",
             "db",
             "event",
+            "audit",
         ],
         "app" => &[
             "preflight",

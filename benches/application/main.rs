@@ -153,7 +153,7 @@ impl Load {
                     .await?;
                 let insert = client
                     .prepare(&format!(
-                        "insert into orders values ($1, 't' || $1 % {TENANTS}, repeat('x', 200))"
+                        "insert into orders values ($1, 't' || $1::int8 % {TENANTS}, repeat('x', 200))"
                     ))
                     .await?;
                 let (mut due, mut measured) = (first, Vec::new());

@@ -53,6 +53,52 @@ create function current_tenant() returns text
 revoke execute on function current_tenant() from public;
 grant execute on function current_tenant() to :"tenant_role";
 
+-- Who changed what: written in the transaction of the change, and never changed afterwards. Its
+-- rows are deleted by store.audit_retention alone, and, but for the entry that tells of it, by
+-- the erasure of their tenant. Holds no secrets.
+create table audit_log (
+    -- Roughly in the order of time.
+    id uuid primary key,
+    at timestamptz not null default clock_timestamp(),
+    principal_kind text not null
+        check (principal_kind in ('token', 'jwt', 'portal', 'operator', 'command', 'walhook')),
+    -- Which of that kind: a token's id, a JWT's `sub`, a system user.
+    principal text not null,
+    -- What people call it, or on whose behalf it acts.
+    actor text,
+    -- Null: it concerns none, or all of them.
+    tenant_id text check (tenant_id <> ''),
+    -- As in subscription.update.
+    action text not null check (action <> ''),
+    -- What was changed, by its id.
+    object text,
+    -- What was there before and is there since, of what was changed.
+    before jsonb,
+    after jsonb,
+    reason text,
+    request_id text,
+    remote_ip inet
+);
+create index audit_log_tenant on audit_log (tenant_id, id desc);
+alter table audit_log enable row level security;
+alter table audit_log force row level security;
+create policy owner_sees_all on audit_log to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on audit_log to :"tenant_role"
+    using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
+grant select, insert on audit_log to :"tenant_role";
+-- The owner, too, only ever adds and forgets.
+create function refuse_update() returns trigger
+    language plpgsql
+as $$
+begin
+    raise exception 'rows of % are never changed', tg_table_name using errcode = '42501';
+end
+$$;
+revoke execute on function refuse_update() from public;
+create trigger refuse_update before update on audit_log
+    for each statement execute function refuse_update();
+
 -- Raised by every change of a subscription, in its transaction. An enqueue reads it
 -- after the last change that it received, and so sees every subscription that a 201
 -- was answered for before that change committed.
@@ -126,6 +172,8 @@ create table webhook_subscriptions (
     previous_signing_keys_expire_at timestamptz[] not null default '{}',
     -- Receives what committed at or after this position of the source.
     from_lsn pg_lsn not null,
+    -- Of its settings, as subscription_versions has them.
+    version integer not null default 1 check (version > 0),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint only_closed_breakers_are_nobodys
@@ -182,6 +230,83 @@ create trigger raise_subscription_generation
 create trigger raise_subscription_generation_when_settled
     after update of ordering_settled on webhook_subscriptions
     for each statement execute function raise_subscription_generation();
+
+-- A subscription's settings, each time they changed: what an attempt was made with stays
+-- known. Deleted with the subscription's last delivery.
+create table subscription_versions (
+    subscription_id uuid not null,
+    version integer not null check (version > 0),
+    tenant_id text not null check (tenant_id <> ''),
+    url text not null,
+    events text[] not null,
+    filter text,
+    -- Encrypted, as those of the subscription.
+    headers bytea,
+    format text not null,
+    ordering text not null,
+    batch_max_events integer,
+    batch_max_bytes integer,
+    batch_max_wait_ms integer,
+    rate_limit integer,
+    changed_at timestamptz not null default now(),
+    -- The entry of the audit log that says who changed it; null: nobody by a call.
+    changed_by uuid,
+    primary key (subscription_id, version)
+);
+alter table subscription_versions enable row level security;
+alter table subscription_versions force row level security;
+create policy owner_sees_all on subscription_versions to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on subscription_versions to :"tenant_role"
+    using (tenant_id = current_tenant());
+grant select on subscription_versions to :"tenant_role";
+
+create function number_subscription_version() returns trigger
+    language plpgsql
+as $$
+begin
+    -- `walhook rotate-key` writes the same headers, encrypted with another key.
+    if current_setting('walhook.encrypts_again', true) is distinct from 'on' then
+        new.version = old.version + 1;
+    end if;
+    return new;
+end
+$$;
+revoke execute on function number_subscription_version() from public;
+grant execute on function number_subscription_version() to :"tenant_role";
+create trigger number_subscription_version
+    before update of url, events, filter, headers, format, ordering, batch_max_events,
+        batch_max_bytes, batch_max_wait_ms, rate_limit
+    on webhook_subscriptions
+    for each row when (
+        (old.url, old.events, old.filter, old.headers, old.format, old.ordering,
+            old.batch_max_events, old.batch_max_bytes, old.batch_max_wait_ms, old.rate_limit)
+        is distinct from
+        (new.url, new.events, new.filter, new.headers, new.format, new.ordering,
+            new.batch_max_events, new.batch_max_bytes, new.batch_max_wait_ms, new.rate_limit))
+    execute function number_subscription_version();
+
+-- Also where the tenant role writes the subscription, which may not write versions.
+create function keep_subscription_version() returns trigger
+    language plpgsql security definer set search_path from current
+as $$
+begin
+    insert into subscription_versions
+        (subscription_id, version, tenant_id, url, events, filter, headers, format, ordering,
+            batch_max_events, batch_max_bytes, batch_max_wait_ms, rate_limit, changed_by)
+    values (new.id, new.version, new.tenant_id, new.url, new.events, new.filter, new.headers,
+        new.format, new.ordering, new.batch_max_events, new.batch_max_bytes,
+        new.batch_max_wait_ms, new.rate_limit,
+        nullif(current_setting('walhook.audit_entry', true), '')::uuid);
+    return null;
+end
+$$;
+revoke execute on function keep_subscription_version() from public;
+create trigger keep_first_subscription_version after insert on webhook_subscriptions
+    for each row execute function keep_subscription_version();
+create trigger keep_subscription_version after update on webhook_subscriptions
+    for each row when (old.version is distinct from new.version)
+    execute function keep_subscription_version();
 
 -- Notes the progress when a subscription is disabled, also by the tenant role. Read inside
 -- that transaction it may be too low by what is enqueued meanwhile, and never too high. A
@@ -317,8 +442,13 @@ create table webhook_deliveries (
     -- row of webhook_attempts, and no entry of its index, for what one row can hold.
     first_attempt_at timestamptz,
     first_duration_ms integer check (first_duration_ms >= 0),
+    first_subscription_version integer,
     first_http_status smallint,
+    -- As of webhook_attempts.
+    first_trigger smallint check (first_trigger between 1 and 5),
     first_response_excerpt text,
+    first_content_type text,
+    first_actor uuid,
     constraint only_pending_is_owned check (owner is null or status = 'pending'),
     constraint only_pending_is_due check (next_attempt_at is null or status = 'pending'),
     constraint delivered_says_when check ((status = 'delivered') = (delivered_at is not null)),
@@ -388,6 +518,10 @@ create table delivery_schedule (
     batch_lsn pg_lsn,
     batch_ordinal bigint,
     batch_rule smallint,
+    -- What brings its next attempt about, where that is not the schedule, and by whose call: as
+    -- of webhook_attempts. A probe is decided on when the attempt is made.
+    trigger smallint check (trigger in (1, 2, 3, 5)),
+    actor uuid,
     constraint only_parked_says_why check ((status = 'parked') = (parked_reason is not null)),
     constraint only_pending_is_leased check (lease_owner is null or status = 'pending'),
     constraint leased_says_until_when check (lease_owner is null or leased_until is not null),
@@ -430,7 +564,7 @@ create policy tenant_sends_own on delivery_schedule as restrictive for insert to
         and (select d.tenant_id from webhook_deliveries d where d.id = delivery_id) = tenant_id
     );
 grant select, insert, delete,
-    update (status, parked_reason, due_at, lease_owner, batch_id, body_bytes)
+    update (status, parked_reason, due_at, lease_owner, batch_id, body_bytes, trigger, actor)
     on delivery_schedule to :"tenant_role";
 
 -- Append-only; shares its delivery's partition day.
@@ -445,6 +579,19 @@ create table webhook_attempts (
     error_class text,
     error text,
     response_excerpt text,
+    content_type text,
+    -- What the endpoint answered, as it came: of failures, where delivery.keep_answer is on.
+    response_headers jsonb,
+    response_body bytea check (octet_length(response_body) <= 16384),
+    -- There was more of it; null: no answer was kept.
+    response_truncated boolean,
+    -- What brought the attempt about: 1 a retry by hand, 2 one of all that match, 3 a replay,
+    -- 4 the breaker's probe, 5 a test. Null: the schedule, as of nearly all.
+    trigger smallint check (trigger between 1 and 5),
+    -- The entry of the audit log that says who asked for it.
+    actor uuid,
+    -- Of the settings that it was made with.
+    subscription_version integer,
     primary key (delivery_id, number)
 ) partition by range (delivery_id);
 alter table webhook_attempts enable row level security;
@@ -455,6 +602,55 @@ create policy tenant_sees_own on webhook_attempts to :"tenant_role"
     using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
 grant select on webhook_attempts to :"tenant_role";
 
+-- Sums counts place by place.
+create function add_counts(integer[], integer[]) returns integer[]
+    language sql immutable strict parallel safe
+    return (
+        select array_agg(coalesce(a, 0) + coalesce(b, 0) order by n)
+        from unnest($1, $2) with ordinality as counts (a, b, n)
+    );
+revoke execute on function add_counts(integer[], integer[]) from public;
+grant execute on function add_counts(integer[], integer[]) to :"tenant_role";
+create aggregate sum_counts(integer[]) (sfunc = add_counts, stype = integer[], parallel = safe);
+revoke execute on function sum_counts(integer[]) from public;
+grant execute on function sum_counts(integer[]) to :"tenant_role";
+
+-- What became of the attempts to a subscription's endpoint, by intervals: minutes while they
+-- are new, then hours, then days. What an instance counts is added every few seconds, and lost
+-- where it crashes before.
+create table delivery_stats (
+    subscription_id uuid not null,
+    -- When the interval begins, and how long it is.
+    at timestamptz not null,
+    minutes integer not null check (minutes in (1, 60, 1440)),
+    tenant_id text not null check (tenant_id <> ''),
+    delivered integer not null,
+    -- At the first attempt.
+    first_try integer not null,
+    -- Failed for good.
+    dead integer not null,
+    -- Failed attempts by class: http_status, timeout, connect, dns, tls, blocked, response, request.
+    failed integer[] not null check (cardinality(failed) = 8),
+    -- How long attempts took: how many up to 2, 5, 10, 20, 50, 100, 200, 500 ms, 1, 2, 5, 10, 20,
+    -- 30, 60 s, and longer.
+    latency integer[] not null check (cardinality(latency) = 16),
+    last_success_at timestamptz,
+    last_failure_at timestamptz,
+    last_failure_class text,
+    last_failure_status smallint,
+    primary key (subscription_id, at, minutes)
+) with (fillfactor = 80);
+-- For what becomes old. No index has a column that counting changes.
+create index delivery_stats_old on delivery_stats (minutes, at);
+alter table delivery_stats enable row level security;
+alter table delivery_stats force row level security;
+create policy owner_sees_all on delivery_stats to current_user
+    using (true) with check (true);
+-- In the form of webhook_events, for the same reason.
+create policy tenant_sees_own on delivery_stats to :"tenant_role"
+    using (coalesce(tenant_id = current_tenant(), false));
+grant select on delivery_stats to :"tenant_role";
+
 -- Bulk retries and replays, carried out in batches: each commits with how far it has come, so
 -- that any instance goes on where another stopped.
 create table jobs (
@@ -463,6 +659,8 @@ create table jobs (
     kind text not null check (kind in ('retry', 'replay')),
     -- What was asked for (JSON).
     request text not null,
+    -- The entry of the audit log that says who asked for it.
+    actor uuid,
     -- The one that a replay sends to, or that a retry is limited to. No foreign key: the job
     -- outlives it, and says that it was deleted.
     subscription_id uuid,
@@ -585,6 +783,24 @@ create policy tenant_sees_own on portal_sessions to :"tenant_role"
 grant select (id, tenant_id, actor, capabilities, created_at, seen_at, expires_at, revoked_at),
     update (revoked_at)
     on portal_sessions to :"tenant_role";
+
+-- Tenants that were met: by an event, a call of the API or a token.
+create table tenants (
+    tenant_id text primary key check (tenant_id <> ''),
+    first_seen timestamptz not null default now(),
+    -- What people call it.
+    name text,
+    settings jsonb not null default '{}',
+    -- Since when it is being erased: the row goes with the last of its rows.
+    erased_at timestamptz
+);
+alter table tenants enable row level security;
+alter table tenants force row level security;
+create policy owner_sees_all on tenants to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on tenants to :"tenant_role"
+    using (tenant_id = current_tenant());
+grant select on tenants to :"tenant_role";
 
 -- Tenants of events that have neither a subscription nor an API token, each until a day after
 -- its last event. In most applications these are the tenants that do not use webhooks, and
@@ -767,6 +983,35 @@ create table accepted_rules (
     definition bytea not null,
     accepted_at timestamptz not null default now(),
     primary key (slot, rule)
+);
+
+-- What each rule has made in each hour of UTC. Of the operator, not of a tenant.
+create table rule_stats (
+    slot text not null,
+    rule text not null,
+    hour timestamptz not null,
+    events bigint not null check (events >= 0),
+    -- Changes that matched it and could not be sent.
+    parked bigint not null check (parked >= 0),
+    -- To some ten seconds.
+    last_event_at timestamptz,
+    primary key (slot, rule, hour)
+);
+
+-- Every ten seconds what the instance that holds the slot sees of the way from the WAL to the
+-- endpoints. Of the operator, not of a tenant.
+create table pipeline_samples (
+    slot text not null,
+    at timestamptz not null default now(),
+    -- WAL that is written and not confirmed, and WAL that the slot retains.
+    lag_bytes bigint not null,
+    retained_bytes bigint not null,
+    -- How long after its commit the last event was durable.
+    lag_seconds double precision not null,
+    -- Of the instance that holds the slot.
+    requests_under_way bigint not null,
+    breakers_open bigint not null,
+    primary key (slot, at)
 );
 
 -- The shadow: the last seen values of just the columns that rules need the old values

@@ -1,4 +1,5 @@
-//! Who calls: a walhook token or a JWT of the application becomes a [`Tenant`].
+//! Who calls: a walhook token or a JWT of the application becomes a [`Tenant`], and a [`Caller`]
+//! for the audit log.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,17 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State as AxumState};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::State;
 use super::error::Problem;
 use super::extract::Tenant;
 use super::limits::refused;
+use crate::audit::{Caller, Principal, PrincipalKind};
 use crate::db::Store;
 use crate::secret::ApiToken;
+use crate::tenant;
 
 /// How long a token is admitted, or refused, without asking the store: a revoked one lives
 /// no longer.
@@ -31,19 +35,63 @@ pub async fn authenticate(
     next: Next,
 ) -> Result<Response, Problem> {
     let token = bearer(&request)?;
-    let tenant = if token.starts_with("whk_") {
+    let (tenant, principal) = if token.starts_with("whk_") {
         let token = ApiToken::parse(token).map_err(|e| unauthorized(e.to_string()))?;
         let caller = state.callers.address(&request);
-        of_token(&state, &token, caller).await?
+        let admitted = of_token(&state, &token, caller).await?;
+        (admitted.tenant, admitted.principal)
     } else {
         let verifier = state.jwt.as_ref().ok_or_else(|| {
             unauthorized("this is not a walhook token (`whk_…`), and JWTs are not configured here")
         })?;
-        let tenant = verifier.tenant(token);
-        Arc::from(tenant.map_err(|e| unauthorized(e.to_string()))?)
+        let verified = verifier.verify(token);
+        let verified = verified.map_err(|e| unauthorized(e.to_string()))?;
+        let principal = Principal {
+            kind: PrincipalKind::Jwt,
+            name: verified.subject.unwrap_or_default(),
+            actor: None,
+        };
+        (Arc::from(verified.tenant), principal)
+    };
+    see(&state, &tenant).await?;
+    let request_id = request_id(&request);
+    let caller = Caller {
+        principal,
+        remote_ip: Some(state.callers.origin(&request)),
+        request_id: Some(request_id.clone()),
     };
     request.extensions_mut().insert(Tenant(tenant));
-    Ok(next.run(request).await)
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    Ok(response)
+}
+
+/// Has the store know a tenant that calls for the first time.
+async fn see(state: &State, tenant: &Arc<str>) -> Result<(), Problem> {
+    let seen = &state.caches.tenants;
+    let new = seen.unknown(std::iter::once(tenant));
+    if !new.is_empty() {
+        let client = state.store.get().await?;
+        tenant::see(&*client, &[tenant]).await?;
+        seen.note(&new);
+    }
+    Ok(())
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Of a request's id that a proxy or the caller gave: those of common proxies are UUIDs.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// As a proxy or the caller gave it, else a new one.
+pub fn request_id(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID);
+    let given = given.and_then(|value| value.to_str().ok());
+    let given = given.filter(|id| (1..=REQUEST_ID_BYTES).contains(&id.len()));
+    given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 fn bearer(request: &Request) -> Result<&str, Problem> {
@@ -83,11 +131,12 @@ struct Answer {
 #[derive(Clone)]
 pub(super) struct Admitted {
     tenant: Arc<str>,
+    principal: Principal,
     expires_at: Option<Instant>,
 }
 
 enum Known {
-    Admitted(Arc<str>),
+    Admitted(Admitted),
     Unknown,
 }
 
@@ -101,7 +150,7 @@ impl TokenCache {
         match &answer.found {
             None => Some(Known::Unknown),
             Some(found) if found.expires_at.is_some_and(|at| at <= Instant::now()) => None,
-            Some(found) => Some(Known::Admitted(Arc::clone(&found.tenant))),
+            Some(found) => Some(Known::Admitted(found.clone())),
         }
     }
 
@@ -119,11 +168,11 @@ impl TokenCache {
     }
 }
 
-async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Arc<str>, Problem> {
+async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Admitted, Problem> {
     let hash = token.hash();
     let tokens = &state.caches.tokens;
     match tokens.get(&hash) {
-        Some(Known::Admitted(tenant)) => return Ok(tenant),
+        Some(Known::Admitted(admitted)) => return Ok(admitted),
         Some(Known::Unknown) => return Err(unknown(state, caller)),
         None => {}
     }
@@ -132,9 +181,8 @@ async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Arc
         None => find_tokens(&state.store, &[&hash]).await?.remove(&hash),
         Some(_) => state.callers.look_up_together(&state.store, hash).await?,
     };
-    let tenant = found.as_ref().map(|found| Arc::clone(&found.tenant));
-    tokens.put(hash, asked_at, found);
-    tenant.ok_or_else(|| unknown(state, caller))
+    tokens.put(hash, asked_at, found.clone());
+    found.ok_or_else(|| unknown(state, caller))
 }
 
 /// Counts the failure. 401, or 429 where the caller has failed too often.
@@ -173,7 +221,18 @@ pub(super) async fn find_tokens(
             asked_at.checked_add(left)
         });
         let tenant = Arc::from(row.get::<_, &str>("tenant_id"));
-        Some((hash, Admitted { tenant, expires_at }))
+        let name: &str = row.get("name");
+        let principal = Principal {
+            kind: PrincipalKind::Token,
+            name: row.get::<_, Uuid>("id").to_string(),
+            actor: Some(name.to_owned()).filter(|name| !name.is_empty()),
+        };
+        let admitted = Admitted {
+            tenant,
+            principal,
+            expires_at,
+        };
+        Some((hash, admitted))
     };
     Ok(rows.iter().filter_map(read).collect())
 }

@@ -50,9 +50,14 @@ impl Callers {
         }
     }
 
-    /// The caller's address: the peer's, or the one in X-Forwarded-For where the peer is a
-    /// trusted proxy. Of IPv6 the network of 64 bits, which belongs to one caller.
+    /// Who calls, for limits: of IPv6 the network of 64 bits, which belongs to one caller.
     pub fn address(&self, request: &Request) -> IpAddr {
+        network(self.origin(request))
+    }
+
+    /// The caller's address: the peer's, or the one in X-Forwarded-For where the peer is a
+    /// trusted proxy.
+    pub fn origin(&self, request: &Request) -> IpAddr {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip());
         let forwarded = request.headers().get_all("x-forwarded-for");
@@ -73,7 +78,7 @@ impl Callers {
                 Err(_) => break,
             }
         }
-        network(caller)
+        caller.to_canonical()
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {

@@ -12,10 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::State;
+use super::attempts::Attempt;
 use super::error::Problem;
 use super::extract::{self, OptionalBody, PathId, Query, Tenant};
 use super::jobs::{self, Estimate, Job};
+use crate::audit::Caller;
 use crate::db::tenant_transaction;
+use crate::delivery::attempt_log;
 use crate::delivery::cloud_event::cloud_event;
 use crate::delivery::jobs::{NewJob, Request, RetryRequest};
 use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Place, Status};
@@ -75,20 +78,6 @@ impl From<listing::Delivery> for Delivery {
             delivered_at: row.delivered_at,
         }
     }
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct Attempt {
-    /// 1 for the first.
-    number: i32,
-    started_at: Timestamp,
-    duration_ms: i32,
-    http_status: Option<i16>,
-    /// Null on success; else what kind of failure it was, such as `timeout` or `http_status`.
-    error_class: Option<String>,
-    error: Option<String>,
-    /// The beginning of what the receiver answered.
-    response_excerpt: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -201,22 +190,13 @@ pub async fn get_delivery(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let found = listing::delivery(&transaction, delivery).await?;
     let found = found.ok_or_else(|| Problem::not_found("delivery", &id.0))?;
-    let attempts = listing::attempts(&transaction, delivery).await?;
+    let attempts = attempt_log::attempts(&transaction, delivery).await?;
     let event = listing::event(&transaction, found.event_id).await?;
-    let attempt_log = attempts.into_iter().map(|attempt| Attempt {
-        number: attempt.number,
-        started_at: attempt.started_at,
-        duration_ms: attempt.duration_ms,
-        http_status: attempt.http_status,
-        error_class: attempt.error_class,
-        error: attempt.error,
-        response_excerpt: attempt.response_excerpt,
-    });
     let stored = event.and_then(|event| event.body);
     Ok(Json(DeliveryWithAttempts {
         body: stored.and_then(|body| sent(body, &found.format)),
         delivery: found.into(),
-        attempt_log: attempt_log.collect(),
+        attempt_log: attempts.into_iter().map(Attempt::from).collect(),
     }))
 }
 
@@ -245,11 +225,12 @@ pub fn text(body: Vec<u8>) -> String {
 pub async fn retry_delivery(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<(StatusCode, Json<Delivery>), Problem> {
     let delivery: DeliveryId = id.parse("delivery")?;
     let not_found = || Problem::not_found("delivery", &id.0);
-    match manual::retry(&state.store, &tenant, delivery).await? {
+    match manual::retry(&state.store, &tenant, delivery, &caller).await? {
         Retry::Queued => {}
         Retry::NotFound => return Err(not_found()),
         Retry::InFlight => {
@@ -311,6 +292,7 @@ pub struct RetryDeliveries {
 pub async fn retry_deliveries(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     OptionalBody(request): OptionalBody<RetryDeliveries>,
 ) -> Result<Response, Problem> {
     let pending = match request.status.as_deref() {
@@ -352,5 +334,7 @@ pub async fn retry_deliveries(
         total: Some(estimate.matching),
         max_per_second,
     };
-    Ok(jobs::begin(&state, &tenant, job).await?.into_response())
+    Ok(jobs::begin(&state, &tenant, &caller, job)
+        .await?
+        .into_response())
 }

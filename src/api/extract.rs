@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::error::Problem;
+use crate::audit::Caller;
 
 /// Whose request it is, put there by the authentication.
 #[derive(Clone, Debug)]
@@ -27,6 +28,16 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
         // Absent only where a route was left outside the authentication: fail closed.
         let tenant = parts.extensions.get::<Tenant>().cloned();
         tenant.ok_or_else(Problem::internal)
+    }
+}
+
+/// For the audit log.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.ok_or_else(Problem::internal)
     }
 }
 

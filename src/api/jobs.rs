@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::State;
 use super::error::Problem;
 use super::extract::{self, PathId, Query, Tenant};
+use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::jobs::{self, Job as StoredJob, JobState, NewJob};
 use crate::event::JobId;
@@ -136,6 +137,7 @@ pub(super) fn estimated_seconds(matching: u64, rate: Option<i32>) -> Option<u64>
 pub(super) async fn begin(
     state: &State,
     tenant: &Arc<str>,
+    caller: &Caller,
     job: NewJob<'_>,
 ) -> Result<(StatusCode, Json<Job>), Problem> {
     let began = Instant::now();
@@ -143,7 +145,7 @@ pub(super) async fn begin(
     let transaction = tenant_transaction(&mut client, tenant).await?;
     let unfinished = jobs::unfinished(&transaction).await?;
     state.limits.admit_replay(unfinished)?;
-    let id = jobs::begin(&transaction, tenant, job).await?;
+    let id = jobs::begin(&transaction, tenant, caller, job).await?;
     transaction.commit().await?;
     drop(client);
     while began.elapsed() < AT_FIRST {
@@ -208,9 +210,10 @@ pub async fn get_job(
 pub async fn pause_job(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<Json<Job>, Problem> {
-    change(&state, &tenant, &id, JobState::Paused).await
+    change(&state, &tenant, &caller, &id, JobState::Paused).await
 }
 
 /// Go on with a bulk retry or a replay that was paused
@@ -220,9 +223,10 @@ pub async fn pause_job(
 pub async fn resume_job(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<Json<Job>, Problem> {
-    change(&state, &tenant, &id, JobState::Running).await
+    change(&state, &tenant, &caller, &id, JobState::Running).await
 }
 
 /// Cancel a bulk retry or a replay
@@ -234,21 +238,23 @@ pub async fn resume_job(
 pub async fn cancel_job(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<Json<Job>, Problem> {
-    change(&state, &tenant, &id, JobState::Cancelled).await
+    change(&state, &tenant, &caller, &id, JobState::Cancelled).await
 }
 
 async fn change(
     state: &State,
     tenant: &str,
+    caller: &Caller,
     id: &PathId,
     to: JobState,
 ) -> Result<Json<Job>, Problem> {
     let job: JobId = id.parse("job")?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
-    let changed = jobs::change(&transaction, job, to).await?;
+    let changed = jobs::change(&transaction, tenant, caller, job, to).await?;
     let found = jobs::get(&transaction, job).await?;
     let found = found.ok_or_else(|| Problem::not_found("job", &id.0))?;
     // To ask for what is so already is no error.

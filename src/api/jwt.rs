@@ -88,6 +88,17 @@ struct KeySet {
     read_at: Instant,
 }
 
+/// Characters of a `sub` that are kept.
+const MAX_SUBJECT: usize = 255;
+
+/// What an admitted JWT says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub tenant: String,
+    /// Its `sub`, for the audit log.
+    pub subject: Option<String>,
+}
+
 /// Why a JWT was not admitted, for its sender. Never quotes the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
@@ -146,8 +157,8 @@ impl JwtVerifier {
         })
     }
 
-    /// The tenant that the token speaks for.
-    pub fn tenant(&self, token: &str) -> Result<String, JwtError> {
+    /// Whom the token speaks for.
+    pub fn verify(&self, token: &str) -> Result<Verified, JwtError> {
         let header = decode_header(token).map_err(|_| JwtError::Malformed)?;
         if names_extensions(token) {
             return Err(JwtError::Critical);
@@ -169,7 +180,11 @@ impl JwtVerifier {
             _ => return Err(JwtError::NoTenant),
         };
         let usable = !tenant.is_empty() && !tenant.contains('\0');
-        usable.then_some(tenant).ok_or(JwtError::NoTenant)
+        let subject = claims.get("sub").and_then(Value::as_str);
+        let subject = subject.map(|subject| subject.replace('\0', ""));
+        let subject = subject.map(|text| text.chars().take(MAX_SUBJECT).collect());
+        let verified = usable.then_some(Verified { tenant, subject });
+        verified.ok_or(JwtError::NoTenant)
     }
 
     fn key(&self, id: Option<String>) -> Result<DecodingKey, JwtError> {
@@ -332,7 +347,9 @@ mod tests {
             header.kid = Some(id.to_string());
             let claims =
                 serde_json::json!({"tenant_id": "acme", "exp": get_current_timestamp() + 60});
-            verifier.tenant(&encode(&header, &claims, &keys[id]).unwrap())
+            verifier
+                .verify(&encode(&header, &claims, &keys[id]).unwrap())
+                .map(|verified| verified.tenant)
         };
         let let_time_pass = || {
             let Keys::Set { read, .. } = &verifier.keys else {

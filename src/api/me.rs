@@ -22,6 +22,7 @@ pub struct Settings {
     retry_schedule: Vec<Duration>,
     timeout: Duration,
     max_body: usize,
+    pub(super) disable_after: Option<Duration>,
 }
 
 impl Settings {
@@ -35,6 +36,7 @@ impl Settings {
                 .collect(),
             timeout: delivery.timeout.0,
             max_body: delivery.max_body,
+            disable_after: delivery.disable_after(),
         }
     }
 }

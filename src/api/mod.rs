@@ -7,7 +7,6 @@
 //! - [`subscriptions`] with [`subscription_rules`], [`subscription_view`], [`signing`] and
 //!   [`subscription_actions`], [`deliveries`], [`events`]: one handler a call.
 //! - [`idempotency`]: a POST that is sent twice is carried out once.
-//! - [`public_url`]: where browsers reach it.
 //! - [`ops`]: health and metrics. [`docs`]: the OpenAPI document and its page.
 //! - [`error`], [`extract`]: what refusals look like, how requests are read.
 //!
@@ -43,7 +42,9 @@ use crate::db::Store;
 use crate::delivery::client::SecurityConfig;
 use crate::duration::HumanDuration;
 use crate::secret::EncryptionKey;
+use crate::tenant::Seen;
 
+pub mod attempts;
 pub mod auth;
 pub mod batching;
 pub mod callers;
@@ -57,6 +58,7 @@ pub mod extract;
 mod failure_log;
 pub mod filters;
 pub mod guide;
+pub mod history;
 pub mod idempotency;
 pub mod jobs;
 pub mod jwt;
@@ -67,11 +69,14 @@ pub mod public_url;
 pub mod server;
 pub mod signing;
 pub mod source_position;
+pub mod stats;
 pub mod subscription_actions;
+pub mod subscription_health;
 pub mod subscription_rules;
 pub mod subscription_view;
 pub mod subscriptions;
 pub mod tokens;
+pub mod trail;
 
 pub use callers::Callers;
 pub use event_types::{EventType, EventTypes};
@@ -181,6 +186,7 @@ pub struct Caches {
     queue_count: ops::QueueCount,
     scrape: ops::Scrape,
     store_ping: ops::StorePing,
+    tenants: Seen,
 }
 
 impl State {
@@ -201,8 +207,7 @@ pub struct Listeners {
 /// Operators and orchestrators are few.
 const OPS_CONNECTIONS: usize = 64;
 
-/// Serves until `shutdown`, then finishes what is in progress. `pages` are served beside the
-/// tenants' calls, under headers of their own.
+/// Serves until `shutdown`, then finishes what is in progress; `pages` beside tenants' calls.
 pub async fn serve(
     listeners: Listeners,
     state: Arc<State>,
@@ -339,6 +344,10 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))
+        .routes(routes!(history::list_history))
+        .routes(routes!(stats::subscription_stats))
+        .routes(routes!(stats::tenant_stats))
+        .routes(routes!(trail::list_audit))
         .routes(routes!(me::me))
 }
 

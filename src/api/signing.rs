@@ -15,6 +15,8 @@ use super::error::Problem;
 use super::extract::{OptionalBody, PathId, Tenant};
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
+use super::trail;
+use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::secret::{EncryptionKey, SigningKey};
 use crate::subscription::keys::{self, RotationError, SealedSecret, SealedSigningKey};
@@ -87,6 +89,7 @@ pub struct RotateSecret {
 pub async fn rotate_secret(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
     OptionalBody(request): OptionalBody<RotateSecret>,
 ) -> Result<Json<Subscription>, Problem> {
@@ -97,6 +100,8 @@ pub async fn rotate_secret(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rotated = keys::rotate_secret(&transaction, subscription, &sealed, OVERLAP).await;
     let rotated = rotated.map_err(|error| refused(error, &id))?;
+    let entry = trail::rotated("subscription.rotate_secret", &tenant, &rotated);
+    caller.change().enter(&transaction, &entry).await?;
     let answer = Subscription::with_secret(rotated, &secret, &state.key);
     transaction.commit().await?;
     Ok(Json(answer))
@@ -122,6 +127,7 @@ pub struct RotateSigningKey {
 pub async fn rotate_signing_key(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
     OptionalBody(request): OptionalBody<RotateSigningKey>,
 ) -> Result<Json<Subscription>, Problem> {
@@ -135,6 +141,8 @@ pub async fn rotate_signing_key(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rotated = keys::rotate_signing_key(&transaction, subscription, &sealed, OVERLAP).await;
     let rotated = rotated.map_err(|error| refused(error, &id))?;
+    let entry = trail::rotated("subscription.rotate_signing_key", &tenant, &rotated);
+    caller.change().enter(&transaction, &entry).await?;
     let answer = Subscription::masked(rotated, &state.key).with_signing_key(Some(&new));
     transaction.commit().await?;
     Ok(Json(answer))

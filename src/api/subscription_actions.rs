@@ -18,6 +18,8 @@ use super::jobs::{self, Estimate, Job};
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
 use super::subscriptions::find;
+use super::trail::changed;
+use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::jobs::{NewJob, ReplayRequest as StoredRequest, Request};
 use crate::delivery::listing::IdRange;
@@ -46,11 +48,12 @@ pub struct QueuedDelivery {
 pub async fn test_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
     let subscription = active(find(&state, &tenant, &id).await?)?;
     state.limits.take_test(&tenant)?;
-    let delivery = replay::ping(&state.store, &tenant, &subscription).await?;
+    let delivery = replay::ping(&state.store, &tenant, &subscription, &caller).await?;
     state.schedule_changed.notify_one();
     let queued = QueuedDelivery {
         delivery_id: delivery.to_string(),
@@ -99,14 +102,26 @@ pub struct ReplayOffer {
 pub async fn enable_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<Json<EnabledSubscription>, Problem> {
     let subscription = id.parse("subscription")?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let not_found = || Problem::not_found("subscription", &id.0);
+    let before = queries::get_locked(&transaction, subscription).await?;
+    let before = before.ok_or_else(not_found)?;
     let enabled = queries::enable(&transaction, subscription).await?;
     manual::request_probe(&transaction, subscription).await?;
-    let (enabled, pause) = enabled.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    let (enabled, pause) = enabled.ok_or_else(not_found)?;
+    let entry = changed(
+        "subscription.enable",
+        &tenant,
+        &state,
+        Some(&before),
+        Some(&enabled),
+    );
+    caller.change().enter(&transaction, &entry).await?;
     let enabled = Subscription::masked(enabled, &state.key);
     transaction.commit().await?;
     state.changed();
@@ -169,6 +184,7 @@ const COUNTING: Duration = Duration::from_secs(2);
 pub async fn replay_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
     Body(request): Body<ReplayRequest>,
 ) -> Result<Response, Problem> {
@@ -247,7 +263,9 @@ pub async fn replay_subscription(
         total: counted.ok().transpose()?.map(|found| found.matching),
         max_per_second,
     };
-    Ok(jobs::begin(&state, &tenant, job).await?.into_response())
+    Ok(jobs::begin(&state, &tenant, &caller, job)
+        .await?
+        .into_response())
 }
 
 fn lsn(text: Option<&str>) -> Result<Option<Lsn>, Problem> {

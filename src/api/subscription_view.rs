@@ -60,6 +60,8 @@ pub struct Subscription {
     /// Why walhook cannot send to it; null: it can. What is due waits until that is fixed:
     /// by rotating the secret, or setting the headers, the filter or the URL again, as it says.
     unreadable: Option<String>,
+    /// Of its settings: see `/subscriptions/{id}/history`.
+    version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -101,6 +103,7 @@ impl Subscription {
                 .filter(|at| *at > now),
             breaker: stored.breaker,
             unreadable: stored.unreadable_reason.or(unreadable),
+            version: stored.version,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
         }

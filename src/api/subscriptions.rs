@@ -17,8 +17,11 @@ use super::error::Problem;
 use super::extract::{self, Body, PathId, Query, Tenant};
 use super::signing::NewSigningKey;
 use super::source_position::source_position;
+use super::subscription_health::{Known, SubscriptionWithHealth};
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
+use super::trail::changed;
+use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::manual;
 use crate::subscription::Format;
@@ -126,7 +129,7 @@ where
 
 #[derive(Serialize, ToSchema)]
 pub struct SubscriptionPage {
-    data: Vec<Subscription>,
+    data: Vec<SubscriptionWithHealth>,
     /// Pass it as `cursor` for the next page; null on the last.
     next_cursor: Option<String>,
 }
@@ -152,6 +155,7 @@ pub struct ListSubscriptions {
 pub async fn create_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     Body(request): Body<CreateSubscription>,
 ) -> Result<(StatusCode, Json<Subscription>), Problem> {
     let events = rules::events(&state, request.event, request.events)?.ok_or_else(|| {
@@ -186,8 +190,12 @@ pub async fn create_subscription(
     {
         return Err(state.limits.subscriptions_full());
     }
+    let change = caller.change();
+    change.announce(&transaction).await?;
     let stored = queries::create(&transaction, &tenant, &new).await?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
+    let entry = changed("subscription.create", &tenant, &state, None, Some(&stored));
+    change.enter(&transaction, &entry).await?;
     let created = Subscription::with_secret(stored, &secret, &state.key)
         .with_signing_key(signing_key.as_ref());
     transaction.commit().await?;
@@ -208,11 +216,10 @@ pub async fn list_subscriptions(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let rows = queries::list(&transaction, before, limit + 1).await?;
     let (rows, next_cursor) = extract::page(rows, limit, |row| [row.id.0]);
-    let masked = rows
-        .into_iter()
-        .map(|row| Subscription::masked(row, &state.key));
+    let known = Known::read(&transaction, &state, &rows).await?;
+    let shown = rows.into_iter().map(|row| known.show(row, &state.key));
     Ok(Json(SubscriptionPage {
-        data: masked.collect(),
+        data: shown.collect(),
         next_cursor,
     }))
 }
@@ -220,14 +227,19 @@ pub async fn list_subscriptions(
 /// Read a subscription
 #[utoipa::path(get, path = "/subscriptions/{id}", tag = "Subscriptions",
     params(("id" = String, Path, description = "`sub_…`")),
-    responses((status = 200, description = "The subscription, secret masked", body = Subscription)))]
+    responses((status = 200, description = "The subscription, secret masked", body = SubscriptionWithHealth)))]
 pub async fn get_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
     id: PathId,
-) -> Result<Json<Subscription>, Problem> {
-    let found = find(&state, &tenant, &id).await?;
-    Ok(Json(Subscription::masked(found, &state.key)))
+) -> Result<Json<SubscriptionWithHealth>, Problem> {
+    let subscription = id.parse("subscription")?;
+    let mut client = state.store.get().await?;
+    let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let found = queries::get(&transaction, subscription).await?;
+    let found = found.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    let known = Known::read(&transaction, &state, std::slice::from_ref(&found)).await?;
+    Ok(Json(known.show(found, &state.key)))
 }
 
 /// Reads a subscription of this tenant, or says that there is none.
@@ -250,6 +262,7 @@ pub async fn find(state: &State, tenant: &str, id: &PathId) -> Result<StoredSubs
 pub async fn update_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
     Body(request): Body<UpdateSubscription>,
 ) -> Result<Json<Subscription>, Problem> {
@@ -291,8 +304,13 @@ pub async fn update_subscription(
     };
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let not_found = || Problem::not_found("subscription", &id.0);
+    let change = caller.change();
+    change.announce(&transaction).await?;
+    let before = queries::get_locked(&transaction, subscription).await?;
+    let before = before.ok_or_else(not_found)?;
     let stored = queries::update(&transaction, subscription, &changes).await?;
-    let mut stored = stored.ok_or_else(|| Problem::not_found("subscription", &id.0))?;
+    let mut stored = stored.ok_or_else(not_found)?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
     if changes.url.is_some() || changes.headers.is_some() {
         manual::request_probe(&transaction, subscription).await?;
@@ -307,13 +325,21 @@ pub async fn update_subscription(
             stored = enabled.map_or(stored, |(enabled, _)| enabled);
         }
         Some(false) => {
-            let by_request = Disabling::Because("by request");
+            let by_request = Disabling::Because(queries::BY_REQUEST);
             queries::disable(&transaction, &[subscription.0], by_request).await?;
             let disabled = queries::get(&transaction, subscription).await?;
             stored = disabled.unwrap_or(stored);
         }
         None => {}
     }
+    let entry = changed(
+        "subscription.update",
+        &tenant,
+        &state,
+        Some(&before),
+        Some(&stored),
+    );
+    change.enter(&transaction, &entry).await?;
     let answer =
         Subscription::masked(stored, &state.key).with_signing_key(signing_key.flatten().as_ref());
     transaction.commit().await?;
@@ -330,14 +356,20 @@ pub async fn update_subscription(
 pub async fn delete_subscription(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     id: PathId,
 ) -> Result<StatusCode, Problem> {
     let subscription = id.parse("subscription")?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
+    let not_found = || Problem::not_found("subscription", &id.0);
+    let before = queries::get_locked(&transaction, subscription).await?;
+    let before = before.ok_or_else(not_found)?;
     if !queries::delete(&transaction, subscription).await? {
-        return Err(Problem::not_found("subscription", &id.0));
+        return Err(not_found());
     }
+    let entry = changed("subscription.delete", &tenant, &state, Some(&before), None);
+    caller.change().enter(&transaction, &entry).await?;
     transaction.commit().await?;
     state.changed();
     Ok(StatusCode::NO_CONTENT)

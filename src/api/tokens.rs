@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::{Caller, Entry};
 use crate::db::Store;
 use crate::duration::interval_seconds;
 use crate::secret::ApiToken;
+use crate::tenant;
 
 /// A token as the store knows it.
 #[derive(Clone, Debug)]
@@ -24,8 +27,19 @@ pub struct StoredToken {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Creates a token of `tenant`; the caller shows it once. `name` says what it is for.
+/// Creates a token of `tenant` on behalf of nobody in particular.
 pub async fn create(
+    store: &Store,
+    tenant: &str,
+    name: &str,
+    expires_in: Option<Duration>,
+) -> anyhow::Result<ApiToken> {
+    create_by(&Caller::walhook(), store, tenant, name, expires_in).await
+}
+
+/// Creates a token of `tenant`; the caller shows it once. `name` says what it is for.
+pub async fn create_by(
+    caller: &Caller,
     store: &Store,
     tenant: &str,
     name: &str,
@@ -33,20 +47,36 @@ pub async fn create(
 ) -> anyhow::Result<ApiToken> {
     anyhow::ensure!(!tenant.is_empty(), "the tenant's id is empty");
     let token = ApiToken::generate();
+    let id = Uuid::now_v7();
     let client = connect(store).await?;
-    client
-        .execute(
-            include_str!("../../sql/queries/api/create_token.sql"),
-            &[
-                &Uuid::now_v7(),
-                &tenant,
-                &name,
-                &token.hash().as_slice(),
-                &expires_in.map(interval_seconds),
-            ],
-        )
-        .await
-        .context("store the token's hash")?;
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "token.create",
+        object: Some(id.to_string()),
+        after: Some(json!({
+            "name": name,
+            "expires_in_seconds": expires_in.map(|length| length.as_secs()),
+        })),
+        ..Entry::default()
+    };
+    let create = async {
+        let seen = tenant::see(&*client, &[tenant]).await;
+        seen.context("note the tenant")?;
+        client
+            .execute(
+                include_str!("../../sql/queries/api/create_token.sql"),
+                &[
+                    &id,
+                    &tenant,
+                    &name,
+                    &token.hash().as_slice(),
+                    &expires_in.map(interval_seconds),
+                ],
+            )
+            .await
+            .context("store the token's hash")
+    };
+    caller.make(&client, &entry, create).await?;
     Ok(token)
 }
 
@@ -74,16 +104,26 @@ pub async fn list(store: &Store, tenant: Option<&str>) -> anyhow::Result<Vec<Sto
 
 /// Revokes a token: within seconds no process admits it. False where there is none
 /// with this id or it was revoked before.
-pub async fn revoke(store: &Store, id: Uuid) -> anyhow::Result<bool> {
-    let client = connect(store).await?;
-    let revoked = client
-        .execute(
-            include_str!("../../sql/queries/api/revoke_token.sql"),
-            &[&id],
-        )
-        .await
-        .context("revoke the token")?;
-    Ok(revoked > 0)
+pub async fn revoke(caller: &Caller, store: &Store, id: Uuid) -> anyhow::Result<bool> {
+    let mut client = connect(store).await?;
+    let transaction = client.transaction().await?;
+    let sql = include_str!("../../sql/queries/api/revoke_token.sql");
+    let revoked = transaction.query_opt(sql, &[&id]).await;
+    let Some(row) = revoked.context("revoke the token")? else {
+        return Ok(false);
+    };
+    let (tenant, name): (String, String) = (row.get("tenant_id"), row.get("name"));
+    let entry = Entry {
+        tenant: Some(&tenant),
+        action: "token.revoke",
+        object: Some(id.to_string()),
+        before: Some(json!({"name": name})),
+        ..Entry::default()
+    };
+    let entered = caller.change().enter(&transaction, &entry).await;
+    entered.context("write the audit log")?;
+    transaction.commit().await.context("revoke the token")?;
+    Ok(true)
 }
 
 async fn connect(store: &Store) -> anyhow::Result<crate::db::Connection> {

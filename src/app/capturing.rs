@@ -88,6 +88,7 @@ impl Capturing<'_> {
                 max_body: config.delivery.max_body,
                 filters: Filters::new(Arc::clone(&filter_failures)),
                 unknown_tenants: Arc::clone(&unknown_tenants),
+                tenants: Arc::default(),
                 unconfirmed: Vec::new(),
                 ready: None,
                 recorded: Recorded::default(),

@@ -29,7 +29,7 @@ pub(crate) fn endpoint_client(config: &Config) -> anyhow::Result<Client> {
     let timeout = config.delivery.timeout.0;
     let name_servers = &config.delivery.name_servers;
     let client = Client::new(&config.security, name_servers, timeout, MAX_RESPONSE)?;
-    Ok(client)
+    Ok(client.keeping_answers(config.delivery.keep_answer))
 }
 
 pub(super) struct Delivering<'a> {
@@ -69,6 +69,7 @@ impl Delivering<'_> {
             directory: self.directory.clone(),
             health: Arc::clone(&dispatcher.health),
             released: Arc::clone(&dispatcher.released),
+            stats: Arc::clone(&dispatcher.stats),
             disable_after: config.delivery.disable_after(),
             schedule_changed: Arc::clone(self.schedule_changed),
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::filter_failures::FilterFailures;
+use crate::delivery::cause::Cause;
 use crate::delivery::{Delivery, Hold, ParkedReason};
 use crate::event::{DeliveryId, Event};
 use crate::handoff::{Batch, DeliveryRows, WaitsFor};
@@ -177,6 +178,7 @@ pub(super) fn match_deliveries(
                 queued_at: now,
                 hold: Hold::Owned,
                 of_stream,
+                cause: Cause::default(),
                 batch: None,
             }));
         }
@@ -220,7 +222,8 @@ mod tests {
     fn subscription(number: u128, filter: &str) -> Subscription {
         Subscription {
             id: SubscriptionId(Uuid::from_u128(number)),
-            version: 0,
+            row_version: 0,
+            version: 1,
             tenant_id: "acme".into(),
             url: "https://example.com".to_owned(),
             events: vec!["*".to_owned()],

@@ -1,8 +1,10 @@
 //! `walhook adopt-store`.
 
 use anyhow::Context;
+use serde_json::json;
 
 use super::Outcome;
+use crate::audit::{Caller, Entry};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::{Store, StoreIdentity, StoreRecord};
@@ -69,7 +71,15 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         super::print_lines(&lines)?;
         return Ok(Outcome::DoesNotHold);
     }
-    store.adopt(&compared.found).await?;
+    let entry = Entry {
+        action: "store.adopt",
+        object: Some("store".to_owned()),
+        before: Some(json!({"place": place(&compared.recorded)})),
+        after: Some(json!({"place": place(&compared.found)})),
+        ..Entry::default()
+    };
+    let adopt = Store::adopt(&client, &compared.found);
+    Caller::of_command().make(&client, &entry, adopt).await?;
     lines.line("The store is adopted. Next: `walhook run`, which sends what is pending.");
     super::print_lines(&lines)?;
     Ok(Outcome::Holds)

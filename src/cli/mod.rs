@@ -32,6 +32,7 @@ pub mod setup;
 pub mod signals;
 pub mod status;
 pub mod teardown;
+pub mod tenant;
 mod tenant_rows;
 pub mod token;
 
@@ -76,6 +77,7 @@ Attach to your own database:
   walhook token create --tenant acme a token for that tenant's API calls
   walhook portal-link acme           a link that signs in to that tenant's console
   walhook run                        follow the WAL and deliver
+  walhook tenant list                the tenants that were met; erase all that is stored of one
   walhook explain                    which changes make which events for whom, and why not
   walhook backfill                   events of rows that exist already
   walhook replay                     stored events once more, to one subscription
@@ -98,6 +100,8 @@ enum Command {
     PortalLink(portal::LinkArgs),
     #[command(subcommand)]
     PortalSession(portal::SessionCommand),
+    #[command(subcommand)]
+    Tenant(tenant::Command),
     Demo(demo::Args),
     Listen(listen::Args),
     Status(status::Args),
@@ -203,6 +207,7 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Token(command) => Box::pin(token::run(command, &config()?)).await,
             Command::PortalLink(args) => Box::pin(portal::link(args, &config()?)).await,
             Command::PortalSession(command) => Box::pin(portal::session(command, &config()?)).await,
+            Command::Tenant(command) => Box::pin(tenant::run(command, &config()?)).await,
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),
             Command::Status(args) => Box::pin(status::run(args, &config()?)).await,

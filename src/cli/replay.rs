@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::backfill::number;
 use super::{Outcome, UsageError, moment};
+use crate::audit::Caller;
 use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::db::{Store, tenant_transaction};
@@ -146,7 +147,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
 async fn carry_out(store: &Store, tenant: &str, job: NewJob<'_>) -> anyhow::Result<Job> {
     let mut client = store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
-    let id = jobs::begin(&transaction, tenant, job).await?;
+    let id = jobs::begin(&transaction, tenant, &Caller::of_command(), job).await?;
     transaction.commit().await?;
     drop(client);
     let mut progress = Instant::now();

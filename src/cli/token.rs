@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::tenant_rows::{self, Rows};
 use super::{Outcome, UsageError};
 use crate::api::tokens::{self, StoredToken};
+use crate::audit::Caller;
 use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::db::Store;
@@ -72,7 +73,9 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
                 );
             }
             let expires_in = expires.map(|HumanDuration(length)| length);
-            let token = tokens::create(&store, &tenant, &name, expires_in).await?;
+            let token =
+                tokens::create_by(&Caller::of_command(), &store, &tenant, &name, expires_in)
+                    .await?;
             // Alone on standard output, so that a script can take it.
             super::print(token.text())?;
             tell(format_args!(
@@ -94,7 +97,7 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
             Ok(Outcome::Holds)
         }
         Command::Revoke { id } => {
-            if tokens::revoke(&store, id).await? {
+            if tokens::revoke(&Caller::of_command(), &store, id).await? {
                 super::print(format_args!("Revoked {id}."))?;
                 return Ok(Outcome::Holds);
             }

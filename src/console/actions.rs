@@ -15,13 +15,18 @@ use super::fields::{self, Posted};
 use super::shell::{Place, Visitor, page, see_other};
 use crate::api::extract::{Body, OptionalBody, PathId, Tenant};
 use crate::api::{signing, subscription_actions, subscriptions};
+use crate::audit::Caller;
 use crate::subscription::host;
 
 /// What the handlers of the API take.
-fn call(state: &State, visitor: &Visitor) -> (AxumState<Arc<crate::api::State>>, Tenant) {
+pub fn call(
+    state: &State,
+    visitor: &Visitor,
+) -> (AxumState<Arc<crate::api::State>>, Tenant, Caller) {
     (
         AxumState(Arc::clone(&state.api)),
         Tenant(Arc::clone(visitor.tenant())),
+        visitor.caller.clone(),
     )
 }
 
@@ -32,9 +37,9 @@ pub async fn test(
     id: PathId,
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
-    let (api, tenant) = call(&state, &visitor);
+    let (api, tenant, caller) = call(&state, &visitor);
     let back = format!("/console/endpoints/{}", id.0);
-    let sent = subscription_actions::test_subscription(api, tenant, id).await;
+    let sent = subscription_actions::test_subscription(api, tenant, caller, id).await;
     let (_, Json(queued)) =
         sent.map_err(|problem| Fault::from(problem).with_next(back, "The endpoint"))?;
     let delivery = text(&value(&queued)?, "delivery_id");
@@ -51,9 +56,9 @@ pub async fn pause(
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
     let path = format!("/console/endpoints/{}?done=pause", id.0);
-    let (api, tenant) = call(&state, &visitor);
+    let (api, tenant, caller) = call(&state, &visitor);
     let change = Body(request(json!({"active": false}))?);
-    let Json(_paused) = subscriptions::update_subscription(api, tenant, id, change).await?;
+    let Json(_paused) = subscriptions::update_subscription(api, tenant, caller, id, change).await?;
     Ok(see_other(&path))
 }
 
@@ -65,8 +70,8 @@ pub async fn enable(
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
     let path = format!("/console/endpoints/{}", id.0);
-    let (api, tenant) = call(&state, &visitor);
-    let Json(enabled) = subscription_actions::enable_subscription(api, tenant, id).await?;
+    let (api, tenant, caller) = call(&state, &visitor);
+    let Json(enabled) = subscription_actions::enable_subscription(api, tenant, caller, id).await?;
     let replay = &value(&enabled)?["replay"];
     let (since, until) = (text(replay, "since"), text(replay, "until"));
     let mut query = vec![("done", "enable")];
@@ -84,9 +89,9 @@ pub async fn rotate(
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
     let shown = id.0.clone();
-    let (api, tenant) = call(&state, &visitor);
+    let (api, tenant, caller) = call(&state, &visitor);
     let new = OptionalBody(signing::RotateSecret::default());
-    let Json(rotated) = signing::rotate_secret(api, tenant, id, new).await?;
+    let Json(rotated) = signing::rotate_secret(api, tenant, caller, id, new).await?;
     let rotated = value(&rotated)?;
     page(&SecretPage {
         shell: visitor.shell(Place::Endpoints, "The new secret"),
@@ -115,7 +120,7 @@ pub async fn delete(
         )
         .with_next(format!("/console/endpoints/{}", id.0), "Back to it"));
     }
-    let (api, tenant) = call(&state, &visitor);
-    subscriptions::delete_subscription(api, tenant, id).await?;
+    let (api, tenant, caller) = call(&state, &visitor);
+    subscriptions::delete_subscription(api, tenant, caller, id).await?;
     Ok(see_other("/console/endpoints"))
 }

@@ -20,8 +20,10 @@ use crate::api::deliveries::text;
 use crate::api::extract::PathId;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
+use crate::delivery::attempt_log::{self, Attempt};
+use crate::delivery::cause::Trigger;
 use crate::delivery::cloud_event::cloud_event;
-use crate::delivery::listing::{self, Attempt, Delivery, DeliveryId, Status};
+use crate::delivery::listing::{self, Delivery, DeliveryId, Status};
 use crate::delivery::manual::{self, Retry};
 use crate::subscription::Format;
 use crate::subscription::queries::{self, StoredSubscription};
@@ -50,7 +52,7 @@ impl Found {
         let Some(delivery) = listing::delivery(transaction, id).await? else {
             return Ok(None);
         };
-        let attempts = listing::attempts(transaction, id).await?;
+        let attempts = attempt_log::attempts(transaction, id).await?;
         let endpoint = queries::get(transaction, delivery.subscription_id).await?;
         let event = listing::event(transaction, delivery.event_id).await?;
         let occurred_at = event
@@ -78,7 +80,16 @@ struct AttemptView {
     duration: String,
     verdict: Markup,
     error: Option<String>,
-    excerpt: Option<String>,
+    /// `name: value` of chosen headers, where the answer was kept.
+    headers: Vec<String>,
+    /// As it came, or its beginning in a line.
+    answer: Option<String>,
+    answer_is_cut: bool,
+    /// What brought it about, where it was not the schedule.
+    cause: Option<String>,
+    /// Where it was sent.
+    url: Option<String>,
+    version: Option<i32>,
     advice: Option<Advice>,
     /// How the answer differs from that of the attempt before.
     change: Option<String>,
@@ -109,13 +120,53 @@ fn attempts(found: &Found, timeout: Duration, may_see: bool) -> Vec<AttemptView>
             )),
             verdict,
             error: attempt.error.clone(),
-            excerpt: attempt.response_excerpt.clone().filter(|_| may_see),
+            headers: answered_headers(attempt)
+                .filter(|_| may_see)
+                .unwrap_or_default(),
+            answer: answer(attempt).filter(|_| may_see),
+            answer_is_cut: attempt.response_truncated == Some(true),
+            cause: cause(attempt),
+            url: attempt.url.clone(),
+            version: attempt.subscription_version,
             advice: advice(attempt, timeout),
             change,
             sent_at: attempt.started_at.as_second(),
         }
     });
     views.collect()
+}
+
+fn answer(attempt: &Attempt) -> Option<String> {
+    match &attempt.response_body {
+        Some(body) if !body.is_empty() => Some(String::from_utf8_lossy(body).into_owned()),
+        Some(_) | None => attempt.response_excerpt.clone(),
+    }
+}
+
+fn answered_headers(attempt: &Attempt) -> Option<Vec<String>> {
+    let headers = attempt.response_headers.as_ref()?.as_object()?;
+    let line = |(name, value): (&String, &serde_json::Value)| match value.as_str() {
+        Some(value) => format!("{name}: {value}"),
+        None => format!("{name}: {value}"),
+    };
+    Some(headers.iter().map(line).collect())
+}
+
+fn cause(attempt: &Attempt) -> Option<String> {
+    let what = match attempt.trigger {
+        Trigger::Schedule => return None,
+        Trigger::Retry => "retried by hand",
+        Trigger::RetryMany => "retried with others",
+        Trigger::Replay => "sent again",
+        Trigger::Probe => "a probe of the circuit breaker",
+        Trigger::Test => "a test",
+    };
+    let who = attempt.actor.as_ref();
+    let who = who.map(|who| who.actor.as_deref().unwrap_or(&who.name));
+    Some(match who {
+        Some(who) if !who.is_empty() => format!("{what}, by {who}"),
+        Some(_) | None => what.to_owned(),
+    })
 }
 
 /// A body as a page shows it.
@@ -297,7 +348,14 @@ pub async fn retry(
         let status = axum::http::StatusCode::CONFLICT;
         Err(Fault::new(status, code, "Not sent again", detail).with_next(&here, "Back to it"))
     };
-    match manual::retry(&state.api.store, visitor.tenant(), delivery).await? {
+    match manual::retry(
+        &state.api.store,
+        visitor.tenant(),
+        delivery,
+        &visitor.caller,
+    )
+    .await?
+    {
         Retry::Queued => {
             state.api.schedule_changed.notify_one();
             Ok(see_other(&format!("{here}?done=retry")))

@@ -13,13 +13,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::State;
+use super::actions::call;
 use super::fault::Fault;
 use super::fields::Posted;
 use super::markup::{Markup, badge};
 use super::shell::{Place, Shell, Visitor, html, page, see_other};
 use super::words::{EndpointName, Endpoints, endpoint_state};
 use crate::api::error::Problem;
-use crate::api::extract::{Body, PathId, Tenant};
+use crate::api::extract::{Body, PathId};
 use crate::api::subscriptions;
 use crate::db::tenant_transaction;
 use crate::subscription::queries::StoredSubscription;
@@ -168,9 +169,8 @@ pub async fn create(
     }
     let created = async {
         let request = request(form.request(false, false)?)?;
-        let api = AxumState(Arc::clone(&state.api));
-        let tenant = Tenant(Arc::clone(visitor.tenant()));
-        subscriptions::create_subscription(api, tenant, Body(request)).await
+        let (api, tenant, caller) = call(&state, &visitor);
+        subscriptions::create_subscription(api, tenant, caller, Body(request)).await
     };
     let (_, Json(created)) = match created.await {
         Ok(created) => created,
@@ -254,9 +254,8 @@ pub async fn save(
     let path = format!("/console/endpoints/{}", stored.id);
     let saved = async {
         let request = request(form.request(true, stored.batching.is_some())?)?;
-        let api = AxumState(Arc::clone(&state.api));
-        let tenant = Tenant(Arc::clone(visitor.tenant()));
-        subscriptions::update_subscription(api, tenant, id, Body(request)).await
+        let (api, tenant, caller) = call(&state, &visitor);
+        subscriptions::update_subscription(api, tenant, caller, id, Body(request)).await
     };
     match saved.await {
         Ok(_) => Ok(see_other(&format!("{path}?done=save"))),

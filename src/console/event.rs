@@ -307,7 +307,14 @@ pub async fn send(
                 .with_next(format!("/console/endpoints/{endpoint}"), "The endpoint"),
         );
     }
-    let sent = replay::send_event(&state.api.store, visitor.tenant(), &found, event).await?;
+    let sent = replay::send_event(
+        &state.api.store,
+        visitor.tenant(),
+        &found,
+        event,
+        &visitor.caller,
+    )
+    .await?;
     let delivery = sent.ok_or_else(not_found)?;
     state.api.schedule_changed.notify_one();
     Ok(see_other(&format!(

@@ -22,10 +22,10 @@ use super::fault::Fault;
 use super::fields::Fields;
 use super::session::{self, Unsigned};
 use super::shell::{Theme, Visitor, html};
-use crate::api::PublicUrl;
 use crate::api::error::Problem;
 use crate::api::extract::Tenant;
-use crate::api::limits;
+use crate::api::{PublicUrl, auth, limits};
+use crate::audit::{self, Principal, PrincipalKind};
 
 /// Nothing but what this server sends, no script or style inside a page, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -213,6 +213,15 @@ pub async fn signed_in(
     }
     let path = request.uri().path_and_query();
     let visitor = Visitor {
+        caller: audit::Caller {
+            principal: Principal {
+                kind: PrincipalKind::Portal,
+                name: session.id.to_string(),
+                actor: Some(session.actor.clone()),
+            },
+            request_id: Some(auth::request_id(&request)),
+            remote_ip: Some(state.api.callers.origin(&request)),
+        },
         theme: Theme::of(request.headers()),
         path: path.map_or_else(String::new, |path| path.as_str().to_owned()),
         session,

@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::State;
+use super::actions::call;
 use super::fault::{Fault, retention_days};
 use super::fields::Posted;
 use super::markup::{Markup, badge, count, counted, rounded};
 use super::shell::{Place, Shell, Visitor, page, see_other};
 use super::words::Endpoints;
-use crate::api::extract::{PathId, Tenant};
+use crate::api::extract::PathId;
 use crate::api::jobs as calls;
 use crate::db::tenant_transaction;
 use crate::delivery::jobs::{self, Job, JobState};
@@ -153,12 +154,6 @@ fn sentence(job: &Job) -> String {
     }
 }
 
-/// What the handlers of the API take.
-fn call(state: &State, visitor: &Visitor) -> (AxumState<Arc<crate::api::State>>, Tenant) {
-    let tenant = Tenant(Arc::clone(visitor.tenant()));
-    (AxumState(Arc::clone(&state.api)), tenant)
-}
-
 /// What it has made due already is sent.
 pub async fn pause(
     AxumState(state): AxumState<Arc<State>>,
@@ -167,8 +162,8 @@ pub async fn pause(
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
     let path = format!("/console/jobs/{}", id.0);
-    let (api, tenant) = call(&state, &visitor);
-    let Json(_paused) = calls::pause_job(api, tenant, id).await?;
+    let (api, tenant, caller) = call(&state, &visitor);
+    let Json(_paused) = calls::pause_job(api, tenant, caller, id).await?;
     Ok(see_other(&path))
 }
 
@@ -180,8 +175,8 @@ pub async fn resume(
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
     let path = format!("/console/jobs/{}", id.0);
-    let (api, tenant) = call(&state, &visitor);
-    let Json(_running) = calls::resume_job(api, tenant, id).await?;
+    let (api, tenant, caller) = call(&state, &visitor);
+    let Json(_running) = calls::resume_job(api, tenant, caller, id).await?;
     Ok(see_other(&path))
 }
 
@@ -193,7 +188,7 @@ pub async fn cancel(
     Posted(_): Posted,
 ) -> Result<Response, Fault> {
     let path = format!("/console/jobs/{}", id.0);
-    let (api, tenant) = call(&state, &visitor);
-    let Json(_cancelled) = calls::cancel_job(api, tenant, id).await?;
+    let (api, tenant, caller) = call(&state, &visitor);
+    let Json(_cancelled) = calls::cancel_job(api, tenant, caller, id).await?;
     Ok(see_other(&path))
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::State;
+use super::actions::call;
 use super::endpoints::{request, text};
 use super::fault::Fault;
 use super::fields::{Asked, Fields, Posted};
@@ -17,7 +18,7 @@ use super::markup::Markup;
 use super::shell::{Place, Shell, Visitor, page, see_other};
 use super::wanted::{TIMES, Wanted};
 use super::words::{EndpointName, Endpoints};
-use crate::api::extract::{Body, OptionalBody, PathId, Tenant, parse_id};
+use crate::api::extract::{Body, OptionalBody, PathId, parse_id};
 use crate::api::{deliveries, subscription_actions};
 use crate::db::tenant_transaction;
 use crate::delivery::listing::IdRange;
@@ -221,8 +222,7 @@ pub async fn start(
     Posted(form): Posted,
 ) -> Result<Response, Fault> {
     let order = Order::of(&form, Timestamp::now())?;
-    let api = AxumState(Arc::clone(&state.api));
-    let tenant = Tenant(Arc::clone(visitor.tenant()));
+    let (api, tenant, caller) = call(&state, &visitor);
     let rate = match form.get("rate") {
         None => None,
         Some(text) => Some(text.parse::<u32>().map_err(|_| {
@@ -243,7 +243,7 @@ pub async fn start(
                 "until": order.until,
                 "max_per_second": rate,
             }))?;
-            deliveries::retry_deliveries(api, tenant, OptionalBody(retry)).await?
+            deliveries::retry_deliveries(api, tenant, caller, OptionalBody(retry)).await?
         }
         What::All => {
             let choose = || {
@@ -259,7 +259,7 @@ pub async fn start(
                 "max_per_second": rate,
             }))?;
             let id = PathId(endpoint.to_string());
-            subscription_actions::replay_subscription(api, tenant, id, Body(replay)).await?
+            subscription_actions::replay_subscription(api, tenant, caller, id, Body(replay)).await?
         }
     };
     Ok(see_other(&format!(

@@ -14,6 +14,7 @@ use super::capability::Capability;
 use super::fault::Fault;
 use super::markup::{Markup, time};
 use super::session::{self, Session};
+use crate::audit::Caller;
 
 /// The pages of the rail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,8 @@ impl Theme {
 #[derive(Clone)]
 pub struct Visitor {
     pub session: Arc<Session>,
+    /// For the audit log.
+    pub caller: Caller,
     pub theme: Theme,
     /// The page that was asked for, to come back to.
     pub path: String,

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::markup::{distance, measured, named_status};
 use crate::conninfo::Transaction;
-use crate::delivery::listing::{Attempt, Delivery, Status};
+use crate::delivery::attempt_log::Attempt;
+use crate::delivery::listing::{Delivery, Status};
 use crate::subscription::host;
 use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
 
@@ -336,6 +337,7 @@ pub fn endpoint_state(endpoint: &StoredSubscription) -> EndpointState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::cause::Trigger;
     use crate::delivery::client::ErrorClass;
 
     fn attempt(class: Option<&str>, status: Option<i16>) -> Attempt {
@@ -347,6 +349,14 @@ mod tests {
             error_class: class.map(str::to_owned),
             error: None,
             response_excerpt: None,
+            content_type: None,
+            response_headers: None,
+            response_body: None,
+            response_truncated: None,
+            trigger: Trigger::Schedule,
+            actor: None,
+            subscription_version: None,
+            url: None,
         }
     }
 

@@ -4,6 +4,7 @@ use anyhow::Context;
 use tokio_postgres::Row;
 
 use super::{Store, StoreRecord};
+use crate::conninfo::Client;
 use crate::secret::{EncryptionKey, KeyId};
 
 /// The key that the store has on record.
@@ -69,6 +70,11 @@ impl Store {
     /// another.
     pub async fn replace_key(&self, key: &EncryptionKey) -> anyhow::Result<bool> {
         let client = self.get().await?;
+        Self::replace_key_on(&client, key).await
+    }
+
+    /// The same on a connection of the caller's.
+    pub async fn replace_key_on(client: &Client, key: &EncryptionKey) -> anyhow::Result<bool> {
         let id = key.id();
         let replaced = client
             .execute(

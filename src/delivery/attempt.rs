@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::client::{
-    Client, ErrorClass, HeaderMap, HeaderName, HeaderValue, OutgoingRequest, SendError,
+    Answer, Client, ErrorClass, HeaderMap, HeaderName, HeaderValue, OutgoingRequest, SendError,
     check_headers,
 };
 use super::cloud_event::cloud_event;
@@ -38,6 +38,10 @@ pub struct Outcome {
     /// The beginning of the answer's body, at most 1 KiB of printable text; none if
     /// there was no complete answer or nothing in it.
     pub excerpt: Option<String>,
+    /// What is kept of the answer as it came.
+    pub answer: Answer,
+    /// The version of the subscription's settings that it was made with.
+    pub subscription_version: i32,
 }
 
 impl Outcome {
@@ -69,7 +73,7 @@ impl Outcome {
     }
 }
 
-/// Without the excerpt: receivers echo what they were sent.
+/// Without excerpt and answer: receivers echo what they were sent.
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcome")
@@ -119,6 +123,8 @@ pub async fn attempt(
             error: status_error(response.status),
             retry_after: response.retry_after,
             excerpt: Some(response.excerpt).filter(|text| !text.is_empty()),
+            answer: response.answer,
+            subscription_version: subscription.version,
         },
         Err(error) => Outcome {
             began,
@@ -127,6 +133,8 @@ pub async fn attempt(
             error: Some((error.class, error.message)),
             retry_after: None,
             excerpt: None,
+            answer: error.answer,
+            subscription_version: subscription.version,
         },
     };
     tracing::trace!(

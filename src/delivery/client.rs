@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 mod address;
+mod answer;
 mod connections;
 mod destination;
 mod dns;
@@ -36,12 +37,14 @@ mod system_names;
 mod tests;
 mod time_limit;
 
+pub use answer::{Answer, FailureAnswer};
 pub use destination::{UrlError, check_url};
 pub use header::{HeaderError, check_headers};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use send_error::{ErrorClass, SendError};
 pub use system_names::NameServer;
 
+use answer::{Incoming, Memory};
 use excerpt::Excerpt;
 use known_urls::{Known, KnownUrls};
 use resolver::GuardedResolver;
@@ -113,6 +116,9 @@ pub struct Client {
     urls: Arc<KnownUrls>,
     timeout: Duration,
     max_response: usize,
+    /// Whether failures keep headers and body.
+    keep_answers: bool,
+    answers: Memory,
 }
 
 /// A POST about to be sent. No `Debug`: headers and body are the tenant's.
@@ -130,6 +136,7 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     /// The beginning of the body as printable text, at most 1 KiB.
     pub excerpt: String,
+    pub answer: Answer,
 }
 
 /// The client could not be set up.
@@ -178,7 +185,15 @@ impl Client {
             urls: Arc::default(),
             timeout,
             max_response,
+            keep_answers: true,
+            answers: Memory::default(),
         })
+    }
+
+    /// Whether failures keep headers and body of what the endpoint answered.
+    pub fn keeping_answers(mut self, keep_answers: bool) -> Self {
+        self.keep_answers = keep_answers;
+        self
     }
 
     /// Sends one POST and reads the answer. An answer of any status is `Ok`; one that
@@ -209,27 +224,41 @@ impl Client {
         };
         let status = answer.status();
         let retry_after = retry_after::of(answer.headers());
-
-        let mut excerpt = Excerpt::default();
+        let mut kept = Answer::begin(answer.headers());
+        let mut body = Body {
+            excerpt: Excerpt::default(),
+            incoming: None,
+            is_whole: false,
+        };
         if status.is_success() {
             limit.shorten(Instant::now() + EXCERPT_TIME);
+        } else if self.keep_answers {
+            body.incoming = Some(Incoming::begin(answer.headers(), &self.answers));
         }
-        let failure = match limit.within(self.read(answer, &mut excerpt)).await {
+        let failure = match limit.within(self.read(answer, &mut body)).await {
             Some(Ok(())) => None,
             Some(Err(error)) => Some(SendError::classify(&error, &host)),
             None => Some(SendError::timeout(self.timeout, true)),
         };
+        let Body {
+            excerpt,
+            incoming,
+            is_whole,
+        } = body;
+        kept.failure = incoming.map(|incoming| incoming.end(is_whole));
         match failure {
             // The endpoint has said that it took the event; sending it again because the
             // rest of the answer never came would only send it twice.
             Some(error) if !status.is_success() => Err(SendError {
                 status: Some(status.as_u16()),
+                answer: kept,
                 ..error
             }),
             Some(_) | None => Ok(Response {
                 status: status.as_u16(),
                 retry_after,
                 excerpt: excerpt.into_text(),
+                answer: kept,
             }),
         }
     }
@@ -239,7 +268,7 @@ impl Client {
     async fn read(
         &self,
         mut answer: reqwest::Response,
-        excerpt: &mut Excerpt,
+        body: &mut Body,
     ) -> Result<(), reqwest::Error> {
         let mut unread = self.max_response;
         let began = Instant::now();
@@ -253,11 +282,23 @@ impl Client {
                 continue;
             };
             let Some(chunk) = chunk else {
+                body.is_whole = true;
                 break;
             };
-            excerpt.push(&chunk);
+            body.excerpt.push(&chunk);
+            if let Some(incoming) = &mut body.incoming {
+                incoming.push(&chunk);
+            }
             unread = unread.saturating_sub(chunk.len());
         }
         Ok(())
     }
+}
+
+/// What is read of an answer's body.
+struct Body {
+    excerpt: Excerpt,
+    /// Where it is to be kept.
+    incoming: Option<Incoming>,
+    is_whole: bool,
 }

@@ -17,6 +17,7 @@ use super::offered::Offered;
 use super::ordering::Released;
 use super::recorder::{Entry, Record};
 use super::state::{self, Transition};
+use super::stats::{Ended, Stats};
 use super::{Delivery, DeliveryConfig, Hold, ParkedReason};
 use crate::clock::Clocks;
 use crate::event::{DeliveryId, SubscriptionId};
@@ -48,6 +49,8 @@ pub struct Dispatcher {
     pub offered: Arc<Offered>,
     /// Which endpoints keep failing; shared with the recorder.
     pub health: Arc<Health>,
+    /// What became of attempts; shared with the recorder.
+    pub stats: Arc<Stats>,
     /// For whom the recorder has let something go that was held.
     pub released: Arc<Released>,
     /// Notified when a lane can take more of what is due for it in the store.
@@ -95,6 +98,7 @@ impl Dispatcher {
             offered: Arc::default(),
             health: Arc::default(),
             released: Arc::default(),
+            stats: Arc::default(),
             room: Notify::new(),
             timer: Notify::new(),
             crowded: Notify::new(),
@@ -214,6 +218,9 @@ impl Dispatcher {
             if !changes.is_empty() {
                 self.record(Entry::Breakers(changes)).await;
             }
+            if self.stats.is_due(Instant::now()) {
+                self.record(Entry::Stats).await;
+            }
             let load = {
                 let mut lanes = self.lanes();
                 lanes.follow(&self.directory.snapshot(), Instant::now());
@@ -247,6 +254,7 @@ impl Dispatcher {
             self.abort.cancel();
             self.tasks.wait().await;
         }
+        self.record(Entry::Stats).await;
     }
 
     fn pass_on(&self, signals: Signals) {
@@ -290,7 +298,7 @@ impl Dispatcher {
         };
         place.success = Some(outcome.is_success());
         place.reason = outcome.reason();
-        self.judge(delivery, outcome)
+        self.judge(delivery, outcome, &subscription.tenant_id)
     }
 
     /// The attempt itself. One that turns out slow leaves its place in the common
@@ -318,7 +326,7 @@ impl Dispatcher {
         attempt::attempt(&self.client, subscription, &message, slow_down).await
     }
 
-    fn judge(&self, mut delivery: Delivery, outcome: Outcome) -> Record {
+    fn judge(&self, mut delivery: Delivery, outcome: Outcome, tenant: &Arc<str>) -> Record {
         let decided_at = Instant::now();
         self.ended.fetch_add(1, Ordering::Relaxed);
         delivery.attempts += 1;
@@ -329,6 +337,15 @@ impl Dispatcher {
             rand::random(),
         );
         tally::count(&delivery, &outcome, &transition, &self.clocks);
+        self.stats.count(&Ended {
+            subscription: delivery.subscription_id,
+            tenant,
+            deliveries: delivery.letters().count(),
+            attempts: delivery.attempts,
+            at: self.clocks.store().time_at(outcome.ended()),
+            outcome: &outcome,
+            transition: &transition,
+        });
         Record {
             delivery,
             transition,
@@ -345,7 +362,7 @@ impl Dispatcher {
                 Some(record) => Entry::Result(record),
                 None => return,
             },
-            other @ (Entry::Breakers(_) | Entry::Recovered(_)) => other,
+            other @ (Entry::Breakers(_) | Entry::Recovered(_) | Entry::Stats) => other,
         };
         self.record_written(entry).await;
     }

@@ -7,17 +7,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde_json::json;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::endpoint_log::EndpointLog;
 use super::operational::Notice;
 use super::recorder::Record;
+use crate::audit::{Caller, Entry};
 use crate::conninfo::{Client, Queries};
 use crate::event::SubscriptionId;
 use crate::metrics::METRICS;
 use crate::subscription::directory::Snapshot;
-use crate::subscription::queries::{self, Disabling};
+use crate::subscription::queries::{self, Disabled, Disabling};
 
 /// How old the memory may be: other instances send too.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -230,6 +232,9 @@ pub async fn disable(
         if let Some(disabling) = disabling.filter(|_| !ids.is_empty()) {
             let found = queries::disable(client, ids, disabling).await;
             let found = found.with_context(|| format!("disable subscriptions: {cause}"))?;
+            for one in &found {
+                enter(client, one).await?;
+            }
             disabled.extend(found.into_iter().map(|one| (cause, one)));
         }
     }
@@ -243,6 +248,20 @@ pub async fn disable(
         Notice::disabled(one.tenant_id, subscription, reason)
     });
     Ok(notices.collect())
+}
+
+/// That walhook has disabled it, in the audit log.
+async fn enter(client: &impl Queries, disabled: &Disabled) -> anyhow::Result<()> {
+    let entry = Entry {
+        tenant: Some(&disabled.tenant_id),
+        action: "subscription.disable",
+        object: Some(disabled.id.to_string()),
+        before: Some(json!({"active": true})),
+        after: Some(json!({"active": false, "disabled_reason": disabled.reason})),
+        ..Entry::default()
+    };
+    let entered = Caller::walhook().change().enter(client, &entry).await;
+    entered.context("write the audit log")
 }
 
 impl Since {
@@ -270,7 +289,7 @@ impl Since {
 mod tests {
     use super::*;
     use crate::delivery::attempt::Outcome;
-    use crate::delivery::client::ErrorClass;
+    use crate::delivery::client::{Answer, ErrorClass};
     use crate::delivery::lanes::tests::delivery;
     use crate::delivery::state::Transition;
 
@@ -282,6 +301,8 @@ mod tests {
             error: error.map(|class| (class, String::new())),
             retry_after: None,
             excerpt: None,
+            answer: Answer::default(),
+            subscription_version: 1,
         };
         let transition = match outcome.is_success() {
             true => Transition::Delivered,

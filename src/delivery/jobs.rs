@@ -3,11 +3,13 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::listing::{DeliveryFilter, IdRange, Status};
+use crate::audit::{Caller, Entry};
 use crate::conninfo::Transaction;
 use crate::event::{JobId, SubscriptionId};
 
@@ -99,6 +101,8 @@ impl JobState {
 pub struct Job {
     pub id: JobId,
     pub request: Option<Request>,
+    /// The entry of the audit log that says who asked for it.
+    pub actor: Option<Uuid>,
     pub kind: String,
     pub subscription: Option<SubscriptionId>,
     pub state: JobState,
@@ -120,6 +124,7 @@ impl Job {
         Job {
             id: JobId(row.get("id")),
             request: serde_json::from_str(row.get("request")).ok(),
+            actor: row.get("actor"),
             kind: row.get("kind"),
             subscription: row
                 .get::<_, Option<Uuid>>("subscription_id")
@@ -150,9 +155,11 @@ pub struct NewJob<'a> {
 pub async fn begin(
     transaction: &Transaction<'_>,
     tenant: &str,
+    caller: &Caller,
     job: NewJob<'_>,
 ) -> Result<JobId, Error> {
     let id = JobId(Uuid::now_v7());
+    let change = caller.change();
     let (kind, subscription) = match job.request {
         Request::Retry(retry) => ("retry", retry.subscription),
         Request::Replay(replay) => ("replay", Some(replay.subscription)),
@@ -174,9 +181,32 @@ pub async fn begin(
                 &job.ids.to,
                 &total,
                 &job.max_per_second,
+                &change.id,
             ],
         )
         .await?;
+    let (action, object) = match job.request {
+        Request::Retry(_) => ("delivery.retry_many", id.to_string()),
+        Request::Replay(replay) => (
+            "subscription.replay",
+            SubscriptionId(replay.subscription).to_string(),
+        ),
+    };
+    let entry = Entry {
+        tenant: Some(tenant),
+        action,
+        object: Some(object),
+        after: Some(json!({
+            "job_id": id.to_string(),
+            "request": job.request,
+            "since": job.ids.since(),
+            "until": job.ids.until(),
+            "total": total,
+            "max_per_second": job.max_per_second,
+        })),
+        ..Entry::default()
+    };
+    change.enter(transaction, &entry).await?;
     Ok(id)
 }
 
@@ -205,16 +235,31 @@ pub async fn list(
 
 /// Pauses, resumes or cancels a job by hand. False where its state does not allow that, or
 /// there is none.
-pub async fn change(transaction: &Transaction<'_>, id: JobId, to: JobState) -> Result<bool, Error> {
-    let from: &[&str] = match to {
-        JobState::Paused => &["running"],
-        JobState::Running => &["paused"],
-        JobState::Cancelled => &["running", "paused"],
-        JobState::Done | JobState::Failed => &[],
+pub async fn change(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    caller: &Caller,
+    id: JobId,
+    to: JobState,
+) -> Result<bool, Error> {
+    let (from, action): (&[&str], _) = match to {
+        JobState::Paused => (&["running"], "job.pause"),
+        JobState::Running => (&["paused"], "job.resume"),
+        JobState::Cancelled => (&["running", "paused"], "job.cancel"),
+        JobState::Done | JobState::Failed => return Ok(false),
     };
     let sql = include_str!("../../sql/queries/delivery/change_job.sql");
     let changed = transaction
         .execute(sql, &[&id.0, &to.as_str(), &from])
         .await?;
+    if changed > 0 {
+        let entry = Entry {
+            tenant: Some(tenant),
+            action,
+            object: Some(id.to_string()),
+            ..Entry::default()
+        };
+        caller.change().enter(transaction, &entry).await?;
+    }
     Ok(changed > 0)
 }

@@ -65,6 +65,18 @@ impl IdRange {
         }
     }
 
+    /// From when on, where it has a beginning.
+    pub fn since(self) -> Option<Timestamp> {
+        let milliseconds = id_milliseconds(self.from);
+        (self.from != Uuid::nil()).then(|| at_millisecond(milliseconds))?
+    }
+
+    /// Until when, where it has an end.
+    pub fn until(self) -> Option<Timestamp> {
+        let milliseconds = id_milliseconds(self.to);
+        (self.to != Uuid::max()).then(|| at_millisecond(milliseconds))?
+    }
+
     /// The same to whole milliseconds, which an event and its deliveries share: ids of the
     /// one bound those of the other.
     pub fn whole_milliseconds(self) -> Self {
@@ -77,6 +89,10 @@ impl IdRange {
             },
         }
     }
+}
+
+fn at_millisecond(milliseconds: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(milliseconds).ok()?).ok()
 }
 
 /// The smallest id after a millisecond.
@@ -121,17 +137,6 @@ pub struct Delivery {
     pub batch_id: Option<BatchId>,
     pub created_at: Timestamp,
     pub delivered_at: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    pub number: i32,
-    pub started_at: Timestamp,
-    pub duration_ms: i32,
-    pub http_status: Option<i16>,
-    pub error_class: Option<String>,
-    pub error: Option<String>,
-    pub response_excerpt: Option<String>,
 }
 
 #[derive(Clone)]
@@ -276,29 +281,6 @@ pub async fn delivery(
         )
         .await?;
     Ok(row.as_ref().map(read))
-}
-
-/// In the order that they were made.
-pub async fn attempts(
-    transaction: &Transaction<'_>,
-    id: DeliveryId,
-) -> Result<Vec<Attempt>, Error> {
-    let rows = transaction
-        .query(
-            include_str!("../../sql/queries/delivery/list_attempts.sql"),
-            &[&id.0],
-        )
-        .await?;
-    let attempts = rows.iter().map(|row| Attempt {
-        number: row.get("number"),
-        started_at: row.get("started_at"),
-        duration_ms: row.get("duration_ms"),
-        http_status: row.get("http_status"),
-        error_class: row.get("error_class"),
-        error: row.get("error"),
-        response_excerpt: row.get("response_excerpt"),
-    });
-    Ok(attempts.collect())
 }
 
 /// Newest first, without their bodies.

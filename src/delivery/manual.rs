@@ -7,7 +7,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use super::cause::{Cause, Trigger};
 use super::listing::{DeliveryFilter, IdRange, Status};
+use crate::audit::{Caller, Entry};
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{PoolError, Store, tenant_transaction};
 use crate::event::{DeliveryId, SubscriptionId};
@@ -42,7 +44,12 @@ pub enum Retry {
 
 /// Makes one delivery due now, whatever its state, unless it is being sent. It is sent before
 /// what waits for the same subscription, and is the probe where the breaker is open.
-pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry, ManualError> {
+pub async fn retry(
+    store: &Store,
+    tenant: &str,
+    id: DeliveryId,
+    caller: &Caller,
+) -> Result<Retry, ManualError> {
     let mut client = store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
     // The schedule first, as the claimer does: whoever has the row decides. Of what is in a
@@ -76,17 +83,29 @@ pub async fn retry(store: &Store, tenant: &str, id: DeliveryId) -> Result<Retry,
         Some(false) => return Ok(Retry::SubscriptionDisabled),
         Some(true) => {}
     }
+    let change = caller.change();
+    let cause = Cause {
+        trigger: Trigger::Retry,
+        actor: Some(change.id),
+    };
     match batch {
         Some(batch) => {
-            hasten(&transaction, store.schema(), &[batch.get(0)]).await?;
+            hasten(&transaction, store.schema(), &[batch.get(0)], cause).await?;
             put_first(&transaction, batch.get(0)).await?;
         }
         None => {
-            requeue(&transaction, store.schema(), &[id.0]).await?;
+            requeue(&transaction, store.schema(), &[id.0], cause).await?;
             put_first(&transaction, id.0).await?;
         }
     }
     request_probes(&transaction, &[row.get("subscription_id")]).await?;
+    let entry = Entry {
+        tenant: Some(tenant),
+        action: "delivery.retry",
+        object: Some(id.to_string()),
+        ..Entry::default()
+    };
+    change.enter(&transaction, &entry).await?;
     transaction.commit().await?;
     Ok(Retry::Queued)
 }
@@ -111,6 +130,7 @@ pub(super) async fn retry_batch(
     ids: IdRange,
     limit: i64,
     probed: &[Uuid],
+    cause: Cause,
 ) -> Result<Option<RetriedBatch>, Error> {
     let status = filter.status.unwrap_or(Status::Failed);
     let rows = transaction
@@ -134,12 +154,12 @@ pub(super) async fn retry_batch(
     let batches: BTreeSet<Uuid> = rows.iter().filter_map(batch_of).collect();
     if !batches.is_empty() {
         let batches: Vec<Uuid> = batches.into_iter().collect();
-        hasten(transaction, schema, &batches).await?;
+        hasten(transaction, schema, &batches, cause).await?;
         retried += rows.iter().filter_map(batch_of).count() as u64;
     }
     let alone = rows.iter().filter(|row| batch_of(row).is_none());
     let alone: Vec<Uuid> = alone.map(|row| row.get(0)).collect();
-    retried += requeue(transaction, schema, &alone).await?;
+    retried += requeue(transaction, schema, &alone, cause).await?;
     let subscriptions: BTreeSet<Uuid> = rows.iter().map(|row| row.get("subscription_id")).collect();
     let new = subscriptions.into_iter().filter(|id| !probed.contains(id));
     let new: Vec<Uuid> = new.collect();
@@ -196,18 +216,24 @@ async fn hasten(
     transaction: &Transaction<'_>,
     schema: &str,
     batches: &[Uuid],
+    cause: Cause,
 ) -> Result<(), Error> {
     transaction
         .execute(
             include_str!("../../sql/queries/delivery/hasten_batches.sql"),
-            &[&batches],
+            &[&batches, &cause.trigger.stored(), &cause.actor],
         )
         .await?;
     notify(transaction, schema).await?;
     Ok(())
 }
 
-async fn requeue(transaction: &Transaction<'_>, schema: &str, ids: &[Uuid]) -> Result<u64, Error> {
+async fn requeue(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    ids: &[Uuid],
+    cause: Cause,
+) -> Result<u64, Error> {
     let rows = transaction
         .query(
             include_str!("../../sql/queries/delivery/requeue_deliveries.sql"),
@@ -218,7 +244,7 @@ async fn requeue(transaction: &Transaction<'_>, schema: &str, ids: &[Uuid]) -> R
     let scheduled = transaction
         .execute(
             include_str!("../../sql/queries/delivery/schedule_deliveries.sql"),
-            &[&requeued],
+            &[&requeued, &cause.trigger.stored(), &cause.actor],
         )
         .await?;
     notify(transaction, schema).await?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use batch::Batch;
+use cause::Cause;
 use client::NameServer;
 
 use crate::duration::HumanDuration;
@@ -21,8 +22,10 @@ use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::Format;
 
 pub mod attempt;
+pub mod attempt_log;
 pub mod batch;
 pub mod breaker;
+pub mod cause;
 pub mod claimer;
 pub mod client;
 pub mod cloud_event;
@@ -47,6 +50,7 @@ pub mod recorder;
 pub mod replay;
 pub mod signature;
 pub mod state;
+pub mod stats;
 pub mod unreadable;
 pub mod verification;
 
@@ -75,6 +79,8 @@ pub struct DeliveryConfig {
     pub max_body: usize,
     /// An endpoint whose every attempt has failed for so long is disabled; 0: never.
     pub disable_after: HumanDuration,
+    /// Whether failed attempts keep headers and body of the answer.
+    pub keep_answer: bool,
 }
 
 impl Default for DeliveryConfig {
@@ -99,6 +105,7 @@ impl Default for DeliveryConfig {
             ],
             max_body: 256 * 1024,
             disable_after: minutes(5 * 24 * 60),
+            keep_answer: true,
         }
     }
 }
@@ -147,6 +154,8 @@ pub struct Delivery {
     /// Whether it is the first of a change that the stream brought, no replay's and no
     /// backfill's: how long after the commit it is delivered says how fast walhook is.
     pub of_stream: bool,
+    /// What brings its next attempt about.
+    pub cause: Cause,
     /// What is in it, where it is a batch: `id` is the batch's then, and `body` the whole.
     pub batch: Option<Arc<Batch>>,
 }

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::partitions::{self, DAY_MILLISECONDS, Day};
+use super::stats;
+use crate::audit;
 use crate::clock;
 use crate::db::{Store, StoreConfig};
 
@@ -73,6 +75,12 @@ pub async fn prune(
     let before = now
         .checked_sub(config.retention.0)
         .unwrap_or(Timestamp::MIN);
+    stats::fold(&*client, now).await?;
+    let audited = now
+        .checked_sub(config.audit_retention.0)
+        .unwrap_or(Timestamp::MIN);
+    let pruned = audit::prune(&*client, audited).await;
+    pruned.context("forget old entries of the audit log")?;
     for (query, what, before) in [
         // They hold rows' values, as events do.
         (
@@ -93,6 +101,16 @@ pub async fn prune(
         (
             include_str!("../../sql/queries/delivery/forget_idempotency_keys.sql"),
             "idempotency keys",
+            now,
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_pipeline_samples.sql"),
+            "samples of the pipeline",
+            now,
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_rule_stats.sql"),
+            "what rules have made",
             now,
         ),
     ] {

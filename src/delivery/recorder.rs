@@ -13,12 +13,14 @@ use uuid::Uuid;
 
 use super::attempt::Outcome;
 use super::breaker::BreakerState;
+use super::client::Answer;
 use super::dispatcher::Dispatcher;
 use super::health::{self, Health, Judgement};
 use super::instance::Outstanding;
 use super::operational::{Announcement, Notice};
 use super::ordering::Released;
 use super::state::Transition;
+use super::stats::{self, Stats};
 use super::{Delivery, Hold, partitions};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -93,9 +95,10 @@ impl Record {
     fn forget_words(&mut self) -> bool {
         self.outcome.as_mut().is_some_and(|outcome| {
             let excerpt = outcome.excerpt.take();
+            let answer = std::mem::take(&mut outcome.answer);
             let message = outcome.error.as_mut().map(|(_, message)| message);
             let message = message.map(std::mem::take).unwrap_or_default();
-            excerpt.is_some() || !message.is_empty()
+            excerpt.is_some() || answer != Answer::default() || !message.is_empty()
         })
     }
 }
@@ -114,6 +117,7 @@ pub struct Recorder {
     pub directory: Directory,
     pub health: Arc<Health>,
     pub released: Arc<Released>,
+    pub stats: Arc<Stats>,
     /// Endpoints that fail for so long are disabled; none: never.
     pub disable_after: Option<Duration>,
     /// Notified when the schedule has got a new row.
@@ -138,6 +142,7 @@ impl Recorder {
                     Entry::Result(record) => records.push(record),
                     Entry::Breakers(changes) => news.breakers.extend(changes),
                     Entry::Recovered(id) => news.recovered.push(id),
+                    Entry::Stats => news.stats.append(self.stats.take()),
                 }
             }
             self.write_all(&mut session, &mut records, &news).await?;
@@ -258,6 +263,7 @@ impl Recorder {
             }
             None => false,
         };
+        news.stats.write(&transaction).await?;
         // What is leased may be ordered: then the next of its row follows from its end.
         let released = ended.release_next(&transaction).await?;
         transaction.commit().await.context("commit results")?;
@@ -366,10 +372,11 @@ struct News {
     /// The last state of each.
     breakers: HashMap<SubscriptionId, BreakerState>,
     recovered: Vec<SubscriptionId>,
+    stats: stats::Taken,
 }
 
 impl News {
     fn is_empty(&self) -> bool {
-        self.breakers.is_empty() && self.recovered.is_empty()
+        self.breakers.is_empty() && self.recovered.is_empty() && self.stats.is_empty()
     }
 }

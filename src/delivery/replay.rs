@@ -3,25 +3,22 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::manual::{BATCH, ManualError, notify, put_first, request_probe};
-use super::{operational, partitions};
-use crate::clock;
+use super::cause::Cause;
+use super::manual::{BATCH, ManualError, notify};
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
 use crate::lsn::Lsn;
 use crate::subscription::ReplayId;
-use crate::subscription::batching::LONGEST_WAIT;
 use crate::subscription::queries::StoredSubscription;
 
 mod one;
 
-pub use one::send_event;
+pub use one::{ping, send_event};
 
 /// Where a filter must see the bodies, which may have 256 KiB each.
 const BATCH_WITH_BODIES: i64 = 100;
@@ -120,7 +117,7 @@ impl Replay<'_> {
         &self,
         transaction: &Transaction<'_>,
         (schema, tenant): (&str, &str),
-        id: ReplayId,
+        (id, cause): (ReplayId, Cause),
         (after, to): (Uuid, Uuid),
         limit: i64,
     ) -> Result<Option<ReplayedBatch>, Error> {
@@ -146,7 +143,7 @@ impl Replay<'_> {
         }
         if !batch.ids.is_empty() {
             batch
-                .insert(transaction, tenant, self.subscription, Some(id))
+                .insert(transaction, tenant, self.subscription, Some(id), cause)
                 .await?;
             notify(transaction, schema).await?;
         }
@@ -226,56 +223,6 @@ fn like(types: &[String]) -> Vec<String> {
     types.iter().map(pattern).collect()
 }
 
-/// Sends a `ping` event to one subscription, whatever types it asks for, before what waits
-/// for it. It is the probe where the breaker is open.
-pub async fn ping(
-    store: &Store,
-    tenant: &str,
-    subscription: &StoredSubscription,
-) -> Result<DeliveryId, ManualError> {
-    let mut client = store.get().await?;
-    let now = clock::read(&*client).await?.now();
-    let event = EventId::random(now);
-    partitions::ensure(&client, std::iter::once(event.0))
-        .await
-        .map_err(ManualError::Partitions)?;
-    let data = json!({
-        "message": "This is a test. Receiving it shows that the endpoint works and that its signature verifies.",
-        "subscription_id": subscription.id.to_string(),
-    });
-    let body = operational::body(event, PING, tenant, &data, now);
-    let transaction = tenant_transaction(&mut client, tenant).await?;
-    transaction
-        .execute(
-            include_str!("../../sql/queries/delivery/insert_ping_event.sql"),
-            &[&event.0 as &(dyn ToSql + Sync), &tenant, &PING, &now, &body],
-        )
-        .await?;
-    let mut batch = NewDeliveries::default();
-    batch.push(
-        subscription.id,
-        Uuid::nil(),
-        event,
-        PING,
-        &Position::default(),
-        "",
-    );
-    let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
-    batch.body_bytes.push(bytes);
-    // Whoever tests does not want to wait: the batch closes with it.
-    batch.age = LONGEST_WAIT;
-    batch
-        .insert(&transaction, tenant, subscription, None)
-        .await?;
-    put_first(&transaction, batch.ids[0]).await?;
-    request_probe(&transaction, subscription.id).await?;
-    notify(&transaction, store.schema()).await?;
-    transaction.commit().await?;
-    Ok(DeliveryId(batch.ids[0]))
-}
-
-const PING: &str = "ping";
-
 #[derive(Default)]
 struct Position {
     commit_lsn: Lsn,
@@ -326,6 +273,7 @@ impl NewDeliveries {
         tenant: &str,
         subscription: &StoredSubscription,
         replay: Option<ReplayId>,
+        cause: Cause,
     ) -> Result<(), Error> {
         transaction
             .execute(
@@ -360,6 +308,8 @@ impl NewDeliveries {
                     &tenant,
                     &body_bytes.collect::<Vec<_>>(),
                     &self.age.as_secs_f64(),
+                    &cause.trigger.stored(),
+                    &cause.actor,
                 ],
             )
             .await?;

@@ -57,7 +57,7 @@ pub fn after_attempt(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::client::ErrorClass;
+    use crate::delivery::client::{Answer, ErrorClass};
     use std::time::Instant;
 
     fn outcome(http_status: Option<u16>, retry_after: Option<u64>) -> Outcome {
@@ -69,6 +69,8 @@ mod tests {
             error: (!success).then(|| (ErrorClass::HttpStatus, String::new())),
             retry_after: retry_after.map(Duration::from_secs),
             excerpt: None,
+            answer: Answer::default(),
+            subscription_version: 1,
         }
     }
 

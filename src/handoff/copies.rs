@@ -19,6 +19,7 @@ use super::statements::{to_i16, to_i64};
 use crate::clock::ClockReading;
 use crate::conninfo::Client;
 use crate::delivery::attempt::Outcome;
+use crate::delivery::cause::Trigger;
 use crate::delivery::partitions::Day;
 use crate::event::Event;
 use crate::mapping::RuleSet;
@@ -203,7 +204,7 @@ async fn copy_deliveries(
     deliveries: &[DeliveryRow<'_>],
     clock: ClockReading,
 ) -> Result<(), Error> {
-    const TYPES: [Type; 15] = [
+    const TYPES: [Type; 18] = [
         Type::UUID,
         Type::UUID,
         Type::UUID,
@@ -219,6 +220,9 @@ async fn copy_deliveries(
         Type::INT2,
         Type::INT2,
         Type::TEXT,
+        Type::TEXT,
+        Type::INT2,
+        Type::INT4,
     ];
     let sink = client.copy_in(statement).await?;
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
@@ -226,6 +230,8 @@ async fn copy_deliveries(
     let at = |moment| system_time(clock.time_at(moment));
     for delivery in deliveries {
         let (event, result) = (delivery.event, delivery.result);
+        let result = result.and_then(|record| record.outcome.as_ref());
+        let trigger = delivery.result.map(|record| record.delivery.cause.trigger);
         let status = result.and_then(Outcome::stored_status);
         let row: [&(dyn ToSql + Sync); TYPES.len()] = [
             &delivery.id,
@@ -245,6 +251,9 @@ async fn copy_deliveries(
             &status,
             &status,
             &result.and_then(|result| result.excerpt.as_deref()),
+            &result.and_then(|result| result.answer.content_type.as_deref()),
+            &trigger.and_then(Trigger::stored),
+            &result.map(|result| result.subscription_version),
         ];
         writer.as_mut().write(&row).await?;
     }

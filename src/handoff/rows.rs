@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::batch::{DeliveryRows, ParkedKey, WaitsFor};
 use super::group::Group;
 use crate::delivery::ParkedReason;
-use crate::delivery::attempt::Outcome;
 use crate::delivery::recorder::Record;
 use crate::event::Event;
 use crate::mapping::{ParkedChange, RuleSet};
@@ -29,7 +28,7 @@ pub(crate) struct DeliveryRow<'a> {
     pub(crate) parked: Option<ParkedReason>,
     pub(crate) waits_for: WaitsFor,
     /// It was sent and has succeeded.
-    pub(crate) result: Option<&'a Outcome>,
+    pub(crate) result: Option<&'a Record>,
 }
 
 impl DeliveryRow<'_> {
@@ -72,7 +71,7 @@ impl<'a> Rows<'a> {
         let results = self.results.iter().map(Option::as_deref);
         let rows = self.groups.iter().flat_map(of_group);
         rows.zip(results).map(|(row, result)| {
-            let result = result.and_then(|record| record.outcome.as_ref());
+            let result = result.filter(|record| record.outcome.is_some());
             DeliveryRow {
                 owner: row.owner.filter(|_| result.is_none()),
                 result,

@@ -1,9 +1,11 @@
 //! The publication, the slot and the record of where it begins belong together.
 
 use anyhow::{Context, bail};
+use serde_json::{Value, json};
 
 use super::readable::Reader;
 use super::{AcceptedGap, Done, SetupReport};
+use crate::audit::{Caller, Entry};
 use crate::config::Config;
 use crate::conninfo::{Client, ConnInfo};
 use crate::db::Store;
@@ -88,7 +90,10 @@ impl SlotSetup<'_> {
             report.open = gaps::open(self.store, slot).await?;
             return Ok(());
         }
-        for gap in gaps::accept_open(self.store, slot).await? {
+        let accepted = gaps::accept_open(self.store, slot);
+        let entry = self.accepting(json!({"open": true}));
+        let caller = Caller::of_command();
+        for gap in caller.make(self.store, &entry, accepted).await? {
             let since = gaps::newest_event_before(self.store, gap.from).await?;
             report.accepted.push((gap, since));
         }
@@ -203,7 +208,13 @@ impl SlotSetup<'_> {
             reason: &gap.reason,
             accepted: true,
         };
-        acceptance.record(self.store).await?;
+        let entry = self.accepting(json!({
+            "from": from.to_string(), "to": to.to_string(), "kind": gap.kind.as_str(),
+        }));
+        let record = acceptance.record(self.store);
+        Caller::of_command()
+            .make(self.store, &entry, record)
+            .await?;
         tracing::warn!(slot = name, %from, %to, "a gap was accepted: what committed in it is not delivered");
         report.add(Done::Changed, format!("the recorded progress, now {to}"));
         report.gap = Some(AcceptedGap {
@@ -216,6 +227,16 @@ impl SlotSetup<'_> {
                 .is_some_and(|progress| progress.is_of_another_log(&system)),
         });
         Ok(())
+    }
+
+    /// For the audit log.
+    fn accepting(&self, what: Value) -> Entry<'static> {
+        Entry {
+            action: "gap.accept",
+            object: Some(self.config.source.slot.clone()),
+            after: Some(what),
+            ..Entry::default()
+        }
     }
 
     async fn replace_slot(&self) -> anyhow::Result<(Lsn, Done)> {

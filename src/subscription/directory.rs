@@ -76,7 +76,7 @@ impl Directory {
         for row in &versions {
             let id: Uuid = row.try_get("id").context("read a subscription's id")?;
             match current.get(SubscriptionId(id)) {
-                Some(known) if known.version == row.get::<_, i64>("version") => {
+                Some(known) if known.row_version == row.get::<_, i64>("row_version") => {
                     unchanged.push(Arc::clone(known));
                 }
                 _ => changed.push(id),

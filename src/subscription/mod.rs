@@ -19,6 +19,7 @@ pub use batching::Batching;
 pub mod batching;
 pub mod directory;
 pub mod headers;
+pub mod history;
 pub mod keys;
 pub mod pause;
 pub mod queries;
@@ -32,7 +33,9 @@ pub mod wish;
 pub struct Subscription {
     pub id: SubscriptionId,
     /// Of its row: another one says that something of it has changed.
-    pub version: i64,
+    pub row_version: i64,
+    /// Of its settings, as `subscription_versions` counts them: kept with each attempt.
+    pub version: i32,
     pub tenant_id: Arc<str>,
     pub url: String,
     /// Exact types, `prefix.*` or `*`.

@@ -38,6 +38,10 @@ pub struct StoredSubscription {
     pub disabled_at: Option<Timestamp>,
     pub disabled_reason: Option<String>,
     pub breaker: String,
+    /// The first failed attempt after the endpoint's last success.
+    pub failing_since: Option<Timestamp>,
+    /// Of its settings.
+    pub version: i32,
     /// Why an instance cannot send to it.
     pub unreadable_reason: Option<String>,
     pub secret_hint: String,
@@ -169,6 +173,16 @@ pub async fn get(
     Ok(row.as_ref().map(read))
 }
 
+/// As [`get`]; nobody else changes it until the transaction ends.
+pub async fn get_locked(
+    transaction: &Transaction<'_>,
+    id: SubscriptionId,
+) -> Result<Option<StoredSubscription>, Error> {
+    let sql = include_str!("../../sql/queries/subscription/get_locked.sql");
+    let row = transaction.query_opt(sql, &[&id.0]).await?;
+    Ok(row.as_ref().map(read))
+}
+
 /// Newest first, those below `before`.
 pub async fn list(
     transaction: &Transaction<'_>,
@@ -257,6 +271,9 @@ pub enum Disabling<'a> {
     FailingFor(Duration),
 }
 
+/// The reason where the tenant disables it.
+pub const BY_REQUEST: &str = "by request";
+
 pub struct Disabled {
     pub id: SubscriptionId,
     pub tenant_id: String,
@@ -342,6 +359,8 @@ pub(super) fn read(row: &Row) -> StoredSubscription {
         disabled_at: row.get("disabled_at"),
         disabled_reason: row.get("disabled_reason"),
         breaker: row.get("breaker"),
+        failing_since: row.get("failing_since"),
+        version: row.get("version"),
         unreadable_reason: row.get("unreadable_reason"),
         secret_hint: row.get("secret_hint"),
         previous_secret_expires_at: Previous::of(row, Kind::Secret).last_expires_at(),

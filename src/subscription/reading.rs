@@ -68,6 +68,7 @@ impl Reader<'_> {
         let from_lsn: Lsn = faults.take(row.try_get("from_lsn").context("read from_lsn"));
         Subscription {
             id,
+            row_version: row.get("row_version"),
             version: row.get("version"),
             tenant_id,
             url,

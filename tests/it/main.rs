@@ -11,6 +11,7 @@ mod console;
 mod delivery;
 mod demo;
 mod documents;
+mod erasure;
 mod explain;
 mod facts;
 mod gaps;

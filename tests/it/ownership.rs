@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ::walhook::conninfo::{Client, Purpose};
 use ::walhook::delivery::attempt::Outcome;
+use ::walhook::delivery::cause::Cause;
+use ::walhook::delivery::client::Answer;
 use ::walhook::delivery::instance::Instance;
 use ::walhook::delivery::partitions;
 use ::walhook::delivery::recorder::{Entry, Record, Recorder};
@@ -158,6 +160,7 @@ async fn owned_delivery(walhook: &Installation, owner: Uuid, subscription: Uuid)
         queued_at: std::time::Instant::now(),
         hold: Hold::Owned,
         of_stream: true,
+        cause: Cause::default(),
         batch: None,
     }
 }
@@ -182,6 +185,7 @@ fn recorder(walhook: &Installation, instance: &Instance) -> Recorder {
         directory: walhook.directory_of_subscriptions(),
         health: Arc::default(),
         released: Arc::default(),
+        stats: Arc::default(),
         disable_after: None,
         schedule_changed: Arc::new(Notify::new()),
     }
@@ -246,6 +250,8 @@ async fn a_result_that_the_store_refuses_does_not_keep_the_others_from_it() {
             retry_after: None,
             // What no text of PostgreSQL can hold.
             excerpt: (number == 5).then(|| "thanks\0".to_owned()),
+            answer: Answer::default(),
+            subscription_version: 1,
         };
         let record = Record {
             delivery,

@@ -162,6 +162,10 @@ async fn gone_disables_the_subscription() {
             .await,
         1
     );
+    let entered = "select count(*) from audit_log where action = 'subscription.disable'
+        and principal_kind = 'walhook' and tenant_id = 'acme'
+        and after ->> 'disabled_reason' like '%410%'";
+    assert_eq!(walhook.count(entered).await, 1);
 }
 
 #[tokio::test]
@@ -233,4 +237,32 @@ async fn a_large_transaction_is_split_and_whole() {
             .await,
         5000
     );
+}
+
+#[tokio::test]
+async fn what_rules_make_and_how_far_behind_the_slot_is_stays_known() {
+    let rules = format!(
+        "{ORDER_RULES}\n[[events]]\ntype = 'order.divided'\ntable = 'public.orders'\nwhen = '1 / (id - 2) > 0'\n"
+    );
+    let walhook = Installation::create(ORDERS, &rules, "").await;
+    let running = walhook.start();
+    let application = &walhook.database.client;
+    application
+        .batch_execute("insert into orders (tenant_id, status) select 'acme', 'new' from generate_series(1, 3)")
+        .await
+        .unwrap();
+    // The first write has what its own groups made; what came within ten seconds of it waits.
+    walhook
+        .wait_for("select coalesce(sum(events), 0) > 0 and bool_and(hour <= now()) from rule_stats")
+        .await;
+    walhook
+        .wait_for("select count(*) > 0 and min(retained_bytes) >= 0 from pipeline_samples")
+        .await;
+    running.stop().await;
+    let by_rule = "select count(*) from rule_stats
+        where rule = 'order.created@public.orders' and events = 3 and parked = 0 and last_event_at <= now()";
+    assert_eq!(walhook.count(by_rule).await, 1);
+    let parked = "select count(*) from rule_stats
+        where rule = 'order.divided@public.orders' and events = 1 and parked = 1";
+    assert_eq!(walhook.count(parked).await, 1);
 }

@@ -1,3 +1,3 @@
-select hash, tenant_id, extract(epoch from expires_at - now())::float8 as expires_in
+select hash, id, name, tenant_id, extract(epoch from expires_at - now())::float8 as expires_in
 from api_tokens
 where hash = any ($1) and revoked_at is null and (expires_at is null or expires_at > now())

@@ -22,7 +22,7 @@ due as (
     from wanted w
     cross join lateral (
         select s.delivery_id, s.tenant_id, s.due_at, s.batch_id, s.body_bytes, s.order_key, s.commit_lsn,
-            s.ordinal, s.rule_index
+            s.ordinal, s.rule_index, s.trigger, s.actor
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
             and s.due_at <= now() and (s.lease_owner is null or s.leased_until <= now())
@@ -86,7 +86,7 @@ placed as (
     where not waits
 ),
 met as (
-    select p.subscription_id, p.delivery_id, p.due_at, p.place, p.batch_id, d.event_id,
+    select p.subscription_id, p.delivery_id, p.due_at, p.place, p.batch_id, p.trigger, p.actor, d.event_id,
         d.event_type, d.format, d.attempts, e.body, e.occurred_at,
         d.status = 'pending' and d.owner is null and p.tenant_id = p.endpoint_tenant as ours,
         case when p.batch_id is null then coalesce(octet_length(e.body), 0)
@@ -114,10 +114,10 @@ leased as (
     where s.delivery_id = any (array[w.delivery_id]) and w.before < $7 and w.before_in_lane < $8
     returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
         w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
-        w.body is not null and w.ours as ours
+        w.body is not null and w.ours as ours, w.trigger, w.actor
 )
 select *, false as held from leased
 union all
 select subscription_id, 0, due_at, delivery_id, null, null, null, null, null, null, 0, null, false,
-    true
+    null, null, true
 from held

@@ -8,7 +8,8 @@ with due as (
         as w (subscription_id, room, after_due, after_id)
     left join webhook_subscriptions endpoint on endpoint.id = any (array[w.subscription_id])
     cross join lateral (
-        select s.ctid as row_version, s.delivery_id, s.tenant_id, s.due_at, s.batch_id, s.body_bytes
+        select s.ctid as row_version, s.delivery_id, s.tenant_id, s.due_at, s.batch_id, s.body_bytes,
+            s.trigger, s.actor
         from delivery_schedule s
         where s.status = 'pending' and s.subscription_id = w.subscription_id
             and s.due_at <= now() and (s.lease_owner is null or s.leased_until <= now())
@@ -48,4 +49,4 @@ where s.ctid = w.row_version and s.delivery_id = any (array[w.delivery_id])
     and w.before < $7 and w.before_in_lane < $8
 returning w.subscription_id, w.place, w.due_at, w.delivery_id as id, w.batch_id, w.event_id,
     w.event_type, w.format, w.attempts, w.body, w.bytes, w.occurred_at,
-    w.body is not null and w.ours as ours, false as held
+    w.body is not null and w.ours as ours, w.trigger, w.actor, false as held

@@ -7,12 +7,15 @@ with result as materialized (
         case when r.status = 'delivered' then clock_timestamp() - make_interval(secs => r.ended_ago) end
             as delivered_at,
         clock_timestamp() - make_interval(secs => r.started_ago) as started_at,
-        r.duration_ms, r.error_class, r.response_excerpt
+        r.duration_ms, r.error_class, r.response_excerpt, r.content_type, r.response_headers,
+        r.response_body, r.response_truncated, r.trigger, r.actor, r.subscription_version
     from unnest(
         $2::uuid[], $3::text[], $4::text[], $5::int2[], $6::text[], $7::float8[], $8::float8[],
-        $9::float8[], $10::int4[], $11::text[], $12::text[]
+        $9::float8[], $10::int4[], $11::text[], $12::text[], $13::text[], $14::jsonb[],
+        $15::bytea[], $16::bool[], $17::int2[], $18::uuid[], $19::int4[]
     ) as r (batch_id, status, parked_reason, http_status, error, due_in, started_ago, ended_ago,
-        duration_ms, error_class, response_excerpt)
+        duration_ms, error_class, response_excerpt, content_type, response_headers, response_body,
+        response_truncated, trigger, actor, subscription_version)
 ),
 ours as materialized (
     select r.*, s.subscription_id, r.status = 'delivered' as is_success
@@ -38,12 +41,21 @@ recorded as (
         first_http_status = case when o.is_success and d.attempts = 0 then o.http_status
             else d.first_http_status end,
         first_response_excerpt = case when o.is_success and d.attempts = 0 then o.response_excerpt
-            else d.first_response_excerpt end
-    from unnest($13::uuid[], $14::uuid[]) as m (id, batch_id)
+            else d.first_response_excerpt end,
+        first_content_type = case when o.is_success and d.attempts = 0 then o.content_type
+            else d.first_content_type end,
+        first_trigger = case when o.is_success and d.attempts = 0 then o.trigger
+            else d.first_trigger end,
+        first_actor = case when o.is_success and d.attempts = 0 then o.actor
+            else d.first_actor end,
+        first_subscription_version = case when o.is_success and d.attempts = 0
+            then o.subscription_version else d.first_subscription_version end
+    from unnest($20::uuid[], $21::uuid[]) as m (id, batch_id)
     join ours o on o.batch_id = m.batch_id
     where d.id = any (array[m.id]) and coalesce(d.status = 'pending', false)
     returning d.id, d.tenant_id, d.attempts, o.status, o.http_status, o.error, o.started_at,
-        o.duration_ms, o.error_class, o.response_excerpt
+        o.duration_ms, o.error_class, o.response_excerpt, o.content_type, o.response_headers,
+        o.response_body, o.response_truncated, o.trigger, o.actor, o.subscription_version
 ),
 freed as (
     delete from delivery_schedule s
@@ -78,16 +90,21 @@ kept as (
     set status = case when w.enabled then 'pending' else w.status end,
         parked_reason = case when not w.enabled then w.parked_reason end,
         due_at = coalesce(w.due_at, clock_timestamp()), lease_owner = null,
-        tried = s.tried or w.started_at is not null
+        tried = s.tried or w.started_at is not null,
+        -- As in record_results.
+        trigger = case when w.started_at is null then s.trigger end,
+        actor = case when w.started_at is null then s.actor end
     from waiting w
     where s.delivery_id = any (array[w.batch_id])
 ),
 attempted as (
     insert into webhook_attempts
         (delivery_id, number, tenant_id, started_at, duration_ms, http_status, error_class,
-            error, response_excerpt)
+            error, response_excerpt, content_type, response_headers, response_body,
+            response_truncated, trigger, actor, subscription_version)
     select id, attempts, tenant_id, started_at, duration_ms, http_status, error_class, error,
-        response_excerpt
+        response_excerpt, content_type, response_headers, response_body, response_truncated,
+        trigger, actor, subscription_version
     from recorded
     where started_at is not null and (status <> 'delivered' or attempts > 1)
     on conflict do nothing

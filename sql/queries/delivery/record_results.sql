@@ -11,14 +11,17 @@ with result as materialized (
         case when r.status = 'delivered' then clock_timestamp() - make_interval(secs => r.ended_ago) end
             as delivered_at,
         clock_timestamp() - make_interval(secs => r.started_ago) as started_at,
-        r.duration_ms, r.error_class, r.response_excerpt,
+        r.duration_ms, r.error_class, r.response_excerpt, r.content_type, r.response_headers,
+        r.response_body, r.response_truncated, r.trigger, r.actor, r.subscription_version,
         -- A first attempt that succeeds needs no row of its own.
         r.status = 'delivered' and r.attempts = 1 as is_first
     from unnest(
         $2::uuid[], $3::bool[], $4::text[], $5::text[], $6::int4[], $7::int2[], $8::text[],
-        $9::float8[], $10::float8[], $11::float8[], $12::int4[], $13::text[], $14::text[]
+        $9::float8[], $10::float8[], $11::float8[], $12::int4[], $13::text[], $14::text[],
+        $15::text[], $16::jsonb[], $17::bytea[], $18::bool[], $19::int2[], $20::uuid[], $21::int4[]
     ) as r (id, leased, status, parked_reason, attempts, http_status, error, due_in,
-        started_ago, ended_ago, duration_ms, error_class, response_excerpt)
+        started_ago, ended_ago, duration_ms, error_class, response_excerpt, content_type,
+        response_headers, response_body, response_truncated, trigger, actor, subscription_version)
 ),
 -- The schedule's rows are locked before the deliveries, as by those who retry by hand.
 leased as materialized (
@@ -50,14 +53,22 @@ recorded as (
         first_duration_ms = case when r.is_first then r.duration_ms else d.first_duration_ms end,
         first_http_status = case when r.is_first then r.http_status else d.first_http_status end,
         first_response_excerpt =
-            case when r.is_first then r.response_excerpt else d.first_response_excerpt end
+            case when r.is_first then r.response_excerpt else d.first_response_excerpt end,
+        first_content_type =
+            case when r.is_first then r.content_type else d.first_content_type end,
+        first_trigger = case when r.is_first then r.trigger else d.first_trigger end,
+        first_actor = case when r.is_first then r.actor else d.first_actor end,
+        first_subscription_version =
+            case when r.is_first then r.subscription_version else d.first_subscription_version end
     from ours r
     where d.id = any (array[r.id])
         and coalesce(d.status = 'pending', false)
         and (r.leased or d.owner = $1)
     returning d.id, d.subscription_id, d.tenant_id, d.event_type, r.leased, r.status,
         r.parked_reason, r.attempts, r.http_status, r.error, r.due_at, r.started_at,
-        r.duration_ms, r.error_class, r.response_excerpt, r.is_first
+        r.duration_ms, r.error_class, r.response_excerpt, r.content_type, r.response_headers,
+        r.response_body, r.response_truncated, r.trigger, r.actor, r.subscription_version,
+        r.is_first
 ),
 freed as (
     delete from delivery_schedule s
@@ -79,23 +90,31 @@ waiting as materialized (
 ),
 kept as (
     insert into delivery_schedule
-        (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at, tried)
+        (delivery_id, subscription_id, tenant_id, event_type, status, parked_reason, due_at, tried,
+            trigger, actor)
     select id, subscription_id, tenant_id, event_type,
         case when enabled then 'pending' else status end,
         case when not enabled then parked_reason end,
-        coalesce(due_at, clock_timestamp()), attempts > 0
+        coalesce(due_at, clock_timestamp()), attempts > 0,
+        -- What a user asked for is done with the attempt; whether the next is a probe (4) is
+        -- decided when it is made.
+        case when started_at is null and trigger <> 4 then trigger end,
+        case when started_at is null then actor end
     from waiting
     on conflict (delivery_id) do update
     set status = excluded.status, parked_reason = excluded.parked_reason,
-        due_at = excluded.due_at, tried = excluded.tried, lease_owner = null
+        due_at = excluded.due_at, tried = excluded.tried, lease_owner = null,
+        trigger = excluded.trigger, actor = excluded.actor
     returning subscription_id, order_key, status
 ),
 attempted as (
     insert into webhook_attempts
         (delivery_id, number, tenant_id, started_at, duration_ms, http_status, error_class,
-            error, response_excerpt)
+            error, response_excerpt, content_type, response_headers, response_body,
+            response_truncated, trigger, actor, subscription_version)
     select id, attempts, tenant_id, started_at, duration_ms, http_status, error_class, error,
-        response_excerpt
+        response_excerpt, content_type, response_headers, response_body, response_truncated,
+        trigger, actor, subscription_version
     from recorded
     where started_at is not null and not is_first
     on conflict do nothing

@@ -4,7 +4,7 @@
 insert into delivery_schedule
     (delivery_id, subscription_id, tenant_id, event_type, status, due_at,
         order_key, commit_lsn, ordinal, rule_index,
-        body_bytes, batch_lsn, batch_ordinal, batch_rule)
+        body_bytes, batch_lsn, batch_ordinal, batch_rule, trigger, actor)
 select ids.id, $7, $8, ids.event_type, case when body_bytes is null then 'pending' else 'open' end,
     now() - make_interval(secs => $10),
     hashtextextended(row_key, 0),
@@ -14,7 +14,8 @@ select ids.id, $7, $8, ids.event_type, case when body_bytes is null then 'pendin
     body_bytes,
     case when body_bytes is not null then commit_lsn end,
     case when body_bytes is not null then ordinal end,
-    case when body_bytes is not null then rule_index end
+    case when body_bytes is not null then rule_index end,
+    $11::int2, $12::uuid
 from (
     select id, event_type, commit_lsn, ordinal, rule_index, body_bytes,
         case when exists (

@@ -1,2 +1,2 @@
 -- Whatever changes a row gives it another xmin.
-select id, xmin::text::bigint as version from webhook_subscriptions
+select id, xmin::text::bigint as row_version from webhook_subscriptions

@@ -1,5 +1,5 @@
 -- An infinite time has no difference to another, and must not fail all of them.
-select id, xmin::text::bigint as version, tenant_id, url, events, filter, headers, format, rate_limit, ordering, ordering_settled,
+select id, xmin::text::bigint as row_version, version, tenant_id, url, events, filter, headers, format, rate_limit, ordering, ordering_settled,
     batch_max_events, batch_max_bytes, batch_max_wait_ms, active, from_lsn, created_at, secret,
     previous_secrets,
     array(

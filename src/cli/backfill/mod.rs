@@ -2,9 +2,11 @@
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::signals::Signals;
 use super::{Outcome, UsageError, moment};
+use crate::audit::{Caller, Entry};
 use crate::backfill::job::{Job, Jobs, Status};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
@@ -161,7 +163,19 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
             if args.dry_run {
                 return dry_run::run(asked, &mut signals).await;
             }
-            jobs.create(&asked.order).await?
+            let order = &asked.order;
+            let entry = Entry {
+                action: "backfill.create",
+                object: Some(order.table.to_string()),
+                after: Some(json!({
+                    "rules": order.rules,
+                    "where": order.wanted.condition,
+                    "subscription_id": order.subscription.map(|id| id.to_string()),
+                })),
+                ..Entry::default()
+            };
+            let caller = Caller::of_command();
+            caller.make(&client, &entry, jobs.create(order)).await?
         }
     };
     if args.detach {
@@ -181,9 +195,23 @@ async fn find(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<Job> {
     Ok(jobs.get(id).await?.ok_or_else(unknown)?)
 }
 
+/// For the audit log.
+fn entry(action: &'static str, id: BackfillId) -> Entry<'static> {
+    Entry {
+        action,
+        object: Some(id.to_string()),
+        ..Entry::default()
+    }
+}
+
 async fn resume(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<()> {
     let job = find(jobs, id).await?;
-    if !jobs.resume(id).await? {
+    let entry = entry("backfill.resume", id);
+    let resume = jobs.resume(id);
+    if !Caller::of_command()
+        .make(jobs.client, &entry, resume)
+        .await?
+    {
         bail!("the backfill {id} is {}: begin a new one", job.status);
     }
     Ok(())
@@ -191,7 +219,12 @@ async fn resume(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<()> {
 
 async fn cancel(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<Outcome> {
     let job = find(jobs, id).await?;
-    if !jobs.cancel(id).await? {
+    let entry = entry("backfill.cancel", id);
+    let cancel = jobs.cancel(id);
+    if !Caller::of_command()
+        .make(jobs.client, &entry, cancel)
+        .await?
+    {
         bail!("the backfill {id} is {} already", job.status);
     }
     // Since it was asked for, a last chunk may have been taken.

@@ -3,10 +3,12 @@
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 
 use super::backfill::number;
 use super::status::parked_change;
 use super::{Outcome, moment};
+use crate::audit::{Caller, Entry};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::Store;
@@ -147,6 +149,24 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
 }
 
 impl Chosen {
+    /// For the audit log.
+    fn entry(&self, action: &'static str) -> Entry<'static> {
+        let ParkedFilter {
+            rule,
+            relation,
+            reason,
+            since,
+        } = self.filter();
+        Entry {
+            action,
+            object: Some("parked_changes".to_owned()),
+            after: Some(json!({
+                "rule": rule, "relation": relation, "reason": reason, "since": since,
+            })),
+            ..Entry::default()
+        }
+    }
+
     fn filter(&self) -> ParkedFilter<'_> {
         ParkedFilter {
             rule: self.rule.as_deref(),
@@ -208,10 +228,12 @@ async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome>
         return Ok(Outcome::DoesNotHold);
     }
     let query = include_str!("../../../sql/queries/cli/discard_parked_changes.sql");
-    let deleted = client
-        .execute(query, &filter.parameters())
-        .await
-        .context("delete parked changes")?;
+    let delete = async {
+        let deleted = client.execute(query, &filter.parameters()).await;
+        deleted.context("delete parked changes")
+    };
+    let entry = args.chosen.entry("parked.discard");
+    let deleted = Caller::of_command().make(client, &entry, delete).await?;
     super::print(format_args!(
         "{} parked change(s) were deleted.",
         number(i64::try_from(deleted).unwrap_or(i64::MAX))

@@ -6,6 +6,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::RetryArgs;
+use crate::audit::Caller;
 use crate::backfill::job::Jobs;
 use crate::cli::Outcome;
 use crate::cli::backfill::number;
@@ -22,10 +23,13 @@ const LINES: Duration = Duration::from_secs(5);
 pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let query = include_str!("../../../sql/queries/cli/ask_parked_retry.sql");
-    let asked = client
-        .query_one(query, &args.chosen.filter().parameters())
-        .await
-        .context("ask for parked changes to be mapped again")?;
+    let filter = args.chosen.filter();
+    let ask = async {
+        let asked = client.query_one(query, &filter.parameters()).await;
+        asked.context("ask for parked changes to be mapped again")
+    };
+    let entry = args.chosen.entry("parked.retry");
+    let asked = Caller::of_command().make(client, &entry, ask).await?;
     let (count, asked_at): (i64, Timestamp) = (asked.get("asked"), asked.get("asked_at"));
     if count == 0 {
         crate::cli::print("No parked change matches.")?;

@@ -22,7 +22,7 @@ pub(super) enum Holds {
     List,
 }
 
-pub const ENCRYPTED: [EncryptedColumn; 6] = [
+pub const ENCRYPTED: [EncryptedColumn; 7] = [
     of_subscription("secret", Holds::One, secret),
     of_subscription("previous_secrets", Holds::List, secret),
     of_subscription("signing_key", Holds::One, signing_key),
@@ -30,6 +30,13 @@ pub const ENCRYPTED: [EncryptedColumn; 6] = [
     of_subscription("headers", Holds::One, |row| {
         headers::context(subscription(row))
     }),
+    EncryptedColumn {
+        table: "subscription_versions",
+        column: "headers",
+        holds: Holds::One,
+        keys: "subscription_id",
+        context: |row| headers::context(SubscriptionId(row.get("subscription_id"))),
+    },
     EncryptedColumn {
         table: "idempotency_keys",
         column: "response",

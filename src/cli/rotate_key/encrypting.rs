@@ -58,6 +58,8 @@ async fn encrypt_batch(
         "../../../sql/queries/cli/replace_encrypted.sql"
     ));
     let transaction = client.transaction().await?;
+    let begin = include_str!("../../../sql/queries/cli/begin_encrypting.sql");
+    transaction.query_one(begin, &[]).await?;
     let rows = transaction
         .query(&list, &[&key.prefix(), &*failed, &BATCH])
         .await?;

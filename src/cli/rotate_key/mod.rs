@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Outcome, UsageError};
+use crate::audit::{Caller, Entry};
 use crate::config::Config;
 use crate::conninfo::{Client, Purpose};
 use crate::db::{Store, StoreKey, StoreRecord};
@@ -84,8 +86,17 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
             without.join(", ")
         );
     }
+    let entry = Entry {
+        action: "store.rotate_key",
+        object: Some("store".to_owned()),
+        before: Some(json!({"key_id": recorded.id.to_string()})),
+        after: Some(json!({"key_id": key.id().to_string(), "lost": args.lost})),
+        ..Entry::default()
+    };
+    let replace = Store::replace_key_on(&client, &key);
+    let replaced = Caller::of_command().make(&client, &entry, replace).await?;
     drop(client);
-    if store.replace_key(&key).await? {
+    if replaced {
         super::print(format_args!("The store's key is now {}.", key.id()))?;
     } else {
         super::print(format_args!("The store's key is {} already.", key.id()))?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::console::markup::{Markup, exact_time, measured};
-use crate::delivery::listing::{Attempt, Delivery, Status};
+use crate::delivery::attempt_log::Attempt;
+use crate::delivery::listing::{Delivery, Status};
 
 /// What happened, in its order.
 pub(super) struct Timeline {

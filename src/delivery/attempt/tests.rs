@@ -67,7 +67,8 @@ fn subscription(url: &str, secrets: &[(&SigningSecret, Option<Instant>)]) -> Sub
     });
     Subscription {
         id: SubscriptionId(Uuid::now_v7()),
-        version: 0,
+        row_version: 0,
+        version: 1,
         tenant_id: Arc::from("acme"),
         url: url.to_owned(),
         events: vec!["*".to_owned()],

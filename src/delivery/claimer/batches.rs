@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{Claimed, Claimer, Knowledge, Session};
 use crate::db::Connection;
 use crate::delivery::batch::{self, BATCH_TYPE, Batch, Member};
+use crate::delivery::cause::Cause;
 use crate::delivery::{Delivery, Hold, is_of_stream};
 use crate::event::{BatchId, DeliveryId, EventId, SubscriptionId};
 use crate::subscription::directory::Snapshot;
@@ -202,14 +203,19 @@ impl Claimer {
         }
         let deliveries = rows.iter_mut().filter_map(|row| match row.batch {
             None => row.delivery.take(),
-            Some(id) => batch_of(row.lane, BatchId(id), members.get(&id)?),
+            Some(id) => batch_of(row.lane, BatchId(id), row.cause, members.get(&id)?),
         });
         Ok(deliveries.collect())
     }
 }
 
 /// None where a member cannot be rendered, which closing has ruled out.
-fn batch_of(subscription_id: SubscriptionId, id: BatchId, members: &[Row]) -> Option<Delivery> {
+fn batch_of(
+    subscription_id: SubscriptionId,
+    id: BatchId,
+    cause: Cause,
+    members: &[Row],
+) -> Option<Delivery> {
     let first = members.first()?;
     let format = Format::parse(first.get("format"))?;
     let bodies = members.iter().map(|row| row.get::<_, &[u8]>("body"));
@@ -237,6 +243,7 @@ fn batch_of(subscription_id: SubscriptionId, id: BatchId, members: &[Row]) -> Op
         queued_at: Instant::now(),
         hold: Hold::Leased,
         of_stream: false,
+        cause,
         batch: Some(Arc::new(Batch {
             id,
             members: members.iter().map(member).collect(),

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::due::Behind;
+use crate::delivery::cause::Cause;
 use crate::delivery::{Delivery, Hold, is_of_stream};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 use crate::subscription::Format;
@@ -20,6 +21,7 @@ pub(super) struct Claimed {
     pub(super) bytes: usize,
     /// It waits for another of its row, and was not claimed.
     pub(super) held: bool,
+    pub(super) cause: Cause,
     /// It is this batch.
     pub(super) batch: Option<Uuid>,
     /// None of a batch, and where the delivery is another's, or its event is gone.
@@ -30,6 +32,7 @@ impl Claimed {
     pub(super) fn from_row(row: &Row) -> Self {
         let bytes: i32 = row.get("bytes");
         let batch = row.get("batch_id");
+        let cause = Cause::of_stored(row.get("trigger"), row.get("actor"));
         Claimed {
             lane: SubscriptionId(row.get("subscription_id")),
             at: Behind {
@@ -39,9 +42,10 @@ impl Claimed {
             place: row.get("place"),
             bytes: usize::try_from(bytes).unwrap_or(0),
             held: row.get("held"),
+            cause,
             batch,
             delivery: match batch {
-                None => delivery(row),
+                None => delivery(row, cause),
                 Some(_) => None,
             },
         }
@@ -49,7 +53,7 @@ impl Claimed {
 }
 
 /// None where the delivery is another's, or its event is gone.
-fn delivery(row: &Row) -> Option<Delivery> {
+fn delivery(row: &Row, cause: Cause) -> Option<Delivery> {
     if !row.get::<_, Option<bool>>("ours").unwrap_or(false) {
         return None;
     }
@@ -69,6 +73,7 @@ fn delivery(row: &Row) -> Option<Delivery> {
         occurred_at: row.get("occurred_at"),
         queued_at: Instant::now(),
         hold: Hold::Leased,
+        cause,
         batch: None,
     })
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::resolver::ResolveError;
-use super::{HeaderError, UrlError};
+use super::{Answer, HeaderError, UrlError};
 use crate::duration::HumanDuration;
 
 /// What kind of failure an attempt met; stored as `error_class`.
@@ -64,6 +64,8 @@ pub struct SendError {
     pub message: String,
     /// The status, where the headers came and the body failed.
     pub status: Option<u16>,
+    /// As far as it came.
+    pub answer: Answer,
 }
 
 impl SendError {
@@ -72,6 +74,7 @@ impl SendError {
             class,
             message: message.into(),
             status: None,
+            answer: Answer::default(),
         }
     }
 

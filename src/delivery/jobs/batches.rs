@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Job, JobState, ReplayRequest, Request, RetryRequest};
 use crate::conninfo::Transaction;
 use crate::db::{Store, tenant_transaction};
+use crate::delivery::cause::{Cause, Trigger};
 use crate::delivery::listing::IdRange;
 use crate::delivery::manual::{BATCH, ManualError, request_probe, retry_batch};
 use crate::delivery::replay::Replay;
@@ -135,20 +136,16 @@ pub async fn advance(
         None => Step::failed("its request cannot be read", ids),
         Some(Request::Retry(retry)) => {
             let probed: Vec<Uuid> = row.get("probed");
-            retry_step(&transaction, store.schema(), retry, ids, limit, &probed).await?
+            let cause = Cause {
+                trigger: Trigger::RetryMany,
+                actor: job.actor,
+            };
+            let schema = store.schema();
+            retry_step(&transaction, schema, retry, (ids, limit), &probed, cause).await?
         }
         Some(Request::Replay(replay)) => {
             let names = (store.schema(), tenant);
-            replay_step(
-                &transaction,
-                names,
-                (id, job.done),
-                replay,
-                ids,
-                limit,
-                matches,
-            )
-            .await?
+            replay_step(&transaction, names, (id, &job), replay, ids, limit, matches).await?
         }
     };
     transaction
@@ -207,11 +204,12 @@ async fn retry_step(
     transaction: &Transaction<'_>,
     schema: &str,
     retry: &RetryRequest,
-    ids: IdRange,
-    limit: i64,
+    (ids, limit): (IdRange, i64),
     probed: &[Uuid],
+    cause: Cause,
 ) -> Result<Step, Error> {
-    let retried = retry_batch(transaction, schema, &retry.filter(), ids, limit, probed).await?;
+    let filter = retry.filter();
+    let retried = retry_batch(transaction, schema, &filter, ids, limit, probed, cause).await?;
     let Some(retried) = retried else {
         return Ok(Step::to(JobState::Done, ids));
     };
@@ -229,7 +227,7 @@ async fn retry_step(
 async fn replay_step(
     transaction: &Transaction<'_>,
     names: (&str, &str),
-    (id, done): (JobId, i64),
+    (id, job): (JobId, &Job),
     request: &ReplayRequest,
     ids: IdRange,
     limit: i64,
@@ -256,13 +254,17 @@ async fn replay_step(
         matches,
     };
     let range = (ids.from, ids.to);
+    let cause = Cause {
+        trigger: Trigger::Replay,
+        actor: job.actor,
+    };
     let sent = replay
-        .send_batch(transaction, names, id.0, range, limit)
+        .send_batch(transaction, names, (id.0, cause), range, limit)
         .await?;
     let Some(sent) = sent else {
         return Ok(Step::to(JobState::Done, ids));
     };
-    if done == 0 && !sent.events.is_empty() {
+    if job.done == 0 && !sent.events.is_empty() {
         request_probe(transaction, subscription).await?;
     }
     let left = IdRange {

@@ -108,17 +108,21 @@ impl Lane {
         !self.first.is_empty()
     }
 
-    /// The next delivery to send; with `retries` one that has been tried may be it.
+    /// The next delivery to send, which the breaker has admitted; with `retries` one that has
+    /// been tried may be it.
     pub(super) fn pop(&mut self, retries: bool) -> Option<Delivery> {
         let retry = retries && (self.retry_is_next || self.first.is_empty());
         let (wanted, other) = match retry {
             true => (&mut self.again, Some(&mut self.first)),
             false => (&mut self.first, None),
         };
-        let next = wanted
+        let mut next = wanted
             .pop_front()
             .or_else(|| other.and_then(VecDeque::pop_front))?;
         self.retry_is_next = next.attempts == 0;
+        if self.breaker.state() == BreakerState::HalfOpen {
+            next.cause = next.cause.as_probe();
+        }
         Some(next)
     }
 

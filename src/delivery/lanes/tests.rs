@@ -1,6 +1,7 @@
 //! Limits, fairness and what a bad endpoint costs the others.
 
 use super::*;
+use crate::delivery::cause::Cause;
 use crate::event::EventId;
 use crate::lsn::Lsn;
 use crate::subscription::{Format, Subscription};
@@ -39,6 +40,7 @@ pub(in crate::delivery) fn delivery(lane: SubscriptionId, now: Instant) -> Deliv
         queued_at: now,
         hold: Hold::Owned,
         of_stream: true,
+        cause: Cause::default(),
         batch: None,
     }
 }
@@ -78,7 +80,8 @@ pub(super) fn subscription(
 ) -> Subscription {
     Subscription {
         id: lane,
-        version: 0,
+        row_version: 0,
+        version: 1,
         tenant_id: Arc::from(tenant),
         url: String::new(),
         events: Vec::new(),

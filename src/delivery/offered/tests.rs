@@ -1,5 +1,6 @@
 use super::*;
 use crate::delivery::Delivery;
+use crate::delivery::cause::Cause;
 use crate::event::{EventId, SubscriptionId};
 use crate::subscription::Format;
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ fn record(id: DeliveryId, transition: Transition) -> Record {
         queued_at: Instant::now(),
         hold: Hold::Owned,
         of_stream: true,
+        cause: Cause::default(),
         batch: None,
     };
     Record::unattempted(delivery, transition)

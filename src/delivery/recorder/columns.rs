@@ -1,5 +1,6 @@
 //! Results as the arrays that their statement takes.
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Record;
@@ -24,6 +25,13 @@ pub(super) struct Columns<'a> {
     pub(super) duration_ms: Vec<Option<i32>>,
     pub(super) error_class: Vec<Option<&'static str>>,
     pub(super) response_excerpt: Vec<Option<&'a str>>,
+    pub(super) content_type: Vec<Option<&'a str>>,
+    pub(super) response_headers: Vec<Option<&'a Value>>,
+    pub(super) response_body: Vec<Option<&'a [u8]>>,
+    pub(super) response_truncated: Vec<Option<bool>>,
+    pub(super) trigger: Vec<Option<i16>>,
+    pub(super) actor: Vec<Option<Uuid>>,
+    pub(super) subscription_version: Vec<Option<i32>>,
 }
 
 impl<'a> Columns<'a> {
@@ -62,5 +70,19 @@ impl<'a> Columns<'a> {
         self.duration_ms.push(outcome.map(Outcome::duration_ms));
         self.response_excerpt
             .push(outcome.and_then(|outcome| outcome.excerpt.as_deref()));
+        let answer = outcome.map(|outcome| &outcome.answer);
+        self.content_type
+            .push(answer.and_then(|answer| answer.content_type.as_deref()));
+        let failure = answer.and_then(|answer| answer.failure.as_deref());
+        self.response_headers
+            .push(failure.and_then(|failure| failure.headers.as_ref()));
+        self.response_body
+            .push(failure.and_then(|failure| failure.body.as_deref()));
+        self.response_truncated
+            .push(failure.map(|failure| failure.is_cut_off));
+        self.trigger.push(record.delivery.cause.trigger.stored());
+        self.actor.push(record.delivery.cause.actor);
+        self.subscription_version
+            .push(outcome.map(|outcome| outcome.subscription_version));
     }
 }

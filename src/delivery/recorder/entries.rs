@@ -26,6 +26,8 @@ pub enum Entry {
     Breakers(Vec<(SubscriptionId, BreakerState)>),
     /// The endpoint has succeeded after having failed.
     Recovered(SubscriptionId),
+    /// What was counted is to be written.
+    Stats,
 }
 
 impl Entry {
@@ -33,7 +35,7 @@ impl Entry {
     fn can_wait(&self) -> bool {
         match self {
             Entry::Result(record) => record.due_in().is_some_and(|seconds| seconds > 1.0),
-            Entry::Breakers(_) => true,
+            Entry::Breakers(_) | Entry::Stats => true,
             Entry::Recovered(_) => false,
         }
     }

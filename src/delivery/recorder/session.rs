@@ -107,6 +107,10 @@ async fn write_successes(
                 &column.ended_ago,
                 &column.duration_ms,
                 &column.response_excerpt,
+                &column.content_type,
+                &column.trigger,
+                &column.actor,
+                &column.subscription_version,
             ],
         )
         .await;
@@ -139,6 +143,13 @@ async fn write_others(
                 &column.duration_ms,
                 &column.error_class,
                 &column.response_excerpt,
+                &column.content_type,
+                &column.response_headers,
+                &column.response_body,
+                &column.response_truncated,
+                &column.trigger,
+                &column.actor,
+                &column.subscription_version,
             ],
         )
         .await;

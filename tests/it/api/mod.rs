@@ -1,9 +1,11 @@
 //! The HTTP API, over real HTTP against a real store.
 
+mod audit;
 mod deliveries;
 mod end_to_end;
 mod filters;
 pub mod fixtures;
+mod history;
 mod idempotency;
 mod jobs;
 mod jwt;

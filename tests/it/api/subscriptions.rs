@@ -178,7 +178,10 @@ async fn a_subscription_has_the_documented_shape() {
     assert_eq!(changed["description"], "books");
     assert_eq!(changed["events"], json!(["*"]));
     assert_eq!(changed["headers"], json!({"X-A": "…"}));
-    assert_eq!(api.get(&path, &token).await.json, changed);
+    let read = api.get(&path, &token).await.json;
+    for (name, value) in changed.as_object().unwrap() {
+        assert_eq!(read[name], *value, "{name}");
+    }
     let unchanged = api.patch(&path, &token, json!({"description": "b"})).await;
     assert_eq!(unchanged.expect(200)["rate_limit"], 50);
     let unlimited = api.patch(&path, &token, json!({"rate_limit": null})).await;

@@ -4,6 +4,7 @@ use ::walhook::conninfo::Purpose;
 use reqwest::Method;
 use serde_json::json;
 use walhook::api::tokens;
+use walhook::audit::Caller;
 use walhook::db::{Store, StoreConfig};
 
 use super::fixtures::{Api, id, send, with_json};
@@ -171,8 +172,16 @@ async fn tokens_are_listed_and_revoked() {
     let listed = tokens::list(&api.store, Some("acme")).await.unwrap();
     assert_eq!((listed.len(), listed[0].name.as_str()), (1, "books"));
     assert_eq!(tokens::list(&api.store, None).await.unwrap().len(), 2);
-    assert!(tokens::revoke(&api.store, listed[0].id).await.unwrap());
-    assert!(!tokens::revoke(&api.store, listed[0].id).await.unwrap());
+    assert!(
+        tokens::revoke(&Caller::walhook(), &api.store, listed[0].id)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !tokens::revoke(&Caller::walhook(), &api.store, listed[0].id)
+            .await
+            .unwrap()
+    );
     // Never used before: no process remembers it.
     api.get("/events", token.text())
         .await

@@ -12,13 +12,14 @@ use crate::harness::{PATIENCE, TestDatabase};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// What each command is called with; `None`: it opens no store.
-const COMMANDS: [(&str, Option<&[&str]>); 16] = [
+const COMMANDS: [(&str, Option<&[&str]>); 17] = [
     ("run", Some(&["run"])),
     ("init", None),
     ("check", Some(&["check"])),
     ("setup", Some(&["setup"])),
     ("teardown", Some(&["teardown", "--store", "--yes"])),
     ("token", Some(&["token", "create", "--tenant", "acme"])),
+    ("tenant", Some(&["tenant", "list"])),
     ("demo", None),
     ("listen", None),
     ("status", Some(&["status"])),

@@ -193,14 +193,23 @@ async fn a_failed_delivery_says_what_happened_what_it_means_and_what_to_do() {
         "bad signature",
     )
     .await;
+    api.execute(
+        "update webhook_attempts set response_body = '{\"why\":\n \"expired\"}', trigger = 1,
+             response_truncated = true, response_headers = '{\"x-trace\": \"abc123\"}' where number = 2",
+    )
+    .await;
     let browser = Browser::signed_in(&api, "acme").await;
     let path = format!("/console/deliveries/{delivery}");
     let page = browser.get(&path).await.expect(200);
     let page = page
+        .says("{&#34;why&#34;:\n &#34;expired&#34;}")
+        .says("There was more of it.")
+        .says("x-trace: abc123")
+        .says("retried by hand");
+    let page = page
         .says("Failed after 2 attempts in 1 min 0 s: example.com answered 401 Unauthorized in 184 ms.")
         .says("changed: 500 Internal Server Error → 401 Unauthorized")
         .says("The receiver refused the signature")
-        .says("bad signature")
         .says("https://example.com/hook")
         .says("Committed in the database")
         .says("&#34;type&#34;:&#34;payment.received&#34;");
@@ -467,6 +476,10 @@ async fn an_endpoint_is_created_changed_paused_enabled_rotated_and_deleted() {
         .expect(200)
         .says("ping")
         .says("on its way");
+    // Who it was is known afterwards.
+    let by_anna = "select count(distinct action) from audit_log
+        where principal_kind = 'portal' and actor = 'Anna' and tenant_id = 'acme'";
+    assert!(api.count(by_anna).await >= 3);
     let rotated = browser
         .post(&format!("{path}/rotate"), &[])
         .await

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+use walhook::delivery::cause::Cause;
 use walhook::delivery::instance::Instance;
 use walhook::delivery::recorder::{Record, Recorder};
 use walhook::delivery::state::Transition;
@@ -213,6 +214,7 @@ async fn a_delivery_is_not_parked_behind_the_back_of_an_enabling() {
             queued_at: std::time::Instant::now(),
             hold: Hold::Owned,
             of_stream: true,
+            cause: Cause::default(),
             batch: None,
         };
         ids.push((id, active, expected, delivery));
@@ -224,6 +226,7 @@ async fn a_delivery_is_not_parked_behind_the_back_of_an_enabling() {
         directory: walhook.directory_of_subscriptions(),
         health: Arc::default(),
         released: Arc::default(),
+        stats: Arc::default(),
         disable_after: None,
         schedule_changed: Arc::default(),
     };

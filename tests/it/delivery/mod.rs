@@ -1,6 +1,7 @@
 //! What endpoints, tenants and operators see of deliveries: the real binary, the real
 //! API, a real receiver.
 
+mod answers;
 mod backlog;
 mod batches;
 mod breaker;
@@ -18,6 +19,7 @@ mod overflow;
 mod rate_limit;
 mod roles;
 mod signing;
+mod statistics;
 
 use std::path::PathBuf;
 use std::time::Instant;

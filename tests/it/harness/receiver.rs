@@ -60,6 +60,7 @@ pub enum Content {
     Empty,
     /// Headers at once, then a byte now and then, for ever.
     Drip,
+    Bytes(Bytes),
     /// So many chunks of [`CHUNK`]; the counter says how many were taken.
     Chunks(usize, Arc<AtomicUsize>),
 }
@@ -310,6 +311,7 @@ impl Drop for InHand<'_> {
 fn content(content: Content) -> Body {
     match content {
         Content::Empty => Body::empty(),
+        Content::Bytes(bytes) => Body::from(bytes),
         Content::Drip => Body::from_stream(stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b".")), ()))

@@ -52,7 +52,7 @@ async fn the_check_value_tells_a_key_beyond_its_id() {
 /// A new column of bytes is either encrypted again when the key changes, or is no secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_of_bytes_is_known_to_be_encrypted_or_not() {
-    const PLAIN: [&str; 12] = [
+    const PLAIN: [&str; 13] = [
         "accepted_rules.definition",
         "api_tokens.hash",
         "backfill_streamed.row_hash",
@@ -64,6 +64,7 @@ async fn every_column_of_bytes_is_known_to_be_encrypted_or_not() {
         "store.encryption_key_check",
         "store.encryption_key_id",
         "store.schema_sha256",
+        "webhook_attempts.response_body",
         "webhook_events.body",
     ];
     let installation = Installation::of_orders().await;

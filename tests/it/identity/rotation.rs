@@ -109,11 +109,22 @@ async fn a_key_is_changed_while_two_nodes_run() {
         .wait_for("(select count(*) from instances where heartbeats > 0) = 2")
         .await;
     // Both go on with the old key until it is changed: a node may not have the new one yet.
-    assert_eq!(rotated.left().await, 4);
+    // Two secrets, the headers with their version, and a kept answer.
+    assert_eq!(rotated.left().await, 5);
+    let versions = "select count(*) from subscription_versions";
+    assert_eq!(installation.count(versions).await, 2);
 
     let answer = both.walhook(&["rotate-key"]).await.exits(0);
     answer.says("may be removed");
     assert_eq!(rotated.left().await, 0);
+    assert_eq!(
+        installation.count(versions).await,
+        2,
+        "no setting has changed"
+    );
+    let entered = "select count(*) from audit_log where action = 'store.rotate_key'
+        and principal_kind = 'command' and principal like '%@%'";
+    assert_eq!(installation.count(entered).await, 1);
     both.walhook(&["rotate-key"]).await.exits(0);
 
     order(installation).await;

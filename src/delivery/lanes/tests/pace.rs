@@ -1,6 +1,7 @@
 //! Rate limits and breakers.
 
 use super::*;
+use crate::delivery::cause::Trigger;
 
 #[test]
 fn a_rate_limit_spaces_attempts_and_delays_nobody_else() {
@@ -95,11 +96,12 @@ fn an_open_breaker_turns_its_lane_away_and_comes_back() {
     assert!(lanes.push_leased(leased(lane(1), 1, later), later));
     assert_eq!(probe(&mut lanes), []);
     push(&mut lanes, lane(1), 3, later);
-    let mut flying = pick_all(&mut lanes, later);
-    assert_eq!(flying.len(), 1, "one probe");
+    let (sent, ticket) = lanes.pick(later).next.expect("one probe");
+    assert_eq!(sent.cause.trigger, Trigger::Probe);
+    assert!(lanes.pick(later).next.is_none(), "one probe");
     assert_eq!(probe(&mut lanes), []);
     lanes.take_signals();
-    lanes.finish(flying.remove(0), Some(true), later);
+    lanes.finish(ticket, Some(true), later);
     assert!(lanes.take_signals().room, "there is more in the store");
     assert!(!pick_all(&mut lanes, later).is_empty());
 }

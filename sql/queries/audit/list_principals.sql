@@ -1,0 +1,1 @@
+select id, principal_kind, principal, actor from audit_log where id = any ($1)

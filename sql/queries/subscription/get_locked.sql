@@ -1,0 +1,1 @@
+select * from webhook_subscriptions where id = $1 for update

@@ -1,0 +1,1 @@
+delete from tenants where tenant_id = $1

@@ -1,0 +1,1 @@
+update unknown_tenants set resembles = null where resembles = $1

@@ -1,0 +1,26 @@
+//! What is old is kept in less detail, and at last forgotten.
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::conninfo::Queries;
+
+/// For so long minutes are kept: at most 180 rows of a subscription …
+const MINUTES: SignedDuration = SignedDuration::from_hours(3);
+/// … hours: at most 360 …
+const HOURS: SignedDuration = SignedDuration::from_hours(15 * 24);
+/// … and days: at most 400, so that a year can be compared with the one before.
+const DAYS: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// Folds minutes into hours and hours into days, and forgets old days, as of `now`.
+pub async fn fold(client: &impl Queries, now: Timestamp) -> anyhow::Result<()> {
+    let sql = include_str!("../../../sql/queries/delivery/fold_stats.sql");
+    let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
+    for (from, into, age) in [(1_i32, 60_i32, MINUTES), (60, 1440, HOURS)] {
+        let folded = client.execute(sql, &[&from, &into, &before(age)]).await;
+        folded.context("fold statistics")?;
+    }
+    let sql = include_str!("../../../sql/queries/delivery/forget_stats.sql");
+    let forgotten = client.execute(sql, &[&before(DAYS)]).await;
+    forgotten.map(drop).context("forget statistics")
+}
