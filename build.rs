@@ -1,7 +1,12 @@
 //! Names the commit in `walhook --version`, in release builds: others would be rebuilt
-//! after each commit.
+//! after each commit. Compresses the console's assets.
 
+use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=WALHOOK_COMMIT");
@@ -15,6 +20,27 @@ fn main() {
         None => version,
     };
     println!("cargo::rustc-env=WALHOOK_VERSION={version}");
+    compress_assets();
+}
+
+/// What pages load is compressed here, not at each request.
+fn compress_assets() {
+    const FOLDER: &str = "src/console/assets";
+    println!("cargo::rerun-if-changed={FOLDER}");
+    let out = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+    for name in [
+        "console.css",
+        "console.js",
+        "enter.js",
+        "htmx.min.js",
+        "icon.svg",
+    ] {
+        let content = fs::read(Path::new(FOLDER).join(name)).expect("read an asset");
+        let file = File::create(Path::new(&out).join(format!("{name}.gz")));
+        let mut encoder = GzEncoder::new(file.expect("create an asset"), Compression::best());
+        std::io::Write::write_all(&mut encoder, &content).expect("compress an asset");
+        encoder.finish().expect("compress an asset");
+    }
 }
 
 fn of_repository() -> Option<String> {

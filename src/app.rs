@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Callers, JwtVerifier, Limits, Settings};
 use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
+use crate::console;
 use crate::db::Store;
 use crate::delivery::instance::Instance;
 use crate::delivery::{jobs, parking, pruner};
@@ -209,7 +210,7 @@ pub async fn run_reloading(
                     stop.clone(),
                 ),
             );
-            let state = api::State {
+            let state = Arc::new(api::State {
                 store: store.reopen(Purpose::Api)?,
                 probed: store.reopen(Purpose::Api)?,
                 source,
@@ -227,14 +228,16 @@ pub async fn run_reloading(
                 callers: Callers::new(config.api.trusted_proxies.clone()),
                 settings: Settings::of(&config.store, &config.delivery),
                 caches: api::Caches::default(),
-            };
+            });
             let address = listeners.api.local_addr()?;
+            let public_url = config.api.public_url(Some(address));
+            let pages = console::router(Arc::clone(&state), public_url);
             tracing::info!(%address, "API at http://{address}/docs");
             if let Some(ops) = &listeners.ops {
                 let address = ops.local_addr()?;
                 tracing::info!(%address, "metrics at http://{address}/metrics");
             }
-            let serving = api::serve(listeners, state, stop.clone());
+            let serving = api::serve(listeners, state, pages, stop.clone());
             tasks.spawn("api_server", async {
                 serving.await;
                 Ok(())

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod conninfo;
+pub mod console;
 pub mod db;
 pub mod delivery;
 pub mod demo;

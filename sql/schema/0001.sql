@@ -729,6 +729,61 @@ create table api_tokens (
 );
 create index api_tokens_tenant on api_tokens (tenant_id);
 
+-- Links into the portal, as `walhook portal-link` makes them: each opens one session, once.
+create table portal_links (
+    id uuid primary key,
+    tenant_id text not null check (tenant_id <> ''),
+    -- SHA-256 of the code in the link; the code itself is shown once and kept nowhere.
+    code_hash bytea not null unique check (octet_length(code_hash) = 32),
+    -- Who is to use it, as the one who made it says.
+    actor text not null,
+    -- What its session may do: view, payloads, manage, secrets, resend, test.
+    capabilities text[] not null check (cardinality(capabilities) > 0),
+    -- The page that it leads to.
+    next_path text not null check (next_path like '/console/%'),
+    -- How long its session lasts at most.
+    session_ttl interval not null check (session_ttl > interval '0'),
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null,
+    redeemed_at timestamptz,
+    revoked_at timestamptz
+);
+create index portal_links_tenant on portal_links (tenant_id);
+alter table portal_links enable row level security;
+alter table portal_links force row level security;
+create policy owner_sees_all on portal_links to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on portal_links to :"tenant_role"
+    using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
+
+-- Sessions of the portal. A browser holds the secret that the hash is of.
+create table portal_sessions (
+    id uuid primary key,
+    -- The link that opened it; links are forgotten before their sessions.
+    link_id uuid not null,
+    tenant_id text not null check (tenant_id <> ''),
+    -- SHA-256 of the cookie.
+    cookie_hash bytea not null unique check (octet_length(cookie_hash) = 32),
+    actor text not null,
+    capabilities text[] not null check (cardinality(capabilities) > 0),
+    created_at timestamptz not null default now(),
+    -- Of its last request, to the half minute.
+    seen_at timestamptz not null default now(),
+    expires_at timestamptz not null,
+    revoked_at timestamptz
+);
+create index portal_sessions_tenant on portal_sessions (tenant_id, id desc);
+alter table portal_sessions enable row level security;
+alter table portal_sessions force row level security;
+create policy owner_sees_all on portal_sessions to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on portal_sessions to :"tenant_role"
+    using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
+-- A tenant sees who is signed in, and ends sessions. No column of these opens one.
+grant select (id, tenant_id, actor, capabilities, created_at, seen_at, expires_at, revoked_at),
+    update (revoked_at)
+    on portal_sessions to :"tenant_role";
+
 -- Tenants that were met: by an event, a call of the API or a token.
 create table tenants (
     tenant_id text primary key check (tenant_id <> ''),

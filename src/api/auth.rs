@@ -87,7 +87,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES: usize = 128;
 
 /// As a proxy or the caller gave it, else a new one.
-fn request_id(request: &Request) -> String {
+pub fn request_id(request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID);
     let given = given.and_then(|value| value.to_str().ok());
     let given = given.filter(|id| (1..=REQUEST_ID_BYTES).contains(&id.len()));

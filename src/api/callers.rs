@@ -51,13 +51,13 @@ impl Callers {
     }
 
     /// Who calls, for limits: of IPv6 the network of 64 bits, which belongs to one caller.
-    pub(super) fn address(&self, request: &Request) -> IpAddr {
+    pub fn address(&self, request: &Request) -> IpAddr {
         network(self.origin(request))
     }
 
     /// The caller's address: the peer's, or the one in X-Forwarded-For where the peer is a
     /// trusted proxy.
-    pub(super) fn origin(&self, request: &Request) -> IpAddr {
+    pub fn origin(&self, request: &Request) -> IpAddr {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip());
         let forwarded = request.headers().get_all("x-forwarded-for");
@@ -89,7 +89,7 @@ impl Callers {
     }
 
     /// Counts a failed authentication.
-    pub(super) fn failed(&self, caller: IpAddr) {
+    pub fn failed(&self, caller: IpAddr) {
         let now = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= CALLERS {
@@ -102,7 +102,7 @@ impl Callers {
     }
 
     /// How long the caller is to wait where it has failed too often.
-    pub(super) fn slow_down(&self, caller: IpAddr) -> Option<Duration> {
+    pub fn slow_down(&self, caller: IpAddr) -> Option<Duration> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.get(&caller)?.wait(Instant::now())
     }

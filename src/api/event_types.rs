@@ -25,7 +25,7 @@ impl EventTypes {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = types.into();
     }
 
-    fn all(&self) -> Arc<[EventType]> {
+    pub fn all(&self) -> Arc<[EventType]> {
         let types = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&types)
     }

@@ -41,6 +41,28 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// How long events and deliveries are kept.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// How many attempts a delivery has at most.
+    pub fn max_attempts(&self) -> usize {
+        self.retry_schedule.len() + 1
+    }
+
+    /// How long an endpoint may take to answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Bytes of a body above which it is parked instead of sent.
+    pub fn max_body(&self) -> usize {
+        self.max_body
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct Me {
     #[schema(examples("acme"))]

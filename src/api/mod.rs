@@ -65,6 +65,7 @@ pub mod jwt;
 pub mod limits;
 pub mod me;
 pub mod ops;
+pub mod public_url;
 pub mod server;
 pub mod signing;
 pub mod source_position;
@@ -82,6 +83,7 @@ pub use event_types::{EventType, EventTypes};
 pub use jwt::{JwtConfig, JwtVerifier};
 pub use limits::{Limits, LimitsConfig};
 pub use me::Settings;
+pub use public_url::PublicUrl;
 
 use crate::health::Health;
 use error::Problem;
@@ -96,6 +98,9 @@ pub struct ApiConfig {
     /// Host and port. TLS is a reverse proxy's.
     #[serde(deserialize_with = "host_and_port")]
     pub listen: String,
+    /// Where browsers reach the console; empty: where it listens, on this machine.
+    #[serde(deserialize_with = "public_url::origin_or_none")]
+    pub public_url: String,
     /// The largest request body, in bytes.
     pub body_limit: usize,
     /// How long a request may take before it is answered with 503.
@@ -115,6 +120,7 @@ impl Default for ApiConfig {
     fn default() -> Self {
         ApiConfig {
             listen: "127.0.0.1:8080".to_owned(),
+            public_url: String::new(),
             body_limit: 256 * 1024,
             request_timeout: HumanDuration::from_secs(60),
             max_connections: NonZeroUsize::new(1024).unwrap_or(NonZeroUsize::MIN),
@@ -201,20 +207,24 @@ pub struct Listeners {
 /// Operators and orchestrators are few.
 const OPS_CONNECTIONS: usize = 64;
 
-/// Serves until `shutdown`, then finishes what is in progress.
-pub async fn serve(listeners: Listeners, state: State, shutdown: CancellationToken) {
-    let state = Arc::new(state);
+/// Serves until `shutdown`, then finishes what is in progress; `pages` beside tenants' calls.
+pub async fn serve(
+    listeners: Listeners,
+    state: Arc<State>,
+    pages: Router,
+    shutdown: CancellationToken,
+) {
     let limit = listeners.max_connections;
     let Some(ops) = listeners.ops else {
-        let all = router(state, Routes::All);
+        let all = router(state, Routes::All, pages);
         return server::serve(listeners.api, all, limit, shutdown).await;
     };
-    let tenants = router(Arc::clone(&state), Routes::Tenants);
+    let tenants = router(Arc::clone(&state), Routes::Tenants, pages);
     tokio::join!(
         server::serve(listeners.api, tenants, limit, shutdown.clone()),
         server::serve(
             ops,
-            router(state, Routes::Operators),
+            router(state, Routes::Operators, Router::new()),
             limit.min(OPS_CONNECTIONS),
             shutdown
         ),
@@ -230,7 +240,7 @@ pub enum Routes {
 }
 
 /// The routes of one listener, as [`serve`] serves them.
-pub fn router(state: Arc<State>, routes: Routes) -> Router {
+pub fn router(state: Arc<State>, routes: Routes, pages: Router) -> Router {
     let (mut router, _) = routes_of(&state, routes).split_for_parts();
     if routes != Routes::Operators {
         let (_, document) = routes_of(&state, Routes::All).split_for_parts();
@@ -247,7 +257,8 @@ pub fn router(state: Arc<State>, routes: Routes) -> Router {
     let router = router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .with_state(Arc::clone(&state));
+        .with_state(Arc::clone(&state))
+        .merge(pages);
     let header = |name: &'static str, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(
             HeaderName::from_static(name),

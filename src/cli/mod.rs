@@ -24,6 +24,7 @@ pub mod init;
 pub mod listen;
 mod output;
 pub mod parked;
+pub mod portal;
 pub mod replay;
 pub mod rotate_key;
 pub mod run;
@@ -74,6 +75,7 @@ Attach to your own database:
   walhook check                      what must hold, and the SQL that fixes what does not
   walhook setup                      make the store, the publication and the slot
   walhook token create --tenant acme a token for that tenant's API calls
+  walhook portal-link acme           a link that signs in to that tenant's console
   walhook run                        follow the WAL and deliver
   walhook tenant list                the tenants that were met; erase all that is stored of one
   walhook explain                    which changes make which events for whom, and why not
@@ -95,6 +97,9 @@ enum Command {
     Teardown(teardown::Args),
     #[command(subcommand)]
     Token(token::Command),
+    PortalLink(portal::LinkArgs),
+    #[command(subcommand)]
+    PortalSession(portal::SessionCommand),
     #[command(subcommand)]
     Tenant(tenant::Command),
     Demo(demo::Args),
@@ -200,6 +205,8 @@ fn execute(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Setup(args) => Box::pin(setup::run(args, &config()?)).await,
             Command::Teardown(args) => Box::pin(teardown::run(args, &config()?)).await,
             Command::Token(command) => Box::pin(token::run(command, &config()?)).await,
+            Command::PortalLink(args) => Box::pin(portal::link(args, &config()?)).await,
+            Command::PortalSession(command) => Box::pin(portal::session(command, &config()?)).await,
             Command::Tenant(command) => Box::pin(tenant::run(command, &config()?)).await,
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Listen(args) => Ok(Outcome::of(Box::pin(listen::run(args)).await?)),

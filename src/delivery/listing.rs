@@ -79,7 +79,7 @@ impl IdRange {
 
     /// The same to whole milliseconds, which an event and its deliveries share: ids of the
     /// one bound those of the other.
-    fn whole_milliseconds(self) -> Self {
+    pub fn whole_milliseconds(self) -> Self {
         let to = id_milliseconds(self.to);
         IdRange {
             from: id_floor(id_milliseconds(self.from)),

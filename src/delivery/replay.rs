@@ -3,23 +3,22 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::cause::{Cause, Trigger};
-use super::manual::{BATCH, ManualError, notify, put_first, request_probe};
-use super::{operational, partitions};
-use crate::audit::{Caller, Entry};
-use crate::clock;
+use super::cause::Cause;
+use super::manual::{BATCH, ManualError, notify};
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
 use crate::lsn::Lsn;
 use crate::subscription::ReplayId;
-use crate::subscription::batching::LONGEST_WAIT;
 use crate::subscription::queries::StoredSubscription;
+
+mod one;
+
+pub use one::{ping, send_event};
 
 /// Where a filter must see the bodies, which may have 256 KiB each.
 const BATCH_WITH_BODIES: i64 = 100;
@@ -223,71 +222,6 @@ fn like(types: &[String]) -> Vec<String> {
     };
     types.iter().map(pattern).collect()
 }
-
-/// Sends a `ping` event to one subscription, whatever types it asks for, before what waits
-/// for it. It is the probe where the breaker is open.
-pub async fn ping(
-    store: &Store,
-    tenant: &str,
-    subscription: &StoredSubscription,
-    caller: &Caller,
-) -> Result<DeliveryId, ManualError> {
-    let mut client = store.get().await?;
-    let now = clock::read(&*client).await?.now();
-    let event = EventId::random(now);
-    partitions::ensure(&client, std::iter::once(event.0))
-        .await
-        .map_err(ManualError::Partitions)?;
-    let data = json!({
-        "message": "This is a test. Receiving it shows that the endpoint works and that its signature verifies.",
-        "subscription_id": subscription.id.to_string(),
-    });
-    let body = operational::body(event, PING, tenant, &data, now);
-    let transaction = tenant_transaction(&mut client, tenant).await?;
-    transaction
-        .execute(
-            include_str!("../../sql/queries/delivery/insert_ping_event.sql"),
-            &[&event.0 as &(dyn ToSql + Sync), &tenant, &PING, &now, &body],
-        )
-        .await?;
-    let mut batch = NewDeliveries::default();
-    batch.push(
-        subscription.id,
-        Uuid::nil(),
-        event,
-        PING,
-        &Position::default(),
-        "",
-    );
-    let bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
-    batch.body_bytes.push(bytes);
-    let change = caller.change();
-    let cause = Cause {
-        trigger: Trigger::Test,
-        actor: Some(change.id),
-    };
-    // Whoever tests does not want to wait: the batch closes with it.
-    batch.age = LONGEST_WAIT;
-    batch
-        .insert(&transaction, tenant, subscription, None, cause)
-        .await?;
-    put_first(&transaction, batch.ids[0]).await?;
-    request_probe(&transaction, subscription.id).await?;
-    notify(&transaction, store.schema()).await?;
-    let delivery = DeliveryId(batch.ids[0]);
-    let entry = Entry {
-        tenant: Some(tenant),
-        action: "subscription.test",
-        object: Some(subscription.id.to_string()),
-        after: Some(json!({"delivery_id": delivery.to_string()})),
-        ..Entry::default()
-    };
-    change.enter(&transaction, &entry).await?;
-    transaction.commit().await?;
-    Ok(delivery)
-}
-
-const PING: &str = "ping";
 
 #[derive(Default)]
 struct Position {

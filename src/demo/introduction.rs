@@ -7,20 +7,32 @@ use super::traffic::TENANTS;
 use super::view::Style;
 use crate::secret::ApiToken;
 
-/// Shows the tokens in the clear: they open nothing but this throwaway store.
-pub(super) fn introduction(
-    style: Style,
-    database: &str,
-    api: SocketAddr,
-    tokens: &[ApiToken],
-    log: &Path,
-) -> Vec<String> {
+/// Where things are.
+pub(super) struct Places<'a> {
+    pub(super) database: &'a str,
+    pub(super) api: SocketAddr,
+    /// With the code that signs in.
+    pub(super) console: &'a str,
+    pub(super) log: &'a Path,
+}
+
+/// Shows the tokens in the clear: they open nothing but this throwaway store. The link has a line
+/// of its own, which 80 columns just hold.
+pub(super) fn introduction(style: Style, places: &Places<'_>, tokens: &[ApiToken]) -> Vec<String> {
+    let Places {
+        database,
+        api,
+        console,
+        log,
+    } = *places;
     let bold = |text: &str| style.bold(text.to_owned()).to_string();
     let mut lines = vec![
         format!(
             "{}  http://{api}  /docs /metrics /readyz  Ctrl-C ends it",
             bold("walhook demo")
         ),
+        format!("{} of {}, works once:", bold("console"), TENANTS[0]),
+        console.to_owned(),
         format!("{} {database}", bold("psql")),
     ];
     for (tenant, token) in TENANTS.iter().zip(tokens) {

@@ -12,10 +12,12 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::tokens;
+use crate::api::{PublicUrl, tokens};
 use crate::app::{self, Roles};
 use crate::config::Config;
 use crate::conninfo::{ConnInfo, Purpose};
+use crate::console::capability::Capability;
+use crate::console::links::{self, NewLink};
 use crate::db::Store;
 use crate::secret::ApiToken;
 use crate::telemetry;
@@ -32,7 +34,7 @@ pub mod view;
 mod watcher;
 
 use configuration::Directory;
-use introduction::introduction;
+use introduction::{Places, introduction};
 use live::Live;
 use postgres::Postgres;
 use receiver::Receiver;
@@ -103,14 +105,19 @@ async fn with_server(
     let url = server.url("postgres");
     let config = directory.configure(&url, api)?;
     let Some(prepared) = shutdown
-        .run_until_cancelled(Box::pin(prepare(&config, &url)))
+        .run_until_cancelled(Box::pin(prepare(&config, &url, api)))
         .await
     else {
         return Ok(true);
     };
-    let tokens = prepared?;
-    let log = directory.log();
-    screen.pin(introduction(screen.style(), &url, api, &tokens, &log))?;
+    let Prepared { tokens, console } = prepared?;
+    let places = Places {
+        database: &url,
+        api,
+        console: &console,
+        log: &directory.log(),
+    };
+    screen.pin(introduction(screen.style(), &places, &tokens))?;
 
     let (received_by, received) = mpsc::channel(1024);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -158,8 +165,16 @@ async fn with_server(
     ended
 }
 
-/// The sample application's tables, walhook's own, and a token for each tenant.
-async fn prepare(config: &Config, url: &str) -> anyhow::Result<Vec<ApiToken>> {
+/// What opens the demo's doors.
+struct Prepared {
+    /// One for each tenant.
+    tokens: Vec<ApiToken>,
+    /// A link into the first tenant's console.
+    console: String,
+}
+
+/// The sample application's tables, walhook's own, and a way in for each tenant.
+async fn prepare(config: &Config, url: &str, api: SocketAddr) -> anyhow::Result<Prepared> {
     let application = ConnInfo::parse(url)?
         .connect(Purpose::Application, None)
         .await?;
@@ -177,8 +192,24 @@ async fn prepare(config: &Config, url: &str) -> anyhow::Result<Vec<ApiToken>> {
     for tenant in TENANTS {
         tokens.push(tokens::create(&store, tenant, "demo", None).await?);
     }
-    Ok(tokens)
+    let link = NewLink {
+        tenant: TENANTS[0].to_owned(),
+        actor: "you".to_owned(),
+        capabilities: Capability::ALL.to_vec(),
+        // As long as anybody watches a demo.
+        expires_in: A_DAY,
+        session_ttl: A_DAY,
+        next: links::USUAL_PAGE.to_owned(),
+    };
+    let public_url = PublicUrl::parse(&format!("http://{api}"))?;
+    let minted = links::mint(&store, &public_url, &link).await?;
+    Ok(Prepared {
+        tokens,
+        console: minted.url,
+    })
 }
+
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// Where the API will listen. The port is free now; walhook binds it in a moment.
 fn api_address(port: Option<u16>) -> anyhow::Result<SocketAddr> {

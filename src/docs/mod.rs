@@ -35,6 +35,7 @@ pages! {
     filters: "filters.md", "A tenant's condition on the events that it receives",
     receiving: "receiving.md", "Verifying, deduplicating, changing secrets",
     sending: "sending.md", "Attempts, limits, order, batches",
+    console: "console.md", "What tenants see in a browser: links, sessions, sending again",
     operating: "operating.md", "Metrics, parked changes, backfill, replay, the WAL budget, gaps",
     troubleshooting: "troubleshooting.md", "No webhooks, failing deliveries, missing metrics",
     runbook: "runbook.md", "What to do at every alert, problem and error class",

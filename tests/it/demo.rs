@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::console::browser::Browser;
 use crate::harness::pause;
 
 /// For all of one demo, on a machine that does other things too.
@@ -191,6 +192,21 @@ async fn one_webhook_is_shown_whole() {
     let body = demo.line_with("\"type\":\"payment.received\"").await;
     let body: serde_json::Value = serde_json::from_str(body.trim()).unwrap();
     assert_eq!(body["data"]["amount"], 42.0);
+    demo.signal("-INT").await;
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn its_link_signs_in_to_the_console() {
+    let mut demo = Demo::start(&["--port", "0"]);
+    let link = demo.line_with("/console/enter#").await;
+    assert!(link.len() <= 80, "{link}");
+    demo.line_with("VERIFIED").await;
+    let (base, code) = link.split_once("/console/enter#").unwrap();
+    let mut browser = Browser::of(base);
+    browser.enter(code).await.expect(303);
+    let page = browser.get("/console/deliveries").await.expect(200);
+    page.says("payment.received").says("everything");
     demo.signal("-INT").await;
     demo.end().await;
 }

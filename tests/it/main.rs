@@ -7,6 +7,7 @@ mod backfill;
 mod capture;
 mod cli;
 mod connecting;
+mod console;
 mod delivery;
 mod demo;
 mod documents;

@@ -66,6 +66,8 @@ fn every_secret_may_stand_in_a_file() {
         name.split('_')
             .next_back()
             .is_some_and(|word| words.contains(&word))
+            // Everybody may know this one, as its name says.
+            && name != "public_url"
     });
     let secrets: BTreeSet<String> = redacted.into_iter().chain(named).collect();
     for key in secrets {

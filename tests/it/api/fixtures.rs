@@ -12,9 +12,10 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 use walhook::api::{
-    self, Caches, Callers, Limits, LimitsConfig, Listeners, Settings, State, TENANT_PATH,
+    self, Caches, Callers, Limits, LimitsConfig, Listeners, PublicUrl, Settings, State, TENANT_PATH,
 };
 use walhook::conninfo::{ConnInfo, Purpose};
+use walhook::console;
 use walhook::db::{Store, StoreConfig};
 use walhook::delivery::client::SecurityConfig;
 use walhook::delivery::{DeliveryConfig, partitions};
@@ -78,11 +79,18 @@ impl Api {
         Self::over(database, store, change).await
     }
 
+    /// As where no address is known at which browsers reach it.
+    pub async fn start_without_console() -> Self {
+        let database = TestDatabase::create().await;
+        let store = database.store().await;
+        Self::listening(database, store, 1024, |_| {}, |_| None).await
+    }
+
     /// With so few connections.
     pub async fn start_limited(max_connections: usize, change: impl FnOnce(&mut State)) -> Self {
         let database = TestDatabase::create().await;
         let store = database.store().await;
-        Self::listening(database, store, max_connections, change).await
+        Self::listening(database, store, max_connections, change, of_base).await
     }
 
     pub async fn over(
@@ -90,7 +98,7 @@ impl Api {
         store: Store,
         change: impl FnOnce(&mut State),
     ) -> Self {
-        Self::listening(database, store, 1024, change).await
+        Self::listening(database, store, 1024, change, of_base).await
     }
 
     async fn listening(
@@ -98,6 +106,7 @@ impl Api {
         store: Store,
         max_connections: usize,
         change: impl FnOnce(&mut State),
+        public_url: fn(&str) -> Option<PublicUrl>,
     ) -> Self {
         let schedule_changed = Arc::new(Notify::new());
         let mut state = State {
@@ -134,7 +143,9 @@ impl Api {
             ops: None,
             max_connections,
         };
-        let server = tokio::spawn(api::serve(listeners, state, stop.clone()));
+        let state = Arc::new(state);
+        let pages = console::router(Arc::clone(&state), public_url(&base));
+        let server = tokio::spawn(api::serve(listeners, state, pages, stop.clone()));
         Api {
             base,
             database,
@@ -266,6 +277,10 @@ impl Api {
         let client = self.store.get().await.unwrap();
         client.query_one(sql, &[]).await.unwrap().get(0)
     }
+}
+
+fn of_base(base: &str) -> Option<PublicUrl> {
+    PublicUrl::parse(base).ok()
 }
 
 pub fn with_json(request: reqwest::RequestBuilder, body: &Value) -> reqwest::RequestBuilder {

@@ -16,6 +16,8 @@ async fn every_command_explains_itself_with_examples() {
         "setup",
         "teardown",
         "token",
+        "portal-link",
+        "portal-session",
         "listen",
         "status",
         "demo",

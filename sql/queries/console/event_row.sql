@@ -1,0 +1,1 @@
+select row_key from webhook_events where id = $1

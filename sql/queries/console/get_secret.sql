@@ -1,0 +1,1 @@
+select secret from webhook_subscriptions where id = $1

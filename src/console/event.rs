@@ -1,0 +1,323 @@
+//! One event: its exact bytes, and who got it, or why not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State as AxumState;
+use axum::response::Response;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::State;
+use super::capability::Capability;
+use super::delivery::Body;
+use super::fault::{Fault, retention_days, spoken};
+use super::fields::Posted;
+use super::markup::{Markup, badge, exact_time, state};
+use super::shell::{Place, Shell, Visitor, page, see_other};
+use super::words::{EndpointName, address};
+use crate::api::extract::{PathId, parse_id};
+use crate::db::tenant_transaction;
+use crate::delivery::listing::{self, Delivery, EventId, StoredEvent};
+use crate::delivery::replay;
+use crate::mapping::filter::{Body as EventBody, Filter};
+use crate::subscription::directory::type_matches;
+use crate::subscription::queries::{self, SubscriptionId};
+
+/// Deliveries of one event on its page.
+const DELIVERIES: i64 = 200;
+
+/// An endpoint beside an event.
+struct Verdict {
+    endpoint: EndpointName,
+    badge: Markup,
+    why: String,
+    /// The filter that refused it.
+    filter: Option<String>,
+    deliveries: Vec<(String, Markup)>,
+    /// Whether it can be sent there now.
+    can_send: bool,
+}
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct Page {
+    shell: Shell,
+    id: String,
+    event_type: String,
+    at: Timestamp,
+    exact: Markup,
+    sequence: String,
+    row_key: String,
+    body: Option<Body>,
+    verdicts: Vec<Verdict>,
+    /// How many endpoints have it, of how many that were to get it.
+    delivered: usize,
+    wanted: usize,
+}
+
+/// The page of one event.
+pub async fn show(
+    AxumState(state): AxumState<Arc<State>>,
+    visitor: Visitor,
+    id: PathId,
+) -> Result<Response, Fault> {
+    let days = retention_days(state.api.settings.retention());
+    let not_found = || Fault::not_found("event", &id.0, days);
+    let event: EventId = id.0.parse().map_err(|_| not_found())?;
+    let mut client = state.api.store.get().await?;
+    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
+    let found = listing::event(&transaction, event).await?;
+    let found = found.ok_or_else(not_found)?;
+    let deliveries = listing::of_event(&transaction, event, DELIVERIES).await?;
+    let row_key = transaction
+        .query_one(
+            include_str!("../../sql/queries/console/event_row.sql"),
+            &[&event.0],
+        )
+        .await?;
+    let audience = transaction
+        .query(
+            include_str!("../../sql/queries/console/list_audience.sql"),
+            &[&event.0],
+        )
+        .await?;
+    drop(transaction);
+    let shell = visitor.shell(Place::Events, found.event_type.clone());
+    let judge = Judge {
+        event: &found,
+        may_see: visitor.may(Capability::Payloads),
+    };
+    let verdicts = judge.all(&audience, &deliveries);
+    let was_wanted = verdicts.iter().filter(|one| !one.deliveries.is_empty());
+    let has_it = |one: &&Verdict| {
+        let of = deliveries
+            .iter()
+            .filter(|delivery| delivery.subscription_id.to_string() == one.endpoint.id);
+        of.clone().any(|delivery| delivery.delivered_at.is_some())
+    };
+    let page_of = Page {
+        id: found.id.to_string(),
+        event_type: found.event_type.clone(),
+        at: found.occurred_at,
+        exact: exact_time(found.occurred_at),
+        sequence: found.sequence.clone(),
+        row_key: row_key.get("row_key"),
+        wanted: was_wanted.clone().count(),
+        delivered: was_wanted.filter(has_it).count(),
+        body: found
+            .body
+            .filter(|_| visitor.may(Capability::Payloads))
+            .map(Body::of),
+        verdicts,
+        shell,
+    };
+    page(&page_of)
+}
+
+struct Judge<'a> {
+    event: &'a StoredEvent,
+    may_see: bool,
+}
+
+impl Judge<'_> {
+    /// Those that were to get it first, then the others, newest first.
+    fn all(&self, audience: &[Row], deliveries: &[Delivery]) -> Vec<Verdict> {
+        let mut by_endpoint: HashMap<Uuid, Vec<&Delivery>> = HashMap::new();
+        for delivery in deliveries {
+            let of = by_endpoint.entry(delivery.subscription_id.0).or_default();
+            of.push(delivery);
+        }
+        let mut verdicts: Vec<Verdict> = audience
+            .iter()
+            .map(|row| {
+                let id: Uuid = row.get("id");
+                let deliveries = by_endpoint.remove(&id).unwrap_or_default();
+                self.verdict(row, &deliveries)
+            })
+            .collect();
+        let deleted = by_endpoint.into_values().map(|deliveries| Verdict {
+            endpoint: EndpointName {
+                id: String::new(),
+                address: "deleted endpoint".to_owned(),
+                description: None,
+                is_deleted: true,
+            },
+            badge: deliveries
+                .first()
+                .map(|one| state(one.status))
+                .unwrap_or_default(),
+            why: "The endpoint was deleted since.".to_owned(),
+            filter: None,
+            deliveries: shown(&deliveries),
+            can_send: false,
+        });
+        verdicts.extend(deleted);
+        verdicts.sort_by_key(|one| one.deliveries.is_empty());
+        verdicts
+    }
+
+    fn verdict(&self, row: &Row, deliveries: &[&Delivery]) -> Verdict {
+        let endpoint = EndpointName {
+            id: SubscriptionId(row.get("id")).to_string(),
+            address: address(row.get("url")),
+            description: row.get("description"),
+            is_deleted: false,
+        };
+        let active: bool = row.get("active");
+        let (badge, why, filter) = match deliveries.first() {
+            Some(newest) => (state(newest.status), of_delivery(newest), None),
+            None => self.refusal(row, active),
+        };
+        Verdict {
+            endpoint,
+            badge,
+            why,
+            filter,
+            deliveries: shown(deliveries),
+            can_send: active,
+        }
+    }
+
+    /// Why there is no delivery of it, as far as can be told from how the endpoint is now.
+    fn refusal(&self, row: &Row, active: bool) -> (Markup, String, Option<String>) {
+        let not_sent = |word| badge("cancelled", "–", word);
+        let events: Vec<Option<String>> = row.get("events");
+        let events: Vec<String> = events.into_iter().flatten().collect();
+        let event_type = &self.event.event_type;
+        if event_type == "ping" {
+            let why = "It is a test of another endpoint.".to_owned();
+            return (not_sent("test of another"), why, None);
+        }
+        if !events
+            .iter()
+            .any(|pattern| type_matches(pattern, event_type))
+        {
+            let why = format!("It asks for {}.", events.join(", "));
+            return (not_sent("not subscribed to this type"), why, None);
+        }
+        if row.get("begins_later") {
+            let created: Timestamp = row.get("created_at");
+            let why = format!("It was created at {}, after the event.", spoken(created));
+            return (not_sent("created later"), why, None);
+        }
+        let filter: Option<String> = row.get("filter");
+        if let Some(refusal) = filter.and_then(|filter| self.filtered(filter)) {
+            return refusal;
+        }
+        if !active || row.get("after_disabling") {
+            let disabled: Option<Timestamp> = row.get("disabled_at");
+            let why = match disabled {
+                Some(at) => format!("It is disabled since {}.", spoken(at)),
+                None => "It was disabled when the event came.".to_owned(),
+            };
+            return (not_sent("disabled at the time"), why, None);
+        }
+        let why = "No delivery was made: when it came, the endpoint was disabled, or its types or \
+            its filter were others."
+            .to_owned();
+        (not_sent("not sent"), why, None)
+    }
+}
+
+impl Judge<'_> {
+    /// Why a filter does not admit the event; none where it does.
+    fn filtered(&self, filter: String) -> Option<(Markup, String, Option<String>)> {
+        let not_sent = |word| badge("cancelled", "–", word);
+        let failed = |error: String| {
+            let error = match self.may_see {
+                true => error,
+                false => "a value is of another kind than the filter expects".to_owned(),
+            };
+            let why = format!("Its filter cannot be evaluated on this event: {error}.");
+            Some((not_sent("filter failed"), why, Some(filter.clone())))
+        };
+        let compiled = match Filter::compile(&filter) {
+            Ok(compiled) => compiled,
+            Err(error) => return failed(error.to_string()),
+        };
+        let body = match EventBody::parse(self.event.body.as_deref().unwrap_or_default()) {
+            Ok(body) => body,
+            Err(error) => return failed(error.to_string()),
+        };
+        match compiled.matches_body(&body) {
+            Ok(true) => None,
+            Ok(false) => {
+                let refusal = compiled.refusal(&body);
+                let values = refusal.values.iter().map(|one| match &one.value {
+                    Some(value) => format!("{} was {}", one.expression, value.get()),
+                    None => format!("{} was not there", one.expression),
+                });
+                let values = values.collect::<Vec<_>>().join(", ");
+                let why = match (self.may_see, values.as_str()) {
+                    (true, values) if !values.is_empty() => {
+                        format!("Its filter does not hold: {values}. It asks for")
+                    }
+                    _ => "Its filter does not hold for this event. It asks for".to_owned(),
+                };
+                Some((not_sent("filter refused"), why, Some(refusal.clause)))
+            }
+            Err(error) => failed(error.to_string()),
+        }
+    }
+}
+
+fn of_delivery(delivery: &Delivery) -> String {
+    let attempts = match delivery.attempts {
+        0 => "Not attempted yet.".to_owned(),
+        1 => "After 1 attempt.".to_owned(),
+        many => format!("After {many} attempts."),
+    };
+    match &delivery.last_error {
+        Some(error) => format!("{attempts} Last: {error}."),
+        None => attempts,
+    }
+}
+
+fn shown(deliveries: &[&Delivery]) -> Vec<(String, Markup)> {
+    let each = deliveries.iter();
+    each.map(|one| (one.id.to_string(), state(one.status)))
+        .collect()
+}
+
+/// Sends the event to one endpoint now, whatever that asks for.
+pub async fn send(
+    AxumState(state): AxumState<Arc<State>>,
+    visitor: Visitor,
+    id: PathId,
+    Posted(form): Posted,
+) -> Result<Response, Fault> {
+    let days = retention_days(state.api.settings.retention());
+    let not_found = || Fault::not_found("event", &id.0, days);
+    let event: EventId = id.0.parse().map_err(|_| not_found())?;
+    let endpoint: SubscriptionId = parse_id("endpoint", form.get("endpoint").unwrap_or_default())?;
+    let mut client = state.api.store.get().await?;
+    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
+    let found = queries::get(&transaction, endpoint).await?;
+    drop(transaction);
+    drop(client);
+    let found = found.ok_or_else(|| Fault::not_found("endpoint", &endpoint.to_string(), days))?;
+    if !found.active {
+        let status = axum::http::StatusCode::CONFLICT;
+        let detail = "The endpoint is disabled: enable it first.";
+        return Err(
+            Fault::new(status, "subscription_disabled", "Not sent", detail)
+                .with_next(format!("/console/endpoints/{endpoint}"), "The endpoint"),
+        );
+    }
+    let sent = replay::send_event(
+        &state.api.store,
+        visitor.tenant(),
+        &found,
+        event,
+        &visitor.caller,
+    )
+    .await?;
+    let delivery = sent.ok_or_else(not_found)?;
+    state.api.schedule_changed.notify_one();
+    Ok(see_other(&format!(
+        "/console/deliveries/{delivery}?done=send"
+    )))
+}

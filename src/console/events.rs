@@ -1,0 +1,151 @@
+//! The list of events: what happened, whoever got it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State as AxumState;
+use axum::response::Response;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::State;
+use super::fault::Fault;
+use super::fields::{self, Asked};
+use super::markup::Markup;
+use super::shell::{Place, Shell, Visitor, page};
+use super::wanted::{TIMES, Wanted};
+use crate::api::extract;
+use crate::conninfo::Transaction;
+use crate::db::tenant_transaction;
+use crate::delivery::listing::{self, IdRange};
+
+/// Rows on a page.
+const ROWS: i64 = 50;
+
+struct Row {
+    id: String,
+    event_type: String,
+    at: Timestamp,
+    /// To how many endpoints, and how many of these have it; none: nobody was to get it.
+    sent: Option<(i64, i64)>,
+}
+
+impl Row {
+    fn received(&self) -> String {
+        match self.sent {
+            None => "nobody was to get it".to_owned(),
+            Some((all, delivered)) if all == delivered => match all {
+                1 => "delivered".to_owned(),
+                _ => format!("delivered to all {all}"),
+            },
+            Some((1, _)) => "not delivered".to_owned(),
+            Some((all, delivered)) => format!("delivered to {delivered} of {all}"),
+        }
+    }
+
+    fn class(&self) -> &'static str {
+        match self.sent {
+            None => "cancelled",
+            Some((all, delivered)) if all == delivered => "delivered",
+            Some(_) => "pending",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct Page {
+    shell: Shell,
+    wanted: Wanted,
+    times: [(&'static str, i64); 4],
+    types: Vec<String>,
+    rows: Vec<Row>,
+    next: Option<String>,
+    is_first: bool,
+}
+
+impl Page {
+    fn is_type(&self, name: &str) -> bool {
+        self.wanted.event_type.as_deref() == Some(name)
+    }
+
+    fn is_time(&self, name: &str) -> bool {
+        self.wanted.within.as_deref() == Some(name)
+    }
+
+    fn time(&self, at: &Timestamp) -> Markup {
+        self.shell.time(at)
+    }
+}
+
+/// The list, newest first.
+pub async fn show(
+    AxumState(state): AxumState<Arc<State>>,
+    visitor: Visitor,
+    Asked(asked): Asked,
+) -> Result<Response, Fault> {
+    let wanted = Wanted::of(&asked);
+    let shell = visitor.shell(Place::Events, "Events");
+    let before = extract::cursor(asked.get("cursor"))?.map(|[id]| id);
+    let (since, until) = wanted.range(shell.now)?;
+    let ids = IdRange::new(since, until, before);
+    let mut client = state.api.store.get().await?;
+    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
+    let event_type = wanted.event_type.as_deref();
+    let found = listing::events(&transaction, event_type, ids, ROWS + 1).await?;
+    let (found, next) = extract::page(found, ROWS, |row| [row.id.0]);
+    let ids: Vec<Uuid> = found.iter().map(|event| event.id.0).collect();
+    let sent = deliveries_of(&transaction, &ids).await?;
+    drop(transaction);
+    let rows = found.iter().map(|event| Row {
+        id: event.id.to_string(),
+        event_type: event.event_type.clone(),
+        at: event.occurred_at,
+        sent: sent.get(&event.id.0).copied(),
+    });
+    let kept = [("type", &wanted.event_type), ("within", &wanted.within)];
+    let page_of = Page {
+        rows: rows.collect(),
+        types: state.api.event_types.names(),
+        times: TIMES,
+        next: next.map(|cursor| {
+            let kept = kept
+                .iter()
+                .filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+            let query = fields::query(kept.chain([("cursor", cursor.as_str())]));
+            format!("/console/events{query}")
+        }),
+        is_first: before.is_none(),
+        wanted,
+        shell,
+    };
+    page(&page_of)
+}
+
+/// Of each event how many deliveries there are, and how many of these were delivered.
+async fn deliveries_of(
+    transaction: &Transaction<'_>,
+    events: &[Uuid],
+) -> Result<HashMap<Uuid, (i64, i64)>, Fault> {
+    let bounds = events.iter().min().zip(events.iter().max());
+    let Some((first, last)) = bounds else {
+        return Ok(HashMap::new());
+    };
+    let days = IdRange {
+        from: *first,
+        to: *last,
+    };
+    let days = days.whole_milliseconds();
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/console/count_deliveries.sql"),
+            &[&events, &days.from, &days.to],
+        )
+        .await?;
+    let counts = rows.iter().map(|row| {
+        let counts = (row.get("deliveries"), row.get("delivered"));
+        (row.get("event_id"), counts)
+    });
+    Ok(counts.collect())
+}

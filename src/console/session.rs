@@ -1,0 +1,186 @@
+//! Who is signed in: the session of a request's cookie, as the store has it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::capability::{self, Capability};
+use super::code::Code;
+use super::fault::Fault;
+use crate::api::PublicUrl;
+use crate::db::Store;
+
+/// A session ends without a request for so long.
+pub const IDLE: Duration = Duration::from_secs(3600);
+/// How long a session is admitted without asking the store: a revoked one lives no longer.
+const CACHE_TIME: Duration = Duration::from_secs(5);
+/// Sessions in memory at most; beyond, the cache starts over.
+const CACHE_SIZE: usize = 10_000;
+
+/// Somebody of a tenant, in a browser.
+pub struct Session {
+    pub id: Uuid,
+    pub tenant: Arc<str>,
+    pub actor: String,
+    pub capabilities: Vec<Capability>,
+    pub expires_at: Timestamp,
+    /// What its forms carry.
+    pub form_token: String,
+}
+
+impl Session {
+    pub fn may(&self, capability: Capability) -> bool {
+        self.capabilities.contains(&capability)
+    }
+}
+
+/// Why a request has none.
+pub enum Unsigned {
+    /// It came without a cookie, or with one that the store does not know.
+    Never,
+    /// `revoked`, `expired` or `idle`, and when that was.
+    Ended { why: String, at: Timestamp },
+}
+
+/// The sessions of the last seconds, by their cookies' hashes.
+#[derive(Default)]
+pub struct Cache(Mutex<HashMap<[u8; 32], Known>>);
+
+/// When the store was asked, and what it said.
+type Known = (Instant, Arc<Session>);
+
+impl Cache {
+    /// One that was asked for in the last seconds.
+    pub fn get(&self, hash: &[u8; 32]) -> Option<Arc<Session>> {
+        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked_at, session) = cache.get(hash)?;
+        let is_fresh = asked_at.elapsed() < CACHE_TIME && session.expires_at > Timestamp::now();
+        is_fresh.then(|| Arc::clone(session))
+    }
+
+    fn put(&self, hash: [u8; 32], asked_at: Instant, session: &Arc<Session>) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHE_SIZE {
+            cache.retain(|_, (asked_at, _)| asked_at.elapsed() < CACHE_TIME);
+            if cache.len() >= CACHE_SIZE {
+                cache.clear();
+            }
+        }
+        cache.insert(hash, (asked_at, Arc::clone(session)));
+    }
+
+    /// Forgets what this process knows of sessions that end now.
+    pub fn forget(&self, id: Uuid) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.retain(|_, (_, session)| session.id != id);
+    }
+}
+
+/// Asks the store for the session of a cookie.
+pub async fn find(
+    store: &Store,
+    cache: &Cache,
+    cookie: &Code,
+) -> Result<Result<Arc<Session>, Unsigned>, Fault> {
+    let hash = cookie.hash();
+    let asked_at = Instant::now();
+    let client = store.get().await?;
+    let row = client
+        .query_opt(
+            include_str!("../../sql/queries/console/find_session.sql"),
+            &[&hash.as_slice(), &IDLE.as_secs_f64()],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(Err(Unsigned::Never));
+    };
+    if let Some(why) = row.get("ended") {
+        let at = row.get("ends_at");
+        return Ok(Err(Unsigned::Ended { why, at }));
+    }
+    let session = Arc::new(Session {
+        id: row.get("id"),
+        tenant: Arc::from(row.get::<_, &str>("tenant_id")),
+        actor: row.get("actor"),
+        capabilities: capability::of_names(&row.get::<_, Vec<String>>("capabilities")),
+        expires_at: row.get("expires_at"),
+        form_token: cookie.form_token(),
+    });
+    cache.put(hash, asked_at, &session);
+    Ok(Ok(session))
+}
+
+/// The name of the cookie. Without https a browser takes no `Secure` one, and then there is no
+/// such prefix either.
+fn name(public_url: &PublicUrl) -> &'static str {
+    match public_url.is_secure() {
+        true => "__Host-walhook-portal",
+        false => "walhook-portal",
+    }
+}
+
+/// The cookie of a request, where there is one that could be ours.
+pub fn cookie(headers: &HeaderMap, public_url: &PublicUrl) -> Option<Code> {
+    Code::parse(value_of(headers, name(public_url))?)
+}
+
+/// The value of a cookie, by its name.
+pub fn value_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| value)
+}
+
+/// Sets the cookie for as long as the session lasts; without one, deletes it.
+pub fn set_cookie(public_url: &PublicUrl, cookie: Option<(&Code, Duration)>) -> HeaderValue {
+    let name = name(public_url);
+    let secure = match public_url.is_secure() {
+        true => "; Secure",
+        false => "",
+    };
+    let (value, seconds) = cookie.map_or(("", 0), |(code, lasts)| (code.text(), lasts.as_secs()));
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+    let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_is_read_among_others() {
+        let url = PublicUrl::parse("https://hooks.example.com").unwrap();
+        let code = Code::generate();
+        let mut headers = HeaderMap::new();
+        assert!(cookie(&headers, &url).is_none());
+        let line = format!("a=b; __Host-walhook-portal={}; c", code.text());
+        headers.append(header::COOKIE, HeaderValue::try_from(line).unwrap());
+        assert_eq!(cookie(&headers, &url).unwrap().hash(), code.hash());
+        let plain = PublicUrl::parse("http://127.0.0.1:1").unwrap();
+        assert!(cookie(&headers, &plain).is_none());
+    }
+
+    #[test]
+    fn the_cookie_is_bound_to_its_host() {
+        let code = Code::generate();
+        let set = |url: &str| {
+            let url = PublicUrl::parse(url).unwrap();
+            let value = set_cookie(&url, Some((&code, Duration::from_secs(60))));
+            value.to_str().unwrap().to_owned()
+        };
+        let secure = set("https://hooks.example.com");
+        assert!(secure.starts_with("__Host-walhook-portal="));
+        assert!(secure.ends_with("; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"));
+        assert!(!set("http://localhost:1").contains("Secure"));
+    }
+}

@@ -1,0 +1,397 @@
+//! What became of a delivery, in sentences, and what a failure means and asks for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::fault::Fault;
+use super::markup::{distance, measured, named_status};
+use crate::conninfo::Transaction;
+use crate::delivery::attempt_log::Attempt;
+use crate::delivery::listing::{Delivery, Status};
+use crate::subscription::host;
+use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
+
+/// A tenant has at most so many endpoints on a page that names them.
+const ENDPOINTS: i64 = 1000;
+
+/// The endpoints of a tenant, to call them by their names.
+pub struct Endpoints {
+    pub all: Vec<StoredSubscription>,
+    by_id: HashMap<Uuid, usize>,
+}
+
+/// How a page names an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointName {
+    pub id: String,
+    /// Host and path: queries may hold tokens.
+    pub address: String,
+    pub description: Option<String>,
+    pub is_deleted: bool,
+}
+
+impl Endpoints {
+    pub async fn read(transaction: &Transaction<'_>) -> Result<Self, Fault> {
+        let all = queries::list(transaction, Uuid::max(), ENDPOINTS).await?;
+        let by_id = all.iter().enumerate().map(|(at, one)| (one.id.0, at));
+        Ok(Endpoints {
+            by_id: by_id.collect(),
+            all,
+        })
+    }
+
+    pub fn get(&self, id: SubscriptionId) -> Option<&StoredSubscription> {
+        self.by_id.get(&id.0).and_then(|at| self.all.get(*at))
+    }
+
+    pub fn name(&self, id: SubscriptionId) -> EndpointName {
+        match self.get(id) {
+            Some(found) => EndpointName::of(found),
+            None => EndpointName {
+                id: id.to_string(),
+                address: "deleted endpoint".to_owned(),
+                description: None,
+                is_deleted: true,
+            },
+        }
+    }
+
+    pub fn names(&self) -> Vec<EndpointName> {
+        self.all.iter().map(EndpointName::of).collect()
+    }
+}
+
+impl EndpointName {
+    pub fn of(endpoint: &StoredSubscription) -> Self {
+        EndpointName {
+            id: endpoint.id.to_string(),
+            address: address(&endpoint.url),
+            description: endpoint.description.clone(),
+            is_deleted: false,
+        }
+    }
+
+    /// As people say it.
+    pub fn title(&self) -> &str {
+        match &self.description {
+            Some(text) if !text.trim().is_empty() => text,
+            _ => &self.address,
+        }
+    }
+}
+
+/// Host, port and path of a URL; of what follows them only that it is there.
+pub fn address(url: &str) -> String {
+    let Ok(parsed) = url::Url::parse(url) else {
+        return "(no URL)".to_owned();
+    };
+    let mut text = parsed.host_str().unwrap_or_default().to_owned();
+    if let Some(port) = parsed.port() {
+        text = format!("{text}:{port}");
+    }
+    if parsed.path() != "/" {
+        text.push_str(parsed.path());
+    }
+    if parsed.query().is_some() {
+        text.push_str("?…");
+    }
+    text
+}
+
+/// What an attempt's failure means, and what to do.
+pub struct Advice {
+    pub means: String,
+    pub remedy: &'static str,
+}
+
+/// What is to be said of an attempt that failed; none where it succeeded.
+pub fn advice(attempt: &Attempt, timeout: Duration) -> Option<Advice> {
+    let class = attempt.error_class.as_deref()?;
+    let (means, remedy) = match class {
+        "http_status" => of_status(attempt.http_status.unwrap_or(0)),
+        "timeout" => (
+            format!(
+                "The endpoint did not answer within {}, the body of its answer included.",
+                measured(timeout)
+            ),
+            "Store the event, answer 2xx, and work afterwards: 2xx counts as soon as its headers are here.",
+        ),
+        "connect" => (
+            "No connection came about: it was refused, reset, or nobody answered.".to_owned(),
+            "Is the receiver running and listening on this port? Does a firewall bar the sender? \
+             Try `curl -v` of the URL from outside your network.",
+        ),
+        "dns" => (
+            "The name of the host gave no address.".to_owned(),
+            "Check how it is spelled, and that it is in public DNS; a name that was just made may \
+             need some minutes.",
+        ),
+        "tls" => (
+            "No TLS session came about.".to_owned(),
+            "The certificate is expired, self-signed, for another name, or comes without its \
+             intermediate; or the port speaks plain HTTP. \
+             `openssl s_client -connect host:443 -servername host` shows which.",
+        ),
+        "blocked" => (
+            "The host's address is internal, or its port is not admitted, so nothing was sent."
+                .to_owned(),
+            "Use a public address. Ask the operator if it is meant to be reached \
+             (security.allow_networks, security.allow_ports).",
+        ),
+        "response" => (
+            "The endpoint was connected to, and its answer broke off or was no HTTP.".to_owned(),
+            "Look at what stands in between: a proxy that closes connections, or another service \
+             on that port.",
+        ),
+        "request" => (
+            "The request could not be made.".to_owned(),
+            "Its message says what is missing: set the endpoint's headers again, or rotate its secret.",
+        ),
+        "cancelled" => (
+            "The attempt was given up before it ended, as the process stopped.".to_owned(),
+            "Nothing: it is repeated, and does not count.",
+        ),
+        _ => (
+            "The attempt failed.".to_owned(),
+            "Its message says what was wrong.",
+        ),
+    };
+    Some(Advice { means, remedy })
+}
+
+fn of_status(status: i16) -> (String, &'static str) {
+    let means = format!(
+        "The endpoint answered {}; only 2xx counts as received.",
+        named_status(status)
+    );
+    let remedy = match status {
+        301 | 302 | 303 | 307 | 308 => {
+            "Redirects are not followed: set the URL that it leads to as the endpoint's."
+        }
+        400 | 422 => {
+            "The receiver did not like the body: compare what it expects with what was sent."
+        }
+        401 | 403 => {
+            "The receiver refused the signature or wants a header of its own: verify with the \
+             endpoint's secret over the raw body, and set the header at the endpoint."
+        }
+        404 | 405 => "The path is wrong, or does not take POST: correct the endpoint's URL.",
+        408 | 425 | 429 | 503 => {
+            "The receiver is busy. Its Retry-After is honoured; a rate limit at the endpoint keeps \
+             it from being asked too often."
+        }
+        410 => {
+            "410 says that it is gone for good: the endpoint was disabled. Enable it if it is not."
+        }
+        413 => "The receiver takes smaller bodies only: raise its limit.",
+        500..=599 => "The receiver failed: its own log, at the time of the attempt, says why.",
+        _ => "The answer below is what the receiver says about it.",
+    };
+    (means, remedy)
+}
+
+/// What became of a delivery, in one sentence or two.
+pub fn state_sentence(
+    delivery: &Delivery,
+    attempts: &[Attempt],
+    endpoint: Option<&StoredSubscription>,
+    now: Timestamp,
+) -> String {
+    let who = endpoint.map_or_else(|| "the endpoint".to_owned(), |one| host(&one.url));
+    let last = attempts.last();
+    let said = last.map(|attempt| outcome(attempt, &who));
+    let took = attempts.first().zip(last).map(|(first, last)| {
+        let between = last.started_at.as_millisecond() - first.started_at.as_millisecond();
+        measured(Duration::from_millis(u64::try_from(between).unwrap_or(0)))
+    });
+    match delivery.status {
+        Status::Delivered if attempts.len() > 1 => format!(
+            "Delivered at attempt {} over {}: {}.",
+            delivery.attempts,
+            took.unwrap_or_default(),
+            said.unwrap_or_default()
+        ),
+        Status::Delivered => match said {
+            Some(said) => format!("Delivered at the first attempt: {said}."),
+            None => "Delivered.".to_owned(),
+        },
+        Status::Failed => format!(
+            "Failed after {}{}: {}. It is not tried again by itself.",
+            match delivery.attempts {
+                1 => "1 attempt".to_owned(),
+                many => format!("{many} attempts"),
+            },
+            took.filter(|_| attempts.len() > 1)
+                .map_or_else(String::new, |took| format!(" in {took}")),
+            said.unwrap_or_else(|| "it was given up".to_owned())
+        ),
+        Status::Pending => {
+            let next = match delivery.next_attempt_at {
+                Some(at) if at <= now => "It is due now.".to_owned(),
+                Some(at) => format!("The next attempt is {}.", distance(at, now)),
+                None => "It waits for what stands before it.".to_owned(),
+            };
+            match said {
+                Some(said) => format!("Attempt {} failed: {said}. {next}", delivery.attempts),
+                None => format!("Not sent yet. {next}"),
+            }
+        }
+        Status::InFlight => "It is being sent at this moment, or is next.".to_owned(),
+        Status::Cancelled => {
+            "Cancelled: its endpoint was deleted before it was delivered.".to_owned()
+        }
+        Status::Parked => match delivery.parked_reason.as_deref() {
+            Some("oversized") => {
+                "Parked: its body is larger than what is sent to endpoints.".to_owned()
+            }
+            _ => "Parked: its endpoint is disabled. It is sent once that is enabled.".to_owned(),
+        },
+    }
+}
+
+/// `billing.acme.com answered 500 Internal Server Error in 184 ms`.
+fn outcome(attempt: &Attempt, who: &str) -> String {
+    let took = measured(Duration::from_millis(
+        u64::try_from(attempt.duration_ms).unwrap_or(0),
+    ));
+    match (attempt.http_status, attempt.error_class.as_deref()) {
+        (Some(status), None | Some("http_status")) => {
+            format!("{who} answered {} in {took}", named_status(status))
+        }
+        (_, Some("timeout")) => format!("{who} did not answer in time ({took})"),
+        (_, Some("connect")) => format!("no connection to {who}"),
+        (_, Some("dns")) => format!("the name {who} gave no address"),
+        (_, Some("tls")) => format!("no TLS session with {who}"),
+        (_, Some("blocked")) => format!("the address of {who} is not admitted"),
+        (_, Some("response")) => format!("the answer of {who} broke off"),
+        (_, _) => match &attempt.error {
+            Some(error) => error.clone(),
+            None => format!("{who} was sent to, {took}"),
+        },
+    }
+}
+
+/// The state of an endpoint: its class, shape and word, and what that means now.
+pub struct EndpointState {
+    pub class: &'static str,
+    pub shape: &'static str,
+    pub word: &'static str,
+    pub sentence: String,
+}
+
+pub fn endpoint_state(endpoint: &StoredSubscription) -> EndpointState {
+    let of = |class, shape, word, sentence: String| EndpointState {
+        class,
+        shape,
+        word,
+        sentence,
+    };
+    if !endpoint.active {
+        let reason = endpoint.disabled_reason.as_deref().unwrap_or_default();
+        return match reason {
+            "by request" => of(
+                "parked",
+                "❚❚",
+                "paused",
+                "Paused by hand: what comes in is not sent.".to_owned(),
+            ),
+            _ => of(
+                "failed",
+                "✕",
+                "disabled",
+                format!("Disabled: {reason}. What comes in is not sent."),
+            ),
+        };
+    }
+    if let Some(reason) = &endpoint.unreadable_reason {
+        let sentence = format!("Nothing can be sent until this is put right: {reason}.");
+        return of("failed", "✕", "unreadable", sentence);
+    }
+    match endpoint.breaker.as_str() {
+        "open" => of(
+            "pending",
+            "↻",
+            "failing",
+            "Failing: its circuit breaker is open after failures in a row. It is probed with one \
+             request now and then, and the rest waits."
+                .to_owned(),
+        ),
+        "half_open" => of(
+            "pending",
+            "↻",
+            "probing",
+            "Being probed: one request decides whether the rest follows.".to_owned(),
+        ),
+        _ => of(
+            "delivered",
+            "✓",
+            "active",
+            "Active: events are sent as they come.".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::cause::Trigger;
+    use crate::delivery::client::ErrorClass;
+
+    fn attempt(class: Option<&str>, status: Option<i16>) -> Attempt {
+        Attempt {
+            number: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ms: 184,
+            http_status: status,
+            error_class: class.map(str::to_owned),
+            error: None,
+            response_excerpt: None,
+            content_type: None,
+            response_headers: None,
+            response_body: None,
+            response_truncated: None,
+            trigger: Trigger::Schedule,
+            actor: None,
+            subscription_version: None,
+            url: None,
+        }
+    }
+
+    #[test]
+    fn every_class_of_failure_has_a_meaning_and_a_remedy_of_its_own() {
+        let mut seen = std::collections::HashSet::new();
+        for class in ErrorClass::ALL {
+            let status = (class == ErrorClass::HttpStatus).then_some(500);
+            let advice = advice(
+                &attempt(Some(class.as_str()), status),
+                Duration::from_secs(15),
+            )
+            .unwrap();
+            assert!(seen.insert(advice.remedy), "{class:?}");
+            assert_ne!(advice.means, "The attempt failed.", "{class:?}");
+        }
+        assert!(advice(&attempt(None, Some(200)), Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn an_address_hides_what_may_be_a_token() {
+        assert_eq!(address("https://a.example/h?token=x"), "a.example/h?…");
+        assert_eq!(address("https://a.example:8443/"), "a.example:8443");
+        assert_eq!(address("nonsense"), "(no URL)");
+    }
+
+    #[test]
+    fn an_outcome_names_the_host_and_the_answer() {
+        assert_eq!(
+            outcome(&attempt(Some("http_status"), Some(500)), "a.example"),
+            "a.example answered 500 Internal Server Error in 184 ms"
+        );
+        assert_eq!(
+            outcome(&attempt(Some("dns"), None), "a.example"),
+            "the name a.example gave no address"
+        );
+    }
+}
