@@ -80,7 +80,7 @@ impl StatsCounts {
 pub struct AttemptStats {
     from: Timestamp,
     to: Timestamp,
-    /// `minute`, `hour` or `day`. Minutes are kept for three hours and hours for fifteen days:
+    /// `minute`, `hour` or `day`. Minutes are kept for an hour or two and hours for fifteen days:
     /// before, an interval stands at its hour or its day.
     step: &'static str,
     /// Of all intervals together.

@@ -107,12 +107,14 @@ impl Known {
             to: Timestamp::MAX,
             step: Step::Hour,
         };
+        // Counts are written with the last results: what is counted has its last result by then.
+        let counts = stats::of_subscriptions(transaction, &ids, range).await?;
         Ok(Known {
             now,
             disable_after: state.settings.disable_after,
             last: stats::last(transaction, &ids).await?,
             pending: stats::pending(transaction, &ids, COUNTED + 1).await?,
-            counts: stats::of_subscriptions(transaction, &ids, range).await?,
+            counts,
         })
     }
 

@@ -28,7 +28,7 @@ pub use folding::fold;
 pub use latency::{BUCKETS, quantile};
 pub use reading::{Counts, Last, Pending, Range, Step, last, of_subscriptions, of_tenant, pending};
 
-/// Classes of errors: the places of `delivery_stats.failed`.
+/// Classes of errors: the columns `failed_…` of `delivery_stats`, in this order.
 pub const CLASSES: usize = ErrorClass::ALL.len();
 
 /// How old counts become in memory.
@@ -211,6 +211,16 @@ impl Taken {
                     &of(|one| one.dead),
                     &failed,
                     &latency,
+                ],
+            )
+            .await
+            .context("write statistics")?;
+        client
+            .execute(
+                include_str!("../../sql/queries/delivery/note_last_results.sql"),
+                &[
+                    &subscriptions,
+                    &tenants,
                     &succeeded,
                     &failed_at,
                     &classes,
@@ -218,7 +228,7 @@ impl Taken {
                 ],
             )
             .await
-            .context("write statistics")?;
+            .context("note what endpoints last answered")?;
         Ok(())
     }
 }

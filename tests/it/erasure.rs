@@ -205,3 +205,24 @@ async fn tenants_are_known_by_their_events_calls_and_tokens() {
         .await;
     deployed.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_erased_beside_a_walhook_that_goes_on_for_the_others() {
+    let deployed = Deployed::start("").await;
+    let receiver = Receiver::start().await;
+    for tenant in ["gone-4712", "kept-4712"] {
+        let tenant = deployed.tenant(tenant).await;
+        tenant.subscribe(&receiver.url("/")).await;
+    }
+    deployed.orders("gone-4712", 3).await;
+    deployed.orders("kept-4712", 3).await;
+    receiver.wait_for(6).await;
+    // Results and counts of the last seconds are in memory still, and are written meanwhile.
+    let erased = ["tenant", "erase", "gone-4712", "--confirm"];
+    run(&deployed.walhook, &erased).await.exits(0);
+    let left = holding(&dump(&deployed.walhook), "gone-4712");
+    assert_eq!(left, ["audit_log"]);
+    deployed.orders("kept-4712", 1).await;
+    receiver.wait_for(7).await;
+    deployed.stop();
+}

@@ -9,6 +9,11 @@ with forgotten as (
         )
     returning s.subscription_id
 ),
+results as (
+    delete from subscription_results r
+    using forgotten f
+    where r.subscription_id = f.subscription_id
+),
 counts as (
     delete from delivery_stats c
     using forgotten f

@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::conninfo::Queries;
 
-/// For so long minutes are kept: at most 180 rows of a subscription …
-const MINUTES: SignedDuration = SignedDuration::from_hours(3);
+/// For so long minutes are kept, and until their hour is over: at most 130 rows of a
+/// subscription, of which a list reads fifty …
+const MINUTES: SignedDuration = SignedDuration::from_hours(1);
 /// … hours: at most 360 …
 const HOURS: SignedDuration = SignedDuration::from_hours(15 * 24);
 /// … and days: at most 400, so that a year can be compared with the one before.

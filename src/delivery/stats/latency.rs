@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The places of `delivery_stats.latency`.
+/// The columns `took_…` of `delivery_stats`, in this order.
 pub const BUCKETS: usize = 16;
 
 /// Upper bounds in milliseconds, of all but the last. Each is at most two and a half times the one
