@@ -131,6 +131,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         ],
         "demo" => &[
             "app", "setup", "api", "console", "source", "config", "delivery", "db", "event",
+            "audit",
         ],
         // These stand on everything.
         "cli" | "main" | "lib" => return None,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Outcome, UsageError};
 use crate::api::PublicUrl;
+use crate::audit::Caller;
 use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::console::capability::Capability;
@@ -139,7 +140,7 @@ pub async fn link(args: LinkArgs, config: &Config) -> anyhow::Result<Outcome> {
         session_ttl: args.session_ttl.0,
         next: args.next,
     };
-    let minted = links::mint(&store, &public_url, &link).await?;
+    let minted = links::mint(&store, &public_url, &link, &Caller::of_command()).await?;
     // Alone on standard output, so that a script can take it.
     super::print(&minted.url)?;
     tell(format_args!(
@@ -190,7 +191,7 @@ pub async fn session(command: SessionCommand, config: &Config) -> anyhow::Result
                 tenant: args.tenant,
                 actor: args.actor,
             };
-            let ended = links::revoke(&store, &what).await?;
+            let ended = links::revoke(&store, &what, &Caller::of_command()).await?;
             if ended.links + ended.sessions == 0 {
                 anyhow::bail!("there is nothing open to end: see `walhook portal-session list`");
             }

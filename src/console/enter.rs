@@ -104,7 +104,7 @@ pub async fn sign_out(
         session: Some(visitor.session.id),
         ..links::Revocation::default()
     };
-    links::revoke(&state.api.store, &what)
+    links::revoke(&state.api.store, &what, &visitor.caller)
         .await
         .map_err(crate::api::error::Problem::from)?;
     state.sessions.forget(visitor.session.id);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
+use serde_json::json;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use super::capability::{self, Capability};
 use super::code::Code;
 use super::session::IDLE;
 use crate::api::PublicUrl;
+use crate::audit::{Caller, Entry};
 use crate::db::{Connection, PoolError, Store};
 use crate::duration::interval_seconds;
 
@@ -47,7 +49,12 @@ pub struct Minted {
 }
 
 /// Makes a link. What its fields may be is the caller's to check; the page is checked here.
-pub async fn mint(store: &Store, public_url: &PublicUrl, link: &NewLink) -> anyhow::Result<Minted> {
+pub async fn mint(
+    store: &Store,
+    public_url: &PublicUrl,
+    link: &NewLink,
+    caller: &Caller,
+) -> anyhow::Result<Minted> {
     anyhow::ensure!(!link.tenant.is_empty(), "the tenant's id is empty");
     anyhow::ensure!(
         is_page(&link.next),
@@ -56,23 +63,33 @@ pub async fn mint(store: &Store, public_url: &PublicUrl, link: &NewLink) -> anyh
     let code = Code::generate();
     let id = Uuid::now_v7();
     let client = connect(store).await?;
-    let names = link.capabilities.iter().map(|one| one.as_str());
-    let row = client
-        .query_one(
-            include_str!("../../sql/queries/console/mint_link.sql"),
-            &[
-                &id,
-                &link.tenant,
-                &code.hash().as_slice(),
-                &link.actor,
-                &names.collect::<Vec<_>>(),
-                &link.next,
-                &interval_seconds(link.session_ttl),
-                &interval_seconds(link.expires_in),
-            ],
-        )
-        .await
-        .context("store the link's hash")?;
+    let names: Vec<&str> = link.capabilities.iter().map(|one| one.as_str()).collect();
+    let entry = Entry {
+        tenant: Some(&link.tenant),
+        action: "portal_link.create",
+        object: Some(id.to_string()),
+        after: Some(json!({"actor": link.actor, "capabilities": names})),
+        ..Entry::default()
+    };
+    let stored = async {
+        let row = client
+            .query_one(
+                include_str!("../../sql/queries/console/mint_link.sql"),
+                &[
+                    &id,
+                    &link.tenant,
+                    &code.hash().as_slice(),
+                    &link.actor,
+                    &names,
+                    &link.next,
+                    &interval_seconds(link.session_ttl),
+                    &interval_seconds(link.expires_in),
+                ],
+            )
+            .await;
+        row.context("store the link's hash")
+    };
+    let row = caller.make(&client, &entry, stored).await?;
     client
         .execute(
             include_str!("../../sql/queries/console/forget_portal.sql"),
@@ -173,7 +190,7 @@ pub struct Revoked {
 }
 
 /// Ends sessions and links that were not used: within seconds no process admits them.
-pub async fn revoke(store: &Store, what: &Revocation) -> anyhow::Result<Revoked> {
+pub async fn revoke(store: &Store, what: &Revocation, caller: &Caller) -> anyhow::Result<Revoked> {
     let Revocation {
         link,
         session,
@@ -186,21 +203,31 @@ pub async fn revoke(store: &Store, what: &Revocation) -> anyhow::Result<Revoked>
     );
     let client = connect(store).await?;
     let by: [&(dyn ToSql + Sync); 4] = [link, session, tenant, actor];
-    let links = client
-        .execute(
-            include_str!("../../sql/queries/console/revoke_links.sql"),
-            &by,
-        )
-        .await
-        .context("revoke links")?;
-    let sessions = client
-        .execute(
-            include_str!("../../sql/queries/console/revoke_sessions.sql"),
-            &by,
-        )
-        .await
-        .context("revoke sessions")?;
-    Ok(Revoked { links, sessions })
+    let entry = Entry {
+        tenant: tenant.as_deref(),
+        action: "portal_session.revoke",
+        object: session.or(*link).map(|id| id.to_string()),
+        before: Some(json!({"actor": actor})),
+        ..Entry::default()
+    };
+    let ended = async {
+        let links = client
+            .execute(
+                include_str!("../../sql/queries/console/revoke_links.sql"),
+                &by,
+            )
+            .await
+            .context("revoke links")?;
+        let sessions = client
+            .execute(
+                include_str!("../../sql/queries/console/revoke_sessions.sql"),
+                &by,
+            )
+            .await
+            .context("revoke sessions")?;
+        Ok(Revoked { links, sessions })
+    };
+    caller.make(&client, &entry, ended).await
 }
 
 /// A session as the operator sees it.

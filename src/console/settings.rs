@@ -17,6 +17,7 @@ use super::links::is_page;
 use super::markup::Markup;
 use super::session::IDLE;
 use super::shell::{Place, Shell, THEME_COOKIE, Theme, Visitor, page, see_other};
+use crate::audit::Entry;
 use crate::db::tenant_transaction;
 
 struct Row {
@@ -98,13 +99,20 @@ pub async fn end_session(
             &[&id],
         )
         .await?;
-    transaction.commit().await?;
     if ended == 0 {
         return Err(
             Fault::invalid("not_found", "There is no such session that is open.")
                 .with_next("/console/settings", "Sessions"),
         );
     }
+    let entry = Entry {
+        tenant: Some(visitor.tenant()),
+        action: "portal_session.revoke",
+        object: Some(id.to_string()),
+        ..Entry::default()
+    };
+    visitor.caller.change().enter(&transaction, &entry).await?;
+    transaction.commit().await?;
     state.sessions.forget(id);
     Ok(see_other("/console/settings?done=end"))
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{PublicUrl, tokens};
 use crate::app::{self, Roles};
+use crate::audit::Caller;
 use crate::config::Config;
 use crate::conninfo::{ConnInfo, Purpose};
 use crate::console::capability::Capability;
@@ -202,7 +203,7 @@ async fn prepare(config: &Config, url: &str, api: SocketAddr) -> anyhow::Result<
         next: links::USUAL_PAGE.to_owned(),
     };
     let public_url = PublicUrl::parse(&format!("http://{api}"))?;
-    let minted = links::mint(&store, &public_url, &link).await?;
+    let minted = links::mint(&store, &public_url, &link, &Caller::of_command()).await?;
     Ok(Prepared {
         tokens,
         console: minted.url,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use walhook::api::PublicUrl;
+use walhook::audit::Caller;
 use walhook::console::capability::Capability;
 use walhook::console::links::{self, Minted, NewLink};
 use walhook::db::Store;
@@ -45,7 +46,10 @@ pub fn new_link(tenant: &str, capabilities: &[Capability]) -> NewLink {
 
 pub async fn mint(store: &Store, base: &str, link: &NewLink) -> Minted {
     let public_url = PublicUrl::parse(base).unwrap();
-    links::mint(store, &public_url, link).await.unwrap()
+    let caller = Caller::of_command();
+    links::mint(store, &public_url, link, &caller)
+        .await
+        .unwrap()
 }
 
 impl Browser {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, SET_COOKIE};
+use walhook::audit::Caller;
 use walhook::console::capability::Capability;
 use walhook::console::links::{self, Revocation};
 
@@ -81,7 +82,9 @@ async fn what_is_no_valid_link_is_refused_in_words() {
         link: Some(minted.id),
         ..Revocation::default()
     };
-    let ended = links::revoke(&api.store, &what).await.unwrap();
+    let ended = links::revoke(&api.store, &what, &Caller::of_command())
+        .await
+        .unwrap();
     assert_eq!((ended.links, ended.sessions), (1, 0));
     let page = browser.enter(code(&minted.url)).await.expect(403);
     page.says("It was revoked at");
@@ -123,7 +126,9 @@ async fn a_revoked_session_is_refused_within_five_seconds() {
         actor: Some("Anna".to_owned()),
         ..Revocation::default()
     };
-    let ended = links::revoke(&api.store, &what).await.unwrap();
+    let ended = links::revoke(&api.store, &what, &Caller::of_command())
+        .await
+        .unwrap();
     assert_eq!(ended.sessions, 1);
     let began = std::time::Instant::now();
     while browser.get("/console/overview").await.status != 401 {
@@ -143,6 +148,13 @@ async fn signing_out_ends_the_session_at_once() {
     let cookie = page.headers[SET_COOKIE].to_str().unwrap();
     assert!(cookie.contains("Max-Age=0"), "{cookie}");
     browser.get("/console/overview").await.expect(401);
+    // Who made the link, and who ended the session, is known.
+    let entered = "select count(*) from audit_log where tenant_id = 'acme' and
+        action = 'portal_link.create' and principal_kind = 'command'";
+    assert_eq!(api.count(entered).await, 1);
+    let entered = "select count(*) from audit_log
+        where action = 'portal_session.revoke' and principal_kind = 'portal' and actor = 'Anna'";
+    assert_eq!(api.count(entered).await, 1);
 }
 
 #[tokio::test]
