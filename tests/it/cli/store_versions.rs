@@ -12,7 +12,7 @@ use crate::harness::{PATIENCE, TestDatabase};
 use super::{PAYMENT_RULE, PAYMENTS};
 
 /// What each command is called with; `None`: it opens no store.
-const COMMANDS: [(&str, Option<&[&str]>); 17] = [
+const COMMANDS: [(&str, Option<&[&str]>); 19] = [
     ("run", Some(&["run"])),
     ("init", None),
     ("check", Some(&["check"])),
@@ -20,6 +20,8 @@ const COMMANDS: [(&str, Option<&[&str]>); 17] = [
     ("teardown", Some(&["teardown", "--store", "--yes"])),
     ("token", Some(&["token", "create", "--tenant", "acme"])),
     ("tenant", Some(&["tenant", "list"])),
+    ("portal-link", Some(&["portal-link", "acme"])),
+    ("portal-session", Some(&["portal-session", "list"])),
     ("demo", None),
     ("listen", None),
     ("status", Some(&["status"])),
