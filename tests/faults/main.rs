@@ -10,5 +10,8 @@ mod crash;
     reason = "the harness of `it`, of which this target needs a part"
 )]
 mod harness;
+mod interrupted;
 mod silence;
+mod silent_store;
 mod store;
+mod takeover;

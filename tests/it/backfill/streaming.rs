@@ -40,7 +40,7 @@ async fn write(url: String, writer: i64, stop: CancellationToken) -> i64 {
             // Two writers may meet in another order.
             .ok();
         // An application's pace: what a test's build of walhook can follow.
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
     }
     round
 }

@@ -52,7 +52,9 @@ impl Versions {
     async fn create() -> Self {
         let database = TestDatabase::create().await;
         database.client.batch_execute(PAYMENTS).await.unwrap();
-        let project = Project::of(&database, PAYMENT_RULE);
+        // Without an address for browsers `portal-link` ends before it opens the store.
+        let rules = format!("public_url = 'https://hooks.example.com'\n{PAYMENT_RULE}");
+        let project = Project::of(&database, &rules);
         let key = EncryptionKey::create(project.directory.path().join("walhook.key"));
         key.unwrap();
         Versions { database, project }

@@ -52,13 +52,15 @@ async fn the_check_value_tells_a_key_beyond_its_id() {
 /// A new column of bytes is either encrypted again when the key changes, or is no secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_of_bytes_is_known_to_be_encrypted_or_not() {
-    const PLAIN: [&str; 13] = [
+    const PLAIN: [&str; 15] = [
         "accepted_rules.definition",
         "api_tokens.hash",
         "backfill_streamed.row_hash",
         "idempotency_keys.request_hash",
         "instances.encryption_key_ids",
         "parked_changes.change",
+        "portal_links.code_hash",
+        "portal_sessions.cookie_hash",
         "row_shadow.row_key",
         "row_shadow.row_values",
         "store.encryption_key_check",
