@@ -37,6 +37,7 @@ mod reached;
 mod reload;
 mod roles;
 mod rules;
+mod samples;
 mod seed;
 mod shed;
 mod standing;

@@ -9,6 +9,7 @@ use super::capture::Capture;
 use super::doubtful::{self, Doubtful};
 use super::generation::Generation;
 use super::harm_watch;
+use super::samples;
 use super::shed::ShedRequest;
 use super::tasks::Tasks;
 use super::watch::Watch;
@@ -106,6 +107,11 @@ impl Capturing<'_> {
             unknown_tenants.record(kept, known, until).await
         });
         tasks.spawn("slot watch", watch.run(stop.clone()));
+        let slot = config.source.slot.clone();
+        tasks.spawn(
+            "pipeline samples",
+            samples::run(store.clone(), slot, Arc::clone(health), stop.clone()),
+        );
         let publication = config.source.publication.clone();
         tasks.spawn(
             "harm watch",

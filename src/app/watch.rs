@@ -29,13 +29,11 @@ use crate::source::{gaps, progress};
 mod alarm;
 pub(super) mod definitions;
 mod let_go;
-mod samples;
 mod standby_copy;
 
 use alarm::Alarm;
 use definitions::{DefinitionWatch, Persist};
 use let_go::LetGo;
-use samples::Samples;
 use standby_copy::StandbyCopy;
 
 /// A change of the publication, and a gap that was accepted, are seen within this.
@@ -75,7 +73,6 @@ struct Looked {
     let_go: LetGo,
     standby_copy: StandbyCopy,
     definitions: DefinitionWatch,
-    samples: Samples,
 }
 
 impl Watch {
@@ -95,7 +92,6 @@ impl Watch {
             let_go: LetGo::default(),
             standby_copy: StandbyCopy::new(self.config.heartbeat.0),
             definitions: DefinitionWatch::default(),
-            samples: Samples::default(),
         };
         let mut episode = Episode::default();
         loop {
@@ -163,10 +159,6 @@ impl Watch {
         if self.health.capture() == CaptureState::Leading {
             looked.let_go.help(source, &state, &budget).await;
             looked.standby_copy.help(source, &state).await;
-            if looked.samples.is_due(Instant::now()) {
-                let store = self.store.get().await?;
-                looked.samples.keep(&store, name, &budget).await?;
-            }
         }
         Ok(())
     }
