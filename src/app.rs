@@ -79,12 +79,33 @@ pub async fn run(config: Config, roles: Roles, shutdown: CancellationToken) -> a
     run_reloading(config, roles, shutdown, reloads).await
 }
 
+/// As [`run`]; the API is served by a listener that is bound already, whatever `api.listen` says.
+pub async fn run_on(
+    listener: std::net::TcpListener,
+    config: Config,
+    roles: Roles,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let (_, reloads) = mpsc::channel(1);
+    run_instance(config, roles, shutdown, reloads, Some(listener)).await
+}
+
 /// As [`run`]; the rules of what comes by `reloads` take over those of `config`.
 pub async fn run_reloading(
     config: Config,
     roles: Roles,
     shutdown: CancellationToken,
     reloads: Reloads,
+) -> anyhow::Result<()> {
+    run_instance(config, roles, shutdown, reloads, None).await
+}
+
+async fn run_instance(
+    config: Config,
+    roles: Roles,
+    shutdown: CancellationToken,
+    reloads: Reloads,
+    bound: Option<std::net::TcpListener>,
 ) -> anyhow::Result<()> {
     descriptors::raise_limit();
     let key = Arc::new(config.security.load_key()?);
@@ -116,7 +137,7 @@ pub async fn run_reloading(
 
     // Before anything is taken, for the same reason.
     let listeners = match roles.contains(Role::Api) {
-        true => Some(listen(&config).await?),
+        true => Some(listen(&config, bound).await?),
         false => None,
     };
 

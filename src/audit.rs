@@ -1,7 +1,7 @@
 //! The audit log: who changed what. An entry commits with the change that it tells of, and is
 //! never changed afterwards.
 //!
-//! Whoever changes something has a [`Caller`], and makes a [`Change`] of it: its id is known
+//! The caller of a change has a [`Caller`], and makes a [`Change`] of it: its id is known
 //! before the entry is written, so that rows of the change can name it.
 
 use std::collections::HashMap;
@@ -75,14 +75,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whoever runs this command: the system's user and machine.
+    /// The user who runs this command, and the machine. Of `sudo` the user who called it.
     pub fn of_command() -> Self {
-        let user = ["SUDO_USER", "USER", "LOGNAME"];
-        let user = user.iter().find_map(|name| std::env::var(name).ok());
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-        let host = host.ok().or_else(|| std::env::var("HOSTNAME").ok());
-        let (user, host) = (user.unwrap_or_default(), host.unwrap_or_default());
-        Caller::own(PrincipalKind::Command, format!("{user}@{}", host.trim()))
+        let user = std::env::var("SUDO_USER").or_else(|_| whoami::username());
+        let (user, host) = (
+            user.unwrap_or_default(),
+            whoami::hostname().unwrap_or_default(),
+        );
+        Caller::own(PrincipalKind::Command, format!("{user}@{host}"))
     }
 
     /// walhook itself.

@@ -1,7 +1,7 @@
 //! The tenants that the store has met: by their events, their calls or their tokens; and the
 //! erasure of all that it has of one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -24,19 +24,18 @@ impl Seen {
     /// Those that may be new to the store, each once and in order.
     pub fn unknown<'a>(&self, tenants: impl Iterator<Item = &'a Arc<str>>) -> Vec<Arc<str>> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unknown: Vec<Arc<str>> = Vec::new();
+        let mut unknown: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut last: Option<&Arc<str>> = None;
         for tenant in tenants {
             // Those of one transaction are often of one tenant.
             if last.replace(tenant).is_some_and(|last| last == tenant) {
                 continue;
             }
-            if !seen.contains(tenant) && !unknown.contains(tenant) {
-                unknown.push(Arc::clone(tenant));
+            if !seen.contains(tenant) {
+                unknown.insert(Arc::clone(tenant));
             }
         }
-        unknown.sort_unstable();
-        unknown
+        unknown.into_iter().collect()
     }
 
     /// These are in the store by now.

@@ -133,7 +133,7 @@ pub(super) fn estimated_seconds(matching: u64, rate: Option<i32>) -> Option<u64>
     Some(matching.div_ceil(rate))
 }
 
-/// Begins a job and carries it out for a moment. Answers how far it has come.
+/// Begins a job and carries it out for a moment. Returns how far it has come.
 pub(super) async fn begin(
     state: &State,
     tenant: &Arc<str>,

@@ -27,7 +27,7 @@ pub struct StoredToken {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Creates a token of `tenant` on behalf of nobody in particular.
+/// Creates a token of `tenant`, by walhook itself.
 pub async fn create(
     store: &Store,
     tenant: &str,

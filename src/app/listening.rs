@@ -8,8 +8,12 @@ use crate::api::{self, ApiConfig};
 use crate::config::Config;
 use crate::mapping::Filter;
 
-/// Listens where `api.listen` and `api.ops_listen` say.
-pub(crate) async fn listen(config: &Config) -> anyhow::Result<api::Listeners> {
+/// Listens where `api.listen` and `api.ops_listen` say; by `bound` instead of the first, where
+/// there is one.
+pub(crate) async fn listen(
+    config: &Config,
+    bound: Option<std::net::TcpListener>,
+) -> anyhow::Result<api::Listeners> {
     let bind = async |key: &str, address: &str| {
         TcpListener::bind(address).await.with_context(|| {
             format!("listen on {key} = \"{address}\": set another address, or free this one")
@@ -19,7 +23,13 @@ pub(crate) async fn listen(config: &Config) -> anyhow::Result<api::Listeners> {
         listen, ops_listen, ..
     } = &config.api;
     Ok(api::Listeners {
-        api: bind("api.listen", listen).await?,
+        api: match bound {
+            None => bind("api.listen", listen).await?,
+            Some(bound) => {
+                bound.set_nonblocking(true)?;
+                TcpListener::from_std(bound)?
+            }
+        },
         ops: match ops_listen.as_str() {
             "" => None,
             address => Some(bind("api.ops_listen", address).await?),

@@ -21,7 +21,7 @@ use crate::terminal::{Lines, tell};
 /// Make a link that signs somebody of a tenant in to the console
 ///
 /// The link works once, for some minutes: make it when it is clicked. It alone is printed to
-/// standard output; whoever has it is signed in. The store keeps only a hash of it.
+/// standard output; it signs in the one who opens it first. The store keeps only a hash of it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

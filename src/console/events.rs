@@ -1,4 +1,4 @@
-//! The list of events: what happened, whoever got it.
+//! The list of events: what happened, and how many endpoints got it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

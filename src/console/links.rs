@@ -43,7 +43,7 @@ pub struct NewLink {
 
 pub struct Minted {
     pub id: Uuid,
-    /// With the code: whoever has it is signed in.
+    /// With the code, which signs in the one who opens it first.
     pub url: String,
     pub expires_at: Timestamp,
 }

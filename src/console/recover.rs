@@ -34,7 +34,7 @@ const OLD_DAYS: i64 = 7;
 /// What is to be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    /// Given up after the last attempt.
+    /// Dead letters.
     Failed,
     /// Waiting for its next attempt: now instead.
     Pending,

@@ -151,7 +151,7 @@ pub fn advice(attempt: &Attempt, timeout: Duration) -> Option<Advice> {
             "Its message says what is missing: set the endpoint's headers again, or rotate its secret.",
         ),
         "cancelled" => (
-            "The attempt was given up before it ended, as the process stopped.".to_owned(),
+            "The attempt was cancelled before it ended, as the process stopped.".to_owned(),
             "Nothing: it is repeated, and does not count.",
         ),
         _ => (
@@ -226,7 +226,7 @@ pub fn state_sentence(
             },
             took.filter(|_| attempts.len() > 1)
                 .map_or_else(String::new, |took| format!(" in {took}")),
-            said.unwrap_or_else(|| "it was given up".to_owned())
+            said.unwrap_or_else(|| "its last attempt failed".to_owned())
         ),
         Status::Pending => {
             let next = match delivery.next_attempt_at {

@@ -121,10 +121,7 @@ impl Instance {
     pub async fn register(store: &Store, roles: &[String]) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let low_water = id_floor(milliseconds(Timestamp::now()));
-        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .ok()
-            .or_else(|| std::env::var("HOSTNAME").ok())
-            .unwrap_or_default();
+        let hostname = whoami::hostname().unwrap_or_default();
         let client = store.get().await.context("connect to the store")?;
         let began = Instant::now();
         let registered = client
@@ -132,7 +129,7 @@ impl Instance {
                 include_str!("../../sql/queries/delivery/register_instance.sql"),
                 &[
                     &id,
-                    &hostname.trim(),
+                    &hostname,
                     &env!("CARGO_PKG_VERSION"),
                     &roles,
                     &low_water,

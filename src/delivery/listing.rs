@@ -24,7 +24,7 @@ pub enum Status {
     /// An instance holds it in memory or has leased it: it is sent now or next.
     InFlight,
     Delivered,
-    /// Given up after the last attempt; can be retried.
+    /// A dead letter: its last attempt failed. It can be retried.
     Failed,
     /// Its subscription was deleted before it was sent.
     Cancelled,

@@ -5,8 +5,8 @@
 //! longer than results are written. A crash loses the counts since, and never a delivery.
 //! Minutes are folded into hours, and hours into days, as they become old.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -93,11 +93,10 @@ impl Stats {
         };
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         memory.since.get_or_insert_with(Instant::now);
-        let counted = match memory.counted.entry(key) {
-            MapEntry::Occupied(entry) => entry.into_mut(),
-            MapEntry::Vacant(entry) => entry.insert(Counted::new(ended.tenant)),
-        };
-        counted.add(ended);
+        let counted = memory.counted.entry(key);
+        counted
+            .or_insert_with(|| Counted::new(ended.tenant))
+            .add(ended);
     }
 
     /// Whether there are counts that are to be written by now.
@@ -111,10 +110,7 @@ impl Stats {
     pub fn take(&self) -> Taken {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         memory.since = None;
-        let mut rows: Vec<_> = memory.counted.drain().collect();
-        // In one order, so that two writers never wait for each other.
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        Taken(rows)
+        Taken(memory.counted.drain().collect())
     }
 }
 
@@ -155,29 +151,57 @@ impl Counted {
                 if matches!(ended.transition, Transition::Failed | Transition::Gone) {
                     add(&mut self.dead, deliveries);
                 }
-                if self.last_failure.is_none_or(|last| last.at <= ended.at) {
-                    self.last_failure = Some(Failure {
-                        at: ended.at,
-                        class: *class,
-                        http_status: ended.outcome.stored_status(),
-                    });
-                }
+                self.note_failure(Failure {
+                    at: ended.at,
+                    class: *class,
+                    http_status: ended.outcome.stored_status(),
+                });
             }
+        }
+    }
+
+    fn note_failure(&mut self, failure: Failure) {
+        if self.last_failure.is_none_or(|last| last.at <= failure.at) {
+            self.last_failure = Some(failure);
+        }
+    }
+
+    fn merge(&mut self, more: &Counted) {
+        let add = |count: &mut i32, more: i32| *count = count.saturating_add(more);
+        add(&mut self.delivered, more.delivered);
+        add(&mut self.first_try, more.first_try);
+        add(&mut self.dead, more.dead);
+        for (count, more) in self.failed.iter_mut().zip(more.failed) {
+            add(count, more);
+        }
+        for (count, more) in self.latency.iter_mut().zip(more.latency) {
+            add(count, more);
+        }
+        self.last_success_at = self.last_success_at.max(more.last_success_at);
+        if let Some(failure) = more.last_failure {
+            self.note_failure(failure);
         }
     }
 }
 
-/// Counts on their way into the store.
+/// Counts on their way into the store, in one order, so that two writers never wait for each
+/// other.
 #[derive(Clone, Debug, Default)]
-pub struct Taken(Vec<(Key, Counted)>);
+pub struct Taken(BTreeMap<Key, Counted>);
 
 impl Taken {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn append(&mut self, mut other: Taken) {
-        self.0.append(&mut other.0);
+    /// Of a minute that both have, the sum: a statement adds to no row twice.
+    pub fn append(&mut self, other: Taken) {
+        for (key, more) in other.0 {
+            match self.0.entry(key) {
+                Entry::Occupied(entry) => entry.into_mut().merge(&more),
+                Entry::Vacant(entry) => drop(entry.insert(more)),
+            }
+        }
     }
 
     /// Adds them to what the store has.
@@ -185,12 +209,10 @@ impl Taken {
         if self.is_empty() {
             return Ok(());
         }
-        let subscriptions: Vec<Uuid> = self.0.iter().map(|(key, _)| key.subscription.0).collect();
-        let minutes: Vec<Timestamp> = self.0.iter().map(|(key, _)| key.at()).collect();
-        let of = |read: fn(&Counted) -> i32| -> Vec<i32> {
-            self.0.iter().map(|(_, counted)| read(counted)).collect()
-        };
-        let counted = || self.0.iter().map(|(_, counted)| counted);
+        let subscriptions: Vec<Uuid> = self.0.keys().map(|key| key.subscription.0).collect();
+        let minutes: Vec<Timestamp> = self.0.keys().map(|key| key.at()).collect();
+        let of = |read: fn(&Counted) -> i32| -> Vec<i32> { self.0.values().map(read).collect() };
+        let counted = || self.0.values();
         let tenants: Vec<&str> = counted().map(|one| &*one.tenant).collect();
         let failed: Vec<i32> = counted().flat_map(|one| one.failed).collect();
         let latency: Vec<i32> = counted().flat_map(|one| one.latency).collect();
@@ -283,7 +305,8 @@ mod tests {
         );
         assert!(!stats.is_due(Instant::now()));
         assert!(stats.is_due(Instant::now() + PERIOD));
-        let Taken(rows) = stats.take();
+        let mut taken = stats.take();
+        let rows: Vec<(&Key, &Counted)> = taken.0.iter().collect();
         let [(first, one), (second, two)] = &rows[..] else {
             panic!("{rows:?}");
         };
@@ -296,5 +319,18 @@ mod tests {
         assert_eq!(two.last_failure.unwrap().class, ErrorClass::Timeout);
         assert!(stats.take().is_empty());
         assert!(!stats.is_due(Instant::now() + PERIOD));
+
+        // What is taken again before it was written, as while the store was away.
+        count(63, &outcome(None, 3), 1, Transition::Delivered);
+        count(121, &outcome(None, 3), 1, Transition::Delivered);
+        taken.append(stats.take());
+        let minutes: Vec<i64> = taken.0.keys().map(|key| key.minute).collect();
+        assert_eq!(minutes, [0, 1, 2], "each minute once");
+        let sums: Vec<i32> = taken.0.values().map(|one| one.delivered).collect();
+        assert_eq!(sums, [2, 4, 2]);
+        let second = taken.0.values().nth(1).unwrap();
+        assert_eq!(second.latency.iter().sum::<i32>(), 3);
+        assert_eq!(second.last_success_at, Timestamp::from_second(63).ok());
+        assert_eq!(second.last_failure.unwrap().class, ErrorClass::Timeout);
     }
 }

@@ -64,7 +64,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Runs until `shutdown` or the end of `options.duration`, and leaves nothing behind.
 /// Answers whether webhooks arrived and every one verified.
 pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<bool> {
-    let api = api_address(options.port)?;
+    let listener = api_listener(options.port)?;
     let directory = Directory::create().context("create a directory for the demo")?;
     telemetry::install_into(File::create(directory.log())?);
     let mut screen = Screen::new(options.plain);
@@ -74,7 +74,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let server = tokio::task::spawn_blocking(|| Postgres::start(&[])).await??;
     let watcher = Watcher::start(&server, directory.path()).context("watch over the server")?;
     let ended = Box::pin(with_server(
-        &options, &server, &directory, api, screen, &shutdown,
+        &options, &server, &directory, listener, screen, &shutdown,
     ))
     .await;
     // Stopping waits for the server, which must not hold up a thread of the runtime.
@@ -99,10 +99,11 @@ async fn with_server(
     options: &Options,
     server: &Postgres,
     directory: &Directory,
-    api: SocketAddr,
+    api_listener: TcpListener,
     mut screen: Screen,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<bool> {
+    let api = api_listener.local_addr()?;
     let url = server.url("postgres");
     let config = directory.configure(&url, api)?;
     let Some(prepared) = shutdown
@@ -133,7 +134,8 @@ async fn with_server(
         .map(ToString::to_string)
         .collect();
     let stop = CancellationToken::new();
-    let mut app = tokio::spawn(app::run(config, Roles::all(), stop.clone()));
+    let running = app::run_on(api_listener, config, Roles::all(), stop.clone());
+    let mut app = tokio::spawn(running);
     let subscribe = async {
         for wish in &wishes {
             let token = &tokens[usize::from(wish.tenant != TENANTS[0])];
@@ -212,12 +214,13 @@ async fn prepare(config: &Config, url: &str, api: SocketAddr) -> anyhow::Result<
 
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// Where the API will listen. The port is free now; walhook binds it in a moment.
-fn api_address(port: Option<u16>) -> anyhow::Result<SocketAddr> {
-    let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.local_addr();
+/// Where the API listens. Held from now on: a port that was only looked for would be another
+/// program's by the time that walhook listens.
+fn api_listener(port: Option<u16>) -> anyhow::Result<TcpListener> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     match port {
-        None => free(USUAL_PORT).or_else(|_| free(0)).map_err(Into::into),
-        Some(port) => free(port).with_context(|| {
+        None => bind(USUAL_PORT).or_else(|_| bind(0)).map_err(Into::into),
+        Some(port) => bind(port).with_context(|| {
             format!(
                 "listen on port {port} of 127.0.0.1: is another program using it? \
                  Choose one with --port, or --port 0 for any that is free"

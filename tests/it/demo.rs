@@ -108,14 +108,8 @@ fn assert_nothing_left(temporary: &tempfile::TempDir) {
 
 #[tokio::test]
 async fn it_delivers_verified_webhooks_to_both_tenants_and_ends_by_itself() {
-    let (code, lines, errors) = loop {
-        let demo = Demo::start(&["--duration", "8s", "--port", "0"]);
-        let ended = demo.end().await;
-        // Another test may have taken the free port that it had found.
-        if !ended.2.contains("Address already in use") {
-            break ended;
-        }
-    };
+    let demo = Demo::start(&["--duration", "8s", "--port", "0"]);
+    let (code, lines, errors) = demo.end().await;
     assert_eq!(code, Some(0), "{errors}\n{}", lines.join("\n"));
     assert!(!lines.iter().any(|line| line.contains("NOT VERIFIED")));
     for tenant in ["acme", "globex"] {

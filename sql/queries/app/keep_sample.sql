@@ -1,4 +1,4 @@
--- Without waiting for the disk: a sample that a crash loses is missed by nobody.
+-- Without waiting for the disk: losing a sample in a crash does no harm.
 with unhurried as materialized (
     select set_config('synchronous_commit', 'off', true)
 )

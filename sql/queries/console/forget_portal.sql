@@ -1,4 +1,4 @@
--- Of what has ended thirty days ago nobody asks any more.
+-- What ended thirty days ago is of no more use.
 with links as (
     delete from portal_links where expires_at < now() - interval '30 days'
 )

@@ -1,6 +1,7 @@
 -- As list_stats, of all that the tenant has or had.
 select date_bin(make_interval(mins => $3), s.at, '2000-01-01 00:00:00Z') as at,
-    sum(s.delivered) as delivered, sum(s.first_try) as first_try, sum(s.dead) as dead,
+    sum(s.delivered)::int8 as delivered, sum(s.first_try)::int8 as first_try,
+    sum(s.dead)::int8 as dead,
     array[
         sum(s.failed_http_status), sum(s.failed_timeout), sum(s.failed_connect),
         sum(s.failed_dns), sum(s.failed_tls), sum(s.failed_blocked), sum(s.failed_response),

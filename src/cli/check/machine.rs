@@ -55,7 +55,7 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
 
 async fn listen(config: &Config) -> Finding {
     let address = &config.api.listen;
-    let error = match app::listen(config).await {
+    let error = match app::listen(config, None).await {
         Ok(_) => return Finding::ok(format!("api.listen = \"{address}\" is free")),
         Err(error) => error,
     };

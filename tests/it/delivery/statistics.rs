@@ -126,7 +126,7 @@ async fn old_minutes_become_hours_and_old_hours_days() {
         )
         .await
         .unwrap();
-    let rows: Vec<(Timestamp, i32, i32, i32, i32)> = rows
+    let rows: Vec<(Timestamp, i32, i64, i64, i64)> = rows
         .iter()
         .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
         .collect();
