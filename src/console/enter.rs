@@ -102,6 +102,7 @@ pub async fn sign_out(
 ) -> Result<Response, Fault> {
     let what = links::Revocation {
         session: Some(visitor.session.id),
+        tenant: Some(visitor.tenant().to_string()),
         ..links::Revocation::default()
     };
     links::revoke(&state.api.store, &what, &visitor.caller)
