@@ -542,6 +542,9 @@ create index delivery_schedule_tenant on delivery_schedule (tenant_id, status, d
 -- planner that has no statistics of a burst yet would read all of them by the wrong index.
 create index delivery_schedule_waiting
     on delivery_schedule (status, subscription_id, due_at, delivery_id) where status <> 'open';
+-- Dead letters of one subscription, newest first: many may have been kept.
+create index delivery_schedule_failed
+    on delivery_schedule (subscription_id, delivery_id desc) where status = 'failed';
 create index delivery_schedule_order
     on delivery_schedule (subscription_id, order_key, commit_lsn, ordinal, rule_index, delivery_id)
     where order_key is not null and status in ('pending', 'held');

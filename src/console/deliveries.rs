@@ -28,7 +28,7 @@ const ROWS: i64 = 50;
 /// How far the number beside a state counts.
 const COUNTED: i64 = 1000;
 /// How many newer ones are counted.
-const NEWER: i64 = 50;
+const NEWER: i64 = 100;
 
 /// A state to choose, with how many there are.
 struct Choice {
@@ -121,15 +121,11 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let rows = read(
-        &transaction,
-        &wanted,
-        shell.now,
-        before,
-        low_water,
-        ROWS + 1,
-    )
-    .await?;
+    let filter = wanted.filter()?;
+    let (since, until) = wanted.range(shell.now)?;
+    let ids = IdRange::new(since, until, None);
+    let limit = ROWS + 1;
+    let rows = listing::deliveries(&transaction, &filter, ids, before, low_water, limit).await?;
     let endpoints = Endpoints::read(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     drop(transaction);
@@ -169,21 +165,6 @@ pub async fn show(
         shell,
     };
     page(&page_of)
-}
-
-async fn read(
-    transaction: &Transaction<'_>,
-    wanted: &Wanted,
-    now: Timestamp,
-    before: Option<ListPlace>,
-    low_water: Uuid,
-    limit: i64,
-) -> Result<Vec<Delivery>, Fault> {
-    let filter = wanted.filter()?;
-    let (since, until) = wanted.range(now)?;
-    let ids = IdRange::new(since, until, None);
-    let rows = listing::deliveries(transaction, &filter, ids, before, low_water, limit).await?;
-    Ok(rows)
 }
 
 /// How many deliveries wait in each state, up to a limit.
@@ -226,13 +207,13 @@ pub async fn newer(
     let wanted = Wanted::of(&fields);
     let top = fields.get("top").and_then(|top| Uuid::try_parse(top).ok());
     let top = top.ok_or_else(|| Problem::invalid("invalid_query", "`top` is an id"))?;
+    let filter = wanted.filter()?;
+    let (since, until) = wanted.range(Timestamp::now())?;
+    let ids = IdRange::new(since, until, None);
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let now = Timestamp::now();
-    let rows = read(&transaction, &wanted, now, None, low_water, NEWER + 1).await?;
-    let count = rows.iter().filter(|row| row.event_id.0 > top).count();
-    let count = i64::try_from(count).unwrap_or(0);
+    let count = listing::newer(&transaction, &filter, ids, top, low_water, NEWER).await?;
     let text = match count {
         0 => String::new(),
         _ => format!(

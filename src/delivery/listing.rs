@@ -179,15 +179,30 @@ pub async fn deliveries(
     // What is in a batch has the state of the batch.
     let scheduled = |statuses: &'static [&'static str]| async move {
         let parked = filter.status == Some(Status::Parked);
+        let Some(subscription) = filter.subscription else {
+            return transaction
+                .query(
+                    include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
+                    &[
+                        &statuses,
+                        &ids.from,
+                        &by_id,
+                        &filter.event_type,
+                        &limit,
+                        &parked,
+                    ],
+                )
+                .await;
+        };
         transaction
             .query(
-                include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
+                include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql"),
                 &[
                     &statuses,
                     &ids.from,
                     &by_id,
                     &filter.event_type,
-                    &filter.subscription,
+                    &subscription,
                     &limit,
                     &parked,
                 ],
@@ -221,6 +236,23 @@ pub async fn deliveries(
         }
     };
     Ok(rows.iter().map(read).collect())
+}
+
+/// How many deliveries are of events above one: `limit` at most, and one more where there are
+/// more. What is below it is not read.
+pub async fn newer(
+    transaction: &Transaction<'_>,
+    filter: &DeliveryFilter,
+    mut ids: IdRange,
+    above: Uuid,
+    low_water: Uuid,
+    limit: i64,
+) -> Result<i64, Error> {
+    // A delivery has the millisecond of its event, and not the rest of its id.
+    ids.from = ids.from.max(id_floor(id_milliseconds(above)));
+    let found = deliveries(transaction, filter, ids, None, low_water, limit + 1).await?;
+    let count = found.iter().filter(|one| one.event_id.0 > above).count();
+    Ok(i64::try_from(count).unwrap_or(limit + 1))
 }
 
 /// The deliveries of one event, at most so many of them.
