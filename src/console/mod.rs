@@ -119,6 +119,11 @@ pub fn routes() -> Vec<Route> {
         page("/console/deliveries/newer", View, deliveries::newer),
         page("/console/deliveries/{id}", View, delivery::show),
         page("/console/deliveries/{id}/curl", Payloads, delivery::curl),
+        page(
+            "/console/deliveries/{id}/attempts/{number}",
+            Payloads,
+            delivery::answered,
+        ),
         action("/console/deliveries/{id}/retry", Resend, delivery::retry),
         page("/console/events", View, events::show),
         page("/console/events/{id}", View, event::show),

@@ -196,19 +196,20 @@ fn of_status(status: i16) -> (String, &'static str) {
 /// What became of a delivery, in one sentence or two.
 pub fn state_sentence(
     delivery: &Delivery,
-    attempts: &[Attempt],
+    last: Option<&Attempt>,
+    first_attempt_at: Option<Timestamp>,
     endpoint: Option<&StoredSubscription>,
     now: Timestamp,
 ) -> String {
     let who = endpoint.map_or_else(|| "the endpoint".to_owned(), |one| host(&one.url));
-    let last = attempts.last();
     let said = last.map(|attempt| outcome(attempt, &who));
-    let took = attempts.first().zip(last).map(|(first, last)| {
-        let between = last.started_at.as_millisecond() - first.started_at.as_millisecond();
+    let several = last.is_some_and(|last| last.number > 1);
+    let took = first_attempt_at.zip(last).map(|(first, last)| {
+        let between = last.started_at.as_millisecond() - first.as_millisecond();
         measured(Duration::from_millis(u64::try_from(between).unwrap_or(0)))
     });
     match delivery.status {
-        Status::Delivered if attempts.len() > 1 => format!(
+        Status::Delivered if several => format!(
             "Delivered at attempt {} over {}: {}.",
             delivery.attempts,
             took.unwrap_or_default(),
@@ -224,7 +225,7 @@ pub fn state_sentence(
                 1 => "1 attempt".to_owned(),
                 many => format!("{many} attempts"),
             },
-            took.filter(|_| attempts.len() > 1)
+            took.filter(|_| several)
                 .map_or_else(String::new, |took| format!(" in {took}")),
             said.unwrap_or_else(|| "its last attempt failed".to_owned())
         ),
