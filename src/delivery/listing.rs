@@ -65,6 +65,15 @@ impl IdRange {
         }
     }
 
+    /// Of the deliveries of one event, which share its millisecond.
+    pub fn of_event(event: EventId) -> Self {
+        let alone = IdRange {
+            from: event.0,
+            to: event.0,
+        };
+        alone.whole_milliseconds()
+    }
+
     /// From when on, where it has a beginning.
     pub fn since(self) -> Option<Timestamp> {
         let milliseconds = id_milliseconds(self.from);
@@ -271,6 +280,23 @@ pub async fn of_event(
     };
     let filter = DeliveryFilter::default();
     let rows = by_event(transaction, &filter, alone, event.0, place, limit).await?;
+    Ok(rows.iter().map(read).collect())
+}
+
+/// Of one event the newest deliveries, at most so many, to each of these subscriptions.
+pub async fn of_event_to(
+    transaction: &Transaction<'_>,
+    event: EventId,
+    subscriptions: &[Uuid],
+    limit: i64,
+) -> Result<Vec<Delivery>, Error> {
+    let days = IdRange::of_event(event);
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/delivery/list_event_deliveries.sql"),
+            &[&event.0, &subscriptions, &days.from, &days.to, &limit],
+        )
+        .await?;
     Ok(rows.iter().map(read).collect())
 }
 
