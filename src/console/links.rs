@@ -62,7 +62,7 @@ pub async fn mint(
     );
     let code = Code::generate();
     let id = Uuid::now_v7();
-    let client = connect(store).await?;
+    let mut client = connect(store).await?;
     let names: Vec<&str> = link.capabilities.iter().map(|one| one.as_str()).collect();
     let entry = Entry {
         tenant: Some(&link.tenant),
@@ -71,25 +71,24 @@ pub async fn mint(
         after: Some(json!({"actor": link.actor, "capabilities": names})),
         ..Entry::default()
     };
-    let stored = async {
-        let row = client
-            .query_one(
-                include_str!("../../sql/queries/console/mint_link.sql"),
-                &[
-                    &id,
-                    &link.tenant,
-                    &code.hash().as_slice(),
-                    &link.actor,
-                    &names,
-                    &link.next,
-                    &interval_seconds(link.session_ttl),
-                    &interval_seconds(link.expires_in),
-                ],
-            )
-            .await;
-        row.context("store the link's hash")
-    };
-    let row = caller.make(&client, &entry, stored).await?;
+    let transaction = client.transaction().await?;
+    let row = transaction
+        .query_one(
+            include_str!("../../sql/queries/console/mint_link.sql"),
+            &[
+                &id,
+                &link.tenant,
+                &code.hash().as_slice(),
+                &link.actor,
+                &names,
+                &link.next,
+                &interval_seconds(link.session_ttl),
+                &interval_seconds(link.expires_in),
+            ],
+        )
+        .await
+        .context("store the link's hash")?;
+    caller.commit(transaction, &entry).await?;
     client
         .execute(
             include_str!("../../sql/queries/console/forget_portal.sql"),
@@ -201,7 +200,7 @@ pub async fn revoke(store: &Store, what: &Revocation, caller: &Caller) -> anyhow
         link.is_some() || session.is_some() || tenant.is_some() || actor.is_some(),
         "say which sessions are to end"
     );
-    let client = connect(store).await?;
+    let mut client = connect(store).await?;
     let by: [&(dyn ToSql + Sync); 4] = [link, session, tenant, actor];
     let entry = Entry {
         tenant: tenant.as_deref(),
@@ -210,24 +209,25 @@ pub async fn revoke(store: &Store, what: &Revocation, caller: &Caller) -> anyhow
         before: Some(json!({"actor": actor})),
         ..Entry::default()
     };
-    let ended = async {
-        let links = client
-            .execute(
-                include_str!("../../sql/queries/console/revoke_links.sql"),
-                &by,
-            )
-            .await
-            .context("revoke links")?;
-        let sessions = client
-            .execute(
-                include_str!("../../sql/queries/console/revoke_sessions.sql"),
-                &by,
-            )
-            .await
-            .context("revoke sessions")?;
-        Ok(Revoked { links, sessions })
-    };
-    caller.make(&client, &entry, ended).await
+    let transaction = client.transaction().await?;
+    let links = transaction
+        .execute(
+            include_str!("../../sql/queries/console/revoke_links.sql"),
+            &by,
+        )
+        .await
+        .context("revoke links")?;
+    let sessions = transaction
+        .execute(
+            include_str!("../../sql/queries/console/revoke_sessions.sql"),
+            &by,
+        )
+        .await
+        .context("revoke sessions")?;
+    if links + sessions > 0 {
+        caller.commit(transaction, &entry).await?;
+    }
+    Ok(Revoked { links, sessions })
 }
 
 /// A session as the operator sees it.
