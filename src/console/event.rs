@@ -168,9 +168,9 @@ impl Judge<'_> {
                 self.verdict(row, &deliveries)
             })
             .collect();
-        let deleted = by_endpoint.into_values().map(|deliveries| Verdict {
+        let deleted = by_endpoint.into_iter().map(|(id, deliveries)| Verdict {
             endpoint: EndpointName {
-                id: String::new(),
+                id: SubscriptionId(id).to_string(),
                 address: "deleted endpoint".to_owned(),
                 description: None,
                 is_deleted: true,

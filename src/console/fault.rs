@@ -1,6 +1,6 @@
 //! What a page says where it cannot show what was asked for: what, why, and what to do now.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
@@ -20,6 +20,10 @@ pub struct Fault {
     pub detail: String,
     /// What to do, as a path and its words.
     pub next: Option<(String, String)>,
+    /// As the API's refusal has it.
+    pub retry_after: Option<HeaderValue>,
+    /// Nothing of it was done: others were changing the same.
+    pub is_deadlock: bool,
 }
 
 impl Fault {
@@ -35,6 +39,8 @@ impl Fault {
             title: title.into(),
             detail: detail.into(),
             next: None,
+            retry_after: None,
+            is_deadlock: false,
         }
     }
 
@@ -130,7 +136,11 @@ impl From<Problem> for Fault {
             ),
             _ => problem.detail().to_owned(),
         };
-        Fault::new(status, problem.code(), title, detail)
+        Fault {
+            retry_after: problem.retry_after().cloned(),
+            is_deadlock: problem.is_deadlock(),
+            ..Fault::new(status, problem.code(), title, detail)
+        }
     }
 }
 

@@ -99,9 +99,7 @@ pub async fn mint(
         after: Some(json!({"actor": link.actor, "capabilities": names})),
         ..Entry::default()
     };
-    let entered = caller.change().enter(&transaction, &entry).await;
-    entered.context("write the audit log")?;
-    transaction.commit().await.context("commit a change")?;
+    caller.commit(transaction, &entry).await?;
     Ok(Minted {
         id,
         url: format!("{}/console/enter#{}", public_url.origin(), code.text()),
