@@ -15,7 +15,7 @@ use super::fault::{Fault, retention_days};
 use super::fields::{Asked, Posted};
 use super::markup::{Markup, badge, measured, named_status, size};
 use super::shell::{Place, Shell, Visitor, page, see_other};
-use super::words::{Advice, EndpointName, advice, state_sentence};
+use super::words::{Advice, EndpointName, advice, shown_url, state_sentence};
 use crate::api::deliveries::text;
 use crate::api::extract::PathId;
 use crate::conninfo::Transaction;
@@ -133,7 +133,8 @@ struct AttemptView {
     sent_at: i64,
 }
 
-fn attempts(found: &Found, timeout: Duration, may_see: bool) -> Vec<AttemptView> {
+fn attempts(found: &Found, timeout: Duration, visitor: &Visitor) -> Vec<AttemptView> {
+    let may_see = visitor.may(Capability::Payloads);
     let mut before = found.before.as_ref().map(said);
     let views = found.attempts.iter().map(|attempt| {
         let said = said(attempt);
@@ -159,7 +160,7 @@ fn attempts(found: &Found, timeout: Duration, may_see: bool) -> Vec<AttemptView>
             answer_is_long: is_longer(attempt, ANSWER),
             answer_is_cut: attempt.response_truncated == Some(true),
             cause: cause(attempt),
-            url: attempt.url.clone(),
+            url: attempt.url.as_deref().map(|url| shown_url(url, visitor)),
             version: attempt.subscription_version,
             advice: advice(attempt, timeout),
             change,
@@ -359,7 +360,10 @@ fn of(state: &State, shell: Shell, found: Found, is_older: bool) -> Result<Page,
             found.endpoint.as_ref(),
             now,
         ),
-        url: found.endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
+        url: found
+            .endpoint
+            .as_ref()
+            .map(|endpoint| shown_url(&endpoint.url, &shell.visitor)),
         webhook_id: match delivery.batch_id {
             Some(batch) => batch.to_string(),
             None => delivery.event_id.to_string(),
@@ -369,7 +373,7 @@ fn of(state: &State, shell: Shell, found: Found, is_older: bool) -> Result<Page,
         content_type: content_type(&delivery.format),
         custom_headers: headers.unwrap_or_default(),
         timeline: Timeline::of(&found, is_older, now),
-        attempts: attempts(&found, settings.timeout(), may_see),
+        attempts: attempts(&found, settings.timeout(), &shell.visitor),
         has_body: found.body.is_some(),
         // Older attempts do not change.
         refresh: refresh(delivery, now).filter(|_| !is_older),

@@ -61,8 +61,9 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let endpoints = Endpoints::read(&transaction).await?;
+    let last = endpoints.last_results(&transaction).await?;
     let rows = endpoints.all.iter().map(|endpoint| {
-        let state = endpoint_state(endpoint);
+        let state = endpoint_state(endpoint, last.get(&endpoint.id));
         Row {
             name: EndpointName::of(endpoint),
             badge: badge(state.class, state.shape, state.word),

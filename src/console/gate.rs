@@ -20,7 +20,7 @@ use super::capability::Capability;
 use super::code;
 use super::fault::Fault;
 use super::fields::Fields;
-use super::session::{self, Unsigned};
+use super::session::{self, Asks, Unsigned};
 use super::shell::{Theme, Visitor, html};
 use crate::api::error::Problem;
 use crate::api::extract::Tenant;
@@ -187,12 +187,13 @@ pub async fn signed_in(
     let unsigned = || Fault::unsigned(&Unsigned::Never);
     let public_url = state.public_url.as_ref().ok_or_else(unsigned)?;
     let cookie = session::cookie(request.headers(), public_url).ok_or_else(unsigned)?;
-    let session = match state.sessions.get(&cookie.hash()) {
+    let asks = Asks::of(request.headers());
+    let session = match state.sessions.get(&cookie.hash(), asks) {
         Some(session) => session,
         None => {
             let caller = caller_of(&request);
             let _turn = state.in_turn(caller).await?;
-            let found = session::find(&state.api.store, &state.sessions, &cookie).await?;
+            let found = session::find(&state.api.store, &state.sessions, &cookie, asks).await?;
             found.map_err(|why| {
                 if matches!(why, Unsigned::Never) {
                     state.is_strange(caller);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -124,6 +125,27 @@ pub enum Redeemed {
     Expired(Timestamp),
     Revoked(Timestamp),
     Unknown,
+}
+
+/// Whose session a code opens, where it still does.
+pub async fn tenant_of(store: &Store, code: &str) -> Result<Option<String>, RedeemError> {
+    let Some(code) = Code::parse(code) else {
+        return Ok(None);
+    };
+    let client = store.get().await?;
+    let row = client
+        .query_opt(
+            include_str!("../../sql/queries/console/find_link.sql"),
+            &[&code.hash().as_slice()],
+        )
+        .await?;
+    Ok(row.filter(is_open).map(|row| row.get("tenant_id")))
+}
+
+fn is_open(row: &Row) -> bool {
+    let ended: [Option<Timestamp>; 2] = [row.get("redeemed_at"), row.get("revoked_at")];
+    let expires_at: Timestamp = row.get("expires_at");
+    ended == [None, None] && expires_at > Timestamp::now()
 }
 
 /// Opens the session of a link, once.

@@ -15,6 +15,7 @@ use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, Endpoints, endpoint_state};
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, DeliveryFilter, IdRange, Status};
+use crate::delivery::stats::Last;
 use crate::subscription::queries::StoredSubscription;
 use uuid::Uuid;
 
@@ -74,6 +75,7 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let endpoints = Endpoints::read(&transaction).await?;
+    let last = endpoints.last_results(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     let everything = IdRange::new(None, None, None);
     let rows = listing::deliveries(
@@ -95,7 +97,8 @@ pub async fn show(
             path: format!("/console/deliveries?status={}", status.as_str()),
         }
     };
-    let mut shown: Vec<Endpoint> = endpoints.all.iter().map(endpoint).collect();
+    let shown = endpoints.all.iter();
+    let mut shown: Vec<Endpoint> = shown.map(|one| endpoint(one, last.get(&one.id))).collect();
     shown.sort_by_key(|one| one.is_well);
     let failed = counts.get(Status::Failed.as_str()).copied().unwrap_or(0);
     let (class, sentence) = sentence(&shown, failed);
@@ -123,8 +126,8 @@ pub async fn show(
     page(&page_of)
 }
 
-fn endpoint(stored: &StoredSubscription) -> Endpoint {
-    let state = endpoint_state(stored);
+fn endpoint(stored: &StoredSubscription, last: Option<&Last>) -> Endpoint {
+    let state = endpoint_state(stored, last);
     Endpoint {
         name: EndpointName::of(stored),
         badge: badge(state.class, state.shape, state.word),
