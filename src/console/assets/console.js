@@ -47,11 +47,11 @@
     const notice = one("#stale");
     if (!notice) return;
     notice.hidden = !why;
-    if (why) notice.querySelector("span").textContent = why;
+    notice.textContent = why ?? "";
   };
   document.addEventListener("htmx:response:error", (event) => {
     const status = event.detail.ctx.response.status;
-    stale(status === 401 ? "You are signed out: this page is not updated any more."
+    stale(status === 401 ? "You are signed out: this page is not updated any more. Reload it."
       : `This page is not updated at the moment: the server answered ${status}.`);
   });
   document.addEventListener("htmx:error", () => stale("This page is not updated at the moment: the server does not answer."));
