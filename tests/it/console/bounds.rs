@@ -210,7 +210,7 @@ async fn an_endpoints_failures_are_found_without_those_of_its_tenants_others() {
 }
 
 #[tokio::test]
-async fn what_is_newer_is_counted_to_a_hundred_and_nothing_older_is_read() {
+async fn what_is_newer_is_counted_to_a_hundred() {
     let api = Api::start().await;
     let token = api.token("acme").await;
     let subscription = api.subscribe(&token).await;
