@@ -17,7 +17,7 @@ use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, endpoint_state};
 use crate::api::extract::PathId;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, Delivery, DeliveryFilter, IdRange, Status};
+use crate::delivery::listing::{self, Delivery, DeliverySearch, IdRange, Status};
 use crate::subscription::host;
 use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
 
@@ -94,13 +94,15 @@ pub async fn show(
     let found = queries::get(&transaction, subscription).await?;
     let found = found.ok_or_else(not_found)?;
     let list = async |status| {
-        let filter = DeliveryFilter {
+        let search = DeliverySearch {
             status,
-            event_type: None,
             subscription: Some(subscription.0),
+            ..DeliverySearch::default()
         };
         let all = IdRange::new(None, None, None);
-        listing::deliveries(&transaction, &filter, all, None, Uuid::max(), NEWEST).await
+        let found =
+            listing::deliveries(&transaction, &search, all, None, Uuid::max(), NEWEST).await?;
+        Ok::<_, Fault>(found.rows)
     };
     let recent = list(None).await?;
     let mut failing = list(Some(Status::Failed)).await?;

@@ -14,7 +14,7 @@ use super::markup::{Markup, badge, last_answer, state as state_of};
 use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, Endpoints, endpoint_state};
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, DeliveryFilter, IdRange, Status};
+use crate::delivery::listing::{self, DeliverySearch, IdRange, Status};
 use crate::subscription::queries::StoredSubscription;
 use uuid::Uuid;
 
@@ -76,9 +76,9 @@ pub async fn show(
     let endpoints = Endpoints::read(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     let everything = IdRange::new(None, None, None);
-    let rows = listing::deliveries(
+    let newest = listing::deliveries(
         &transaction,
-        &DeliveryFilter::default(),
+        &DeliverySearch::default(),
         everything,
         None,
         Uuid::max(),
@@ -99,7 +99,7 @@ pub async fn show(
     shown.sort_by_key(|one| one.is_well);
     let failed = counts.get(Status::Failed.as_str()).copied().unwrap_or(0);
     let (class, sentence) = sentence(&shown, failed);
-    let recent = rows.iter().map(|row| Recent {
+    let recent = newest.rows.iter().map(|row| Recent {
         id: row.id.to_string(),
         state: state_of(row.status),
         event_type: row.event_type.clone(),
