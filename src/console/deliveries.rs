@@ -83,6 +83,8 @@ struct Page {
     endpoints: Vec<EndpointName>,
     rows: Vec<Row>,
     next: Option<String>,
+    /// The search stopped here: what is older was not looked at.
+    searched_to: Option<Timestamp>,
     /// Of a later page.
     is_first: bool,
     /// Asks for what is newer than the first row.
@@ -121,15 +123,15 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let filter = wanted.filter()?;
+    let search = wanted.search()?;
     let (since, until) = wanted.range(shell.now)?;
     let ids = IdRange::new(since, until, None);
-    let limit = ROWS + 1;
-    let rows = listing::deliveries(&transaction, &filter, ids, before, low_water, limit).await?;
+    let found = listing::deliveries(&transaction, &search, ids, before, low_water, ROWS).await?;
     let endpoints = Endpoints::read(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     drop(transaction);
-    let (rows, next) = extract::page(rows, ROWS, |row| [row.event_id.0, row.id.0]);
+    let rows = found.rows;
+    let next = found.next.map(|next| [next.event, next.delivery]);
     let newest = rows.first().map_or(Uuid::nil(), |row| row.event_id.0);
     let choices = [None]
         .into_iter()
@@ -149,7 +151,10 @@ pub async fn show(
         types: state.api.event_types.names(),
         rows: rows.iter().map(|row| Row::of(row, &endpoints)).collect(),
         endpoints: endpoints.names(),
-        next: next.map(|cursor| wanted.path_with("/console/deliveries", "cursor", &cursor)),
+        next: next
+            .map(extract::next_cursor)
+            .map(|cursor| wanted.path_with("/console/deliveries", "cursor", &cursor)),
+        searched_to: found.searched_to,
         is_first: before.is_none(),
         newer: wanted.path_with("/console/deliveries/newer", "top", &newest.to_string()),
         recover: format!(
@@ -207,13 +212,13 @@ pub async fn newer(
     let wanted = Wanted::of(&fields);
     let top = fields.get("top").and_then(|top| Uuid::try_parse(top).ok());
     let top = top.ok_or_else(|| Problem::invalid("invalid_query", "`top` is an id"))?;
-    let filter = wanted.filter()?;
+    let search = wanted.search()?;
     let (since, until) = wanted.range(Timestamp::now())?;
     let ids = IdRange::new(since, until, None);
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let count = listing::newer(&transaction, &filter, ids, top, low_water, NEWER).await?;
+    let count = listing::newer(&transaction, &search, ids, top, low_water, NEWER).await?;
     let text = match count {
         0 => String::new(),
         _ => format!(

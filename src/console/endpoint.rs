@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::State;
+use super::chart::{Activity, Span};
 use super::deliveries::committed;
 use super::fault::{Fault, retention_days, spoken};
 use super::fields::{self, Asked, Fields};
@@ -17,7 +18,7 @@ use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, EndpointState, endpoint_state, shown_url};
 use crate::api::extract::PathId;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, Delivery, DeliveryFilter, IdRange, Status};
+use crate::delivery::listing::{self, Delivery, DeliverySearch, IdRange, Status};
 use crate::delivery::stats;
 use crate::subscription::host;
 use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
@@ -69,6 +70,7 @@ struct Page {
     created_at: Timestamp,
     failing: Vec<Row>,
     recent: Vec<Row>,
+    activity: Activity,
     recover: String,
     /// After it was enabled: a replay of what it missed.
     missed: Option<String>,
@@ -95,13 +97,15 @@ pub async fn show(
     let found = queries::get(&transaction, subscription).await?;
     let found = found.ok_or_else(not_found)?;
     let list = async |status| {
-        let filter = DeliveryFilter {
+        let search = DeliverySearch {
             status,
-            event_type: None,
             subscription: Some(subscription.0),
+            ..DeliverySearch::default()
         };
         let all = IdRange::new(None, None, None);
-        listing::deliveries(&transaction, &filter, all, None, Uuid::max(), NEWEST).await
+        let found =
+            listing::deliveries(&transaction, &search, all, None, Uuid::max(), NEWEST).await?;
+        Ok::<_, Fault>(found.rows)
     };
     let recent = list(None).await?;
     let mut failing = list(Some(Status::Failed)).await?;
@@ -111,13 +115,24 @@ pub async fn show(
     failing.truncate(usize::try_from(NEWEST).unwrap_or(usize::MAX));
     let last = stats::last(&transaction, &[subscription.0]).await?;
     let how = endpoint_state(&found, last.get(&subscription));
+    let span = Span::named(asked.get("span"));
+    let here = format!("/console/endpoints/{subscription}");
+    let now = Timestamp::now();
+    let activity = Activity::read(&transaction, Some(subscription), span, &here, now).await?;
     drop(transaction);
     let name = EndpointName::of(&found);
     let shell = visitor
         .shell(Place::Endpoints, name.title())
         .with_notice(notice(&asked));
     let newest = [&failing, &recent].map(|all| all.iter().map(Row::of).collect());
-    page(&of(&state, shell, (&found, name, how), newest, &asked))
+    page(&of(
+        &state,
+        shell,
+        (&found, name, how),
+        newest,
+        activity,
+        &asked,
+    ))
 }
 
 fn notice(asked: &Fields) -> Option<String> {
@@ -137,6 +152,7 @@ fn of(
     shell: Shell,
     (found, name, how): (&StoredSubscription, EndpointName, EndpointState),
     [failing, recent]: [Vec<Row>; 2],
+    activity: Activity,
     asked: &Fields,
 ) -> Page {
     let id = found.id.to_string();
@@ -189,6 +205,7 @@ fn of(
         created_at: found.created_at,
         failing,
         recent,
+        activity,
         missed,
         id,
         name,

@@ -16,6 +16,10 @@ use crate::lsn::Lsn;
 
 pub use crate::event::{DeliveryId, EventId};
 
+mod search;
+
+pub use search::{DeliverySearch, EventSearch, Found, HttpStatuses, deliveries, events};
+
 /// A delivery's state as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -120,6 +124,7 @@ pub struct Place {
     pub delivery: Uuid,
 }
 
+/// What deliveries are chosen by, for a retry of all of them.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     pub status: Option<Status>,
@@ -154,6 +159,8 @@ pub struct StoredEvent {
     pub event_type: String,
     pub occurred_at: Timestamp,
     pub sequence: String,
+    /// Table and key of its row, as in `public.payments:1`; empty where it has no key.
+    pub row_key: String,
     /// The bytes that are signed and sent; absent from a list.
     pub body: Option<Vec<u8>>,
 }
@@ -172,9 +179,11 @@ pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
 
 /// Newest events first, after `before`. Pending, parked, failed and in flight are read from the
 /// schedule and from the few ids above `low_water`: the successes are never walked for them.
-pub async fn deliveries(
+/// Of the successes and of what was cancelled it knows nothing: `status` is none for them.
+async fn walk(
     transaction: &Transaction<'_>,
-    filter: &DeliveryFilter,
+    status: Option<Status>,
+    subscription: Option<Uuid>,
     mut ids: IdRange,
     before: Option<Place>,
     low_water: Uuid,
@@ -187,38 +196,23 @@ pub async fn deliveries(
     let by_id = before.map_or(ids.to, |place| place.delivery.min(ids.to));
     // What is in a batch has the state of the batch.
     let scheduled = |statuses: &'static [&'static str]| async move {
-        let parked = filter.status == Some(Status::Parked);
-        let Some(subscription) = filter.subscription else {
+        let parked = status == Some(Status::Parked);
+        let Some(subscription) = subscription else {
             return transaction
                 .query(
                     include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
-                    &[
-                        &statuses,
-                        &ids.from,
-                        &by_id,
-                        &filter.event_type,
-                        &limit,
-                        &parked,
-                    ],
+                    &[&statuses, &ids.from, &by_id, &limit, &parked],
                 )
                 .await;
         };
         transaction
             .query(
                 include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql"),
-                &[
-                    &statuses,
-                    &ids.from,
-                    &by_id,
-                    &filter.event_type,
-                    &subscription,
-                    &limit,
-                    &parked,
-                ],
+                &[&statuses, &ids.from, &by_id, &subscription, &limit, &parked],
             )
             .await
     };
-    let rows = match filter.status {
+    let rows = match status {
         Some(Status::Pending) => scheduled(&["pending", "held", "open", "batched"]).await?,
         Some(Status::Parked) => scheduled(&["parked", "batched"]).await?,
         Some(Status::Failed) => scheduled(&["failed"]).await?,
@@ -230,8 +224,7 @@ pub async fn deliveries(
                     &[
                         &ids.from,
                         &by_id,
-                        &filter.event_type,
-                        &filter.subscription,
+                        &subscription,
                         &limit,
                         &from,
                         &id_floor(id_milliseconds(from)),
@@ -241,7 +234,7 @@ pub async fn deliveries(
         }
         None | Some(Status::Delivered | Status::Cancelled) => {
             ids.to = ids.to.min(place.event);
-            by_event(transaction, filter, ids, ids.from, place, limit).await?
+            by_event(transaction, subscription, ids, ids.from, place, limit).await?
         }
     };
     Ok(rows.iter().map(read).collect())
@@ -251,7 +244,7 @@ pub async fn deliveries(
 /// more. What is below it is not read.
 pub async fn newer(
     transaction: &Transaction<'_>,
-    filter: &DeliveryFilter,
+    search: &DeliverySearch,
     mut ids: IdRange,
     above: Uuid,
     low_water: Uuid,
@@ -259,8 +252,12 @@ pub async fn newer(
 ) -> Result<i64, Error> {
     // A delivery has the millisecond of its event, and not the rest of its id.
     ids.from = ids.from.max(id_floor(id_milliseconds(above)));
-    let found = deliveries(transaction, filter, ids, None, low_water, limit + 1).await?;
-    let count = found.iter().filter(|one| one.event_id.0 > above).count();
+    let found = deliveries(transaction, search, ids, None, low_water, limit + 1).await?;
+    let count = found
+        .rows
+        .iter()
+        .filter(|one| one.event_id.0 > above)
+        .count();
     Ok(i64::try_from(count).unwrap_or(limit + 1))
 }
 
@@ -278,8 +275,7 @@ pub async fn of_event(
         event: event.0,
         delivery: Uuid::max(),
     };
-    let filter = DeliveryFilter::default();
-    let rows = by_event(transaction, &filter, alone, event.0, place, limit).await?;
+    let rows = by_event(transaction, None, alone, event.0, place, limit).await?;
     Ok(rows.iter().map(read).collect())
 }
 
@@ -303,7 +299,7 @@ pub async fn of_event_to(
 /// In the order of their events, those of events from `first` on and after `place`.
 async fn by_event(
     transaction: &Transaction<'_>,
-    filter: &DeliveryFilter,
+    subscription: Option<Uuid>,
     ids: IdRange,
     first: Uuid,
     place: Place,
@@ -316,9 +312,7 @@ async fn by_event(
             &[
                 &days.from,
                 &days.to,
-                &filter.status.map(Status::as_str),
-                &filter.event_type,
-                &filter.subscription,
+                &subscription,
                 &limit,
                 &first,
                 &place.event,
@@ -342,9 +336,8 @@ pub async fn delivery(
 }
 
 /// Newest first, without their bodies.
-pub async fn events(
+async fn walk_events(
     transaction: &Transaction<'_>,
-    event_type: Option<&str>,
     ids: IdRange,
     limit: i64,
 ) -> Result<Vec<StoredEvent>, Error> {
@@ -352,14 +345,7 @@ pub async fn events(
     let rows = transaction
         .query(
             include_str!("../../sql/queries/delivery/list_events.sql"),
-            &[
-                &ids.from,
-                &ids.to,
-                &event_type,
-                &limit,
-                &days.from,
-                &days.to,
-            ],
+            &[&ids.from, &ids.to, &limit, &days.from, &days.to],
         )
         .await?;
     Ok(rows.iter().map(read_event).collect())
@@ -428,6 +414,7 @@ fn read_event(row: &Row) -> StoredEvent {
         event_type: row.get("event_type"),
         occurred_at: row.get("occurred_at"),
         sequence: position.sequence(),
+        row_key: row.get("row_key"),
         body: row.get("body"),
     }
 }

@@ -94,7 +94,7 @@ async fn what_is_counted_is_written_when_the_process_ends() {
     for process in deployed.processes {
         assert!(process.terminate().success());
     }
-    let delivered = "select coalesce(sum(delivered), 0) from delivery_stats";
+    let delivered = "select coalesce(sum(delivered), 0)::int8 from delivery_stats";
     assert_eq!(deployed.walhook.count(delivered).await, 2);
 }
 
