@@ -49,13 +49,13 @@
     notice.hidden = !why;
     notice.textContent = why ?? "";
   };
-  document.addEventListener("htmx:response:error", (event) => {
-    const status = event.detail.ctx.response.status;
-    stale(status === 401 ? "You are signed out: this page is not updated any more. Reload it."
+  document.addEventListener("htmx:after:request", (event) => {
+    const { status } = event.detail.ctx.response;
+    if (status < 400) stale();
+    else stale(status === 401 ? "You are signed out: this page is not updated any more. Reload it."
       : `This page is not updated at the moment: the server answered ${status}.`);
   });
   document.addEventListener("htmx:error", () => stale("This page is not updated at the moment: the server does not answer."));
-  document.addEventListener("htmx:after:swap", () => stale());
 
   const copy = async (text, from) => {
     try { await navigator.clipboard.writeText(text); } catch { return; }
