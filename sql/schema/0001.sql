@@ -815,7 +815,7 @@ grant select (id, tenant_id, actor, capabilities, created_at, seen_at, expires_a
     update (revoked_at)
     on portal_sessions to :"tenant_role";
 
--- Tenants that were met: by an event, a call of the API or a token.
+-- Tenants that were met: by an event, a call of the API, a token or a link into the portal.
 create table tenants (
     tenant_id text primary key check (tenant_id <> ''),
     first_seen timestamptz not null default now(),

@@ -87,6 +87,7 @@ impl From<listing::Delivery> for Delivery {
 pub struct DeliveryWithAttempts {
     #[serde(flatten)]
     delivery: Delivery,
+    /// The newest 100 attempts, in the order that they were made.
     attempt_log: Vec<Attempt>,
     /// Exactly what is signed and sent, in the delivery's format, or its part of a batch;
     /// null once the event's retention has ended.

@@ -24,7 +24,7 @@ Examples:
   walhook tenant erase acme              what would be erased
   walhook tenant erase acme --confirm --reason 'contract ended'")]
 pub enum Command {
-    /// List the tenants that were met: by an event, a call of the API or a token
+    /// List the tenants that were met: by an event, a call of the API, a token or a portal link
     List {
         /// Print them as JSON.
         #[arg(long)]

@@ -19,9 +19,9 @@ pub struct Fault {
     pub title: String,
     pub detail: String,
     /// What to do, as a path and its words.
-    pub next: Option<(String, String)>,
+    pub next: Option<Box<(String, String)>>,
     /// As the API's refusal has it.
-    pub retry_after: Option<HeaderValue>,
+    pub retry_after: Option<Box<HeaderValue>>,
     /// Nothing of it was done: others were changing the same.
     pub is_deadlock: bool,
 }
@@ -45,7 +45,7 @@ impl Fault {
     }
 
     pub fn with_next(mut self, path: impl Into<String>, words: impl Into<String>) -> Self {
-        self.next = Some((path.into(), words.into()));
+        self.next = Some(Box::new((path.into(), words.into())));
         self
     }
 
@@ -137,7 +137,7 @@ impl From<Problem> for Fault {
             _ => problem.detail().to_owned(),
         };
         Fault {
-            retry_after: problem.retry_after().cloned(),
+            retry_after: problem.retry_after().cloned().map(Box::new),
             is_deadlock: problem.is_deadlock(),
             ..Fault::new(status, problem.code(), title, detail)
         }

@@ -41,7 +41,7 @@ pub async fn dress(request: Request, next: Next) -> Response {
         if let Some(retry_after) = fault.retry_after {
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, retry_after);
+                .insert(header::RETRY_AFTER, *retry_after);
         }
         if let Some(cookie) = cookies {
             response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -197,11 +197,15 @@ async fn an_endpoints_failures_are_found_without_those_of_its_tenants_others() {
         format!("/console/endpoints/{}", id(&few)),
         format!("/console/deliveries?status=failed&endpoint={}", id(&few)),
         format!("/console/deliveries?status=pending&endpoint={}", id(&few)),
+        format!("/console/recover?what=failed&endpoint={}", id(&few)),
+        format!("/console/recover?what=pending&endpoint={}", id(&few)),
     ] {
         let before = settled().await;
         let page = browser.get(&path).await.expect(200);
-        if path.contains("failed") {
+        if path.contains("status=failed") {
             page.says(&delivery);
+        } else if path.contains("what=failed") {
+            page.says("Send 1 delivery again");
         }
         let rows = settled().await - before;
         // The numbers beside the states count up to a thousand.
