@@ -160,7 +160,7 @@ async fn a_search_leads_to_an_ids_page_or_to_a_list() {
         "/console/deliveries?status=failed&type=payment.received"
     );
     browser
-        .get("/console/search?q=nonsense")
+        .get("/console/search?q=colour:red")
         .await
         .expect(400)
         .says("is not a term");
