@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use crate::conninfo::{Client, Queries};
+use crate::conninfo::{Queries, Transaction};
 
 /// What kind of principal changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,22 +102,17 @@ impl Caller {
         }
     }
 
-    /// Makes a change that the caller has prepared on this connection, and writes its entry, in
-    /// one transaction. After an error the connection is left within it, and of no more use.
-    pub async fn make<T>(
+    /// Commits a change together with its entry. A transaction that has changed nothing is
+    /// dropped instead: it has no entry.
+    pub async fn commit(
         &self,
-        client: &Client,
+        transaction: Transaction<'_>,
         entry: &Entry<'_>,
-        change: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<T> {
-        let begun = client.batch_execute("begin").await;
-        begun.context("begin a change")?;
-        let made = change.await?;
-        let entered = self.change().enter(client, entry).await;
+    ) -> anyhow::Result<()> {
+        let entered = self.change().enter(&transaction, entry).await;
         entered.context("write the audit log")?;
-        let committed = client.batch_execute("commit").await;
-        committed.context("commit a change")?;
-        Ok(made)
+        let committed = transaction.commit().await;
+        committed.context("commit the change")
     }
 
     /// Begins a change, of which each row that it writes can name the entry.

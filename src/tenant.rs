@@ -1,4 +1,4 @@
-//! The tenants that the store has met: by their events, their calls or their tokens; and the
+//! The tenants that the store has met: by their events, calls, tokens or portal links; and the
 //! erasure of all that it has of one.
 
 use std::collections::{BTreeSet, HashSet};

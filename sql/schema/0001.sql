@@ -543,6 +543,9 @@ create index delivery_schedule_tenant on delivery_schedule (tenant_id, status, d
 -- planner that has no statistics of a burst yet would read all of them by the wrong index.
 create index delivery_schedule_waiting
     on delivery_schedule (status, subscription_id, due_at, delivery_id) where status <> 'open';
+-- Dead letters of one subscription, newest first: many may have been kept.
+create index delivery_schedule_failed
+    on delivery_schedule (subscription_id, delivery_id desc) where status = 'failed';
 create index delivery_schedule_order
     on delivery_schedule (subscription_id, order_key, commit_lsn, ordinal, rule_index, delivery_id)
     where order_key is not null and status in ('pending', 'held');
@@ -765,13 +768,15 @@ create table portal_links (
     -- The page that it leads to.
     next_path text not null check (next_path like '/console/%'),
     -- How long its session lasts at most.
-    session_ttl interval not null check (session_ttl > interval '0'),
+    session_ttl interval not null check (session_ttl > interval '0' and session_ttl <= interval '24 hours'),
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     redeemed_at timestamptz,
     revoked_at timestamptz
 );
 create index portal_links_tenant on portal_links (tenant_id);
+-- Of those that ended long ago.
+create index portal_links_end on portal_links (expires_at);
 alter table portal_links enable row level security;
 alter table portal_links force row level security;
 create policy owner_sees_all on portal_links to current_user
@@ -796,18 +801,22 @@ create table portal_sessions (
     revoked_at timestamptz
 );
 create index portal_sessions_tenant on portal_sessions (tenant_id, id desc);
+create index portal_sessions_end on portal_sessions (expires_at);
 alter table portal_sessions enable row level security;
 alter table portal_sessions force row level security;
 create policy owner_sees_all on portal_sessions to current_user
     using (true) with check (true);
 create policy tenant_sees_own on portal_sessions to :"tenant_role"
     using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
+-- A tenant ends sessions, and none that has ended is opened by it.
+create policy tenant_ends_own on portal_sessions as restrictive for update to :"tenant_role"
+    using (revoked_at is null) with check (revoked_at is not null);
 -- A tenant sees who is signed in, and ends sessions. No column of these opens one.
 grant select (id, tenant_id, actor, capabilities, created_at, seen_at, expires_at, revoked_at),
     update (revoked_at)
     on portal_sessions to :"tenant_role";
 
--- Tenants that were met: by an event, a call of the API or a token.
+-- Tenants that were met: by an event, a call of the API, a token or a link into the portal.
 create table tenants (
     tenant_id text primary key check (tenant_id <> ''),
     first_seen timestamptz not null default now(),

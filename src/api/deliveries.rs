@@ -87,6 +87,7 @@ impl From<listing::Delivery> for Delivery {
 pub struct DeliveryWithAttempts {
     #[serde(flatten)]
     delivery: Delivery,
+    /// The newest 100 attempts, in the order that they were made.
     attempt_log: Vec<Attempt>,
     /// Exactly what is signed and sent, in the delivery's format, or its part of a batch;
     /// null once the event's retention has ended.
@@ -217,7 +218,10 @@ pub async fn list_deliveries(
     }))
 }
 
-/// Read a delivery, with its attempts and the event's body
+/// Attempts in one answer: each holds up to 16 KiB of what the receiver answered.
+const ATTEMPTS: i64 = 100;
+
+/// Read a delivery, with its newest 100 attempts and the event's body
 #[utoipa::path(get, path = "/deliveries/{id}", tag = "Deliveries",
     params(("id" = String, Path, description = "`dlv_…`")),
     responses((status = 200, description = "The delivery", body = DeliveryWithAttempts)))]
@@ -231,7 +235,7 @@ pub async fn get_delivery(
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let found = listing::delivery(&transaction, delivery).await?;
     let found = found.ok_or_else(|| Problem::not_found("delivery", &id.0))?;
-    let attempts = attempt_log::attempts(&transaction, delivery).await?;
+    let attempts = attempt_log::attempts(&transaction, delivery, i32::MAX, ATTEMPTS).await?;
     let event = listing::event(&transaction, found.event_id).await?;
     let stored = event.and_then(|event| event.body);
     Ok(Json(DeliveryWithAttempts {

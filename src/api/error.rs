@@ -99,6 +99,16 @@ impl Problem {
         &self.detail
     }
 
+    pub fn retry_after(&self) -> Option<&HeaderValue> {
+        let (name, value) = self.header.as_deref()?;
+        (name == header::RETRY_AFTER).then_some(value)
+    }
+
+    /// PostgreSQL broke the transaction off to end a deadlock.
+    pub fn is_deadlock(&self) -> bool {
+        self.deadlocked
+    }
+
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some(Box::new((name, value)));
         self

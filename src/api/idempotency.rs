@@ -14,6 +14,8 @@ use axum::extract::{FromRequest, Request, State as AxumState};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tracing::error;
@@ -55,7 +57,7 @@ pub async fn once(
         request_hash: hash(&target, &body),
     };
     if let Some(answered) = claim.reserve(&state).await? {
-        return Ok(answered);
+        return Ok(replay(answered));
     }
     let request = Request::from_parts(parts, Body::from(body));
     // A task of its own: a caller who goes away in the middle, and comes back with the
@@ -68,6 +70,17 @@ pub async fn once(
         error!(error = %panic, "A handler of the API panicked");
         Problem::internal().into_response()
     }))
+}
+
+fn replay(answered: Answered) -> Response {
+    let mut response = (answered.status, answered.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 fn key_of(request: &Request) -> Result<Option<String>, Problem> {
@@ -95,15 +108,36 @@ fn hash(target: &str, body: &[u8]) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
-struct Claim {
+/// A key of a tenant, for one request.
+pub struct Claim {
     tenant: Arc<str>,
     key: String,
     request_hash: Vec<u8>,
 }
 
+/// What an earlier call was answered.
+pub struct Answered {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+}
+
+/// Of a call whose key is reserved by one that has not ended.
+pub const IN_PROGRESS: &str = "in_progress";
+
 impl Claim {
-    /// Reserves the key; or answers what an earlier call with it was answered.
-    async fn reserve(&self, state: &State) -> Result<Option<Response>, Problem> {
+    /// Of a form of the console, which has a number of its own in its body: the same form with
+    /// another content is another call.
+    pub fn of_form(tenant: Arc<str>, path: &str, body: &[u8]) -> Self {
+        let request_hash = hash(path, body);
+        Claim {
+            tenant,
+            key: format!("form:{}", URL_SAFE_NO_PAD.encode(&request_hash)),
+            request_hash,
+        }
+    }
+
+    /// Reserves the key; or returns what an earlier call with it was answered.
+    pub async fn reserve(&self, state: &State) -> Result<Option<Answered>, Problem> {
         let mut client = state.store.get().await?;
         let transaction = tenant_transaction(&mut client, &self.tenant).await?;
         let reserved = transaction
@@ -124,7 +158,7 @@ impl Claim {
             .await?;
         let in_progress = || {
             Problem::conflict(
-                "in_progress",
+                IN_PROGRESS,
                 "an earlier call with this Idempotency-Key is still in progress: ask again in a moment",
             )
         };
@@ -147,11 +181,11 @@ impl Claim {
                 ),
             });
         }
-        self.replay(state, row.get("response"), row.get("http_status"))
+        self.open(state, row.get("response"), row.get("http_status"))
             .map(Some)
     }
 
-    fn replay(&self, state: &State, sealed: &[u8], status: i16) -> Result<Response, Problem> {
+    fn open(&self, state: &State, sealed: &[u8], status: i16) -> Result<Answered, Problem> {
         let body = state.key.decrypt(sealed, &self.context()).map_err(|e| {
             error!(error = %e, "A stored answer of the API cannot be decrypted");
             Problem::internal()
@@ -160,14 +194,7 @@ impl Claim {
             .ok()
             .and_then(|status| StatusCode::from_u16(status).ok())
             .unwrap_or(StatusCode::OK);
-        let mut response = (status, body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(REPLAYED, HeaderValue::from_static("true"));
-        Ok(response)
+        Ok(Answered { status, body })
     }
 
     /// Keeps the answer of a call that succeeded, releases the key of one that did not.
@@ -177,30 +204,33 @@ impl Claim {
         let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
             return Problem::internal().into_response();
         };
-        let settled = if parts.status.is_success() {
-            let sealed = state.key.encrypt(&body, &self.context());
-            let status = i16::try_from(parts.status.as_u16()).unwrap_or(200);
-            self.execute(
-                &state.store,
-                include_str!("../../sql/queries/api/finish_idempotency_key.sql"),
-                &[&self.key, &sealed, &status],
-            )
-            .await
-        } else {
-            self.execute(
-                &state.store,
-                include_str!("../../sql/queries/api/release_idempotency_key.sql"),
-                &[&self.key],
-            )
-            .await
-        };
-        if let Err(error) = settled {
-            error!(
-                error = %format!("{error:#}"),
-                "The answer for an Idempotency-Key was not stored; the call itself was answered"
-            );
+        match parts.status.is_success() {
+            true => self.keep(state, parts.status, &body).await,
+            false => self.release(state).await,
         }
         Response::from_parts(parts, Body::from(body))
+    }
+
+    /// Keeps an answer for those who send the same again.
+    pub async fn keep(&self, state: &State, status: StatusCode, body: &[u8]) {
+        let sealed = state.key.encrypt(body, &self.context());
+        let status = i16::try_from(status.as_u16()).unwrap_or(200);
+        self.execute(
+            &state.store,
+            include_str!("../../sql/queries/api/finish_idempotency_key.sql"),
+            &[&self.key, &sealed, &status],
+        )
+        .await;
+    }
+
+    /// Nothing was done: the same may be sent again.
+    pub async fn release(&self, state: &State) {
+        self.execute(
+            &state.store,
+            include_str!("../../sql/queries/api/release_idempotency_key.sql"),
+            &[&self.key],
+        )
+        .await;
     }
 
     async fn execute(
@@ -208,12 +238,20 @@ impl Claim {
         store: &Store,
         sql: &str,
         parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
-    ) -> anyhow::Result<()> {
-        let mut client = store.get().await?;
-        let transaction = tenant_transaction(&mut client, &self.tenant).await?;
-        transaction.execute(sql, parameters).await?;
-        transaction.commit().await?;
-        Ok(())
+    ) {
+        let executed = async {
+            let mut client = store.get().await?;
+            let transaction = tenant_transaction(&mut client, &self.tenant).await?;
+            transaction.execute(sql, parameters).await?;
+            transaction.commit().await?;
+            anyhow::Ok(())
+        };
+        if let Err(error) = executed.await {
+            error!(
+                error = %format!("{error:#}"),
+                "The answer for an Idempotency-Key was not stored; the call itself was answered"
+            );
+        }
     }
 
     /// Binds a stored answer to its tenant and key.

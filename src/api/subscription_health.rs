@@ -35,8 +35,9 @@ pub struct SubscriptionWithHealth {
 #[derive(Serialize, ToSchema)]
 pub struct SubscriptionHealth {
     /// `ok`, `new` (nothing was sent yet), `failing` (nothing has succeeded since the last
-    /// failures), `probing` (its circuit breaker is open or half-open), `paused` (disabled by
-    /// request) or `disabled` (by walhook, as `disabled_reason` says).
+    /// failures), `probing` (its circuit breaker is open or half-open), `unreadable` (nothing can be
+    /// sent, as the field of that name says), `paused` (disabled by request) or `disabled` (by
+    /// walhook, as `disabled_reason` says).
     #[schema(examples("ok"))]
     state: &'static str,
     /// The first failed attempt after the last success; null: it does not fail.
@@ -135,7 +136,7 @@ impl Known {
             stored.failing_since?.checked_add(limit).ok()
         });
         SubscriptionHealth {
-            state: state(stored, &last),
+            state: Condition::of(stored, &last).as_str(),
             failing_since: stored.failing_since,
             disables_at: disables_at.filter(|_| stored.active),
             last_success_at: last.success_at,
@@ -163,15 +164,51 @@ impl CappedCount {
     }
 }
 
-fn state(stored: &StoredSubscription, last: &Last) -> &'static str {
-    let by_request = stored.disabled_reason.as_deref() == Some(BY_REQUEST);
-    match (stored.active, stored.breaker.as_str(), stored.failing_since) {
-        (false, _, _) if by_request => "paused",
-        (false, _, _) => "disabled",
-        (true, "open" | "half_open", _) => "probing",
-        (true, _, Some(_)) => "failing",
-        (true, _, None) if last.success_at.is_none() && last.failure_at.is_none() => "new",
-        (true, _, None) => "ok",
+/// How an endpoint does: the API and the console show the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Ok,
+    /// Nothing was sent yet.
+    New,
+    /// Nothing has succeeded since the last failures.
+    Failing,
+    /// Its circuit breaker is open or half-open.
+    Probing,
+    /// Its secret or headers cannot be decrypted.
+    Unreadable,
+    /// Disabled by request.
+    Paused,
+    /// Disabled by walhook.
+    Disabled,
+}
+
+impl Condition {
+    pub fn of(stored: &StoredSubscription, last: &Last) -> Self {
+        let by_request = stored.disabled_reason.as_deref() == Some(BY_REQUEST);
+        let is_unreadable = stored.unreadable_reason.is_some();
+        match (stored.active, stored.breaker.as_str(), stored.failing_since) {
+            (false, _, _) if by_request => Condition::Paused,
+            (false, _, _) => Condition::Disabled,
+            (true, _, _) if is_unreadable => Condition::Unreadable,
+            (true, "open" | "half_open", _) => Condition::Probing,
+            (true, _, Some(_)) => Condition::Failing,
+            (true, _, None) if last.success_at.is_none() && last.failure_at.is_none() => {
+                Condition::New
+            }
+            (true, _, None) => Condition::Ok,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Condition::Ok => "ok",
+            Condition::New => "new",
+            Condition::Failing => "failing",
+            Condition::Probing => "probing",
+            Condition::Unreadable => "unreadable",
+            Condition::Paused => "paused",
+            Condition::Disabled => "disabled",
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub async fn create_by(
     anyhow::ensure!(!tenant.is_empty(), "the tenant's id is empty");
     let token = ApiToken::generate();
     let id = Uuid::now_v7();
-    let client = connect(store).await?;
+    let mut client = connect(store).await?;
     let entry = Entry {
         tenant: Some(tenant),
         action: "token.create",
@@ -59,24 +59,23 @@ pub async fn create_by(
         })),
         ..Entry::default()
     };
-    let create = async {
-        let seen = tenant::see(&*client, &[tenant]).await;
-        seen.context("note the tenant")?;
-        client
-            .execute(
-                include_str!("../../sql/queries/api/create_token.sql"),
-                &[
-                    &id,
-                    &tenant,
-                    &name,
-                    &token.hash().as_slice(),
-                    &expires_in.map(interval_seconds),
-                ],
-            )
-            .await
-            .context("store the token's hash")
-    };
-    caller.make(&client, &entry, create).await?;
+    let transaction = client.transaction().await?;
+    let seen = tenant::see(&transaction, &[tenant]).await;
+    seen.context("note the tenant")?;
+    transaction
+        .execute(
+            include_str!("../../sql/queries/api/create_token.sql"),
+            &[
+                &id,
+                &tenant,
+                &name,
+                &token.hash().as_slice(),
+                &expires_in.map(interval_seconds),
+            ],
+        )
+        .await
+        .context("store the token's hash")?;
+    caller.commit(transaction, &entry).await?;
     Ok(token)
 }
 
@@ -120,9 +119,7 @@ pub async fn revoke(caller: &Caller, store: &Store, id: Uuid) -> anyhow::Result<
         before: Some(json!({"name": name})),
         ..Entry::default()
     };
-    let entered = caller.change().enter(&transaction, &entry).await;
-    entered.context("write the audit log")?;
-    transaction.commit().await.context("revoke the token")?;
+    caller.commit(transaction, &entry).await?;
     Ok(true)
 }
 

@@ -113,7 +113,7 @@ impl Capture {
             reason: &reason,
             accepted: false,
         };
-        gap.record(&store).await?;
+        gap.record(&*store).await?;
         let kind = GapKind::Shed.as_str();
         METRICS.gaps.with_label_values(&[kind]).inc();
         tracing::error!(slot = name, %from, %to, "log was shed: what committed in it is NOT delivered. `walhook setup --accept-gap` says what to backfill");

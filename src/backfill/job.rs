@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::reader::Wanted;
-use crate::conninfo::Client;
+use crate::conninfo::{Client, Queries};
 use crate::event::{BackfillId, SubscriptionId};
 use crate::lsn::Lsn;
 use crate::mapping::TableName;
@@ -91,13 +91,13 @@ impl fmt::Display for Status {
     }
 }
 
-/// The backfills of one slot.
-pub struct Jobs<'a> {
-    pub client: &'a Client,
+/// The backfills of one slot, over a session or a transaction in it.
+pub struct Jobs<'a, C = Client> {
+    pub client: &'a C,
     pub slot: &'a str,
 }
 
-impl Jobs<'_> {
+impl<C: Queries> Jobs<'_, C> {
     pub async fn create(&self, order: &Order) -> anyhow::Result<BackfillId> {
         let id = BackfillId(Uuid::now_v7());
         let (since_column, since) = order.wanted.since.clone().unzip();

@@ -46,7 +46,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         Purpose::Command("adopt-store"),
     )?;
     store.check_schema().await?;
-    let client = store.get().await.context("reach the store")?;
+    let mut client = store.get().await.context("reach the store")?;
     let compared = StoreRecord::read(&*client).await?.identity;
     let Err(why) = compared.judge() else {
         let place = place(&compared.found);
@@ -78,8 +78,9 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         after: Some(json!({"place": place(&compared.found)})),
         ..Entry::default()
     };
-    let adopt = Store::adopt(&client, &compared.found);
-    Caller::of_command().make(&client, &entry, adopt).await?;
+    let transaction = client.transaction().await?;
+    Store::adopt(&transaction, &compared.found).await?;
+    Caller::of_command().commit(transaction, &entry).await?;
     lines.line("The store is adopted. Next: `walhook run`, which sends what is pending.");
     super::print_lines(&lines)?;
     Ok(Outcome::Holds)

@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::conninfo::Purpose;
 use crate::console::capability::Capability;
 use crate::console::links::{
-    self, LONGEST_VALID, NewLink, OpenSession, Revocation, SHORTEST_VALID, USUAL_PAGE,
-    USUAL_SESSION, USUAL_VALID, is_page,
+    self, LONGEST_SESSION, LONGEST_VALID, NewLink, OpenSession, Revocation, SHORTEST_VALID,
+    USUAL_PAGE, USUAL_SESSION, USUAL_VALID, is_page,
 };
 use crate::db::Store;
 use crate::duration::HumanDuration;
@@ -47,8 +47,8 @@ pub struct LinkArgs {
     /// How long the link may wait to be used: 1s to 10m.
     #[arg(long, value_name = "DURATION", default_value_t = HumanDuration(USUAL_VALID), value_parser = validity)]
     expires_in: HumanDuration,
-    /// How long the session lasts at most. It also ends after an hour without use.
-    #[arg(long, value_name = "DURATION", default_value_t = HumanDuration(USUAL_SESSION), value_parser = some_time)]
+    /// How long the session lasts at most: up to 24h. It also ends after an hour without use.
+    #[arg(long, value_name = "DURATION", default_value_t = HumanDuration(USUAL_SESSION), value_parser = session_ttl)]
     session_ttl: HumanDuration,
     /// The page that it leads to, below /console/.
     #[arg(long, value_name = "PATH", default_value = USUAL_PAGE, value_parser = next)]
@@ -108,6 +108,14 @@ fn validity(text: &str) -> Result<HumanDuration, String> {
     match (SHORTEST_VALID..=LONGEST_VALID).contains(&duration.0) {
         true => Ok(duration),
         false => Err("a link is valid for 1s to 10m: make it when it is clicked".to_owned()),
+    }
+}
+
+fn session_ttl(text: &str) -> Result<HumanDuration, String> {
+    let duration = some_time(text)?;
+    match duration.0 <= LONGEST_SESSION {
+        true => Ok(duration),
+        false => Err("a session lasts 24h at most: make another link after it".to_owned()),
     }
 }
 
@@ -274,6 +282,7 @@ mod tests {
         for text in ["0s", "11m", "soon", "1h"] {
             assert!(validity(text).is_err(), "{text}");
         }
+        assert!(session_ttl("24h").is_ok() && session_ttl("25h").is_err());
         assert!(next("/console/events").is_ok());
         assert!(next("https://evil.example/").is_err());
         assert!(actor("  ").is_err());

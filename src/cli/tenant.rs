@@ -24,7 +24,7 @@ Examples:
   walhook tenant erase acme              what would be erased
   walhook tenant erase acme --confirm --reason 'contract ended'")]
 pub enum Command {
-    /// List the tenants that were met: by an event, a call of the API or a token
+    /// List the tenants that were met: by an event, a call of the API, a token or a portal link
     List {
         /// Print them as JSON.
         #[arg(long)]
@@ -70,10 +70,10 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
         Purpose::Command("tenant"),
     )?;
     store.check_schema().await?;
-    let client = store.get().await.context("reach the store")?;
+    let mut client = store.get().await.context("reach the store")?;
     match command {
         Command::List { json } => list(&client, json).await,
-        Command::Erase(args) => erase(&client, &args).await,
+        Command::Erase(args) => erase(&mut client, &args).await,
     }
 }
 
@@ -134,12 +134,12 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-async fn erase(client: &Client, args: &EraseArgs) -> anyhow::Result<Outcome> {
+async fn erase(client: &mut Client, args: &EraseArgs) -> anyhow::Result<Outcome> {
     if args.tenant.is_empty() {
         return Err(UsageError("the tenant's id is empty".to_owned()).into());
     }
     let caller = Caller::of_command();
-    let erasure = Erasure {
+    let mut erasure = Erasure {
         client,
         tenant: &args.tenant,
         caller: &caller,

@@ -38,7 +38,9 @@ impl Capability {
     pub fn permits(self) -> &'static str {
         match self {
             Capability::View => "see endpoints, events and deliveries",
-            Capability::Payloads => "see the bodies of events and what receivers answered",
+            Capability::Payloads => {
+                "see the bodies of events, what receivers answered and the queries of URLs, and try filters on events"
+            }
             Capability::Manage => "create, change, pause and delete endpoints",
             Capability::Secrets => "see a new secret and rotate it",
             Capability::Resend => "send deliveries again",

@@ -21,14 +21,14 @@ use crate::api::error::Problem;
 use crate::api::extract;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, Delivery, Found, IdRange, Place as ListPlace, Status};
+use crate::delivery::listing::{self, Delivery, IdRange, Place as ListPlace, Status};
 
 /// Rows on a page: a screen or two.
 const ROWS: i64 = 50;
 /// How far the number beside a state counts.
 const COUNTED: i64 = 1000;
 /// How many newer ones are counted.
-const NEWER: i64 = 50;
+const NEWER: i64 = 100;
 
 /// A state to choose, with how many there are.
 struct Choice {
@@ -123,7 +123,10 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = read(&transaction, &wanted, shell.now, before, low_water, ROWS).await?;
+    let search = wanted.search()?;
+    let (since, until) = wanted.range(shell.now)?;
+    let ids = IdRange::new(since, until, None);
+    let found = listing::deliveries(&transaction, &search, ids, before, low_water, ROWS).await?;
     let endpoints = Endpoints::read(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     drop(transaction);
@@ -169,20 +172,6 @@ pub async fn show(
     page(&page_of)
 }
 
-async fn read(
-    transaction: &Transaction<'_>,
-    wanted: &Wanted,
-    now: Timestamp,
-    before: Option<ListPlace>,
-    low_water: Uuid,
-    limit: i64,
-) -> Result<Found<Delivery, ListPlace>, Fault> {
-    let search = wanted.search()?;
-    let (since, until) = wanted.range(now)?;
-    let ids = IdRange::new(since, until, None);
-    Ok(listing::deliveries(transaction, &search, ids, before, low_water, limit).await?)
-}
-
 /// How many deliveries wait in each state, up to a limit.
 pub async fn waiting(
     transaction: &Transaction<'_>,
@@ -223,13 +212,13 @@ pub async fn newer(
     let wanted = Wanted::of(&fields);
     let top = fields.get("top").and_then(|top| Uuid::try_parse(top).ok());
     let top = top.ok_or_else(|| Problem::invalid("invalid_query", "`top` is an id"))?;
+    let search = wanted.search()?;
+    let (since, until) = wanted.range(Timestamp::now())?;
+    let ids = IdRange::new(since, until, None);
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let now = Timestamp::now();
-    let found = read(&transaction, &wanted, now, None, low_water, NEWER + 1).await?;
-    let count = found.rows.iter().filter(|row| row.event_id.0 > top).count();
-    let count = i64::try_from(count).unwrap_or(0);
+    let count = listing::newer(&transaction, &search, ids, top, low_water, NEWER).await?;
     let text = match count {
         0 => String::new(),
         _ => format!(

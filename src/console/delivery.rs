@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::State as AxumState;
+use axum::extract::{Path, State as AxumState};
 use axum::response::Response;
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use super::fault::{Fault, retention_days};
 use super::fields::{Asked, Posted};
 use super::markup::{Markup, badge, measured, named_status, size};
 use super::shell::{Place, Shell, Visitor, page, see_other};
-use super::words::{Advice, EndpointName, advice, state_sentence};
+use super::words::{Advice, EndpointName, advice, shown_url, state_sentence};
 use crate::api::deliveries::text;
 use crate::api::extract::PathId;
 use crate::conninfo::Transaction;
@@ -36,11 +36,21 @@ use timeline::Timeline;
 
 /// Bytes of a body that a page shows; the rest is told of.
 const SHOWN: usize = 64 * 1024;
+/// Attempts on a page, the newest first: older ones have pages of their own.
+const ATTEMPTS: usize = 20;
+/// Bytes of an answer beside its attempt; the whole has a page of its own.
+const ANSWER: usize = 4 * 1024;
 
 /// What is read of a delivery for its page.
 struct Found {
     delivery: Delivery,
+    /// Those of the page, in the order that they were made.
     attempts: Vec<Attempt>,
+    /// The one before these.
+    before: Option<Attempt>,
+    /// The newest of all.
+    last: Option<Attempt>,
+    first_attempt_at: Option<Timestamp>,
     endpoint: Option<StoredSubscription>,
     /// As it is sent; none where the event's retention has ended.
     body: Option<Vec<u8>>,
@@ -48,11 +58,31 @@ struct Found {
 }
 
 impl Found {
-    async fn read(transaction: &Transaction<'_>, id: DeliveryId) -> Result<Option<Self>, Fault> {
+    /// With the newest attempts before a number.
+    async fn read(
+        transaction: &Transaction<'_>,
+        id: DeliveryId,
+        before: Option<i32>,
+    ) -> Result<Option<Self>, Fault> {
         let Some(delivery) = listing::delivery(transaction, id).await? else {
             return Ok(None);
         };
-        let attempts = attempt_log::attempts(transaction, id).await?;
+        let newest = async |before: i32, limit: usize| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            attempt_log::attempts(transaction, id, before, limit).await
+        };
+        let mut attempts = newest(before.unwrap_or(i32::MAX), ATTEMPTS + 1).await?;
+        let earlier = (attempts.len() > ATTEMPTS).then(|| attempts.remove(0));
+        let last = match before {
+            None => attempts.last().cloned(),
+            Some(_) => newest(i32::MAX, 1).await?.pop(),
+        };
+        let first_attempt_at = transaction
+            .query_one(
+                include_str!("../../sql/queries/console/first_attempt.sql"),
+                &[&id.0],
+            )
+            .await?;
         let endpoint = queries::get(transaction, delivery.subscription_id).await?;
         let event = listing::event(transaction, delivery.event_id).await?;
         let occurred_at = event
@@ -66,6 +96,9 @@ impl Found {
         Ok(Some(Found {
             delivery,
             attempts,
+            before: earlier,
+            last,
+            first_attempt_at: first_attempt_at.get(0),
             endpoint,
             body,
             occurred_at,
@@ -84,6 +117,9 @@ struct AttemptView {
     headers: Vec<String>,
     /// As it came, or its beginning in a line.
     answer: Option<String>,
+    /// More of it was kept.
+    answer_is_long: bool,
+    /// More of it came than was kept.
     answer_is_cut: bool,
     /// What brought it about, where it was not the schedule.
     cause: Option<String>,
@@ -97,14 +133,11 @@ struct AttemptView {
     sent_at: i64,
 }
 
-fn attempts(found: &Found, timeout: Duration, may_see: bool) -> Vec<AttemptView> {
-    let mut before: Option<String> = None;
+fn attempts(found: &Found, timeout: Duration, visitor: &Visitor) -> Vec<AttemptView> {
+    let may_see = visitor.may(Capability::Payloads);
+    let mut before = found.before.as_ref().map(said);
     let views = found.attempts.iter().map(|attempt| {
-        let said = match (attempt.http_status, attempt.error_class.as_deref()) {
-            (Some(status), None | Some("http_status")) => named_status(status),
-            (_, Some(class)) => class.replace('_', " "),
-            (None, None) => "succeeded".to_owned(),
-        };
+        let said = said(attempt);
         let change = before.as_ref().filter(|before| **before != said);
         let change = change.map(|before| format!("changed: {before} → {said}"));
         let verdict = match attempt.error_class {
@@ -123,10 +156,11 @@ fn attempts(found: &Found, timeout: Duration, may_see: bool) -> Vec<AttemptView>
             headers: answered_headers(attempt)
                 .filter(|_| may_see)
                 .unwrap_or_default(),
-            answer: answer(attempt).filter(|_| may_see),
+            answer: answer(attempt, ANSWER).filter(|_| may_see),
+            answer_is_long: is_longer(attempt, ANSWER),
             answer_is_cut: attempt.response_truncated == Some(true),
             cause: cause(attempt),
-            url: attempt.url.clone(),
+            url: attempt.url.as_deref().map(|url| shown_url(url, visitor)),
             version: attempt.subscription_version,
             advice: advice(attempt, timeout),
             change,
@@ -136,11 +170,37 @@ fn attempts(found: &Found, timeout: Duration, may_see: bool) -> Vec<AttemptView>
     views.collect()
 }
 
-fn answer(attempt: &Attempt) -> Option<String> {
+/// What came of it, in few words.
+fn said(attempt: &Attempt) -> String {
+    match (attempt.http_status, attempt.error_class.as_deref()) {
+        (Some(status), None | Some("http_status")) => named_status(status),
+        (_, Some(class)) => class.replace('_', " "),
+        (None, None) => "succeeded".to_owned(),
+    }
+}
+
+/// The answer, or its first `limit` bytes.
+fn answer(attempt: &Attempt, limit: usize) -> Option<String> {
     match &attempt.response_body {
-        Some(body) if !body.is_empty() => Some(String::from_utf8_lossy(body).into_owned()),
+        Some(body) if !body.is_empty() => {
+            let shown = body.get(..between_characters(body, limit)).unwrap_or(body);
+            Some(String::from_utf8_lossy(shown).into_owned())
+        }
         Some(_) | None => attempt.response_excerpt.clone(),
     }
+}
+
+fn is_longer(attempt: &Attempt, limit: usize) -> bool {
+    let body = attempt.response_body.as_ref();
+    body.is_some_and(|body| body.len() > limit)
+}
+
+/// The last place at or before `limit` that is not in the middle of a character.
+fn between_characters(bytes: &[u8], limit: usize) -> usize {
+    let is_between = |at: &usize| bytes.get(*at).is_none_or(|byte| byte & 0xC0 != 0x80);
+    // A character has four bytes at most; what has more is no UTF-8.
+    let mut places = (limit.saturating_sub(4)..=limit).rev();
+    places.find(is_between).unwrap_or(limit).min(bytes.len())
 }
 
 fn answered_headers(attempt: &Attempt) -> Option<Vec<String>> {
@@ -182,13 +242,7 @@ impl Body {
         let whole = bytes.len();
         let mut shown = bytes;
         let rest = whole.saturating_sub(SHOWN);
-        if rest > 0 {
-            // Not in the middle of a character.
-            let end = (0..=SHOWN)
-                .rev()
-                .find(|at| shown.get(*at).is_none_or(|byte| byte & 0xC0 != 0x80));
-            shown.truncate(end.unwrap_or(SHOWN));
-        }
+        shown.truncate(between_characters(&shown, SHOWN));
         Body {
             text: text(shown),
             size: size(whole),
@@ -215,6 +269,10 @@ struct Page {
     custom_headers: Vec<String>,
     timeline: Timeline,
     attempts: Vec<AttemptView>,
+    /// Shows the attempts before these.
+    older: Option<String>,
+    /// Not the newest attempts.
+    is_older: bool,
     body: Option<Body>,
     has_body: bool,
     /// Whether retrying can be asked for now; else why not.
@@ -239,7 +297,12 @@ pub async fn show(
     let delivery: DeliveryId = id.0.parse().map_err(|_| not_found())?;
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = Found::read(&transaction, delivery).await?;
+    let before = fields.get("before").map(str::parse).transpose();
+    let before: Option<i32> = before.map_err(|_| {
+        Fault::invalid("invalid_query", "`before` is the number of an attempt.")
+            .with_next(format!("/console/deliveries/{delivery}"), "The delivery")
+    })?;
+    let found = Found::read(&transaction, delivery, before).await?;
     let found = found.ok_or_else(not_found)?;
     drop(transaction);
     let notice = match fields.get("done") {
@@ -250,10 +313,10 @@ pub async fn show(
     };
     let title = found.delivery.event_type.clone();
     let shell = visitor.shell(Place::Deliveries, title).with_notice(notice);
-    page(&of(&state, shell, found)?)
+    page(&of(&state, shell, found, before.is_some())?)
 }
 
-fn of(state: &State, shell: Shell, found: Found) -> Result<Page, Fault> {
+fn of(state: &State, shell: Shell, found: Found, is_older: bool) -> Result<Page, Fault> {
     let delivery = &found.delivery;
     let now = shell.now;
     let may_see = shell.visitor.may(Capability::Payloads);
@@ -290,8 +353,17 @@ fn of(state: &State, shell: Shell, found: Found) -> Result<Page, Fault> {
         event_id: delivery.event_id.to_string(),
         event_type: delivery.event_type.clone(),
         state: super::markup::state(delivery.status),
-        sentence: state_sentence(delivery, &found.attempts, found.endpoint.as_ref(), now),
-        url: found.endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
+        sentence: state_sentence(
+            delivery,
+            found.last.as_ref(),
+            found.first_attempt_at,
+            found.endpoint.as_ref(),
+            now,
+        ),
+        url: found
+            .endpoint
+            .as_ref()
+            .map(|endpoint| shown_url(&endpoint.url, &shell.visitor)),
         webhook_id: match delivery.batch_id {
             Some(batch) => batch.to_string(),
             None => delivery.event_id.to_string(),
@@ -300,10 +372,22 @@ fn of(state: &State, shell: Shell, found: Found) -> Result<Page, Fault> {
         replay_id: delivery.replay_id.map(|id| id.to_string()),
         content_type: content_type(&delivery.format),
         custom_headers: headers.unwrap_or_default(),
-        timeline: Timeline::of(found.occurred_at, delivery, &found.attempts, now),
-        attempts: attempts(&found, settings.timeout(), may_see),
+        timeline: Timeline::of(&found, is_older, now),
+        attempts: attempts(&found, settings.timeout(), &shell.visitor),
         has_body: found.body.is_some(),
-        refresh: refresh(delivery, now),
+        // Older attempts do not change.
+        refresh: refresh(delivery, now).filter(|_| !is_older),
+        older: found
+            .before
+            .as_ref()
+            .zip(found.attempts.first())
+            .map(|(_, first)| {
+                format!(
+                    "/console/deliveries/{}?before={}",
+                    delivery.id, first.number
+                )
+            }),
+        is_older,
         max_attempts: settings.max_attempts(),
         made: delivery.attempts,
         next_attempt_at: delivery.next_attempt_at,
@@ -331,6 +415,42 @@ fn content_type(format: &str) -> &'static str {
         Some(Format::CloudEvents) => "application/cloudevents+json",
         Some(Format::Standard) | None => "application/json",
     }
+}
+
+#[derive(Template)]
+#[template(path = "answer.html")]
+struct AnswerPage {
+    shell: Shell,
+    id: String,
+    number: i32,
+    answer: Option<String>,
+    is_cut: bool,
+}
+
+/// All that was kept of what one attempt was answered.
+pub async fn answered(
+    AxumState(state): AxumState<Arc<State>>,
+    visitor: Visitor,
+    Path((id, number)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    let days = retention_days(state.api.settings.retention());
+    let not_found = || Fault::not_found("attempt", &format!("{id}/{number}"), days);
+    let delivery: DeliveryId = id.parse().map_err(|_| not_found())?;
+    let number: i32 = number.parse().map_err(|_| not_found())?;
+    let mut client = state.api.store.get().await?;
+    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
+    let before = number.saturating_add(1);
+    let found = attempt_log::attempts(&transaction, delivery, before, 1).await?;
+    let found = found.into_iter().find(|attempt| attempt.number == number);
+    let attempt = found.ok_or_else(not_found)?;
+    drop(transaction);
+    page(&AnswerPage {
+        shell: visitor.shell(Place::Deliveries, format!("Answer to attempt {number}")),
+        id: delivery.to_string(),
+        number,
+        answer: answer(&attempt, usize::MAX),
+        is_cut: attempt.response_truncated == Some(true),
+    })
 }
 
 /// Sends it again.

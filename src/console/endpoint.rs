@@ -15,10 +15,11 @@ use super::fault::{Fault, retention_days, spoken};
 use super::fields::{self, Asked, Fields};
 use super::markup::{Markup, badge, last_answer, state as state_of};
 use super::shell::{Place, Shell, Visitor, page};
-use super::words::{EndpointName, endpoint_state};
+use super::words::{EndpointName, EndpointState, endpoint_state, shown_url};
 use crate::api::extract::PathId;
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, Delivery, DeliverySearch, IdRange, Status};
+use crate::delivery::stats;
 use crate::subscription::host;
 use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
 
@@ -112,6 +113,8 @@ pub async fn show(
     failing.extend(pending.into_iter().filter(|one| one.attempts > 0));
     failing.sort_by_key(|one| std::cmp::Reverse(one.event_id.0));
     failing.truncate(usize::try_from(NEWEST).unwrap_or(usize::MAX));
+    let last = stats::last(&transaction, &[subscription.0]).await?;
+    let how = endpoint_state(&found, last.get(&subscription));
     let span = Span::named(asked.get("span"));
     let here = format!("/console/endpoints/{subscription}");
     let now = Timestamp::now();
@@ -121,12 +124,12 @@ pub async fn show(
     let shell = visitor
         .shell(Place::Endpoints, name.title())
         .with_notice(notice(&asked));
+    let newest = [&failing, &recent].map(|all| all.iter().map(Row::of).collect());
     page(&of(
         &state,
         shell,
-        &found,
-        name,
-        [&failing, &recent],
+        (&found, name, how),
+        newest,
         activity,
         &asked,
     ))
@@ -147,13 +150,11 @@ fn notice(asked: &Fields) -> Option<String> {
 fn of(
     state: &State,
     shell: Shell,
-    found: &StoredSubscription,
-    name: EndpointName,
-    [failing, recent]: [&[Delivery]; 2],
+    (found, name, how): (&StoredSubscription, EndpointName, EndpointState),
+    [failing, recent]: [Vec<Row>; 2],
     activity: Activity,
     asked: &Fields,
 ) -> Page {
-    let how = endpoint_state(found);
     let id = found.id.to_string();
     let headers = found.headers.open(&state.api.key, found.id);
     let missed = match (asked.get("since"), asked.get("until")) {
@@ -173,7 +174,7 @@ fn of(
             "/console/recover{}",
             fields::query([("what", "failed"), ("endpoint", id.as_str())])
         ),
-        url: found.url.clone(),
+        url: shown_url(&found.url, &shell.visitor),
         host: host(&found.url),
         badge: badge(how.class, how.shape, how.word),
         sentence: how.sentence,
@@ -202,8 +203,8 @@ fn of(
             .previous_secret_expires_at
             .filter(|at| *at > shell.now),
         created_at: found.created_at,
-        failing: failing.iter().map(Row::of).collect(),
-        recent: recent.iter().map(Row::of).collect(),
+        failing,
+        recent,
         activity,
         missed,
         id,

@@ -69,9 +69,10 @@ pub async fn show(
     let now = Timestamp::now();
     let day = Span::named(None).range(now);
     let counted = stats::of_subscriptions(&transaction, &ids, day).await?;
+    let last = endpoints.last_results(&transaction).await?;
     drop(transaction);
     let rows = endpoints.all.iter().map(|endpoint| {
-        let state = endpoint_state(endpoint);
+        let state = endpoint_state(endpoint, last.get(&endpoint.id));
         let counts = counted.get(&endpoint.id).map_or(&[][..], Vec::as_slice);
         Row {
             name: EndpointName::of(endpoint),

@@ -13,8 +13,9 @@ use super::fault::{Fault, spoken};
 use super::fields::Posted;
 use super::gate::Caller;
 use super::links::{self, Redeemed, USUAL_PAGE};
-use super::session;
+use super::session::{self, Asks, Session};
 use super::shell::{Theme, Visitor, html, see_other};
+use crate::api::PublicUrl;
 
 #[derive(Template)]
 #[template(path = "enter.html")]
@@ -46,6 +47,7 @@ pub async fn show(headers: HeaderMap) -> Result<Response, Fault> {
 pub async fn redeem(
     AxumState(state): AxumState<Arc<State>>,
     caller: Caller,
+    headers: HeaderMap,
     Posted(form): Posted,
 ) -> Result<Response, Fault> {
     let Some(public_url) = &state.public_url else {
@@ -64,6 +66,11 @@ pub async fn redeem(
         )
     };
     let _turn = state.in_turn(caller).await?;
+    if !form.has("instead")
+        && let Some(page) = other_tenant(&state, public_url, &headers, code).await?
+    {
+        return Ok(page);
+    }
     match links::redeem(&state.api.store, code).await? {
         Redeemed::Opened {
             cookie,
@@ -95,6 +102,47 @@ pub async fn redeem(
     }
 }
 
+#[derive(Template)]
+#[template(path = "instead.html")]
+struct Instead<'a> {
+    theme: &'static str,
+    code: &'a str,
+    session: &'a Session,
+    tenant: &'a str,
+}
+
+impl Instead<'_> {
+    fn assets(&self) -> &'static Paths {
+        &PATHS
+    }
+}
+
+/// Asks first where the browser is signed in for another tenant: whoever opens a link of a
+/// stranger would else go on in the stranger's pages as if they were his own.
+async fn other_tenant(
+    state: &State,
+    public_url: &PublicUrl,
+    headers: &HeaderMap,
+    code: &str,
+) -> Result<Option<Response>, Fault> {
+    let Some(cookie) = session::cookie(headers, public_url) else {
+        return Ok(None);
+    };
+    let known = session::find(&state.api.store, &state.sessions, &cookie, Asks::Page).await?;
+    let Ok(session) = known else { return Ok(None) };
+    let tenant = links::tenant_of(&state.api.store, code).await?;
+    let Some(tenant) = tenant.filter(|tenant| **tenant != *session.tenant) else {
+        return Ok(None);
+    };
+    let page = Instead {
+        theme: Theme::of(headers).as_str(),
+        code,
+        session: &session,
+        tenant: &tenant,
+    };
+    Ok(Some(html(StatusCode::OK, page.render()?)))
+}
+
 /// Ends the session at once, here and in the store.
 pub async fn sign_out(
     AxumState(state): AxumState<Arc<State>>,
@@ -102,6 +150,7 @@ pub async fn sign_out(
 ) -> Result<Response, Fault> {
     let what = links::Revocation {
         session: Some(visitor.session.id),
+        tenant: Some(visitor.tenant().to_string()),
         ..links::Revocation::default()
     };
     links::revoke(&state.api.store, &what, &visitor.caller)

@@ -13,21 +13,26 @@ use uuid::Uuid;
 use super::State;
 use super::capability::Capability;
 use super::delivery::Body;
+use super::events;
 use super::fault::{Fault, retention_days, spoken};
-use super::fields::Posted;
+use super::fields::{self, Asked, Posted};
 use super::markup::{Markup, badge, exact_time, state};
 use super::shell::{Place, Shell, Visitor, page, see_other};
 use super::words::{EndpointName, address};
-use crate::api::extract::{PathId, parse_id};
+use crate::api::extract::{self, PathId, parse_id};
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, Delivery, EventId, StoredEvent};
+use crate::delivery::listing::{self, Delivery, EventId, IdRange, StoredEvent};
 use crate::delivery::replay;
 use crate::mapping::filter::{Body as EventBody, Filter};
 use crate::subscription::directory::type_matches;
 use crate::subscription::queries::{self, SubscriptionId};
 
-/// Deliveries of one event on its page.
-const DELIVERIES: i64 = 200;
+/// Endpoints on the page of an event.
+const ENDPOINTS: i64 = 200;
+/// Endpoints that were deleted since.
+const DELETED: i64 = 20;
+/// Deliveries of the event to one endpoint.
+const DELIVERIES: usize = 5;
 
 /// An endpoint beside an event.
 struct Verdict {
@@ -36,7 +41,10 @@ struct Verdict {
     why: String,
     /// The filter that refused it.
     filter: Option<String>,
+    /// The newest.
     deliveries: Vec<(String, Markup)>,
+    /// There are older ones.
+    is_more: bool,
     /// Whether it can be sent there now.
     can_send: bool,
 }
@@ -53,9 +61,12 @@ struct Page {
     row_key: String,
     body: Option<Body>,
     verdicts: Vec<Verdict>,
+    /// Leads to the endpoints after these.
+    next: Option<String>,
+    is_first: bool,
     /// How many endpoints have it, of how many that were to get it.
-    delivered: usize,
-    wanted: usize,
+    delivered: i64,
+    wanted: i64,
 }
 
 /// The page of one event.
@@ -63,15 +74,16 @@ pub async fn show(
     AxumState(state): AxumState<Arc<State>>,
     visitor: Visitor,
     id: PathId,
+    Asked(asked): Asked,
 ) -> Result<Response, Fault> {
     let days = retention_days(state.api.settings.retention());
     let not_found = || Fault::not_found("event", &id.0, days);
     let event: EventId = id.0.parse().map_err(|_| not_found())?;
+    let before = extract::cursor(asked.get("cursor"))?.map(|[id]| id);
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let found = listing::event(&transaction, event).await?;
     let found = found.ok_or_else(not_found)?;
-    let deliveries = listing::of_event(&transaction, event, DELIVERIES).await?;
     let row_key = transaction
         .query_one(
             include_str!("../../sql/queries/console/event_row.sql"),
@@ -81,9 +93,29 @@ pub async fn show(
     let audience = transaction
         .query(
             include_str!("../../sql/queries/console/list_audience.sql"),
-            &[&event.0],
+            &[&event.0, &before.unwrap_or(Uuid::max()), &(ENDPOINTS + 1)],
         )
         .await?;
+    let (audience, next) = extract::page(audience, ENDPOINTS, |row| [row.get("id")]);
+    let id_range = IdRange::of_event(event);
+    let deleted = match before {
+        Some(_) => Vec::new(),
+        None => {
+            let sql = include_str!("../../sql/queries/console/list_deleted_audience.sql");
+            let (from, to) = (id_range.from, id_range.to);
+            transaction
+                .query(sql, &[&event.0, &from, &to, &DELETED])
+                .await?
+        }
+    };
+    let ids = audience.iter().chain(&deleted).map(|row| row.get("id"));
+    let ids: Vec<Uuid> = ids.collect();
+    let limit = i64::try_from(DELIVERIES).unwrap_or(0) + 1;
+    let deliveries = listing::of_event_to(&transaction, event, &ids, limit).await?;
+    let (wanted, delivered) = events::deliveries_of(&transaction, &[event.0])
+        .await?
+        .remove(&event.0)
+        .unwrap_or_default();
     drop(transaction);
     let shell = visitor.shell(Place::Events, found.event_type.clone());
     let judge = Judge {
@@ -91,13 +123,6 @@ pub async fn show(
         may_see: visitor.may(Capability::Payloads),
     };
     let verdicts = judge.all(&audience, &deliveries);
-    let was_wanted = verdicts.iter().filter(|one| !one.deliveries.is_empty());
-    let has_it = |one: &&Verdict| {
-        let of = deliveries
-            .iter()
-            .filter(|delivery| delivery.subscription_id.to_string() == one.endpoint.id);
-        of.clone().any(|delivery| delivery.delivered_at.is_some())
-    };
     let page_of = Page {
         id: found.id.to_string(),
         event_type: found.event_type.clone(),
@@ -105,8 +130,13 @@ pub async fn show(
         exact: exact_time(found.occurred_at),
         sequence: found.sequence.clone(),
         row_key: row_key.get("row_key"),
-        wanted: was_wanted.clone().count(),
-        delivered: was_wanted.filter(has_it).count(),
+        next: next.map(|cursor| {
+            let query = fields::query([("cursor", cursor.as_str())]);
+            format!("/console/events/{}{query}", found.id)
+        }),
+        is_first: before.is_none(),
+        wanted,
+        delivered,
         body: found
             .body
             .filter(|_| visitor.may(Capability::Payloads))
@@ -138,9 +168,9 @@ impl Judge<'_> {
                 self.verdict(row, &deliveries)
             })
             .collect();
-        let deleted = by_endpoint.into_values().map(|deliveries| Verdict {
+        let deleted = by_endpoint.into_iter().map(|(id, deliveries)| Verdict {
             endpoint: EndpointName {
-                id: String::new(),
+                id: SubscriptionId(id).to_string(),
                 address: "deleted endpoint".to_owned(),
                 description: None,
                 is_deleted: true,
@@ -152,6 +182,7 @@ impl Judge<'_> {
             why: "The endpoint was deleted since.".to_owned(),
             filter: None,
             deliveries: shown(&deliveries),
+            is_more: deliveries.len() > DELIVERIES,
             can_send: false,
         });
         verdicts.extend(deleted);
@@ -177,6 +208,7 @@ impl Judge<'_> {
             why,
             filter,
             deliveries: shown(deliveries),
+            is_more: deliveries.len() > DELIVERIES,
             can_send: active,
         }
     }
@@ -277,7 +309,7 @@ fn of_delivery(delivery: &Delivery) -> String {
 }
 
 fn shown(deliveries: &[&Delivery]) -> Vec<(String, Markup)> {
-    let each = deliveries.iter();
+    let each = deliveries.iter().take(DELIVERIES);
     each.map(|one| (one.id.to_string(), state(one.status)))
         .collect()
 }

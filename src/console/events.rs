@@ -134,7 +134,7 @@ pub async fn show(
 }
 
 /// Of each event how many deliveries there are, and how many of these were delivered.
-async fn deliveries_of(
+pub async fn deliveries_of(
     transaction: &Transaction<'_>,
     events: &[Uuid],
 ) -> Result<HashMap<Uuid, (i64, i64)>, Fault> {

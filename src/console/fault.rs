@@ -1,6 +1,6 @@
 //! What a page says where it cannot show what was asked for: what, why, and what to do now.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
@@ -19,7 +19,11 @@ pub struct Fault {
     pub title: String,
     pub detail: String,
     /// What to do, as a path and its words.
-    pub next: Option<(String, String)>,
+    pub next: Option<Box<(String, String)>>,
+    /// As the API's refusal has it.
+    pub retry_after: Option<Box<HeaderValue>>,
+    /// Nothing of it was done: others were changing the same.
+    pub is_deadlock: bool,
 }
 
 impl Fault {
@@ -35,11 +39,13 @@ impl Fault {
             title: title.into(),
             detail: detail.into(),
             next: None,
+            retry_after: None,
+            is_deadlock: false,
         }
     }
 
     pub fn with_next(mut self, path: impl Into<String>, words: impl Into<String>) -> Self {
-        self.next = Some((path.into(), words.into()));
+        self.next = Some(Box::new((path.into(), words.into())));
         self
     }
 
@@ -130,7 +136,11 @@ impl From<Problem> for Fault {
             ),
             _ => problem.detail().to_owned(),
         };
-        Fault::new(status, problem.code(), title, detail)
+        Fault {
+            retry_after: problem.retry_after().cloned().map(Box::new),
+            is_deadlock: problem.is_deadlock(),
+            ..Fault::new(status, problem.code(), title, detail)
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::capability::Capability;
 use super::code;
 use super::fault::Fault;
 use super::fields::Fields;
-use super::session::{self, Unsigned};
+use super::session::{self, Asks, Unsigned};
 use super::shell::{Theme, Visitor, html};
 use crate::api::error::Problem;
 use crate::api::extract::Tenant;
@@ -38,6 +38,11 @@ pub async fn dress(request: Request, next: Next) -> Response {
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
         let cookies = response.headers_mut().remove(header::SET_COOKIE);
         response = fault_page(&fault, theme);
+        if let Some(retry_after) = fault.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, *retry_after);
+        }
         if let Some(cookie) = cookies {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
@@ -50,6 +55,8 @@ pub async fn dress(request: Request, next: Next) -> Response {
     let policies = [
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
+        // Without any, some browsers send forms with the origin `null`.
+        ("referrer-policy", "same-origin"),
         (
             "permissions-policy",
             "camera=(), geolocation=(), microphone=(), payment=()",
@@ -180,12 +187,13 @@ pub async fn signed_in(
     let unsigned = || Fault::unsigned(&Unsigned::Never);
     let public_url = state.public_url.as_ref().ok_or_else(unsigned)?;
     let cookie = session::cookie(request.headers(), public_url).ok_or_else(unsigned)?;
-    let session = match state.sessions.get(&cookie.hash()) {
+    let asks = Asks::of(request.headers());
+    let session = match state.sessions.get(&cookie.hash(), asks) {
         Some(session) => session,
         None => {
             let caller = caller_of(&request);
             let _turn = state.in_turn(caller).await?;
-            let found = session::find(&state.api.store, &state.sessions, &cookie).await?;
+            let found = session::find(&state.api.store, &state.sessions, &cookie, asks).await?;
             found.map_err(|why| {
                 if matches!(why, Unsigned::Never) {
                     state.is_strange(caller);
@@ -195,10 +203,7 @@ pub async fn signed_in(
         }
     };
     if request.method() == Method::POST {
-        let (parts, body) = request.into_parts();
-        let whole = Request::from_parts(parts.clone(), body);
-        let bytes = Bytes::from_request(whole, &()).await;
-        let bytes = bytes.map_err(|error| Fault::from(Problem::from(error)))?;
+        let (parts, bytes) = whole(request).await?;
         let token = Fields::parse(&bytes);
         let token = token.get("token").unwrap_or_default();
         if !code::equal(token, &session.form_token) {
@@ -211,7 +216,9 @@ pub async fn signed_in(
         }
         request = Request::from_parts(parts, Body::from(bytes));
     }
+    // What answers a form is at an address that cannot be asked for.
     let path = request.uri().path_and_query();
+    let path = path.filter(|_| request.method() == Method::GET);
     let visitor = Visitor {
         caller: audit::Caller {
             principal: Principal {
@@ -223,7 +230,7 @@ pub async fn signed_in(
             remote_ip: Some(state.api.callers.origin(&request)),
         },
         theme: Theme::of(request.headers()),
-        path: path.map_or_else(String::new, |path| path.as_str().to_owned()),
+        path: path.map(|path| path.as_str().to_owned()),
         session,
     };
     let tenant = Tenant(Arc::clone(visitor.tenant()));
@@ -259,6 +266,35 @@ pub async fn require(
         true => Ok(next.run(request).await),
         false => Err(Fault::lacks(capability)),
     }
+}
+
+/// A change that meets so many deadlocks in a row meets them for another reason: as of the API.
+const CALLS: usize = 5;
+
+/// Of changes that are one transaction: repeats what PostgreSQL broke off to end a deadlock.
+pub async fn again(request: Request, next: Next) -> Result<Response, Fault> {
+    let (parts, bytes) = whole(request).await?;
+    for _ in 1..CALLS {
+        let call = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
+        let response = next.clone().run(call).await;
+        let fault = response.extensions().get::<Fault>();
+        if !fault.is_some_and(|fault| fault.is_deadlock) {
+            return Ok(response);
+        }
+    }
+    Ok(next
+        .run(Request::from_parts(parts, Body::from(bytes)))
+        .await)
+}
+
+/// A request with its body in memory, which the server's limit bounds.
+pub async fn whole(request: Request) -> Result<(Parts, Bytes), Fault> {
+    let (parts, body) = request.into_parts();
+    // With the parts, as they carry the limit of the body.
+    let request = Request::from_parts(parts.clone(), body);
+    let bytes = Bytes::from_request(request, &()).await;
+    let bytes = bytes.map_err(|error| Fault::from(Problem::from(error)))?;
+    Ok((parts, bytes))
 }
 
 /// A path that leads nowhere.

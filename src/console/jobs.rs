@@ -19,6 +19,7 @@ use super::shell::{Place, Shell, Visitor, page, see_other};
 use super::words::Endpoints;
 use crate::api::extract::PathId;
 use crate::api::jobs as calls;
+use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
 use crate::delivery::jobs::{self, Job, JobState};
 use crate::event::JobId;
@@ -75,18 +76,13 @@ fn state(state: JobState) -> Markup {
 }
 
 /// The newest of the tenant's.
-pub async fn newest_jobs(state: &State, visitor: &Visitor) -> Result<Vec<JobView>, Fault> {
-    let mut client = state.api.store.get().await?;
-    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = jobs::list(&transaction, Uuid::max(), NEWEST).await?;
-    if found.is_empty() {
-        return Ok(Vec::new());
-    }
-    let endpoints = Endpoints::read(&transaction).await?;
-    Ok(found
-        .iter()
-        .map(|job| JobView::of(job, &endpoints))
-        .collect())
+pub async fn newest_jobs(
+    transaction: &Transaction<'_>,
+    endpoints: &Endpoints,
+) -> Result<Vec<JobView>, Fault> {
+    let found = jobs::list(transaction, Uuid::max(), NEWEST).await?;
+    let views = found.iter().map(|job| JobView::of(job, endpoints));
+    Ok(views.collect())
 }
 
 #[derive(Template)]

@@ -1,11 +1,13 @@
 //! Links into the portal: minted for one tenant, good for one session. These functions act as
 //! the store's owner, not as a tenant.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -16,6 +18,7 @@ use crate::api::PublicUrl;
 use crate::audit::{Caller, Entry};
 use crate::db::{Connection, PoolError, Store};
 use crate::duration::interval_seconds;
+use crate::tenant;
 
 /// How long a link may wait to be used, and does where nothing else is asked for. It is to be
 /// made when somebody clicks, not ahead.
@@ -24,6 +27,8 @@ pub const SHORTEST_VALID: Duration = Duration::from_secs(1);
 pub const USUAL_VALID: Duration = Duration::from_secs(120);
 /// A working day.
 pub const USUAL_SESSION: Duration = Duration::from_secs(8 * 3600);
+/// As the table checks. Nobody who left a company keeps a session for longer.
+pub const LONGEST_SESSION: Duration = Duration::from_secs(24 * 3600);
 
 /// The page that a link leads to where nothing else is asked for.
 pub const USUAL_PAGE: &str = "/console/overview";
@@ -60,10 +65,34 @@ pub async fn mint(
         is_page(&link.next),
         "the page must be a path below /console/"
     );
+    anyhow::ensure!(
+        link.session_ttl <= LONGEST_SESSION,
+        "a session lasts 24 hours at most"
+    );
     let code = Code::generate();
     let id = Uuid::now_v7();
-    let client = connect(store).await?;
+    let mut client = connect(store).await?;
+    let transaction = client.transaction().await.context("begin a change")?;
     let names: Vec<&str> = link.capabilities.iter().map(|one| one.as_str()).collect();
+    // Whoever is given a link is a tenant, before the first event or call of it.
+    let seen = tenant::see(&transaction, &[&link.tenant]).await;
+    seen.context("note the tenant")?;
+    let row = transaction
+        .query_one(
+            include_str!("../../sql/queries/console/mint_link.sql"),
+            &[
+                &id,
+                &link.tenant,
+                &code.hash().as_slice(),
+                &link.actor,
+                &names,
+                &link.next,
+                &interval_seconds(link.session_ttl),
+                &interval_seconds(link.expires_in),
+            ],
+        )
+        .await
+        .context("store the link's hash")?;
     let entry = Entry {
         tenant: Some(&link.tenant),
         action: "portal_link.create",
@@ -71,32 +100,7 @@ pub async fn mint(
         after: Some(json!({"actor": link.actor, "capabilities": names})),
         ..Entry::default()
     };
-    let stored = async {
-        let row = client
-            .query_one(
-                include_str!("../../sql/queries/console/mint_link.sql"),
-                &[
-                    &id,
-                    &link.tenant,
-                    &code.hash().as_slice(),
-                    &link.actor,
-                    &names,
-                    &link.next,
-                    &interval_seconds(link.session_ttl),
-                    &interval_seconds(link.expires_in),
-                ],
-            )
-            .await;
-        row.context("store the link's hash")
-    };
-    let row = caller.make(&client, &entry, stored).await?;
-    client
-        .execute(
-            include_str!("../../sql/queries/console/forget_portal.sql"),
-            &[],
-        )
-        .await
-        .context("forget links and sessions of long ago")?;
+    caller.commit(transaction, &entry).await?;
     Ok(Minted {
         id,
         url: format!("{}/console/enter#{}", public_url.origin(), code.text()),
@@ -121,6 +125,27 @@ pub enum Redeemed {
     Expired(Timestamp),
     Revoked(Timestamp),
     Unknown,
+}
+
+/// Whose session a code opens, where it still does.
+pub async fn tenant_of(store: &Store, code: &str) -> Result<Option<String>, RedeemError> {
+    let Some(code) = Code::parse(code) else {
+        return Ok(None);
+    };
+    let client = store.get().await?;
+    let row = client
+        .query_opt(
+            include_str!("../../sql/queries/console/find_link.sql"),
+            &[&code.hash().as_slice()],
+        )
+        .await?;
+    Ok(row.filter(is_open).map(|row| row.get("tenant_id")))
+}
+
+fn is_open(row: &Row) -> bool {
+    let ended: [Option<Timestamp>; 2] = [row.get("redeemed_at"), row.get("revoked_at")];
+    let expires_at: Timestamp = row.get("expires_at");
+    ended == [None, None] && expires_at > Timestamp::now()
 }
 
 /// Opens the session of a link, once.
@@ -201,33 +226,42 @@ pub async fn revoke(store: &Store, what: &Revocation, caller: &Caller) -> anyhow
         link.is_some() || session.is_some() || tenant.is_some() || actor.is_some(),
         "say which sessions are to end"
     );
-    let client = connect(store).await?;
+    let mut client = connect(store).await?;
+    let transaction = client.transaction().await.context("begin a change")?;
     let by: [&(dyn ToSql + Sync); 4] = [link, session, tenant, actor];
-    let entry = Entry {
-        tenant: tenant.as_deref(),
-        action: "portal_session.revoke",
-        object: session.or(*link).map(|id| id.to_string()),
-        before: Some(json!({"actor": actor})),
-        ..Entry::default()
-    };
-    let ended = async {
-        let links = client
-            .execute(
-                include_str!("../../sql/queries/console/revoke_links.sql"),
-                &by,
-            )
-            .await
-            .context("revoke links")?;
-        let sessions = client
-            .execute(
-                include_str!("../../sql/queries/console/revoke_sessions.sql"),
-                &by,
-            )
-            .await
-            .context("revoke sessions")?;
-        Ok(Revoked { links, sessions })
-    };
-    caller.make(&client, &entry, ended).await
+    let links = transaction
+        .query(
+            include_str!("../../sql/queries/console/revoke_links.sql"),
+            &by,
+        )
+        .await
+        .context("revoke links")?;
+    let sessions = transaction
+        .query(
+            include_str!("../../sql/queries/console/revoke_sessions.sql"),
+            &by,
+        )
+        .await
+        .context("revoke sessions")?;
+    // An entry for each tenant: it is read by that tenant, and erased with it.
+    let tenants = links.iter().chain(&sessions).map(|row| row.get(0));
+    let tenants: BTreeSet<&str> = tenants.collect();
+    for tenant in tenants {
+        let entry = Entry {
+            tenant: Some(tenant),
+            action: "portal_session.revoke",
+            object: session.or(*link).map(|id| id.to_string()),
+            before: Some(json!({"actor": actor})),
+            ..Entry::default()
+        };
+        let entered = caller.change().enter(&transaction, &entry).await;
+        entered.context("write the audit log")?;
+    }
+    transaction.commit().await.context("commit a change")?;
+    Ok(Revoked {
+        links: links.len() as u64,
+        sessions: sessions.len() as u64,
+    })
 }
 
 /// A session as the operator sees it.

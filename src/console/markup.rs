@@ -159,6 +159,15 @@ pub fn state_named(name: &str) -> Option<Status> {
     STATES.into_iter().find(|status| status.as_str() == name)
 }
 
+/// Hidden fields of a form.
+pub fn hidden(fields: &[(&str, &str)]) -> Markup {
+    let field = |(name, value): &(&str, &str)| {
+        let value = escape(value);
+        format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">")
+    };
+    Markup(fields.iter().map(field).collect())
+}
+
 /// A state as colour, shape and word.
 pub fn state(status: Status) -> Markup {
     badge(status.as_str(), shape(status), word(status))

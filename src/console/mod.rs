@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! - [`links`], [`code`], [`session`], [`capability`]: who is signed in, and what they may do.
-//! - [`gate`]: what every request passes. [`enter`]: signing in and out.
+//! - [`gate`]: what every request passes. [`once`]: a form that is sent twice is carried out once.
+//!   [`enter`]: signing in and out.
 //! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
 //! - [`chart`]: what became of attempts, by hours and days.
@@ -45,6 +46,7 @@ pub mod gate;
 pub mod jobs;
 pub mod links;
 pub mod markup;
+pub mod once;
 pub mod overview;
 pub mod recover;
 pub mod search;
@@ -92,6 +94,17 @@ where
     route(Method::POST, MethodFilter::POST, path, needs, handler)
 }
 
+/// An action that is one transaction, as a PATCH or a DELETE of the API: it is made again where a
+/// deadlock broke it off.
+fn change<H, T>(path: &'static str, needs: Capability, handler: H) -> Route
+where
+    H: Handler<T, Arc<State>>,
+    T: 'static,
+{
+    let handler = handler.layer(middleware::from_fn(gate::again));
+    action(path, needs, handler)
+}
+
 fn route<H, T>(
     method: Method,
     filter: MethodFilter,
@@ -121,6 +134,11 @@ pub fn routes() -> Vec<Route> {
         page("/console/deliveries/newer", View, deliveries::newer),
         page("/console/deliveries/{id}", View, delivery::show),
         page("/console/deliveries/{id}/curl", Payloads, delivery::curl),
+        page(
+            "/console/deliveries/{id}/attempts/{number}",
+            Payloads,
+            delivery::answered,
+        ),
         action("/console/deliveries/{id}/retry", Resend, delivery::retry),
         page("/console/events", View, events::show),
         page("/console/events/{id}", View, event::show),
@@ -136,16 +154,16 @@ pub fn routes() -> Vec<Route> {
         action("/console/endpoints/new", Manage, endpoints::create),
         page("/console/endpoints/{id}", View, endpoint::show),
         page("/console/endpoints/{id}/edit", Manage, endpoints::edit),
-        action("/console/endpoints/{id}/edit", Manage, endpoints::save),
+        change("/console/endpoints/{id}/edit", Manage, endpoints::save),
         action("/console/endpoints/{id}/test", Test, actions::test),
-        action("/console/endpoints/{id}/pause", Manage, actions::pause),
+        change("/console/endpoints/{id}/pause", Manage, actions::pause),
         action("/console/endpoints/{id}/enable", Manage, actions::enable),
-        action("/console/endpoints/{id}/rotate", Secrets, actions::rotate),
-        action("/console/endpoints/{id}/delete", Manage, actions::delete),
+        change("/console/endpoints/{id}/rotate", Secrets, actions::rotate),
+        change("/console/endpoints/{id}/delete", Manage, actions::delete),
         page("/console/catalogue", View, catalogue::show),
         page("/console/test", View, test_event::show),
         page("/console/settings", View, settings::show),
-        action("/console/settings/end", Manage, settings::end_session),
+        change("/console/settings/end", Manage, settings::end_session),
         action("/console/theme", View, settings::theme),
         action("/console/sign-out", View, enter::sign_out),
         page("/console/search", View, search::show),
@@ -164,10 +182,16 @@ pub fn router(api: Arc<api::State>, public_url: Option<PublicUrl>) -> Router {
     for route in routes() {
         signed_in = signed_in.route(route.path, route.handler);
     }
-    let signed_in = signed_in.route_layer(middleware::from_fn_with_state(
-        Arc::clone(&state),
-        gate::signed_in,
-    ));
+    // The last is the outermost.
+    let signed_in = signed_in
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            once::once,
+        ))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            gate::signed_in,
+        ));
     signed_in
         .route("/console", get(enter::home))
         .route("/console/", get(enter::home))

@@ -17,7 +17,7 @@ use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, Endpoints, endpoint_state};
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, DeliverySearch, IdRange, Status};
-use crate::delivery::stats;
+use crate::delivery::stats::{self, Last};
 use crate::subscription::queries::StoredSubscription;
 use uuid::Uuid;
 
@@ -80,6 +80,7 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let endpoints = Endpoints::read(&transaction).await?;
+    let last = endpoints.last_results(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     let everything = IdRange::new(None, None, None);
     let newest = listing::deliveries(
@@ -112,7 +113,8 @@ pub async fn show(
         .iter()
         .map(|stored| {
             let counts = counted.get(&stored.id).map_or(&[][..], Vec::as_slice);
-            endpoint(stored, chart::spark(counts, shell.now))
+            let spark = chart::spark(counts, shell.now);
+            endpoint(stored, last.get(&stored.id), spark)
         })
         .collect();
     shown.sort_by_key(|one| one.is_well);
@@ -143,8 +145,8 @@ pub async fn show(
     page(&page_of)
 }
 
-fn endpoint(stored: &StoredSubscription, spark: Markup) -> Endpoint {
-    let state = endpoint_state(stored);
+fn endpoint(stored: &StoredSubscription, last: Option<&Last>, spark: Markup) -> Endpoint {
+    let state = endpoint_state(stored, last);
     Endpoint {
         name: EndpointName::of(stored),
         badge: badge(state.class, state.shape, state.word),

@@ -157,6 +157,7 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let endpoints = Endpoints::read(&transaction).await?;
+    let jobs = newest_jobs(&transaction, &endpoints).await?;
     let one = order.endpoint.and_then(|id| endpoints.get(id));
     let missing = match (asked.has("what"), order.what, one, order.since) {
         (false, ..) => None,
@@ -171,13 +172,13 @@ pub async fn show(
         (false, ..) => None,
         _ if missing.is_some() => None,
         (true, What::All, Some(one)) => {
+            // It takes connections of its own: one request never holds two.
             drop(transaction);
             drop(client);
             Some(preview_all(&state, &visitor, &order, one).await?)
         }
         (true, ..) => Some(preview_waiting(&transaction, &order, &endpoints).await?),
     };
-    let jobs = newest_jobs(&state, &visitor).await?;
     let now = shell.now;
     let oldest = preview.as_ref().and_then(|preview| preview.oldest);
     let is_ordered = match one {

@@ -50,33 +50,72 @@ pub enum Unsigned {
 #[derive(Default)]
 pub struct Cache(Mutex<HashMap<[u8; 32], Known>>);
 
-/// When the store was asked, and what it said.
-type Known = (Instant, Arc<Session>);
+/// Sessions are noted as used so often at most: as find_session.sql has it.
+const NOTED: Duration = Duration::from_secs(30);
+
+/// What the store said.
+struct Known {
+    asked_at: Instant,
+    /// When it was told of a use, where it was.
+    used_at: Option<Instant>,
+    session: Arc<Session>,
+}
+
+/// Whether somebody asks, or a page that lies open by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    Somebody,
+    Page,
+}
+
+impl Asks {
+    /// The script asks only for what changes by itself.
+    pub fn of(headers: &HeaderMap) -> Self {
+        match headers.contains_key("hx-request") {
+            true => Asks::Page,
+            false => Asks::Somebody,
+        }
+    }
+}
 
 impl Cache {
-    /// One that was asked for in the last seconds.
-    pub fn get(&self, hash: &[u8; 32]) -> Option<Arc<Session>> {
+    /// One that was asked for in the last seconds, and whose use the store knows of.
+    pub fn get(&self, hash: &[u8; 32], asks: Asks) -> Option<Arc<Session>> {
         let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (asked_at, session) = cache.get(hash)?;
-        let is_fresh = asked_at.elapsed() < CACHE_TIME && session.expires_at > Timestamp::now();
-        is_fresh.then(|| Arc::clone(session))
+        let known = cache.get(hash)?;
+        let is_noted = match asks {
+            Asks::Page => true,
+            Asks::Somebody => known.used_at.is_some_and(|at| at.elapsed() < NOTED),
+        };
+        let is_fresh =
+            known.asked_at.elapsed() < CACHE_TIME && known.session.expires_at > Timestamp::now();
+        (is_fresh && is_noted).then(|| Arc::clone(&known.session))
     }
 
-    fn put(&self, hash: [u8; 32], asked_at: Instant, session: &Arc<Session>) {
+    fn put(&self, hash: [u8; 32], asked_at: Instant, asks: Asks, session: &Arc<Session>) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_SIZE {
-            cache.retain(|_, (asked_at, _)| asked_at.elapsed() < CACHE_TIME);
+            cache.retain(|_, known| known.asked_at.elapsed() < CACHE_TIME);
             if cache.len() >= CACHE_SIZE {
                 cache.clear();
             }
         }
-        cache.insert(hash, (asked_at, Arc::clone(session)));
+        let used_at = match asks {
+            Asks::Somebody => Some(asked_at),
+            Asks::Page => cache.get(&hash).and_then(|known| known.used_at),
+        };
+        let known = Known {
+            asked_at,
+            used_at,
+            session: Arc::clone(session),
+        };
+        cache.insert(hash, known);
     }
 
     /// Forgets what this process knows of sessions that end now.
     pub fn forget(&self, id: Uuid) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.retain(|_, (_, session)| session.id != id);
+        cache.retain(|_, known| known.session.id != id);
     }
 }
 
@@ -85,6 +124,7 @@ pub async fn find(
     store: &Store,
     cache: &Cache,
     cookie: &Code,
+    asks: Asks,
 ) -> Result<Result<Arc<Session>, Unsigned>, Fault> {
     let hash = cookie.hash();
     let asked_at = Instant::now();
@@ -92,7 +132,11 @@ pub async fn find(
     let row = client
         .query_opt(
             include_str!("../../sql/queries/console/find_session.sql"),
-            &[&hash.as_slice(), &IDLE.as_secs_f64()],
+            &[
+                &hash.as_slice(),
+                &IDLE.as_secs_f64(),
+                &(asks == Asks::Somebody),
+            ],
         )
         .await?;
     let Some(row) = row else {
@@ -110,7 +154,7 @@ pub async fn find(
         expires_at: row.get("expires_at"),
         form_token: cookie.form_token(),
     });
-    cache.put(hash, asked_at, &session);
+    cache.put(hash, asked_at, asks, &session);
     Ok(Ok(session))
 }
 

@@ -8,11 +8,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::assets::{PATHS, Paths};
 use super::capability::Capability;
 use super::fault::Fault;
-use super::markup::{Markup, time};
+use super::markup::{Markup, hidden, time};
 use super::session::{self, Session};
 use crate::audit::Caller;
 
@@ -136,8 +137,8 @@ pub struct Visitor {
     /// For the audit log.
     pub caller: Caller,
     pub theme: Theme,
-    /// The page that was asked for, to come back to.
-    pub path: String,
+    /// The page that was asked for, to come back to; none: it answers a form.
+    pub path: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Visitor {
@@ -214,12 +215,18 @@ impl Shell {
     }
 
     pub fn path(&self) -> &str {
-        &self.visitor.path
+        self.visitor.path.as_deref().unwrap_or(self.place.path())
     }
 
-    /// The hidden field of every form.
+    /// The hidden field of forms that may well be sent again.
     pub fn token(&self) -> &str {
         &self.visitor.session.form_token
+    }
+
+    /// The hidden fields of a form that does something once, however often it is sent.
+    pub fn form(&self) -> Markup {
+        let once = Uuid::now_v7().to_string();
+        hidden(&[("token", self.token()), ("once", &once)])
     }
 
     pub fn until(&self) -> Markup {

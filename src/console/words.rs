@@ -6,11 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::fault::Fault;
+use super::capability::Capability;
+use super::fault::{Fault, spoken};
 use super::markup::{distance, measured, named_status};
+use super::shell::Visitor;
+use crate::api::subscription_health::Condition;
 use crate::conninfo::Transaction;
 use crate::delivery::attempt_log::Attempt;
 use crate::delivery::listing::{Delivery, Status};
+use crate::delivery::stats::{self, Last};
 use crate::subscription::host;
 use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
 
@@ -59,6 +63,15 @@ impl Endpoints {
         }
     }
 
+    /// When each last took something, and when it failed.
+    pub async fn last_results(
+        &self,
+        transaction: &Transaction<'_>,
+    ) -> Result<HashMap<SubscriptionId, Last>, Fault> {
+        let ids: Vec<Uuid> = self.all.iter().map(|one| one.id.0).collect();
+        Ok(stats::last(transaction, &ids).await?)
+    }
+
     pub fn names(&self) -> Vec<EndpointName> {
         self.all.iter().map(EndpointName::of).collect()
     }
@@ -99,6 +112,15 @@ pub fn address(url: &str) -> String {
         text.push_str("?…");
     }
     text
+}
+
+/// A URL as somebody may see it: its query may hold a secret of the receiver.
+pub fn shown_url(url: &str, visitor: &Visitor) -> String {
+    let may_see = visitor.may(Capability::Payloads) || visitor.may(Capability::Manage);
+    match url.split_once('?') {
+        Some((before, _)) if !may_see => format!("{before}?…"),
+        _ => url.to_owned(),
+    }
 }
 
 /// What an attempt's failure means, and what to do.
@@ -196,19 +218,20 @@ fn of_status(status: i16) -> (String, &'static str) {
 /// What became of a delivery, in one sentence or two.
 pub fn state_sentence(
     delivery: &Delivery,
-    attempts: &[Attempt],
+    last: Option<&Attempt>,
+    first_attempt_at: Option<Timestamp>,
     endpoint: Option<&StoredSubscription>,
     now: Timestamp,
 ) -> String {
     let who = endpoint.map_or_else(|| "the endpoint".to_owned(), |one| host(&one.url));
-    let last = attempts.last();
     let said = last.map(|attempt| outcome(attempt, &who));
-    let took = attempts.first().zip(last).map(|(first, last)| {
-        let between = last.started_at.as_millisecond() - first.started_at.as_millisecond();
+    let several = last.is_some_and(|last| last.number > 1);
+    let took = first_attempt_at.zip(last).map(|(first, last)| {
+        let between = last.started_at.as_millisecond() - first.as_millisecond();
         measured(Duration::from_millis(u64::try_from(between).unwrap_or(0)))
     });
     match delivery.status {
-        Status::Delivered if attempts.len() > 1 => format!(
+        Status::Delivered if several => format!(
             "Delivered at attempt {} over {}: {}.",
             delivery.attempts,
             took.unwrap_or_default(),
@@ -224,7 +247,7 @@ pub fn state_sentence(
                 1 => "1 attempt".to_owned(),
                 many => format!("{many} attempts"),
             },
-            took.filter(|_| attempts.len() > 1)
+            took.filter(|_| several)
                 .map_or_else(String::new, |took| format!(" in {took}")),
             said.unwrap_or_else(|| "its last attempt failed".to_owned())
         ),
@@ -282,55 +305,56 @@ pub struct EndpointState {
     pub sentence: String,
 }
 
-pub fn endpoint_state(endpoint: &StoredSubscription) -> EndpointState {
-    let of = |class, shape, word, sentence: String| EndpointState {
-        class,
-        shape,
-        word,
-        sentence,
-    };
-    if !endpoint.active {
-        let reason = endpoint.disabled_reason.as_deref().unwrap_or_default();
-        return match reason {
-            "by request" => of(
-                "parked",
-                "❚❚",
-                "paused",
-                "Paused by hand: what comes in is not sent.".to_owned(),
-            ),
-            _ => of(
-                "failed",
-                "✕",
-                "disabled",
-                format!("Disabled: {reason}. What comes in is not sent."),
-            ),
-        };
-    }
-    if let Some(reason) = &endpoint.unreadable_reason {
-        let sentence = format!("Nothing can be sent until this is put right: {reason}.");
-        return of("failed", "✕", "unreadable", sentence);
-    }
-    match endpoint.breaker.as_str() {
-        "open" => of(
-            "pending",
-            "↻",
-            "failing",
-            "Failing: its circuit breaker is open after failures in a row. It is probed with one \
-             request now and then, and the rest waits."
-                .to_owned(),
+/// As the API has it, in a sentence.
+pub fn endpoint_state(endpoint: &StoredSubscription, last: Option<&Last>) -> EndpointState {
+    let condition = Condition::of(endpoint, last.unwrap_or(&Last::default()));
+    let (class, shape, sentence) = match condition {
+        Condition::Paused => (
+            "parked",
+            "❚❚",
+            "Paused by hand: what comes in is not sent.".to_owned(),
         ),
-        "half_open" => of(
-            "pending",
-            "↻",
-            "probing",
-            "Being probed: one request decides whether the rest follows.".to_owned(),
-        ),
-        _ => of(
+        Condition::Disabled => {
+            let reason = endpoint.disabled_reason.as_deref().unwrap_or_default();
+            let sentence = format!("Disabled: {reason}. What comes in is not sent.");
+            ("failed", "✕", sentence)
+        }
+        Condition::Unreadable => {
+            let reason = endpoint.unreadable_reason.as_deref().unwrap_or_default();
+            let sentence = format!("Nothing can be sent until this is put right: {reason}.");
+            ("failed", "✕", sentence)
+        }
+        Condition::Probing => {
+            let sentence = match endpoint.breaker.as_str() {
+                "half_open" => "Being probed: one request decides whether the rest follows.",
+                _ => {
+                    "Failing: its circuit breaker is open after failures in a row. It is probed with \
+                     one request now and then, and the rest waits."
+                }
+            };
+            ("pending", "↻", sentence.to_owned())
+        }
+        Condition::Failing => {
+            let since = endpoint.failing_since.map(spoken).unwrap_or_default();
+            let sentence = format!("Failing since {since}: nothing has succeeded since then.");
+            ("pending", "↻", sentence)
+        }
+        Condition::New => (
             "delivered",
             "✓",
-            "active",
+            "New: nothing was sent to it yet.".to_owned(),
+        ),
+        Condition::Ok => (
+            "delivered",
+            "✓",
             "Active: events are sent as they come.".to_owned(),
         ),
+    };
+    EndpointState {
+        class,
+        shape,
+        word: condition.as_str(),
+        sentence,
     }
 }
 

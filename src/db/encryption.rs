@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio_postgres::Row;
 
 use super::{Store, StoreRecord};
-use crate::conninfo::Client;
+use crate::conninfo::Queries;
 use crate::secret::{EncryptionKey, KeyId};
 
 /// The key that the store has on record.
@@ -70,11 +70,14 @@ impl Store {
     /// another.
     pub async fn replace_key(&self, key: &EncryptionKey) -> anyhow::Result<bool> {
         let client = self.get().await?;
-        Self::replace_key_on(&client, key).await
+        Self::replace_key_on(&*client, key).await
     }
 
     /// The same on a connection of the caller's.
-    pub async fn replace_key_on(client: &Client, key: &EncryptionKey) -> anyhow::Result<bool> {
+    pub async fn replace_key_on(
+        client: &impl Queries,
+        key: &EncryptionKey,
+    ) -> anyhow::Result<bool> {
         let id = key.id();
         let replaced = client
             .execute(

@@ -5,7 +5,7 @@ use anyhow::Context;
 use tokio_postgres::{Error, Row};
 
 use super::{SessionError, Store, StoreKey};
-use crate::conninfo::{Client, Queries};
+use crate::conninfo::Queries;
 
 /// Where a store is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,7 +200,7 @@ impl Store {
     }
 
     /// Records that the store is to be used as it is found.
-    pub async fn adopt(client: &Client, found: &StoreIdentity) -> anyhow::Result<()> {
+    pub async fn adopt(client: &impl Queries, found: &StoreIdentity) -> anyhow::Result<()> {
         client
             .execute(
                 include_str!("../../sql/queries/db/adopt_store.sql"),

@@ -50,15 +50,19 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// In the order that they were made. Wants a transaction of [`crate::db::tenant_transaction`].
+/// The newest ones before the number `before`, at most so many, in the order that they were
+/// made: a delivery that is retried by hand may have any number. Wants a transaction of
+/// [`crate::db::tenant_transaction`].
 pub async fn attempts(
     transaction: &Transaction<'_>,
     id: DeliveryId,
+    before: i32,
+    limit: i64,
 ) -> Result<Vec<Attempt>, Error> {
     let rows = transaction
         .query(
             include_str!("../../sql/queries/delivery/list_attempts.sql"),
-            &[&id.0],
+            &[&id.0, &before, &limit],
         )
         .await?;
     let entry = |row: &Row| row.get::<_, Option<Uuid>>("actor");

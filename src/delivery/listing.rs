@@ -69,6 +69,15 @@ impl IdRange {
         }
     }
 
+    /// Of the deliveries of one event, which share its millisecond.
+    pub fn of_event(event: EventId) -> Self {
+        let alone = IdRange {
+            from: event.0,
+            to: event.0,
+        };
+        alone.whole_milliseconds()
+    }
+
     /// From when on, where it has a beginning.
     pub fn since(self) -> Option<Timestamp> {
         let milliseconds = id_milliseconds(self.from);
@@ -190,9 +199,17 @@ async fn walk(
     // What is in a batch has the state of the batch.
     let scheduled = |statuses: &'static [&'static str]| async move {
         let parked = status == Some(Status::Parked);
+        let Some(subscription) = subscription else {
+            return transaction
+                .query(
+                    include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
+                    &[&statuses, &ids.from, &by_id, &limit, &parked],
+                )
+                .await;
+        };
         transaction
             .query(
-                include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
+                include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql"),
                 &[&statuses, &ids.from, &by_id, &subscription, &limit, &parked],
             )
             .await
@@ -225,6 +242,27 @@ async fn walk(
     Ok(rows.iter().map(read).collect())
 }
 
+/// How many deliveries are of events above one: `limit` at most, and one more where there are
+/// more. What is below it is not read.
+pub async fn newer(
+    transaction: &Transaction<'_>,
+    search: &DeliverySearch,
+    mut ids: IdRange,
+    above: Uuid,
+    low_water: Uuid,
+    limit: i64,
+) -> Result<i64, Error> {
+    // A delivery has the millisecond of its event, and not the rest of its id.
+    ids.from = ids.from.max(id_floor(id_milliseconds(above)));
+    let found = deliveries(transaction, search, ids, None, low_water, limit + 1).await?;
+    let count = found
+        .rows
+        .iter()
+        .filter(|one| one.event_id.0 > above)
+        .count();
+    Ok(i64::try_from(count).unwrap_or(limit + 1))
+}
+
 /// The deliveries of one event, at most so many of them.
 pub async fn of_event(
     transaction: &Transaction<'_>,
@@ -240,6 +278,23 @@ pub async fn of_event(
         delivery: Uuid::max(),
     };
     let rows = by_event(transaction, None, alone, event.0, place, limit).await?;
+    Ok(rows.iter().map(read).collect())
+}
+
+/// Of one event the newest deliveries, at most so many, to each of these subscriptions.
+pub async fn of_event_to(
+    transaction: &Transaction<'_>,
+    event: EventId,
+    subscriptions: &[Uuid],
+    limit: i64,
+) -> Result<Vec<Delivery>, Error> {
+    let days = IdRange::of_event(event);
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/delivery/list_event_deliveries.sql"),
+            &[&event.0, &subscriptions, &days.from, &days.to, &limit],
+        )
+        .await?;
     Ok(rows.iter().map(read).collect())
 }
 

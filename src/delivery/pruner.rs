@@ -104,6 +104,11 @@ pub async fn prune(
             now,
         ),
         (
+            include_str!("../../sql/queries/delivery/forget_portal.sql"),
+            "links and sessions of the portal",
+            now,
+        ),
+        (
             include_str!("../../sql/queries/delivery/forget_pipeline_samples.sql"),
             "samples of the pipeline",
             now,

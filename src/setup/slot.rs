@@ -90,10 +90,14 @@ impl SlotSetup<'_> {
             report.open = gaps::open(self.store, slot).await?;
             return Ok(());
         }
-        let accepted = gaps::accept_open(self.store, slot);
-        let entry = self.accepting(json!({"open": true}));
-        let caller = Caller::of_command();
-        for gap in caller.make(self.store, &entry, accepted).await? {
+        let mut store = self.pool.get().await.context("reach the store")?;
+        let transaction = store.transaction().await?;
+        let accepted = gaps::accept_open(&transaction, slot).await?;
+        if !accepted.is_empty() {
+            let entry = self.accepting(json!({"open": true}));
+            Caller::of_command().commit(transaction, &entry).await?;
+        }
+        for gap in accepted {
             let since = gaps::newest_event_before(self.store, gap.from).await?;
             report.accepted.push((gap, since));
         }
@@ -211,10 +215,11 @@ impl SlotSetup<'_> {
         let entry = self.accepting(json!({
             "from": from.to_string(), "to": to.to_string(), "kind": gap.kind.as_str(),
         }));
-        let record = acceptance.record(self.store);
-        Caller::of_command()
-            .make(self.store, &entry, record)
-            .await?;
+        let mut store = self.pool.get().await.context("reach the store")?;
+        let transaction = store.transaction().await?;
+        acceptance.record(&transaction).await?;
+        Caller::of_command().commit(transaction, &entry).await?;
+        drop(store);
         tracing::warn!(slot = name, %from, %to, "a gap was accepted: what committed in it is not delivered");
         report.add(Done::Changed, format!("the recorded progress, now {to}"));
         report.gap = Some(AcceptedGap {

@@ -4,7 +4,7 @@
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::conninfo::Client;
+use crate::conninfo::{Client, Queries};
 use crate::lsn::Lsn;
 use crate::replication::{GapKind, SystemIdentity};
 
@@ -74,7 +74,7 @@ pub async fn open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
 }
 
 /// Accepts those that capture has gone on after already.
-pub async fn accept_open(store: &Client, slot: &str) -> anyhow::Result<Vec<Open>> {
+pub async fn accept_open(store: &impl Queries, slot: &str) -> anyhow::Result<Vec<Open>> {
     let query = include_str!("../../sql/queries/source/accept_open_gaps.sql");
     let rows = store.query(query, &[&slot]).await;
     let rows = rows.context("accept the open gaps")?;
@@ -136,7 +136,7 @@ pub struct Acceptance<'a> {
 
 impl Acceptance<'_> {
     /// Begins again at `to`, and records that what lies before it is missing.
-    pub async fn record(&self, store: &Client) -> anyhow::Result<()> {
+    pub async fn record(&self, store: &impl Queries) -> anyhow::Result<()> {
         let query = include_str!("../../sql/queries/source/accept_gap.sql");
         let system_identifier = self.system.system_identifier.to_string();
         let (commit, acknowledged) = super::progress::beginning(self.to);

@@ -24,7 +24,7 @@ const ACTION: &str = "tenant.erase";
 
 pub struct Erasure<'a> {
     /// The store owner's.
-    pub client: &'a Client,
+    pub client: &'a mut Client,
     pub tenant: &'a str,
     pub caller: &'a Caller,
     pub reason: Option<&'a str>,
@@ -80,7 +80,7 @@ impl Erasure<'_> {
     }
 
     /// Erases, and says of each pass how many rows there were.
-    pub async fn run(&self, mut pass_ended: impl FnMut(i64)) -> anyhow::Result<Erased> {
+    pub async fn run(&mut self, mut pass_ended: impl FnMut(i64)) -> anyhow::Result<Erased> {
         self.begin().await?;
         let mut erased = Erased {
             rows: 0,
@@ -109,16 +109,13 @@ impl Erasure<'_> {
         Ok(erased)
     }
 
-    async fn begin(&self) -> anyhow::Result<()> {
-        let begin = async {
-            let sql = include_str!("../../sql/queries/tenant/begin_erasure.sql");
-            let begun = self.client.execute(sql, &[&self.tenant]).await;
-            begun
-                .map(drop)
-                .context("note that the tenant is being erased")
-        };
-        let entry = self.entry(json!({"state": "begun"}));
-        self.caller.make(self.client, &entry, begin).await
+    async fn begin(&mut self) -> anyhow::Result<()> {
+        let entry = entry(self.tenant, self.reason, json!({"state": "begun"}));
+        let transaction = self.client.transaction().await?;
+        let sql = include_str!("../../sql/queries/tenant/begin_erasure.sql");
+        let begun = transaction.execute(sql, &[&self.tenant]).await;
+        begun.context("note that the tenant is being erased")?;
+        self.caller.commit(transaction, &entry).await
     }
 
     /// One look at everything.
@@ -153,25 +150,14 @@ impl Erasure<'_> {
         Ok(erased)
     }
 
-    async fn end(&self, erased: &Erased) -> anyhow::Result<()> {
-        let end = async {
-            let sql = include_str!("../../sql/queries/tenant/end_erasure.sql");
-            let ended = self.client.execute(sql, &[&self.tenant]).await;
-            ended.map(drop).context("forget the tenant")
-        };
-        let entry = self.entry(json!({"state": "done", "rows": erased.rows}));
-        self.caller.make(self.client, &entry, end).await
-    }
-
-    fn entry(&self, after: serde_json::Value) -> Entry<'_> {
-        Entry {
-            tenant: Some(self.tenant),
-            action: ACTION,
-            object: Some(self.tenant.to_owned()),
-            after: Some(after),
-            reason: self.reason,
-            ..Entry::default()
-        }
+    async fn end(&mut self, erased: &Erased) -> anyhow::Result<()> {
+        let after = json!({"state": "done", "rows": erased.rows});
+        let entry = entry(self.tenant, self.reason, after);
+        let transaction = self.client.transaction().await?;
+        let sql = include_str!("../../sql/queries/tenant/end_erasure.sql");
+        let ended = transaction.execute(sql, &[&self.tenant]).await;
+        ended.context("forget the tenant")?;
+        self.caller.commit(transaction, &entry).await
     }
 
     async fn tables(&self) -> anyhow::Result<Vec<Table>> {
@@ -189,6 +175,18 @@ impl Erasure<'_> {
         let sql = include_str!("../../sql/queries/tenant/has_instances.sql");
         let row = self.client.query_one(sql, &[]).await;
         Ok(row.context("ask whether an instance runs")?.get(0))
+    }
+}
+
+/// For the audit log.
+fn entry<'a>(tenant: &'a str, reason: Option<&'a str>, after: serde_json::Value) -> Entry<'a> {
+    Entry {
+        tenant: Some(tenant),
+        action: ACTION,
+        object: Some(tenant.to_owned()),
+        after: Some(after),
+        reason,
+        ..Entry::default()
     }
 }
 

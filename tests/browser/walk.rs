@@ -218,3 +218,60 @@ async fn without_script_everything_is_there() {
     assert!(stage.chromium.text().await.contains("deliveries again"));
     stage.assert_quiet("without script");
 }
+
+#[tokio::test]
+async fn a_poll_that_is_refused_leaves_the_page_and_says_so() {
+    let Some(mut stage) = Stage::set().await else {
+        return;
+    };
+    stage.sign_in().await;
+    let path = format!("/console/jobs/{}", stage.job);
+    stage.open(&path).await;
+    let shown = "document.querySelector('#job .facts') !== null";
+    assert_eq!(stage.chromium.run(shown).await, true);
+    stage
+        .api
+        .execute("update portal_sessions set revoked_at = now()")
+        .await;
+    stage
+        .chromium
+        .until("!document.querySelector('#stale').hidden")
+        .await;
+    let text = stage.chromium.text().await;
+    assert!(text.contains("You are signed out"), "{text}");
+    assert_eq!(stage.chromium.run(shown).await, true);
+}
+
+#[tokio::test]
+async fn a_second_link_in_the_same_tab_signs_in() {
+    let Some(mut stage) = Stage::set().await else {
+        return;
+    };
+    // The first does not sign in: its page stays at the address of the second.
+    let unknown = format!("{}/console/enter#{}", stage.api.base, "A".repeat(43));
+    stage.chromium.open(&unknown).await;
+    stage
+        .chromium
+        .until("document.body.innerText.includes('does not sign you in')")
+        .await;
+    let link = stage.link().await;
+    stage
+        .chromium
+        .run(&format!("void (location.href = '{link}')"))
+        .await;
+    stage
+        .chromium
+        .until("location.pathname === '/console/deliveries' && document.readyState === 'complete'")
+        .await;
+    // One on the form itself, too.
+    stage.open("/console/enter").await;
+    let link = stage.link().await;
+    stage
+        .chromium
+        .run(&format!("void (location.href = '{link}')"))
+        .await;
+    stage
+        .chromium
+        .until("location.pathname === '/console/deliveries' && document.readyState === 'complete'")
+        .await;
+}

@@ -1,5 +1,6 @@
 -- A session by the hash of its cookie ($1), and why it has ended, where it has: $2 seconds
--- without a request end it too. What is used is noted twice a minute at most.
+-- without a request end it too. What is used ($3: a page that asks by itself is no use) is noted
+-- twice a minute at most.
 with found as (
     select id, tenant_id, actor, capabilities, created_at, seen_at, expires_at,
         case
@@ -13,6 +14,6 @@ with found as (
 ), noted as (
     update portal_sessions s set seen_at = now()
     from found f
-    where s.id = f.id and f.ended is null and f.seen_at < now() - interval '30 seconds'
+    where $3 and s.id = f.id and f.ended is null and f.seen_at < now() - interval '30 seconds'
 )
 select *, extract(epoch from expires_at - now())::float8 as expires_in from found

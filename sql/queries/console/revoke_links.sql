@@ -5,3 +5,4 @@ where revoked_at is null and redeemed_at is null and expires_at > now()
     and ($1::uuid is null or id = $1)
     and ($3::text is null or tenant_id = $3)
     and ($4::text is null or actor = $4)
+returning tenant_id

@@ -9,7 +9,7 @@ use super::{Outcome, UsageError, moment};
 use crate::audit::{Caller, Entry};
 use crate::backfill::job::{Job, Jobs, Status};
 use crate::config::Config;
-use crate::conninfo::{Client, Purpose};
+use crate::conninfo::{Client, Purpose, Queries};
 use crate::db::Store;
 use crate::event::{BackfillId, SubscriptionId};
 
@@ -141,21 +141,19 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         Purpose::Command("backfill"),
     )?;
     store.check_schema().await?;
-    let client: Client = store.connect(Purpose::Command("backfill")).await?;
-    let jobs = Jobs {
-        client: &client,
-        slot: &config.source.slot,
-    };
+    let mut client: Client = store.connect(Purpose::Command("backfill")).await?;
+    let slot = &config.source.slot;
     if args.list {
-        super::print_lines(&list::text(&jobs.list().await?))?;
+        let listed = jobs(&client, slot).list().await?;
+        super::print_lines(&list::text(&listed))?;
         return Ok(Outcome::Holds);
     }
     if let Some(id) = args.cancel {
-        return cancel(&jobs, id).await;
+        return cancel(&mut client, slot, id).await;
     }
     let id = match args.resume {
         Some(id) => {
-            resume(&jobs, id).await?;
+            resume(&mut client, slot, id).await?;
             id
         }
         None => {
@@ -174,10 +172,13 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
                 })),
                 ..Entry::default()
             };
-            let caller = Caller::of_command();
-            caller.make(&client, &entry, jobs.create(order)).await?
+            let transaction = client.transaction().await?;
+            let id = jobs(&transaction, slot).create(order).await?;
+            Caller::of_command().commit(transaction, &entry).await?;
+            id
         }
     };
+    let jobs = jobs(&client, slot);
     if args.detach {
         super::print(id)?;
         follow::say_without_leader(&jobs).await?;
@@ -186,7 +187,11 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     follow::follow(&jobs, id, &mut signals).await
 }
 
-async fn find(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<Job> {
+fn jobs<'a, C>(client: &'a C, slot: &'a str) -> Jobs<'a, C> {
+    Jobs { client, slot }
+}
+
+async fn find(jobs: &Jobs<'_, impl Queries>, id: BackfillId) -> anyhow::Result<Job> {
     let unknown = || {
         UsageError(format!(
             "there is no backfill {id}: see `walhook backfill --list`"
@@ -204,31 +209,28 @@ fn entry(action: &'static str, id: BackfillId) -> Entry<'static> {
     }
 }
 
-async fn resume(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<()> {
-    let job = find(jobs, id).await?;
-    let entry = entry("backfill.resume", id);
-    let resume = jobs.resume(id);
-    if !Caller::of_command()
-        .make(jobs.client, &entry, resume)
-        .await?
-    {
+async fn resume(client: &mut Client, slot: &str, id: BackfillId) -> anyhow::Result<()> {
+    let transaction = client.transaction().await?;
+    let jobs = jobs(&transaction, slot);
+    let job = find(&jobs, id).await?;
+    if !jobs.resume(id).await? {
         bail!("the backfill {id} is {}: begin a new one", job.status);
     }
-    Ok(())
+    let entry = entry("backfill.resume", id);
+    Caller::of_command().commit(transaction, &entry).await
 }
 
-async fn cancel(jobs: &Jobs<'_>, id: BackfillId) -> anyhow::Result<Outcome> {
-    let job = find(jobs, id).await?;
-    let entry = entry("backfill.cancel", id);
-    let cancel = jobs.cancel(id);
-    if !Caller::of_command()
-        .make(jobs.client, &entry, cancel)
-        .await?
-    {
+async fn cancel(client: &mut Client, slot: &str, id: BackfillId) -> anyhow::Result<Outcome> {
+    let transaction = client.transaction().await?;
+    let of_transaction = jobs(&transaction, slot);
+    let job = find(&of_transaction, id).await?;
+    if !of_transaction.cancel(id).await? {
         bail!("the backfill {id} is {} already", job.status);
     }
+    let entry = entry("backfill.cancel", id);
+    Caller::of_command().commit(transaction, &entry).await?;
     // Since it was asked for, a last chunk may have been taken.
-    let job = find(jobs, id).await?;
+    let job = find(&jobs(client, slot), id).await?;
     debug_assert_eq!(job.status, Status::Cancelled);
     super::print(format_args!("{id} is cancelled: {}", list::counts(&job)))?;
     Ok(Outcome::Holds)

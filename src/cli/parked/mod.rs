@@ -140,11 +140,11 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
         Purpose::Command("parked"),
     )?;
     store.check_schema().await?;
-    let client = store.get().await.context("reach the store")?;
+    let mut client = store.get().await.context("reach the store")?;
     match command {
         Command::List(args) => list(&client, &args).await,
-        Command::Retry(args) => retry::run(&client, &config.source.slot, &args).await,
-        Command::Discard(args) => discard(&client, &args).await,
+        Command::Retry(args) => retry::run(&mut client, &config.source.slot, &args).await,
+        Command::Discard(args) => discard(&mut client, &args).await,
     }
 }
 
@@ -213,7 +213,7 @@ async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome> {
+async fn discard(client: &mut Client, args: &DiscardArgs) -> anyhow::Result<Outcome> {
     let filter = args.chosen.filter();
     if !args.confirm {
         let count = ParkedChanges::read(client, &filter, 1).await?.total;
@@ -228,12 +228,13 @@ async fn discard(client: &Client, args: &DiscardArgs) -> anyhow::Result<Outcome>
         return Ok(Outcome::DoesNotHold);
     }
     let query = include_str!("../../../sql/queries/cli/discard_parked_changes.sql");
-    let delete = async {
-        let deleted = client.execute(query, &filter.parameters()).await;
-        deleted.context("delete parked changes")
-    };
     let entry = args.chosen.entry("parked.discard");
-    let deleted = Caller::of_command().make(client, &entry, delete).await?;
+    let transaction = client.transaction().await?;
+    let deleted = transaction.execute(query, &filter.parameters()).await;
+    let deleted = deleted.context("delete parked changes")?;
+    if deleted > 0 {
+        Caller::of_command().commit(transaction, &entry).await?;
+    }
     super::print(format_args!(
         "{} parked change(s) were deleted.",
         number(i64::try_from(deleted).unwrap_or(i64::MAX))

@@ -20,21 +20,25 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often it is said how far it is.
 const LINES: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(client: &Client, slot: &str, args: &RetryArgs) -> anyhow::Result<Outcome> {
+pub(super) async fn run(
+    client: &mut Client,
+    slot: &str,
+    args: &RetryArgs,
+) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let query = include_str!("../../../sql/queries/cli/ask_parked_retry.sql");
     let filter = args.chosen.filter();
-    let ask = async {
-        let asked = client.query_one(query, &filter.parameters()).await;
-        asked.context("ask for parked changes to be mapped again")
-    };
     let entry = args.chosen.entry("parked.retry");
-    let asked = Caller::of_command().make(client, &entry, ask).await?;
+    let transaction = client.transaction().await?;
+    let asked = transaction.query_one(query, &filter.parameters()).await;
+    let asked = asked.context("ask for parked changes to be mapped again")?;
     let (count, asked_at): (i64, Timestamp) = (asked.get("asked"), asked.get("asked_at"));
     if count == 0 {
         crate::cli::print("No parked change matches.")?;
         return Ok(Outcome::Holds);
     }
+    Caller::of_command().commit(transaction, &entry).await?;
+    let client = &*client;
     let jobs = Jobs { client, slot };
     let mut signals = Signals::install()?;
     let mut said_at = Instant::now();

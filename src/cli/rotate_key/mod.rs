@@ -72,7 +72,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
     )?;
     store.check_schema().await?;
     store.check_identity().await?;
-    let client = store.get().await.context("reach the store")?;
+    let mut client = store.get().await.context("reach the store")?;
     let recorded = StoreRecord::read(&*client).await?.key;
     let recorded = recorded.context("the store has no key yet: run `walhook setup`")?;
     refuse_unreadable(&args, &recorded, &key)?;
@@ -93,8 +93,13 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<Outcome> {
         after: Some(json!({"key_id": key.id().to_string(), "lost": args.lost})),
         ..Entry::default()
     };
-    let replace = Store::replace_key_on(&client, &key);
-    let replaced = Caller::of_command().make(&client, &entry, replace).await?;
+    let transaction = client.transaction().await?;
+    let replaced = Store::replace_key_on(&transaction, &key).await?;
+    if replaced {
+        Caller::of_command().commit(transaction, &entry).await?;
+    } else {
+        transaction.rollback().await?;
+    }
     drop(client);
     if replaced {
         super::print(format_args!("The store's key is now {}.", key.id()))?;

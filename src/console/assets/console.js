@@ -42,6 +42,21 @@
   };
   setInterval(() => { tick(); refresh(); buttons(); }, 1000);
 
+  // What is refused changes nothing on the page, which says that it is no longer live.
+  const stale = (why) => {
+    const notice = one("#stale");
+    if (!notice) return;
+    notice.hidden = !why;
+    notice.textContent = why ?? "";
+  };
+  document.addEventListener("htmx:after:request", (event) => {
+    const { status } = event.detail.ctx.response;
+    if (status < 400) stale();
+    else stale(status === 401 ? "You are signed out: this page is not updated any more. Reload it."
+      : `This page is not updated at the moment: the server answered ${status}.`);
+  });
+  document.addEventListener("htmx:error", () => stale("This page is not updated at the moment: the server does not answer."));
+
   const copy = async (text, from) => {
     try { await navigator.clipboard.writeText(text); } catch { return; }
     if (!from) return;
@@ -65,7 +80,11 @@
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "1";
   });
-  addEventListener("pageshow", () => { for (const form of all("form[data-sent]")) delete form.dataset.sent; });
+  addEventListener("pageshow", (event) => {
+    for (const form of all("form[data-sent]")) delete form.dataset.sent;
+    // A page that comes back from the browser's memory is a new one: its forms are sent anew on purpose.
+    if (event.persisted) for (const field of all("input[name=once]")) field.value = `${Date.now()}-${Math.random()}`;
+  });
   document.addEventListener("change", (event) => {
     if (event.target.matches(".filters select")) event.target.form.requestSubmit();
   });

@@ -41,7 +41,7 @@ pub async fn curl(
     let delivery: DeliveryId = id.0.parse().map_err(|_| not_found())?;
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = Found::read(&transaction, delivery).await?;
+    let found = Found::read(&transaction, delivery, None).await?;
     let found = found.ok_or_else(not_found)?;
     let gone = |detail: &str| {
         let status = axum::http::StatusCode::CONFLICT;

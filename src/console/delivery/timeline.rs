@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Found;
 use crate::console::markup::{Markup, exact_time, measured};
-use crate::delivery::attempt_log::Attempt;
-use crate::delivery::listing::{Delivery, Status};
+use crate::delivery::listing::Status;
 
 /// What happened, in its order.
 pub(super) struct Timeline {
@@ -25,14 +25,12 @@ pub(super) struct Step {
 }
 
 impl Timeline {
-    pub(super) fn of(
-        committed: Timestamp,
-        delivery: &Delivery,
-        attempts: &[Attempt],
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn of(found: &Found, is_older: bool, now: Timestamp) -> Self {
+        let Found {
+            delivery, attempts, ..
+        } = found;
         let mut all: Vec<(Timestamp, &'static str, String, Option<i32>)> = vec![(
-            committed,
+            found.occurred_at,
             "commit",
             "Committed in the database".to_owned(),
             None,
@@ -40,6 +38,13 @@ impl Timeline {
         if let Some(replay) = delivery.replay_id {
             let what = format!("Asked for again, by replay {replay}");
             all.push((delivery.created_at, "stored", what, None));
+        }
+        if let Some(earlier) = &found.before {
+            let what = match earlier.number {
+                1 => "Attempt 1, shown on the page of older ones".to_owned(),
+                last => format!("Attempts 1 to {last}, shown on the page of older ones"),
+            };
+            all.push((earlier.started_at, "stored", what, None));
         }
         for attempt in attempts {
             let kind = match attempt.error_class {
@@ -49,7 +54,8 @@ impl Timeline {
             let what = format!("Attempt {}", attempt.number);
             all.push((attempt.started_at, kind, what, Some(attempt.duration_ms)));
         }
-        if let (Status::Pending, Some(at)) = (delivery.status, delivery.next_attempt_at) {
+        let next = delivery.next_attempt_at.filter(|_| !is_older);
+        if let (Status::Pending, Some(at)) = (delivery.status, next) {
             let what = match at <= now {
                 true => "Next attempt, due now".to_owned(),
                 false => "Next attempt".to_owned(),

@@ -42,6 +42,11 @@ pub(super) async fn run(
         let fault = "There is no filter to test: without one every event is sent.";
         return Ok((None, Some(fault.to_owned())));
     }
+    if !visitor.may(Capability::Payloads) {
+        let fault = "Trying a filter says what is in the bodies of events: it needs the capability \
+             `payloads`, which your session lacks.";
+        return Ok((None, Some(fault.to_owned())));
+    }
     let events = match events.is_empty() {
         true => Value::Null,
         false => json!(events),
@@ -54,10 +59,7 @@ pub(super) async fn run(
         Err(problem) => Err(problem),
     };
     match tested {
-        Ok(Json(tested)) => {
-            let may_see = visitor.may(Capability::Payloads);
-            Ok((Some(read(&value(&tested)?, may_see)), None))
-        }
+        Ok(Json(tested)) => Ok((Some(read(&value(&tested)?)), None)),
         Err(problem) if problem.status().is_client_error() => {
             Ok((None, Some(problem.detail().to_owned())))
         }
@@ -65,7 +67,7 @@ pub(super) async fn run(
     }
 }
 
-fn read(tested: &Value, may_see: bool) -> Tested {
+fn read(tested: &Value) -> Tested {
     let number = |name: &str| tested[name].as_u64().unwrap_or(0);
     let sentence = match number("tested") {
         0 => "There is no event of these types yet to test it on.".to_owned(),
@@ -87,9 +89,9 @@ fn read(tested: &Value, may_see: bool) -> Tested {
             "sent" => (badge("delivered", "✓", "sent"), String::new()),
             "refused" => (
                 badge("cancelled", "–", "not sent"),
-                match may_see && !values.is_empty() {
-                    true => format!("{clause}: {values}"),
-                    false => clause,
+                match values.is_empty() {
+                    true => clause,
+                    false => format!("{clause}: {values}"),
                 },
             ),
             _ => (badge("failed", "✕", "failed"), text(event, "error")),

@@ -183,7 +183,6 @@ async fn queries_are_checked() {
         ("status=lost", "invalid_status"),
         ("subscription_id=evt_1", "invalid_id"),
         ("since=yesterday", "invalid_query"),
-        ("event=%00", "invalid_text"),
     ] {
         api.get(&format!("/deliveries?{query}"), &token)
             .await

@@ -202,3 +202,117 @@ async fn who_sends_many_unknown_links_is_slowed_down_and_valid_ones_are_not_refu
     browser.enter(code(&minted.url)).await.expect(303);
     browser.get("/console/overview").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_link_of_another_tenant_asks_before_it_replaces_a_session() {
+    let api = Api::start().await;
+    let mut browser = Browser::signed_in(&api, "acme").await;
+    let minted = link(&api, "globex", &Capability::ALL).await;
+    let code = code(&minted.url);
+    let asked = browser.enter(code).await.expect(200);
+    let asked = asked.says("You are signed in as Anna of <b>acme</b>");
+    assert!(asked.headers.get(SET_COOKIE).is_none());
+    browser
+        .get("/console/overview")
+        .await
+        .expect(200)
+        .says("acme");
+    let fields = [("code", code), ("instead", "1")];
+    let entered = browser.post_raw("/console/enter", &fields).await;
+    assert!(entered.expect(303).headers.contains_key(SET_COOKIE));
+    // One of the same tenant signs in as ever, and so does one of a session that has ended.
+    let minted = link(&api, "acme", &Capability::ALL).await;
+    browser
+        .enter(super::browser::code(&minted.url))
+        .await
+        .expect(303);
+    browser.post("/console/sign-out", &[]).await.expect(200);
+    let minted = link(&api, "globex", &Capability::ALL).await;
+    browser
+        .enter(super::browser::code(&minted.url))
+        .await
+        .expect(303);
+}
+
+#[tokio::test]
+async fn a_page_that_asks_by_itself_keeps_no_session_alive() {
+    let api = Api::start().await;
+    let browser = Browser::signed_in(&api, "acme").await;
+    let unused = "update portal_sessions set seen_at = now() - interval '50 minutes'";
+    let seen = "select count(*) from portal_sessions where seen_at > now() - interval '1 minute'";
+    api.execute(unused).await;
+    let poll = || {
+        browser
+            .request(Method::GET, "/console/deliveries")
+            .header("hx-request", "true")
+    };
+    for _ in 0..2 {
+        assert_eq!(poll().send().await.unwrap().status(), 200);
+    }
+    assert_eq!(api.count(seen).await, 0);
+    // Somebody who clicks meanwhile is noted, though the session is in memory.
+    browser.get("/console/deliveries").await.expect(200);
+    assert_eq!(api.count(seen).await, 1);
+}
+
+#[tokio::test]
+async fn a_tenants_role_ends_sessions_and_opens_none_again() {
+    let api = Api::start().await;
+    let _browser = Browser::signed_in(&api, "acme").await;
+    let mut client = api.store.get().await.unwrap();
+    let mut set = async |value: &str| {
+        let transaction = walhook::db::tenant_transaction(&mut client, "acme")
+            .await
+            .unwrap();
+        let sql = format!("update portal_sessions set revoked_at = {value}");
+        let set = transaction.execute(sql.as_str(), &[]).await;
+        transaction.commit().await.unwrap();
+        set.map_err(|error| error.code().unwrap().code().to_owned())
+    };
+    assert_eq!(set("null").await, Err("42501".to_owned()));
+    assert_eq!(set("now()").await, Ok(1));
+    assert_eq!(set("null").await, Ok(0));
+}
+
+#[tokio::test]
+async fn what_ends_is_entered_for_its_tenant_and_what_does_not_leaves_the_pool_sound() {
+    let api = Api::start().await;
+    let _both = (
+        Browser::signed_in(&api, "acme").await,
+        Browser::signed_in(&api, "globex").await,
+    );
+    let what = Revocation {
+        actor: Some("Anna".to_owned()),
+        ..Revocation::default()
+    };
+    // An error in the middle is rolled back, and the connection is as new for the next.
+    api.execute("alter table audit_log rename to audit_log_away")
+        .await;
+    for _ in 0..20 {
+        let failed = links::revoke(&api.store, &what, &Caller::of_command()).await;
+        assert!(failed.is_err());
+    }
+    api.execute("alter table audit_log_away rename to audit_log")
+        .await;
+    let open = "select count(*) from portal_sessions where revoked_at is null";
+    assert_eq!(api.count(open).await, 2);
+    let ended = links::revoke(&api.store, &what, &Caller::of_command()).await;
+    assert_eq!(ended.unwrap().sessions, 2);
+    let entered = "select count(distinct tenant_id) from audit_log
+        where action = 'portal_session.revoke'";
+    assert_eq!(api.count(entered).await, 2);
+    let untold = "select count(*) from audit_log where tenant_id is null";
+    assert_eq!(api.count(untold).await, 0);
+    // They are tenants by their links alone.
+    let known = "select count(*) from tenants where tenant_id in ('acme', 'globex')";
+    assert_eq!(api.count(known).await, 2);
+    // A link of a day ago is forgotten after thirty.
+    api.execute("update portal_links set expires_at = now() - interval '31 days'")
+        .await;
+    let config = walhook::db::StoreConfig::default();
+    walhook::delivery::pruner::prune(&api.store, &config, Timestamp::now())
+        .await
+        .unwrap();
+    assert_eq!(api.count("select count(*) from portal_links").await, 0);
+    assert_eq!(api.count("select count(*) from portal_sessions").await, 2);
+}

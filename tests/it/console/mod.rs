@@ -1,8 +1,10 @@
 //! The console, over plain HTTP as a browser without script speaks it.
 
+mod bounds;
 pub mod browser;
 mod command;
 mod enter;
+mod forms;
 mod pages;
 mod recover;
 mod routes;

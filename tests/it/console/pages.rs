@@ -160,7 +160,7 @@ async fn a_search_leads_to_an_ids_page_or_to_a_list() {
         "/console/deliveries?status=failed&type=payment.received"
     );
     browser
-        .get("/console/search?q=nonsense")
+        .get("/console/search?q=colour:red")
         .await
         .expect(400)
         .says("is not a term");
@@ -463,7 +463,8 @@ async fn an_endpoint_is_created_changed_paused_enabled_rotated_and_deleted() {
         .expect(303);
     let page = browser.get(enabled.location()).await.expect(200);
     let recover = links(&page, "/console/recover?what=all");
-    page.says("Enabled").says("Active:");
+    page.says("Enabled")
+        .says("New: nothing was sent to it yet.");
     browser
         .get(&recover[0])
         .await
