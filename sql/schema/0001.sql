@@ -388,6 +388,7 @@ create table webhook_events (
     id uuid primary key,
     tenant_id text not null,
     event_type text not null,
+    -- Empty: it tests an endpoint, and nothing of the kind happened.
     rule text not null,
     commit_lsn pg_lsn not null,
     ordinal bigint not null check (ordinal >= 0),

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde_json::Value;
+
 use crate::subscription::directory::type_matches;
 
 /// The types that the rules produce, sorted; they change with the rules. Empty: unknown
@@ -9,9 +11,13 @@ use crate::subscription::directory::type_matches;
 #[derive(Clone, Default)]
 pub struct EventTypes(Arc<RwLock<Arc<[EventType]>>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventType {
     pub name: String,
+    /// What it means, as its rule says.
+    pub description: Option<String>,
+    /// A `data` such as it has, by an example of its rule.
+    pub example: Option<Value>,
     /// The members of its `data`, where they are known.
     pub data: Option<Vec<String>>,
     /// About deliveries themselves: filters are not asked.
@@ -20,7 +26,11 @@ pub struct EventType {
 
 impl EventTypes {
     pub fn set(&self, mut types: Vec<EventType>) {
-        types.sort_unstable();
+        // Of several rules for one type the first that says something is shown.
+        types.sort_by(|a, b| {
+            let silent = |one: &EventType| (one.description.is_none(), one.example.is_none());
+            (&a.name, silent(a)).cmp(&(&b.name, silent(b)))
+        });
         types.dedup_by(|later, kept| later.name == kept.name);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = types.into();
     }
@@ -28,6 +38,13 @@ impl EventTypes {
     pub fn all(&self) -> Arc<[EventType]> {
         let types = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&types)
+    }
+
+    /// The example of a type, where it has one.
+    pub fn example(&self, name: &str) -> Option<Value> {
+        let all = self.all();
+        let found = all.iter().find(|one| one.name == name)?;
+        found.example.clone()
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -65,6 +82,8 @@ impl From<Vec<String>> for EventTypes {
     fn from(names: Vec<String>) -> Self {
         let of = |name| EventType {
             name,
+            description: None,
+            example: None,
             data: None,
             is_operational: false,
         };

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State as AxumState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State;
@@ -35,6 +36,8 @@ pub struct Event {
     /// Table and key of the row that changed; empty where it has no key.
     #[schema(examples("public.payments:4711"))]
     row_key: String,
+    /// It was made to test an endpoint: nothing of the kind happened.
+    test: bool,
 }
 
 impl From<&StoredEvent> for Event {
@@ -45,6 +48,7 @@ impl From<&StoredEvent> for Event {
             timestamp: row.occurred_at,
             sequence: row.sequence.clone(),
             row_key: row.row_key.clone(),
+            test: row.is_test,
         }
     }
 }
@@ -139,9 +143,23 @@ pub async fn get_event(
 }
 
 #[derive(Serialize, ToSchema)]
+pub struct EventType {
+    #[schema(examples("payment.received"))]
+    name: String,
+    /// What it means, where its rule says so.
+    description: Option<String>,
+    /// The members of its `data`; null where that is the whole row.
+    members: Option<Vec<String>>,
+    /// A `data` such as it has, where its rule has an example.
+    #[schema(value_type = Option<Object>)]
+    example: Option<Value>,
+    /// About deliveries themselves: no rule makes it, and filters are not asked.
+    system: bool,
+}
+
+#[derive(Serialize, ToSchema)]
 pub struct EventTypes {
-    #[schema(examples(json!(["payment.received", "customer.created"])))]
-    data: Vec<String>,
+    data: Vec<EventType>,
     /// Always null: one page holds them all.
     #[schema(value_type = Option<String>)]
     next_cursor: Option<()>,
@@ -155,7 +173,18 @@ pub async fn list_event_types(
     _tenant: Tenant,
 ) -> Json<EventTypes> {
     Json(EventTypes {
-        data: state.event_types.names(),
+        data: state
+            .event_types
+            .all()
+            .iter()
+            .map(|one| EventType {
+                name: one.name.clone(),
+                description: one.description.clone(),
+                members: one.data.clone(),
+                example: one.example.clone(),
+                system: one.is_operational,
+            })
+            .collect(),
         next_cursor: None,
     })
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`auth`], [`jwt`], [`tokens`]: who calls.
 //! - [`subscriptions`] with [`subscription_rules`], [`subscription_view`], [`signing`] and
-//!   [`subscription_actions`], [`deliveries`], [`events`]: one handler a call.
+//!   [`subscription_actions`], [`test_events`], [`deliveries`], [`events`]: one handler a call.
 //! - [`idempotency`]: a POST that is sent twice is carried out once.
 //! - [`ops`]: health and metrics. [`docs`]: the OpenAPI document and its page.
 //! - [`error`], [`extract`]: what refusals look like, how requests are read.
@@ -75,6 +75,7 @@ pub mod subscription_health;
 pub mod subscription_rules;
 pub mod subscription_view;
 pub mod subscriptions;
+pub mod test_events;
 pub mod tokens;
 pub mod trail;
 
@@ -328,7 +329,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         ))
         .routes(routes!(signing::rotate_secret))
         .routes(routes!(signing::rotate_signing_key))
-        .routes(routes!(subscription_actions::test_subscription))
+        .routes(routes!(test_events::test_subscription))
         .routes(routes!(subscription_actions::enable_subscription))
         .routes(routes!(subscription_actions::replay_subscription))
         .routes(routes!(filters::test_filter))

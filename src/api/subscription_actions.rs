@@ -1,11 +1,10 @@
-//! `/subscriptions/{id}/…`: send a test, enable, replay.
+//! `/subscriptions/{id}/…`: enable, replay.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as AxumState;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,45 +23,13 @@ use crate::db::tenant_transaction;
 use crate::delivery::jobs::{NewJob, ReplayRequest as StoredRequest, Request};
 use crate::delivery::listing::IdRange;
 use crate::delivery::manual;
-use crate::delivery::replay::{self, Replay};
+use crate::delivery::replay::Replay;
 use crate::lsn::Lsn;
 use crate::subscription::pause::await_enqueue;
 use crate::subscription::queries::{self, StoredSubscription};
 
-#[derive(Serialize, ToSchema)]
-pub struct QueuedDelivery {
-    /// Read it at `/deliveries/{id}`.
-    #[schema(examples("dlv_019aa8f1-7c00-7000-8000-000000000000"))]
-    delivery_id: String,
-}
-
-/// Send a test
-///
-/// A signed `ping` event, whatever types the subscription asks for. It is sent at once and
-/// before what waits; where the endpoint's circuit breaker is open it is the next probe. Where
-/// the subscription has a `batch`, the ping closes the one that is open, and batches that wait
-/// already go first.
-#[utoipa::path(post, path = "/subscriptions/{id}/test", tag = "Subscriptions",
-    params(("id" = String, Path, description = "`sub_…`")),
-    responses((status = 202, description = "The ping is due now", body = QueuedDelivery)))]
-pub async fn test_subscription(
-    AxumState(state): AxumState<Arc<State>>,
-    Tenant(tenant): Tenant,
-    caller: Caller,
-    id: PathId,
-) -> Result<(StatusCode, Json<QueuedDelivery>), Problem> {
-    let subscription = active(find(&state, &tenant, &id).await?)?;
-    state.limits.take_test(&tenant)?;
-    let delivery = replay::ping(&state.store, &tenant, &subscription, &caller).await?;
-    state.schedule_changed.notify_one();
-    let queued = QueuedDelivery {
-        delivery_id: delivery.to_string(),
-    };
-    Ok((StatusCode::ACCEPTED, Json(queued)))
-}
-
 /// What is sent to a disabled subscription would be parked at once.
-fn active(subscription: StoredSubscription) -> Result<StoredSubscription, Problem> {
+pub fn active(subscription: StoredSubscription) -> Result<StoredSubscription, Problem> {
     if subscription.active {
         return Ok(subscription);
     }

@@ -29,12 +29,13 @@ impl Generation {
     }
 
     pub(super) fn event_types(&self) -> Vec<EventType> {
-        let mut types: Vec<EventType> = self
-            .rules
-            .event_types()
-            .map(|name| EventType {
-                name: name.to_string(),
-                data: self.rules.data_members(name),
+        let events = self.config.events.iter();
+        let mut types: Vec<EventType> = events
+            .map(|event| EventType {
+                name: event.event_type.clone(),
+                description: event.description.clone(),
+                example: event.example_data(),
+                data: self.rules.data_members(&event.event_type),
                 is_operational: false,
             })
             .collect();
@@ -42,6 +43,8 @@ impl Generation {
         if !types.is_empty() {
             types.extend(operational::TYPES.map(|name| EventType {
                 name: name.to_owned(),
+                description: None,
+                example: None,
                 data: None,
                 is_operational: true,
             }));

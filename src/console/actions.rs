@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::fields::{self, Posted};
 use super::shell::{Place, Visitor, page, see_other};
 use crate::api::extract::{Body, OptionalBody, PathId, Tenant};
+use crate::api::test_events::{self, SendTest};
 use crate::api::{signing, subscription_actions, subscriptions};
 use crate::audit::Caller;
 use crate::subscription::host;
@@ -30,19 +31,23 @@ pub fn call(
     )
 }
 
-/// Sends a ping, and leads to what becomes of it.
+/// Sends a test, and leads to what becomes of it.
 pub async fn test(
     AxumState(state): AxumState<Arc<State>>,
     visitor: Visitor,
     id: PathId,
-    Posted(_): Posted,
+    Posted(form): Posted,
 ) -> Result<Response, Fault> {
     let (api, tenant, caller) = call(&state, &visitor);
     let back = format!("/console/endpoints/{}", id.0);
-    let sent = subscription_actions::test_subscription(api, tenant, caller, id).await;
-    let (_, Json(queued)) =
+    let wanted = OptionalBody(SendTest {
+        event_type: form.get("type").map(str::to_owned),
+        ..SendTest::default()
+    });
+    let sent = test_events::test_subscription(api, tenant, caller, id, wanted).await;
+    let (_, Json(sent)) =
         sent.map_err(|problem| Fault::from(problem).with_next(back, "The endpoint"))?;
-    let delivery = text(&value(&queued)?, "delivery_id");
+    let delivery = sent.delivery_id;
     Ok(see_other(&format!(
         "/console/deliveries/{delivery}?done=test"
     )))

@@ -219,7 +219,7 @@ impl Judge<'_> {
         let events: Vec<Option<String>> = row.get("events");
         let events: Vec<String> = events.into_iter().flatten().collect();
         let event_type = &self.event.event_type;
-        if event_type == "ping" {
+        if self.event.is_test {
             let why = "It is a test of another endpoint.".to_owned();
             return (not_sent("test of another"), why, None);
         }

@@ -6,7 +6,8 @@
 //! `sequence` (CloudEvents' sequence extension). An extension attribute cannot be an
 //! object, and inside `data` the old values could meet a column of that name: so
 //! `previous` becomes an attribute whose string holds the JSON object. `backfill`, on the
-//! event of a row that existed already, is an attribute as it stands.
+//! event of a row that existed already, and `test`, on one that tests an endpoint, are attributes
+//! as they stand.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ struct StoredEvent<'a> {
     previous: Option<&'a RawValue>,
     #[serde(borrow)]
     backfill: Option<&'a RawValue>,
+    #[serde(borrow)]
+    test: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +60,8 @@ struct CloudEvent<'a> {
     previous: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backfill: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<&'a RawValue>,
     data: &'a RawValue,
 }
 
@@ -74,6 +79,7 @@ pub fn cloud_event(body: &[u8]) -> Result<Bytes, NotAnEvent> {
         sequence: event.sequence,
         previous: event.previous.map(RawValue::get),
         backfill: event.backfill,
+        test: event.test,
         data: event.data,
     };
     let rendered = serde_json::to_vec(&cloud_event).map_err(|_| NotAnEvent)?;

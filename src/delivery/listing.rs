@@ -161,6 +161,8 @@ pub struct StoredEvent {
     pub sequence: String,
     /// Table and key of its row, as in `public.payments:1`; empty where it has no key.
     pub row_key: String,
+    /// It was made to test an endpoint.
+    pub is_test: bool,
     /// The bytes that are signed and sent; absent from a list.
     pub body: Option<Vec<u8>>,
 }
@@ -415,6 +417,7 @@ fn read_event(row: &Row) -> StoredEvent {
         occurred_at: row.get("occurred_at"),
         sequence: position.sequence(),
         row_key: row.get("row_key"),
+        is_test: row.get("is_test"),
         body: row.get("body"),
     }
 }

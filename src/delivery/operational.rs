@@ -100,7 +100,8 @@ impl Announcement {
                     event,
                     notice.event_type,
                     &notice.tenant_id,
-                    &notice.data,
+                    &notice.data.to_string(),
+                    false,
                     now,
                 );
                 announcement.bodies.push(body);
@@ -157,12 +158,14 @@ fn asks_for(subscription: &Subscription, event_type: &str) -> bool {
         && patterns.any(|one| one.starts_with(PREFIX) && type_matches(one, event_type))
 }
 
-/// The body of an event that stands nowhere in the WAL.
+/// The body of an event that stands nowhere in the WAL. `data` is JSON. One that `is_test` says
+/// so: whoever receives it must not take it for something that happened.
 pub fn body(
     event: EventId,
     event_type: &str,
     tenant: &str,
-    data: &Value,
+    data: &str,
+    is_test: bool,
     now: Timestamp,
 ) -> Vec<u8> {
     let nowhere = EventPosition {
@@ -171,8 +174,9 @@ pub fn body(
         rule_index: 0,
     };
     // By hand, as `json!` orders keys by their names.
+    let test = if is_test { r#""test":true,"# } else { "" };
     format!(
-        r#"{{"id":"{event}","type":"{event_type}","timestamp":"{}","tenant_id":{},"sequence":"{}","data":{data}}}"#,
+        r#"{{"id":"{event}","type":"{event_type}","timestamp":"{}","tenant_id":{},"sequence":"{}",{test}"data":{data}}}"#,
         now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
         json!(tenant),
         nowhere.sequence(),

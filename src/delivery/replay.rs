@@ -1,4 +1,4 @@
-//! Sends stored events again, and pings: new deliveries, due now.
+//! Sends stored events again, and tests: new deliveries, due now.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::subscription::queries::StoredSubscription;
 
 mod one;
 
-pub use one::{ping, send_event};
+pub use one::{TestEvent, newest_of_type, send_event, send_test};
 
 /// Where a filter must see the bodies, which may have 256 KiB each.
 const BATCH_WITH_BODIES: i64 = 100;

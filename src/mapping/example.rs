@@ -83,6 +83,11 @@ impl ExampleConfig {
     }
 }
 
+/// A row or a `data` as JSON.
+pub(super) fn object(members: &toml::Table) -> Json {
+    json(&toml::Value::Table(members.clone()))
+}
+
 /// What running the examples came to.
 #[derive(Debug, Default)]
 pub struct Examples {

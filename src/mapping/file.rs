@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use super::example::ExampleConfig;
@@ -18,6 +19,8 @@ pub struct RuleConfig {
     pub event_type: String,
     /// `schema.table`, or `table` in schema `public`.
     pub table: String,
+    /// What the event means, for those who subscribe to it.
+    pub description: Option<String>,
     /// The columns that identify a row. Default: the primary key.
     #[serde(default)]
     pub key: Vec<String>,
@@ -43,6 +46,7 @@ pub const RULE_KEYS: &[&str] = &[
     "name",
     "type",
     "table",
+    "description",
     "key",
     "on",
     "when",
@@ -69,10 +73,22 @@ pub struct DefaultsConfig {
 }
 
 impl RuleConfig {
-    /// Tells one meaning of a rule from another: examples have none.
+    /// A `data` such as its events have, of the first example that says so.
+    pub fn example_data(&self) -> Option<Json> {
+        let examples = self.examples.iter().filter(|example| example.expect);
+        let said = examples.filter_map(|example| match &self.data {
+            // The whole row.
+            None => example.data.as_ref().or(example.new.as_ref()),
+            Some(_) => example.data.as_ref(),
+        });
+        said.map(super::example::object).next()
+    }
+
+    /// Tells one meaning of a rule from another: examples and the description have none.
     pub fn fingerprint(&self, defaults: &DefaultsConfig) -> Vec<u8> {
         let meaning = RuleConfig {
             examples: Vec::new(),
+            description: None,
             tenant: Some(self.tenant.as_ref().unwrap_or(&defaults.tenant).clone()),
             ..self.clone()
         };

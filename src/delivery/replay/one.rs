@@ -1,12 +1,14 @@
-//! One event to one subscription, whatever that asks for: a stored one once more, or a ping.
+//! One event to one subscription, whatever that asks for: a stored one once more, or a test.
 
 use serde_json::json;
+use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{NewDeliveries, Position};
 use crate::audit::{Caller, Entry};
 use crate::clock;
+use crate::conninfo::Transaction;
 use crate::db::{Store, tenant_transaction};
 use crate::delivery::cause::{Cause, Trigger};
 use crate::delivery::manual::{ManualError, notify, put_first, request_probe};
@@ -76,12 +78,20 @@ pub async fn send_event(
     Ok(Some(id))
 }
 
-/// Sends a `ping` event to one subscription, whatever types it asks for, before what waits
-/// for it. It is the probe where the breaker is open.
-pub async fn ping(
+/// What a test sends.
+pub struct TestEvent<'a> {
+    pub event_type: &'a str,
+    /// JSON.
+    pub data: &'a str,
+}
+
+/// Sends an event that says of itself that it is a test to one subscription, whatever types it
+/// asks for, before what waits for it. It is the probe where the breaker is open.
+pub async fn send_test(
     store: &Store,
     tenant: &str,
     subscription: &StoredSubscription,
+    test: &TestEvent<'_>,
     caller: &Caller,
 ) -> Result<DeliveryId, ManualError> {
     let mut client = store.get().await?;
@@ -90,16 +100,18 @@ pub async fn ping(
     partitions::ensure(&client, std::iter::once(event.0))
         .await
         .map_err(ManualError::Partitions)?;
-    let data = json!({
-        "message": "This is a test. Receiving it shows that the endpoint works and that its signature verifies.",
-        "subscription_id": subscription.id.to_string(),
-    });
-    let body = operational::body(event, PING, tenant, &data, now);
+    let body = operational::body(event, test.event_type, tenant, test.data, true, now);
     let transaction = tenant_transaction(&mut client, tenant).await?;
     transaction
         .execute(
-            include_str!("../../../sql/queries/delivery/insert_ping_event.sql"),
-            &[&event.0 as &(dyn ToSql + Sync), &tenant, &PING, &now, &body],
+            include_str!("../../../sql/queries/delivery/insert_test_event.sql"),
+            &[
+                &event.0 as &(dyn ToSql + Sync),
+                &tenant,
+                &test.event_type,
+                &now,
+                &body,
+            ],
         )
         .await?;
     let mut batch = NewDeliveries::default();
@@ -107,7 +119,7 @@ pub async fn ping(
         subscription.id,
         Uuid::nil(),
         event,
-        PING,
+        test.event_type,
         &Position::default(),
         "",
     );
@@ -139,4 +151,17 @@ pub async fn ping(
     Ok(delivery)
 }
 
-const PING: &str = "ping";
+/// The body of the newest event of a type that one of the tenant's subscriptions was sent, to
+/// make an example of; none where there is none among the newest few.
+pub async fn newest_of_type(
+    transaction: &Transaction<'_>,
+    event_type: &str,
+) -> Result<Option<Vec<u8>>, Error> {
+    let row = transaction
+        .query_opt(
+            include_str!("../../../sql/queries/delivery/newest_of_type.sql"),
+            &[&event_type as &(dyn ToSql + Sync)],
+        )
+        .await?;
+    Ok(row.map(|row| row.get("body")))
+}

@@ -450,9 +450,11 @@ async fn events_are_listed_with_or_without_subscribers() {
         .concat();
     assert_eq!(payments, [ids[2].clone(), ids[0].clone()]);
     let types = api.get("/event-types", &token).await.expect(200);
+    let types = types["data"].as_array().unwrap().iter();
+    let names: Vec<&Value> = types.map(|one| &one["name"]).collect();
     assert_eq!(
-        types["data"],
-        json!(["customer.created", "payment.failed", "payment.received"])
+        names,
+        ["customer.created", "payment.failed", "payment.received"]
     );
 }
 

@@ -168,7 +168,12 @@ async fn operational_types_are_listed_with_the_rules_own() {
     let deployed = Deployed::start("").await;
     let acme = deployed.tenant("acme").await;
     let types = acme.get("/event-types").await;
-    let types: Vec<&str> = types["data"].as_array().unwrap().iter().map(text).collect();
+    let types: Vec<&str> = types["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| text(&one["name"]))
+        .collect();
     for expected in [
         "order.created",
         "webhook.delivery.failed",

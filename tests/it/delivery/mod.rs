@@ -20,6 +20,7 @@ mod rate_limit;
 mod roles;
 mod signing;
 mod statistics;
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Instant;
