@@ -276,12 +276,6 @@ fn principal(row: &Row) -> Principal {
     }
 }
 
-/// Forgets entries from before a time. As the store's owner.
-pub async fn prune(client: &impl Queries, before: Timestamp) -> Result<u64, Error> {
-    let sql = include_str!("../sql/queries/audit/prune.sql");
-    client.execute(sql, &[&before]).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
