@@ -1,5 +1,7 @@
 //! `walhook tenant`.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -73,7 +75,7 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
     let mut client = store.get().await.context("reach the store")?;
     match command {
         Command::List { json } => list(&client, json).await,
-        Command::Erase(args) => erase(&mut client, &args).await,
+        Command::Erase(args) => erase(&mut client, &args, config.delivery.settled_after()).await,
     }
 }
 
@@ -134,7 +136,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-async fn erase(client: &mut Client, args: &EraseArgs) -> anyhow::Result<Outcome> {
+async fn erase(client: &mut Client, args: &EraseArgs, settle: Duration) -> anyhow::Result<Outcome> {
     if args.tenant.is_empty() {
         return Err(UsageError("the tenant's id is empty".to_owned()).into());
     }
@@ -144,6 +146,7 @@ async fn erase(client: &mut Client, args: &EraseArgs) -> anyhow::Result<Outcome>
         tenant: &args.tenant,
         caller: &caller,
         reason: args.reason.as_deref(),
+        settle,
     };
     if !args.confirm {
         return announce(&erasure).await;
