@@ -19,9 +19,12 @@ use super::jobs::{self, Estimate, Job};
 use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::attempt_log;
+use crate::delivery::client::ErrorClass;
 use crate::delivery::cloud_event::cloud_event;
 use crate::delivery::jobs::{NewJob, Request, RetryRequest};
-use crate::delivery::listing::{self, DeliveryFilter, DeliveryId, IdRange, Place, Status};
+use crate::delivery::listing::{
+    self, DeliveryId, DeliverySearch, HttpStatuses, IdRange, Place, Status,
+};
 use crate::delivery::manual::{self, Retry};
 use crate::subscription::Format;
 use crate::subscription::queries::SubscriptionId;
@@ -95,6 +98,10 @@ pub struct DeliveryPage {
     data: Vec<Delivery>,
     /// Pass it as `cursor` for the next page; null on the last.
     next_cursor: Option<String>,
+    /// The search stopped here, as it had looked at many that did not match: all events since
+    /// then were looked at, and `next_cursor` goes on. Absent where the page is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched_to: Option<Timestamp>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -103,10 +110,17 @@ pub struct DeliveryPage {
 pub struct ListDeliveries {
     /// `pending`, `in_flight`, `delivered`, `failed`, `cancelled` or `parked`.
     status: Option<String>,
-    /// The event's type, exact.
+    /// The event's type, or `prefix.*`.
     event: Option<String>,
     /// `sub_…`
     subscription_id: Option<String>,
+    /// The HTTP status of the last answer, such as `404`, or `5xx` for all of them.
+    http_status: Option<String>,
+    /// The class of the last attempt's error: `http_status`, `timeout`, `connect`, `dns`, `tls`,
+    /// `blocked`, `response` or `request`.
+    error: Option<String>,
+    /// The key of the event's row, such as `4711`, or `public.payments:4711` with its table.
+    row_key: Option<String>,
     /// Events committed at or after this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
@@ -137,6 +151,26 @@ fn status(name: &str) -> Result<Status, Problem> {
     })
 }
 
+/// Reads `404` or `5xx`.
+pub fn http_statuses(text: &str) -> Result<HttpStatuses, Problem> {
+    HttpStatuses::parse(text).ok_or_else(|| {
+        Problem::invalid(
+            "invalid_http_status",
+            "`http_status` is one such as `404`, or `5xx` for all from 500 to 599",
+        )
+    })
+}
+
+/// Reads the class of an error.
+pub fn error_class(name: &str) -> Result<ErrorClass, Problem> {
+    let all = ErrorClass::ALL;
+    let found = all.into_iter().find(|class| class.as_str() == name);
+    found.ok_or_else(|| {
+        let names = all.map(ErrorClass::as_str).join(", ");
+        Problem::invalid("invalid_error_class", format!("`error` is one of {names}"))
+    })
+}
+
 fn subscription(id: Option<&str>) -> Result<Option<Uuid>, Problem> {
     let parse = |id| extract::parse_id("subscription_id", id).map(|SubscriptionId(id)| id);
     id.map(parse).transpose()
@@ -156,23 +190,30 @@ pub async fn list_deliveries(
     let before = extract::cursor(query.cursor.as_deref())?;
     let before = before.map(|[event, delivery]| Place { event, delivery });
     let ids = IdRange::new(query.since, query.until, None);
-    let filter = DeliveryFilter {
+    let search = DeliverySearch {
         status: query.status.as_deref().map(status).transpose()?,
         event_type: query.event,
         subscription: subscription(query.subscription_id.as_deref())?,
+        http: query
+            .http_status
+            .as_deref()
+            .map(http_statuses)
+            .transpose()?,
+        error: query.error.as_deref().map(error_class).transpose()?,
+        row: query.row_key,
     };
     let mut client = state.store.get().await?;
-    let low_water = match filter.status {
+    let low_water = match search.status {
         Some(Status::InFlight) => listing::low_water(&client).await?,
         _ => Uuid::max(),
     };
     let transaction = tenant_transaction(&mut client, &tenant).await?;
-    let rows =
-        listing::deliveries(&transaction, &filter, ids, before, low_water, limit + 1).await?;
-    let (rows, next_cursor) = extract::page(rows, limit, |row| [row.event_id.0, row.id.0]);
+    let found = listing::deliveries(&transaction, &search, ids, before, low_water, limit).await?;
+    let next = found.next.map(|next| [next.event, next.delivery]);
     Ok(Json(DeliveryPage {
-        data: rows.into_iter().map(Delivery::from).collect(),
-        next_cursor,
+        data: found.rows.into_iter().map(Delivery::from).collect(),
+        next_cursor: next.map(extract::next_cursor),
+        searched_to: found.searched_to,
     }))
 }
 

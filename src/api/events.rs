@@ -13,7 +13,7 @@ use super::deliveries::{Delivery, text};
 use super::error::Problem;
 use super::extract::{self, PathId, Query, Tenant};
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, IdRange, StoredEvent};
+use crate::delivery::listing::{self, EventSearch, IdRange, StoredEvent};
 
 /// Deliveries shown with their event: more subscriptions of one tenant to one type,
 /// with their replays, are listed by `/deliveries`.
@@ -32,6 +32,9 @@ pub struct Event {
     /// Sorts as text in the order of the commits.
     #[schema(examples("00000000016B3748-0000000003"))]
     sequence: String,
+    /// Table and key of the row that changed; empty where it has no key.
+    #[schema(examples("public.payments:4711"))]
+    row_key: String,
 }
 
 impl From<&StoredEvent> for Event {
@@ -41,6 +44,7 @@ impl From<&StoredEvent> for Event {
             event_type: row.event_type.clone(),
             timestamp: row.occurred_at,
             sequence: row.sequence.clone(),
+            row_key: row.row_key.clone(),
         }
     }
 }
@@ -60,15 +64,21 @@ pub struct EventPage {
     data: Vec<Event>,
     /// Pass it as `cursor` for the next page; null on the last.
     next_cursor: Option<String>,
+    /// The search stopped here, as it had looked at many that did not match: all events since
+    /// then were looked at, and `next_cursor` goes on. Absent where the page is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched_to: Option<Timestamp>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListEvents {
-    /// The event's type, exact.
+    /// The event's type, or `prefix.*`.
     #[serde(rename = "type", alias = "event")]
     event_type: Option<String>,
+    /// The key of the row that changed, such as `4711`, or `public.payments:4711` with its table.
+    row_key: Option<String>,
     /// Committed at or after this time (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
@@ -94,11 +104,15 @@ pub async fn list_events(
     let ids = IdRange::new(query.since, query.until, before.map(|[id]| id));
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
-    let rows = listing::events(&transaction, query.event_type.as_deref(), ids, limit + 1).await?;
-    let (rows, next_cursor) = extract::page(rows, limit, |row| [row.id.0]);
+    let search = EventSearch {
+        types: query.event_type.into_iter().collect(),
+        row: query.row_key,
+    };
+    let found = listing::events(&transaction, &search, ids, limit).await?;
     Ok(Json(EventPage {
-        data: rows.iter().map(Event::from).collect(),
-        next_cursor,
+        data: found.rows.iter().map(Event::from).collect(),
+        next_cursor: found.next.map(|id| extract::next_cursor([id])),
+        searched_to: found.searched_to,
     }))
 }
 

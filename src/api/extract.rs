@@ -193,8 +193,12 @@ pub fn page<T, const N: usize>(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let last = rows.last().filter(|_| more).map(place);
-    let encode = |place: [Uuid; N]| URL_SAFE_NO_PAD.encode(place.map(Uuid::into_bytes).concat());
-    (rows, last.map(encode))
+    (rows, last.map(next_cursor))
+}
+
+/// The cursor of what comes after a place.
+pub fn next_cursor<const N: usize>(place: [Uuid; N]) -> String {
+    URL_SAFE_NO_PAD.encode(place.map(Uuid::into_bytes).concat())
 }
 
 /// A path or query value that names something of ours, as in `sub_…`.

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::State;
 use super::error::Problem;
@@ -17,16 +16,14 @@ use super::extract::{self, Body, Tenant};
 use super::subscription_rules as rules;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, EventId, IdRange, StoredEvent};
+use crate::delivery::listing::{self, EventId, EventSearch, IdRange, StoredEvent};
 use crate::mapping::filter::{Body as EventBody, Filter};
-use crate::subscription::directory::type_matches;
 
 /// Events that a filter is tested on at most.
 const EVENTS: u16 = 50;
-/// Events that are looked through for those of the types.
-const LOOKED_AT: usize = 2_000;
-/// Of a page of them.
+/// Events of a page of the newest, and pages that are looked through.
 const PAGE: i64 = 200;
+const PAGES: usize = 10;
 /// For how long events are tested: each may cost a filter's whole budget several times.
 const TIME: Duration = Duration::from_secs(2);
 
@@ -118,7 +115,7 @@ pub async fn test_filter(
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let (ids, mut complete) = match &request.event_ids {
-        None => newest(&transaction, &types, last).await?,
+        None => newest(&transaction, types, last).await?,
         Some(ids) => {
             let parsed = ids.iter().map(|id| extract::parse_id("event_ids", id));
             (parsed.collect::<Result<_, _>>()?, true)
@@ -145,31 +142,28 @@ pub async fn test_filter(
 /// The newest events of these types; false: there may be more further back.
 async fn newest(
     transaction: &Transaction<'_>,
-    types: &[String],
+    types: Vec<String>,
     last: usize,
 ) -> Result<(Vec<EventId>, bool), Problem> {
-    let mut found = Vec::new();
-    let (mut before, mut looked_at) = (None::<Uuid>, 0);
-    while looked_at < LOOKED_AT {
-        let ids = IdRange::new(None, None, before);
-        let page = listing::events(transaction, None, ids, PAGE).await?;
-        let Some(oldest) = page.last() else {
-            return Ok((found, true));
-        };
-        before = Some(oldest.id.0);
-        looked_at += page.len();
-        let wanted = page.iter().filter(|event| {
-            // What answers a test is sent whatever the filter says.
-            event.event_type != "ping"
-                && types.iter().any(|one| type_matches(one, &event.event_type))
-        });
-        found.extend(wanted.map(|event| event.id));
-        if found.len() >= last {
-            found.truncate(last);
-            return Ok((found, true));
+    let search = EventSearch { types, row: None };
+    let mut ids = IdRange::new(None, None, None);
+    let mut newest = Vec::new();
+    for _ in 0..PAGES {
+        let found = listing::events(transaction, &search, ids, PAGE).await?;
+        // What answers a test is sent whatever the filter says.
+        let wanted = found.rows.iter().filter(|event| event.event_type != "ping");
+        newest.extend(wanted.map(|event| event.id));
+        if newest.len() >= last {
+            newest.truncate(last);
+            return Ok((newest, true));
+        }
+        match found.next {
+            None => return Ok((newest, true)),
+            Some(_) if found.searched_to.is_some() => return Ok((newest, false)),
+            Some(next) => ids.to = next,
         }
     }
-    Ok((found, false))
+    Ok((newest, false))
 }
 
 fn test(filter: &Filter, event: &StoredEvent) -> TestedEvent {

@@ -32,19 +32,19 @@ pub struct StatsInterval {
 #[derive(Serialize, ToSchema)]
 pub struct StatsCounts {
     /// Deliveries that succeeded.
-    delivered: i64,
+    pub delivered: i64,
     /// … at the first attempt.
-    first_try: i64,
+    pub first_try: i64,
     /// Failed attempts. One delivery may have several, and succeed after all.
-    failed: i64,
+    pub failed: i64,
     /// The same by the class of the error, such as `timeout`; those without any are left out.
-    failed_by_class: BTreeMap<&'static str, i64>,
+    pub failed_by_class: BTreeMap<&'static str, i64>,
     /// Deliveries that failed for good.
-    dead: i64,
+    pub dead: i64,
     /// How long half of the attempts took at most, in milliseconds; null without attempts.
-    p50_ms: Option<f64>,
+    pub p50_ms: Option<f64>,
     /// … and 95 of 100.
-    p95_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
 }
 
 impl StatsCounts {

@@ -21,7 +21,7 @@ use crate::api::error::Problem;
 use crate::api::extract;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, Delivery, IdRange, Place as ListPlace, Status};
+use crate::delivery::listing::{self, Delivery, Found, IdRange, Place as ListPlace, Status};
 
 /// Rows on a page: a screen or two.
 const ROWS: i64 = 50;
@@ -83,6 +83,8 @@ struct Page {
     endpoints: Vec<EndpointName>,
     rows: Vec<Row>,
     next: Option<String>,
+    /// The search stopped here: what is older was not looked at.
+    searched_to: Option<Timestamp>,
     /// Of a later page.
     is_first: bool,
     /// Asks for what is newer than the first row.
@@ -121,19 +123,12 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let rows = read(
-        &transaction,
-        &wanted,
-        shell.now,
-        before,
-        low_water,
-        ROWS + 1,
-    )
-    .await?;
+    let found = read(&transaction, &wanted, shell.now, before, low_water, ROWS).await?;
     let endpoints = Endpoints::read(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     drop(transaction);
-    let (rows, next) = extract::page(rows, ROWS, |row| [row.event_id.0, row.id.0]);
+    let rows = found.rows;
+    let next = found.next.map(|next| [next.event, next.delivery]);
     let newest = rows.first().map_or(Uuid::nil(), |row| row.event_id.0);
     let choices = [None]
         .into_iter()
@@ -153,7 +148,10 @@ pub async fn show(
         types: state.api.event_types.names(),
         rows: rows.iter().map(|row| Row::of(row, &endpoints)).collect(),
         endpoints: endpoints.names(),
-        next: next.map(|cursor| wanted.path_with("/console/deliveries", "cursor", &cursor)),
+        next: next
+            .map(extract::next_cursor)
+            .map(|cursor| wanted.path_with("/console/deliveries", "cursor", &cursor)),
+        searched_to: found.searched_to,
         is_first: before.is_none(),
         newer: wanted.path_with("/console/deliveries/newer", "top", &newest.to_string()),
         recover: format!(
@@ -178,12 +176,11 @@ async fn read(
     before: Option<ListPlace>,
     low_water: Uuid,
     limit: i64,
-) -> Result<Vec<Delivery>, Fault> {
-    let filter = wanted.filter()?;
+) -> Result<Found<Delivery, ListPlace>, Fault> {
+    let search = wanted.search()?;
     let (since, until) = wanted.range(now)?;
     let ids = IdRange::new(since, until, None);
-    let rows = listing::deliveries(transaction, &filter, ids, before, low_water, limit).await?;
-    Ok(rows)
+    Ok(listing::deliveries(transaction, &search, ids, before, low_water, limit).await?)
 }
 
 /// How many deliveries wait in each state, up to a limit.
@@ -230,8 +227,8 @@ pub async fn newer(
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let now = Timestamp::now();
-    let rows = read(&transaction, &wanted, now, None, low_water, NEWER + 1).await?;
-    let count = rows.iter().filter(|row| row.event_id.0 > top).count();
+    let found = read(&transaction, &wanted, now, None, low_water, NEWER + 1).await?;
+    let count = found.rows.iter().filter(|row| row.event_id.0 > top).count();
     let count = i64::try_from(count).unwrap_or(0);
     let text = match count {
         0 => String::new(),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::State;
+use super::chart::{Activity, Span};
 use super::deliveries::committed;
 use super::fault::{Fault, retention_days, spoken};
 use super::fields::{self, Asked, Fields};
@@ -17,7 +18,7 @@ use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, endpoint_state};
 use crate::api::extract::PathId;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, Delivery, DeliveryFilter, IdRange, Status};
+use crate::delivery::listing::{self, Delivery, DeliverySearch, IdRange, Status};
 use crate::subscription::host;
 use crate::subscription::queries::{self, StoredSubscription, SubscriptionId};
 
@@ -68,6 +69,7 @@ struct Page {
     created_at: Timestamp,
     failing: Vec<Row>,
     recent: Vec<Row>,
+    activity: Activity,
     recover: String,
     /// After it was enabled: a replay of what it missed.
     missed: Option<String>,
@@ -94,13 +96,15 @@ pub async fn show(
     let found = queries::get(&transaction, subscription).await?;
     let found = found.ok_or_else(not_found)?;
     let list = async |status| {
-        let filter = DeliveryFilter {
+        let search = DeliverySearch {
             status,
-            event_type: None,
             subscription: Some(subscription.0),
+            ..DeliverySearch::default()
         };
         let all = IdRange::new(None, None, None);
-        listing::deliveries(&transaction, &filter, all, None, Uuid::max(), NEWEST).await
+        let found =
+            listing::deliveries(&transaction, &search, all, None, Uuid::max(), NEWEST).await?;
+        Ok::<_, Fault>(found.rows)
     };
     let recent = list(None).await?;
     let mut failing = list(Some(Status::Failed)).await?;
@@ -108,11 +112,24 @@ pub async fn show(
     failing.extend(pending.into_iter().filter(|one| one.attempts > 0));
     failing.sort_by_key(|one| std::cmp::Reverse(one.event_id.0));
     failing.truncate(usize::try_from(NEWEST).unwrap_or(usize::MAX));
+    let span = Span::named(asked.get("span"));
+    let here = format!("/console/endpoints/{subscription}");
+    let now = Timestamp::now();
+    let activity = Activity::read(&transaction, Some(subscription), span, &here, now).await?;
+    drop(transaction);
     let name = EndpointName::of(&found);
     let shell = visitor
         .shell(Place::Endpoints, name.title())
         .with_notice(notice(&asked));
-    page(&of(&state, shell, &found, name, &failing, &recent, &asked))
+    page(&of(
+        &state,
+        shell,
+        &found,
+        name,
+        [&failing, &recent],
+        activity,
+        &asked,
+    ))
 }
 
 fn notice(asked: &Fields) -> Option<String> {
@@ -132,8 +149,8 @@ fn of(
     shell: Shell,
     found: &StoredSubscription,
     name: EndpointName,
-    failing: &[Delivery],
-    recent: &[Delivery],
+    [failing, recent]: [&[Delivery]; 2],
+    activity: Activity,
     asked: &Fields,
 ) -> Page {
     let how = endpoint_state(found);
@@ -187,6 +204,7 @@ fn of(
         created_at: found.created_at,
         failing: failing.iter().map(Row::of).collect(),
         recent: recent.iter().map(Row::of).collect(),
+        activity,
         missed,
         id,
         name,

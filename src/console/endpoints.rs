@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::State;
 use super::actions::call;
+use super::chart::{self, Span};
 use super::fault::Fault;
 use super::fields::Posted;
 use super::markup::{Markup, badge};
@@ -23,6 +25,7 @@ use crate::api::error::Problem;
 use crate::api::extract::{Body, PathId};
 use crate::api::subscriptions;
 use crate::db::tenant_transaction;
+use crate::delivery::stats;
 use crate::subscription::queries::StoredSubscription;
 
 mod filter_trial;
@@ -37,6 +40,7 @@ struct Row {
     sentence: String,
     events: String,
     filter: Option<String>,
+    spark: Markup,
     created_at: Timestamp,
 }
 
@@ -61,14 +65,21 @@ pub async fn show(
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let endpoints = Endpoints::read(&transaction).await?;
+    let ids: Vec<Uuid> = endpoints.all.iter().map(|one| one.id.0).collect();
+    let now = Timestamp::now();
+    let day = Span::named(None).range(now);
+    let counted = stats::of_subscriptions(&transaction, &ids, day).await?;
+    drop(transaction);
     let rows = endpoints.all.iter().map(|endpoint| {
         let state = endpoint_state(endpoint);
+        let counts = counted.get(&endpoint.id).map_or(&[][..], Vec::as_slice);
         Row {
             name: EndpointName::of(endpoint),
             badge: badge(state.class, state.shape, state.word),
             sentence: state.sentence,
             events: endpoint.events.join(", "),
             filter: endpoint.filter.clone(),
+            spark: chart::spark(counts, now),
             created_at: endpoint.created_at,
         }
     });

@@ -18,7 +18,7 @@ use super::wanted::{TIMES, Wanted};
 use crate::api::extract;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, IdRange};
+use crate::delivery::listing::{self, EventSearch, IdRange};
 
 /// Rows on a page.
 const ROWS: i64 = 50;
@@ -62,6 +62,8 @@ struct Page {
     types: Vec<String>,
     rows: Vec<Row>,
     next: Option<String>,
+    /// The search stopped here: what is older was not looked at.
+    searched_to: Option<Timestamp>,
     is_first: bool,
 }
 
@@ -92,19 +94,26 @@ pub async fn show(
     let ids = IdRange::new(since, until, before);
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let event_type = wanted.event_type.as_deref();
-    let found = listing::events(&transaction, event_type, ids, ROWS + 1).await?;
-    let (found, next) = extract::page(found, ROWS, |row| [row.id.0]);
-    let ids: Vec<Uuid> = found.iter().map(|event| event.id.0).collect();
+    let search = EventSearch {
+        types: wanted.event_type.iter().cloned().collect(),
+        row: wanted.row.clone(),
+    };
+    let found = listing::events(&transaction, &search, ids, ROWS).await?;
+    let next = found.next.map(|id| extract::next_cursor([id]));
+    let ids: Vec<Uuid> = found.rows.iter().map(|event| event.id.0).collect();
     let sent = deliveries_of(&transaction, &ids).await?;
     drop(transaction);
-    let rows = found.iter().map(|event| Row {
+    let rows = found.rows.iter().map(|event| Row {
         id: event.id.to_string(),
         event_type: event.event_type.clone(),
         at: event.occurred_at,
         sent: sent.get(&event.id.0).copied(),
     });
-    let kept = [("type", &wanted.event_type), ("within", &wanted.within)];
+    let kept = [
+        ("type", &wanted.event_type),
+        ("row", &wanted.row),
+        ("within", &wanted.within),
+    ];
     let page_of = Page {
         rows: rows.collect(),
         types: state.api.event_types.names(),
@@ -116,6 +125,7 @@ pub async fn show(
             let query = fields::query(kept.chain([("cursor", cursor.as_str())]));
             format!("/console/events{query}")
         }),
+        searched_to: found.searched_to,
         is_first: before.is_none(),
         wanted,
         shell,

@@ -20,6 +20,13 @@ impl fmt::Display for Markup {
 
 impl askama::filters::HtmlSafe for Markup {}
 
+impl Markup {
+    /// Of text that holds nothing foreign, or holds it escaped.
+    pub(super) fn ours(text: String) -> Self {
+        Markup(text)
+    }
+}
+
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

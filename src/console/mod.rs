@@ -6,6 +6,7 @@
 //! - [`gate`]: what every request passes. [`enter`]: signing in and out.
 //! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
+//! - [`chart`]: what became of attempts, by hours and days.
 //! - [`shell`], [`markup`], [`words`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
 //! Pages ask the same functions as the API's handlers, in a transaction of the tenant's role, and
@@ -29,6 +30,7 @@ pub mod actions;
 pub mod assets;
 pub mod capability;
 pub mod catalogue;
+pub mod chart;
 pub mod code;
 pub mod deliveries;
 pub mod delivery;

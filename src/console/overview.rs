@@ -8,13 +8,16 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::State;
+use super::chart::{self, Activity, Span};
 use super::deliveries::{capped, waiting};
 use super::fault::Fault;
+use super::fields::Asked;
 use super::markup::{Markup, badge, last_answer, state as state_of};
 use super::shell::{Place, Shell, Visitor, page};
 use super::words::{EndpointName, Endpoints, endpoint_state};
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, DeliveryFilter, IdRange, Status};
+use crate::delivery::listing::{self, DeliverySearch, IdRange, Status};
+use crate::delivery::stats;
 use crate::subscription::queries::StoredSubscription;
 use uuid::Uuid;
 
@@ -35,6 +38,7 @@ struct Endpoint {
     badge: Markup,
     sentence: String,
     is_well: bool,
+    spark: Markup,
 }
 
 struct Recent {
@@ -57,6 +61,7 @@ struct Page {
     endpoints: Vec<Endpoint>,
     recent: Vec<Recent>,
     failed: i64,
+    activity: Activity,
 }
 
 impl Page {
@@ -69,6 +74,7 @@ impl Page {
 pub async fn show(
     AxumState(state): AxumState<Arc<State>>,
     visitor: Visitor,
+    Asked(asked): Asked,
 ) -> Result<Response, Fault> {
     let shell = visitor.shell(Place::Overview, "Overview");
     let mut client = state.api.store.get().await?;
@@ -76,15 +82,21 @@ pub async fn show(
     let endpoints = Endpoints::read(&transaction).await?;
     let counts = waiting(&transaction, COUNTED).await?;
     let everything = IdRange::new(None, None, None);
-    let rows = listing::deliveries(
+    let newest = listing::deliveries(
         &transaction,
-        &DeliveryFilter::default(),
+        &DeliverySearch::default(),
         everything,
         None,
         Uuid::max(),
         NEWEST,
     )
     .await?;
+    let span = Span::named(asked.get("span"));
+    let here = Place::Overview.path();
+    let activity = Activity::read(&transaction, None, span, here, shell.now).await?;
+    let ids: Vec<Uuid> = endpoints.all.iter().map(|one| one.id.0).collect();
+    let day = Span::named(None).range(shell.now);
+    let counted = stats::of_subscriptions(&transaction, &ids, day).await?;
     drop(transaction);
     let number = |word, status: Status| {
         let count = counts.get(status.as_str()).copied().unwrap_or(0);
@@ -95,11 +107,18 @@ pub async fn show(
             path: format!("/console/deliveries?status={}", status.as_str()),
         }
     };
-    let mut shown: Vec<Endpoint> = endpoints.all.iter().map(endpoint).collect();
+    let mut shown: Vec<Endpoint> = endpoints
+        .all
+        .iter()
+        .map(|stored| {
+            let counts = counted.get(&stored.id).map_or(&[][..], Vec::as_slice);
+            endpoint(stored, chart::spark(counts, shell.now))
+        })
+        .collect();
     shown.sort_by_key(|one| one.is_well);
     let failed = counts.get(Status::Failed.as_str()).copied().unwrap_or(0);
     let (class, sentence) = sentence(&shown, failed);
-    let recent = rows.iter().map(|row| Recent {
+    let recent = newest.rows.iter().map(|row| Recent {
         id: row.id.to_string(),
         state: state_of(row.status),
         event_type: row.event_type.clone(),
@@ -118,18 +137,20 @@ pub async fn show(
         ],
         endpoints: shown,
         failed,
+        activity,
         shell,
     };
     page(&page_of)
 }
 
-fn endpoint(stored: &StoredSubscription) -> Endpoint {
+fn endpoint(stored: &StoredSubscription, spark: Markup) -> Endpoint {
     let state = endpoint_state(stored);
     Endpoint {
         name: EndpointName::of(stored),
         badge: badge(state.class, state.shape, state.word),
         is_well: state.class == "delivered",
         sentence: state.sentence,
+        spark,
     }
 }
 

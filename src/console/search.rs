@@ -7,6 +7,7 @@ use super::fields::Asked;
 use super::markup::state_named;
 use super::shell::see_other;
 use super::wanted::{TIMES, Wanted};
+use crate::api::deliveries::{error_class, http_statuses};
 use crate::event::{DeliveryId, EventId, SubscriptionId};
 
 /// Leads to what was typed.
@@ -25,8 +26,30 @@ fn target(text: &str) -> Result<String, Fault> {
     if text.parse::<SubscriptionId>().is_ok() {
         return Ok(format!("/console/endpoints/{text}"));
     }
+    if let Some(key) = row_key(text) {
+        let wanted = Wanted {
+            row: Some(key.to_owned()),
+            ..Wanted::default()
+        };
+        return Ok(wanted.path());
+    }
     Ok(terms(text)?.path())
 }
+
+/// A word without a colon is no term, and an id was asked for before: it is the key of a row.
+/// So is what has its table before it, as in `public.orders:4711`, and a key of several columns.
+fn row_key(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let is_term = text
+        .split_once(':')
+        .is_some_and(|(name, _)| TERMS.contains(&name));
+    let is_word = !text.contains(char::is_whitespace) || text.starts_with('[');
+    (!text.is_empty() && !is_term && is_word).then_some(text)
+}
+
+const TERMS: [&str; 8] = [
+    "status", "type", "endpoint", "http", "error", "row", "after", "before",
+];
 
 /// Reads terms. What is none of ours is refused with what there is.
 fn terms(text: &str) -> Result<Wanted, Fault> {
@@ -54,6 +77,13 @@ fn terms(text: &str) -> Result<Wanted, Fault> {
                 wanted.endpoint = Some(value.to_owned());
             }
             "endpoint" => return Err(refused(term, "endpoint takes the id of one, as in sub_….")),
+            "http" if http_statuses(value).is_ok() => wanted.http = Some(value.to_owned()),
+            "http" => return Err(refused(term, "http takes a status such as 404, or 5xx.")),
+            "error" => match error_class(value) {
+                Ok(_) => wanted.error = Some(value.to_owned()),
+                Err(problem) => return Err(problem.into()),
+            },
+            "row" => wanted.row = Some(value.to_owned()),
             "after" if TIMES.iter().any(|(name, _)| *name == value) => {
                 wanted.within = Some(value.to_owned());
             }
@@ -78,8 +108,9 @@ fn terms(text: &str) -> Result<Wanted, Fault> {
             _ => {
                 return Err(refused(
                     term,
-                    "there are status:failed, type:payment.received, endpoint:sub_…, after:24h, \
-                     before:2026-11-29T10:00Z, and ids such as evt_… and dlv_….",
+                    "there are status:failed, type:payment.*, endpoint:sub_…, http:5xx, error:timeout, \
+                     row:4711, after:24h, before:2026-11-29T10:00Z, ids such as evt_… and dlv_…, \
+                     and the key of a row alone.",
                 ));
             }
         }
@@ -104,6 +135,18 @@ mod tests {
                 "/console/deliveries?status=failed&type=payment.received".to_owned(),
             ),
             (
+                "http:5xx error:timeout row:4711".to_owned(),
+                "/console/deliveries?http=5xx&error=timeout&row=4711".to_owned(),
+            ),
+            (
+                " 4711 ".to_owned(),
+                "/console/deliveries?row=4711".to_owned(),
+            ),
+            (
+                "public.orders:4711".to_owned(),
+                "/console/deliveries?row=public.orders%3A4711".to_owned(),
+            ),
+            (
                 "after:24h".to_owned(),
                 "/console/deliveries?within=24h".to_owned(),
             ),
@@ -111,7 +154,7 @@ mod tests {
             assert_eq!(target(&text).unwrap(), path, "{text}");
         }
         for text in [
-            "hello",
+            "hello world",
             "status:broken",
             "endpoint:x",
             "after:soon",

@@ -6,8 +6,9 @@ use super::fault::Fault;
 use super::fields::{self, Fields};
 use super::markup;
 use super::words::Endpoints;
+use crate::api::deliveries::{error_class, http_statuses};
 use crate::api::extract;
-use crate::delivery::listing::{DeliveryFilter, Status};
+use crate::delivery::listing::{DeliverySearch, Status};
 use crate::subscription::queries::SubscriptionId;
 
 /// The times that are offered, with their hours.
@@ -19,6 +20,12 @@ pub struct Wanted {
     pub status: Option<String>,
     pub event_type: Option<String>,
     pub endpoint: Option<String>,
+    /// Such as `404` or `5xx`.
+    pub http: Option<String>,
+    /// The class of an error.
+    pub error: Option<String>,
+    /// The key of a row.
+    pub row: Option<String>,
     /// One of [`TIMES`], up to now.
     pub within: Option<String>,
     pub since: Option<String>,
@@ -32,6 +39,9 @@ impl Wanted {
             status: text("status"),
             event_type: text("type"),
             endpoint: text("endpoint"),
+            http: text("http"),
+            error: text("error"),
+            row: text("row"),
             within: text("within"),
             since: text("since"),
             until: text("until"),
@@ -43,6 +53,9 @@ impl Wanted {
             ("status", &self.status),
             ("type", &self.event_type),
             ("endpoint", &self.endpoint),
+            ("http", &self.http),
+            ("error", &self.error),
+            ("row", &self.row),
             ("within", &self.within),
             ("since", &self.since),
             ("until", &self.until),
@@ -82,6 +95,9 @@ impl Wanted {
                 "status" => &mut rest.status,
                 "type" => &mut rest.event_type,
                 "endpoint" => &mut rest.endpoint,
+                "http" => &mut rest.http,
+                "error" => &mut rest.error,
+                "row" => &mut rest.row,
                 "within" => &mut rest.within,
                 "since" => &mut rest.since,
                 _ => &mut rest.until,
@@ -104,7 +120,7 @@ impl Wanted {
         chips.collect()
     }
 
-    pub fn filter(&self) -> Result<DeliveryFilter, Fault> {
+    pub fn search(&self) -> Result<DeliverySearch, Fault> {
         let status = match self.status.as_deref() {
             None => None,
             Some(name) => Some(markup::state_named(name).ok_or_else(|| {
@@ -119,10 +135,13 @@ impl Wanted {
         let subscription = subscription
             .map(|id| extract::parse_id("endpoint", id).map(|SubscriptionId(id)| id))
             .transpose()?;
-        Ok(DeliveryFilter {
+        Ok(DeliverySearch {
             status,
             event_type: self.event_type.clone(),
             subscription,
+            http: self.http.as_deref().map(http_statuses).transpose()?,
+            error: self.error.as_deref().map(error_class).transpose()?,
+            row: self.row.clone(),
         })
     }
 

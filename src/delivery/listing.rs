@@ -16,6 +16,10 @@ use crate::lsn::Lsn;
 
 pub use crate::event::{DeliveryId, EventId};
 
+mod search;
+
+pub use search::{DeliverySearch, EventSearch, Found, HttpStatuses, deliveries, events};
+
 /// A delivery's state as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -111,6 +115,7 @@ pub struct Place {
     pub delivery: Uuid,
 }
 
+/// What deliveries are chosen by, for a retry of all of them.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     pub status: Option<Status>,
@@ -145,6 +150,8 @@ pub struct StoredEvent {
     pub event_type: String,
     pub occurred_at: Timestamp,
     pub sequence: String,
+    /// Table and key of its row, as in `public.payments:1`; empty where it has no key.
+    pub row_key: String,
     /// The bytes that are signed and sent; absent from a list.
     pub body: Option<Vec<u8>>,
 }
@@ -163,9 +170,11 @@ pub async fn low_water(client: &Client) -> Result<Uuid, Error> {
 
 /// Newest events first, after `before`. Pending, parked, failed and in flight are read from the
 /// schedule and from the few ids above `low_water`: the successes are never walked for them.
-pub async fn deliveries(
+/// Of the successes and of what was cancelled it knows nothing: `status` is none for them.
+async fn walk(
     transaction: &Transaction<'_>,
-    filter: &DeliveryFilter,
+    status: Option<Status>,
+    subscription: Option<Uuid>,
     mut ids: IdRange,
     before: Option<Place>,
     low_water: Uuid,
@@ -178,23 +187,15 @@ pub async fn deliveries(
     let by_id = before.map_or(ids.to, |place| place.delivery.min(ids.to));
     // What is in a batch has the state of the batch.
     let scheduled = |statuses: &'static [&'static str]| async move {
-        let parked = filter.status == Some(Status::Parked);
+        let parked = status == Some(Status::Parked);
         transaction
             .query(
                 include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
-                &[
-                    &statuses,
-                    &ids.from,
-                    &by_id,
-                    &filter.event_type,
-                    &filter.subscription,
-                    &limit,
-                    &parked,
-                ],
+                &[&statuses, &ids.from, &by_id, &subscription, &limit, &parked],
             )
             .await
     };
-    let rows = match filter.status {
+    let rows = match status {
         Some(Status::Pending) => scheduled(&["pending", "held", "open", "batched"]).await?,
         Some(Status::Parked) => scheduled(&["parked", "batched"]).await?,
         Some(Status::Failed) => scheduled(&["failed"]).await?,
@@ -206,8 +207,7 @@ pub async fn deliveries(
                     &[
                         &ids.from,
                         &by_id,
-                        &filter.event_type,
-                        &filter.subscription,
+                        &subscription,
                         &limit,
                         &from,
                         &id_floor(id_milliseconds(from)),
@@ -217,7 +217,7 @@ pub async fn deliveries(
         }
         None | Some(Status::Delivered | Status::Cancelled) => {
             ids.to = ids.to.min(place.event);
-            by_event(transaction, filter, ids, ids.from, place, limit).await?
+            by_event(transaction, subscription, ids, ids.from, place, limit).await?
         }
     };
     Ok(rows.iter().map(read).collect())
@@ -237,15 +237,14 @@ pub async fn of_event(
         event: event.0,
         delivery: Uuid::max(),
     };
-    let filter = DeliveryFilter::default();
-    let rows = by_event(transaction, &filter, alone, event.0, place, limit).await?;
+    let rows = by_event(transaction, None, alone, event.0, place, limit).await?;
     Ok(rows.iter().map(read).collect())
 }
 
 /// In the order of their events, those of events from `first` on and after `place`.
 async fn by_event(
     transaction: &Transaction<'_>,
-    filter: &DeliveryFilter,
+    subscription: Option<Uuid>,
     ids: IdRange,
     first: Uuid,
     place: Place,
@@ -258,9 +257,7 @@ async fn by_event(
             &[
                 &days.from,
                 &days.to,
-                &filter.status.map(Status::as_str),
-                &filter.event_type,
-                &filter.subscription,
+                &subscription,
                 &limit,
                 &first,
                 &place.event,
@@ -284,9 +281,8 @@ pub async fn delivery(
 }
 
 /// Newest first, without their bodies.
-pub async fn events(
+async fn walk_events(
     transaction: &Transaction<'_>,
-    event_type: Option<&str>,
     ids: IdRange,
     limit: i64,
 ) -> Result<Vec<StoredEvent>, Error> {
@@ -294,14 +290,7 @@ pub async fn events(
     let rows = transaction
         .query(
             include_str!("../../sql/queries/delivery/list_events.sql"),
-            &[
-                &ids.from,
-                &ids.to,
-                &event_type,
-                &limit,
-                &days.from,
-                &days.to,
-            ],
+            &[&ids.from, &ids.to, &limit, &days.from, &days.to],
         )
         .await?;
     Ok(rows.iter().map(read_event).collect())
@@ -370,6 +359,7 @@ fn read_event(row: &Row) -> StoredEvent {
         event_type: row.get("event_type"),
         occurred_at: row.get("occurred_at"),
         sequence: position.sequence(),
+        row_key: row.get("row_key"),
         body: row.get("body"),
     }
 }

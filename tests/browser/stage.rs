@@ -108,6 +108,23 @@ impl Stage {
             )
             .await
             .unwrap();
+        // What was counted in 40 days, with a bad hour of today.
+        for (name, delivered, failed) in [("Billing", 40_i64, 3_i64), ("CRM", 90, 0)] {
+            client
+                .execute(
+                    "insert into delivery_stats
+                     select s.id, date_bin('1 hour', now() - make_interval(hours => h), '2000-01-01 00:00Z'), 60,
+                         s.tenant_id, n.delivered, n.delivered * 9 / 10, 0, n.failed, n.failed * (h % 3), 0, 0, 0, 0, 0, 0,
+                         0, 0, 0, n.delivered, n.delivered / 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.failed
+                     from webhook_subscriptions s, generate_series(0, 960) h,
+                         lateral (select case when h between 3 and 4 then 1 else $2::int8 + h % 7 end as delivered,
+                             case when h between 3 and 4 then $3::int8 * 20 else $3::int8 * (h % 2) end as failed) n
+                     where s.description = $1",
+                    &[&name, &delivered, &failed],
+                )
+                .await
+                .unwrap();
+        }
         drop(client);
         let path = format!("/subscriptions/{}", id(&paused));
         api.patch(&path, &token, json!({"active": false}))

@@ -1,3 +1,3 @@
-select id, event_type, occurred_at, commit_lsn, ordinal, rule_index, body
+select id, event_type, occurred_at, commit_lsn, ordinal, rule_index, row_key, body
 from webhook_events
 where id = $1

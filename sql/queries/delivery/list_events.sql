@@ -1,7 +1,7 @@
 -- A tenant's newest: of each of its subscriptions those that are delivered to it, and those
--- that nobody had subscribed to, each by its own walk of an index. $5 and $6 bound the ids of
+-- that nobody had subscribed to, each by its own walk of an index. $4 and $5 bound the ids of
 -- the deliveries, which carry their events' milliseconds, and so say which days to look into.
-select e.id, e.event_type, e.occurred_at, e.commit_lsn, e.ordinal, e.rule_index, null::bytea as body
+select e.id, e.event_type, e.occurred_at, e.commit_lsn, e.ordinal, e.rule_index, e.row_key, null::bytea as body
 from (
     select id
     from (
@@ -9,9 +9,8 @@ from (
         from webhook_events
         where not has_deliveries and tenant_id = current_tenant()
             and id >= $1 and id < $2
-            and ($3::text is null or event_type = $3)
         order by id desc
-        limit $4)
+        limit $3)
         union
         (select newest.event_id
         from (
@@ -23,14 +22,13 @@ from (
             select d.event_id
             from webhook_deliveries d
             where d.subscription_id = own.id and d.replay_id is null
-                and d.event_id >= $1 and d.event_id < $2 and d.id >= $5 and d.id < $6
-                and ($3::text is null or d.event_type = $3)
+                and d.event_id >= $1 and d.event_id < $2 and d.id >= $4 and d.id < $5
             order by d.event_id desc
-            limit $4
+            limit $3
         ) newest)
     ) found
     order by id desc
-    limit $4
+    limit $3
 ) page
 join webhook_events e on e.id = any (array[page.id])
 order by e.id desc

@@ -16,6 +16,8 @@ use crate::event::SubscriptionId;
 pub enum Step {
     Minute,
     Hour,
+    /// A quarter of a day.
+    SixHours,
     Day,
 }
 
@@ -24,6 +26,7 @@ impl Step {
         match self {
             Step::Minute => 1,
             Step::Hour => 60,
+            Step::SixHours => 6 * 60,
             Step::Day => 24 * 60,
         }
     }

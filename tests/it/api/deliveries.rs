@@ -3,6 +3,8 @@
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
+use walhook::event::DeliveryId;
+
 use super::fixtures::{Api, all_pages, id};
 
 #[tokio::test]
@@ -27,7 +29,45 @@ async fn deliveries_are_listed_by_every_filter() {
                 .to_string(),
         );
     }
+    // What came of the attempts, and which rows the events are of.
+    let client = api.store.get().await.unwrap();
+    for (at, http_status, class, row_key) in [
+        (0, Some(200_i16), None, "public.payments:1"),
+        (1, Some(404), Some("http_status"), "public.payments:1"),
+        (2, None, Some("timeout"), "public.payments:2"),
+        (3, Some(204), None, "public.payments:[\"a:1\",2]"),
+        (4, Some(500), Some("http_status"), "public.refunds:1"),
+    ] {
+        let id: DeliveryId = ids[at].parse().unwrap();
+        let answered = "with d as (
+                update webhook_deliveries set last_http_status = $2 where id = $1 returning *
+            ), e as (
+                update webhook_events e set row_key = $4 from d where e.id = d.event_id
+            )
+            insert into webhook_attempts (delivery_id, number, tenant_id, started_at, duration_ms, error_class)
+            select id, number, tenant_id, now(), 1, case number when 2 then $3 else 'dns' end
+            from d, generate_series(1, 2) number";
+        client
+            .execute(answered, &[&id.0, &http_status, &class, &row_key])
+            .await
+            .unwrap();
+    }
     for (query, expected) in [
+        ("&http_status=404".into(), vec![1]),
+        ("&http_status=2xx".into(), vec![3, 0]),
+        ("&http_status=5xx&status=failed".into(), vec![4]),
+        ("&error=http_status".into(), vec![4, 1]),
+        ("&error=timeout&status=pending".into(), vec![2]),
+        // An earlier attempt's.
+        ("&error=dns".into(), vec![]),
+        ("&row_key=1".into(), vec![4, 1, 0]),
+        ("&row_key=public.payments:1".into(), vec![1, 0]),
+        ("&row_key=1&http_status=2xx".into(), vec![0]),
+        ("&row_key=%5B%22a:1%22,2%5D".into(), vec![3]),
+        ("&row_key=public.payments".into(), vec![]),
+        ("&event=payment.*".into(), vec![4, 3, 2, 1, 0]),
+        ("&event=payment.f*".into(), vec![]),
+        ("&event=order.*".into(), vec![]),
         (String::new(), vec![4, 3, 2, 1, 0]),
         ("&status=failed".into(), vec![4, 1]),
         ("&status=pending".into(), vec![2]),
@@ -60,6 +100,93 @@ async fn deliveries_are_listed_by_every_filter() {
             "{query}"
         );
     }
+    for (query, code) in [
+        ("http_status=0", "invalid_http_status"),
+        ("http_status=5x", "invalid_http_status"),
+        ("error=all", "invalid_error_class"),
+    ] {
+        let refused = api.get(&format!("/deliveries?{query}"), &token).await;
+        refused.refused(400, code);
+    }
+    let keys = [("1", 3), ("public.payments:1", 2), ("7", 0)];
+    for (key, events) in keys {
+        let path = format!("/events?row_key={key}&type=payment.*");
+        let listed = api.get(&path, &token).await.expect(200);
+        assert_eq!(listed["data"].as_array().unwrap().len(), events, "{key}");
+    }
+}
+
+/// A search that finds little among much answers in time with how far it came, and its cursor
+/// goes on from there.
+#[tokio::test]
+async fn a_search_says_how_far_it_looked() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let now = Timestamp::now();
+    let oldest = api.event("acme", "customer.created", now - 2.hours()).await;
+    let oldest = api
+        .delivery("acme", oldest, id(&subscription), "delivered")
+        .await;
+    let event = api
+        .event("acme", "payment.received", now - 1.minutes())
+        .await;
+    let template = api
+        .delivery("acme", event, id(&subscription), "delivered")
+        .await;
+    let client = api.store.get().await.unwrap();
+    // As many again, each of an event of its own.
+    let copies = "with e as (
+            insert into webhook_events
+            select overlay(id::text placing lpad(to_hex(n), 6, '0') from 31 for 6)::uuid, tenant_id,
+                event_type, rule, commit_lsn, ordinal + n, rule_index, row_key, occurred_at, body, true
+            from webhook_events, generate_series(1, 30000) n
+            where id = $1
+            returning id
+        )
+        insert into webhook_deliveries (id, event_id, subscription_id, tenant_id, event_type, format,
+            status, attempts, delivered_at)
+        select overlay(d.id::text placing right(e.id::text, 6) from 31 for 6)::uuid, e.id,
+            subscription_id, tenant_id, event_type, format, status, attempts, delivered_at
+        from e, webhook_deliveries d
+        where d.id = $2";
+    client
+        .execute(copies, &[&event.0, &template.0])
+        .await
+        .unwrap();
+    for path in ["/deliveries?event=customer.*", "/events?type=customer.*"] {
+        let (mut found, mut cursor, mut pages) = (0, String::new(), 0);
+        loop {
+            let page = api
+                .get(&format!("{path}{cursor}"), &token)
+                .await
+                .expect(200);
+            found += page["data"].as_array().unwrap().len();
+            pages += 1;
+            let Some(next) = page["next_cursor"].as_str() else {
+                assert_eq!(page.get("searched_to"), None);
+                break;
+            };
+            let to: Timestamp = page["searched_to"].as_str().unwrap().parse().unwrap();
+            assert!(to > now - 2.hours() && to < now, "{to}");
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(found, 1, "{path}");
+        assert!(pages > 1, "{path}");
+    }
+    let whole = api
+        .get("/deliveries?event=payment.*", &token)
+        .await
+        .expect(200);
+    assert_eq!(whole["data"].as_array().unwrap().len(), 50);
+    assert_eq!(whole.get("searched_to"), None);
+    let until = format!(
+        "/deliveries?event=customer.created&until={}",
+        now - 1.hours()
+    );
+    let listed = api.get(&until, &token).await.expect(200);
+    assert_eq!(listed["data"][0]["id"], oldest.to_string());
+    assert_eq!(listed["next_cursor"], Value::Null);
 }
 
 #[tokio::test]
