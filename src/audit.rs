@@ -276,6 +276,9 @@ fn principal(row: &Row) -> Principal {
     }
 }
 
+/// Forgets entries from before a time, so many at a time. As the store's owner.
+pub const PRUNE: &str = include_str!("../sql/queries/audit/prune.sql");
+
 #[cfg(test)]
 mod tests {
     use super::*;

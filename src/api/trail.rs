@@ -134,20 +134,27 @@ pub struct AuditPrincipal {
     actor: Option<String>,
 }
 
+/// The system users and machines of the operator are none of a tenant's business.
+fn is_operators(kind: PrincipalKind) -> bool {
+    match kind {
+        PrincipalKind::Operator | PrincipalKind::Command => true,
+        PrincipalKind::Token
+        | PrincipalKind::Jwt
+        | PrincipalKind::Portal
+        | PrincipalKind::Walhook => false,
+    }
+}
+
 impl From<audit::Principal> for AuditPrincipal {
     fn from(principal: audit::Principal) -> Self {
         let kind = principal.kind.as_str();
-        match principal.kind {
-            // The system users and machines of the operator are none of a tenant's business.
-            PrincipalKind::Operator | PrincipalKind::Command => AuditPrincipal {
+        match is_operators(principal.kind) {
+            true => AuditPrincipal {
                 kind,
                 name: None,
                 actor: None,
             },
-            PrincipalKind::Token
-            | PrincipalKind::Jwt
-            | PrincipalKind::Portal
-            | PrincipalKind::Walhook => AuditPrincipal {
+            false => AuditPrincipal {
                 kind,
                 name: Some(principal.name),
                 actor: principal.actor,
@@ -158,6 +165,7 @@ impl From<audit::Principal> for AuditPrincipal {
 
 impl From<StoredEntry> for AuditEntry {
     fn from(entry: StoredEntry) -> Self {
+        let by_operator = is_operators(entry.principal.kind);
         AuditEntry {
             id: entry.id.to_string(),
             at: entry.at,
@@ -168,7 +176,7 @@ impl From<StoredEntry> for AuditEntry {
             after: entry.after,
             reason: entry.reason,
             request_id: entry.request_id,
-            remote_ip: entry.remote_ip,
+            remote_ip: entry.remote_ip.filter(|_| !by_operator),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::partitions::{self, DAY_MILLISECONDS, Day};
 use super::stats;
+use crate::audit;
 use crate::clock;
 use crate::db::{Store, StoreConfig};
 
@@ -105,7 +106,7 @@ pub async fn prune(
             retained,
         ),
         (
-            include_str!("../../sql/queries/audit/prune.sql"),
+            audit::PRUNE,
             "old entries of the audit log",
             before(config.audit_retention.0),
         ),

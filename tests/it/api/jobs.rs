@@ -230,7 +230,7 @@ async fn a_replay_waits_for_a_disabled_subscription_and_fails_with_a_deleted_one
 }
 
 /// Has writes to the schedule of one tenant fail with this SQLSTATE.
-async fn break_schedule(api: &Api, tenant: &str, sqlstate: &str) {
+pub(super) async fn break_schedule(api: &Api, tenant: &str, sqlstate: &str) {
     api.execute(&format!(
         "create or replace function refuse_schedule() returns trigger language plpgsql as $$
          begin raise exception 'not now' using errcode = '{sqlstate}'; end $$;
