@@ -65,6 +65,9 @@ pub struct EraseArgs {
     reason: Option<String>,
 }
 
+/// After a call has met its limit, until no process admits its token any more either.
+const CALL_ENDED: Duration = Duration::from_secs(5);
+
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
     let store = Store::open(
         &config.store,
@@ -75,7 +78,11 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
     let mut client = store.get().await.context("reach the store")?;
     match command {
         Command::List { json } => list(&client, json).await,
-        Command::Erase(args) => erase(&mut client, &args, config.delivery.settled_after()).await,
+        Command::Erase(args) => {
+            let called = config.api.request_timeout.0 + CALL_ENDED;
+            let settle = config.delivery.settled_after().max(called);
+            erase(&mut client, &args, settle).await
+        }
     }
 }
 

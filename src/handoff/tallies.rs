@@ -76,14 +76,26 @@ impl Tallies {
         }
     }
 
+    /// Each of them, whatever becomes of the other.
     async fn write(&self, store: &Store, slot: &str) -> anyhow::Result<()> {
+        let counted = self.write_counts(store, slot).await;
+        let met = self.write_tenants(store).await;
+        counted.and(met)
+    }
+
+    async fn write_counts(&self, store: &Store, slot: &str) -> anyhow::Result<()> {
         let counts = std::mem::take(&mut *self.counts());
-        if !counts.is_empty()
-            && let Err(error) = write_counts(store, slot, &counts).await
-        {
-            self.put_back(counts);
-            return Err(error);
+        if counts.is_empty() {
+            return Ok(());
         }
+        let written = write_counts(store, slot, &counts).await;
+        if written.is_err() {
+            self.put_back(counts);
+        }
+        written
+    }
+
+    async fn write_tenants(&self, store: &Store) -> anyhow::Result<()> {
         let met = self.tenants.met();
         if met.is_empty() {
             return Ok(());

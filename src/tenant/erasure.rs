@@ -25,7 +25,7 @@ pub struct Erasure<'a> {
     pub caller: &'a Caller,
     pub reason: Option<&'a str>,
     /// What instances have in memory of the tenant is written by then: results of attempts that
-    /// were under way, and counts of them.
+    /// were under way, counts of them, and what calls of the API write.
     pub settle: Duration,
 }
 

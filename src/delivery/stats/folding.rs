@@ -18,11 +18,12 @@ const DAYS: SignedDuration = SignedDuration::from_hours(400 * 24);
 pub async fn fold(store: &Store, now: Timestamp) -> anyhow::Result<()> {
     let sql = include_str!("../../../sql/queries/delivery/fold_stats.sql");
     let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut done = Ok(());
     for (from, into, age) in [(1_i32, 60_i32, MINUTES), (60, 1440, HOURS)] {
         let folded = in_pieces(store, sql, &[&from, &into, &before(age)]).await;
-        folded.context("fold statistics")?;
+        done = done.and(folded.context("fold statistics"));
     }
     let sql = include_str!("../../../sql/queries/delivery/forget_stats.sql");
     let forgotten = in_pieces(store, sql, &[&before(DAYS)]).await;
-    forgotten.context("forget statistics")
+    done.and(forgotten.context("forget statistics"))
 }
