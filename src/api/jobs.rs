@@ -79,7 +79,7 @@ impl From<StoredJob> for Job {
 /// What a bulk retry or a replay would do.
 #[derive(Default, Serialize, ToSchema)]
 pub struct Estimate {
-    /// False: counting took longer than two seconds, and was given up. All else is null or empty.
+    /// False: counting took longer than two seconds, and was ended. All else is null or empty.
     pub complete: bool,
     /// How many deliveries would be due.
     pub matching: Option<u64>,

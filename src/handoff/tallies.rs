@@ -1,6 +1,6 @@
 //! What each rule has made, by the hour, and which tenants were met: noted in memory once the
 //! events are durable, and written every few seconds apart from the transactions that write
-//! events. Those wait for nobody's lock on these tables. A crash loses what was noted since.
+//! events, so that these wait for no lock on its tables. A crash loses what was noted since.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
