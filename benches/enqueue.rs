@@ -218,7 +218,7 @@ impl Bench {
             max_body: config.delivery.max_body,
             filters: Filters::default(),
             unknown_tenants: Arc::default(),
-            tenants: Arc::default(),
+            tallies: Arc::default(),
             unconfirmed: Vec::new(),
             ready: None,
             recorded: walhook::capture::Recorded::default(),

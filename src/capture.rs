@@ -14,11 +14,10 @@ use crate::db::Store;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
-use crate::handoff::{self, Batch, Means, Progress, Queue, UnknownTenants, Writer};
+use crate::handoff::{self, Batch, Means, Progress, Queue, Tallies, UnknownTenants, Writer};
 use crate::lsn::Lsn;
 use crate::mapping::Mapper;
 use crate::subscription::directory::Directory;
-use crate::tenant::Seen;
 
 pub mod backfill;
 mod filter_failures;
@@ -59,8 +58,7 @@ pub struct Enqueuer {
     pub max_body: usize,
     pub filters: Filters,
     pub unknown_tenants: Arc<UnknownTenants>,
-    /// Those that the store has met.
-    pub tenants: Arc<Seen>,
+    pub tallies: Arc<Tallies>,
     /// Deliveries of a transaction whose commit was not answered: in the store or not.
     pub unconfirmed: Vec<Uuid>,
     /// The session for the next hold of the slot, which has written before.
@@ -198,7 +196,7 @@ impl Enqueuer {
             dispatcher: self.dispatcher.clone(),
             directory: self.directory.clone(),
             unknown_tenants: Arc::clone(&self.unknown_tenants),
-            tenants: Arc::clone(&self.tenants),
+            tallies: Arc::clone(&self.tallies),
         }
     }
 

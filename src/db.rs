@@ -7,7 +7,8 @@ use anyhow::Context;
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_postgres::Notification;
@@ -42,11 +43,26 @@ pub struct StoreConfig {
     /// for database and schema. The store keeps it.
     pub tenant_role: String,
     /// How long events, deliveries and attempts are kept.
+    #[serde(deserialize_with = "retention")]
     pub retention: HumanDuration,
     /// How long entries of the audit log are kept.
+    #[serde(deserialize_with = "retention")]
     pub audit_retention: HumanDuration,
     /// Connections that the API of one process opens at most.
     pub connections: usize,
+}
+
+/// A century: from much longer ago than that the server has no times.
+const LONGEST_RETENTION: HumanDuration = HumanDuration::from_secs(36_500 * 86_400);
+
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HumanDuration, D::Error> {
+    let retention = HumanDuration::deserialize(deserializer)?;
+    if retention > LONGEST_RETENTION {
+        return Err(D::Error::custom(format!(
+            "is {retention}: use {LONGEST_RETENTION} or less"
+        )));
+    }
+    Ok(retention)
 }
 
 impl Default for StoreConfig {

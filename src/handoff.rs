@@ -12,9 +12,9 @@ mod progress;
 mod queue;
 mod reservation;
 mod rows;
-mod rule_counts;
 mod shadow_rows;
 mod statements;
+mod tallies;
 mod unknown_tenants;
 mod writer;
 
@@ -24,6 +24,7 @@ pub use progress::Progress;
 pub(crate) use queue::Queue;
 pub(crate) use reservation::Reservation;
 pub(crate) use shadow_rows::{ChangedRow, Changes};
+pub use tallies::Tallies;
 pub use unknown_tenants::UnknownTenants;
 pub(crate) use writer::{Failed, Means, Writer};
 

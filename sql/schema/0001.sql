@@ -80,6 +80,8 @@ create table audit_log (
     remote_ip inet
 );
 create index audit_log_tenant on audit_log (tenant_id, id desc);
+-- For what is past its retention.
+create index audit_log_at on audit_log (at);
 alter table audit_log enable row level security;
 alter table audit_log force row level security;
 create policy owner_sees_all on audit_log to current_user
@@ -689,7 +691,11 @@ create table jobs (
     max_per_second integer check (max_per_second between 1 and 10000),
     -- Subscriptions whose breaker has admitted a probe for it.
     probed uuid[] not null default '{}',
+    -- When the last batch was; later where one has failed, or the rate was used in advance: the
+    -- next is not tried before.
     batch_at timestamptz,
+    -- Batches in a row that failed.
+    failures integer not null default 0 check (failures >= 0),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     finished_at timestamptz,

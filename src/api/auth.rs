@@ -54,29 +54,36 @@ pub async fn authenticate(
         (Arc::from(verified.tenant), principal)
     };
     see(&state, &tenant).await?;
-    let request_id = request_id(&request);
     let caller = Caller {
         principal,
         remote_ip: Some(state.callers.origin(&request)),
-        request_id: Some(request_id.clone()),
+        request_id: Some(request_id(&request)),
     };
     request.extensions_mut().insert(Tenant(tenant));
     request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Middleware: each request has an id, which each answer names.
+pub async fn identify(mut request: Request, next: Next) -> Response {
+    let id = HeaderValue::try_from(request_id(&request));
+    let Ok(id) = id else {
+        return next.run(request).await;
+    };
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::try_from(request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    Ok(response)
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
 }
 
 /// Has the store know a tenant that calls for the first time.
 async fn see(state: &State, tenant: &Arc<str>) -> Result<(), Problem> {
     let seen = &state.caches.tenants;
-    let new = seen.unknown(std::iter::once(tenant));
-    if !new.is_empty() {
+    let now = Instant::now();
+    if !seen.knows(tenant, now) {
         let client = state.store.get().await?;
         tenant::see(&*client, &[tenant]).await?;
-        seen.note(&new);
+        seen.note(std::slice::from_ref(tenant), now);
     }
     Ok(())
 }

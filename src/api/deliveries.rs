@@ -363,20 +363,21 @@ pub async fn retry_deliveries(
     transaction.rollback().await?;
     drop(client);
     if request.dry_run {
-        let estimate = Estimate {
-            matching: estimate.matching,
-            disabled: estimate.disabled,
-            filter_failures: 0,
-            oldest: estimate.oldest.and_then(|id| jobs::committed_at(id.0)),
-            sample: estimate.sample.iter().map(ToString::to_string).collect(),
-            estimated_seconds: jobs::estimated_seconds(estimate.matching, max_per_second),
-        };
+        let estimate = estimate.map_or_else(Estimate::default, |found| Estimate {
+            complete: true,
+            matching: Some(found.matching),
+            disabled: Some(found.disabled),
+            filter_failures: Some(0),
+            oldest: found.oldest.and_then(|id| jobs::committed_at(id.0)),
+            sample: found.sample.iter().map(ToString::to_string).collect(),
+            estimated_seconds: jobs::estimated_seconds(found.matching, max_per_second),
+        });
         return Ok(Json(estimate).into_response());
     }
     let job = NewJob {
         request: &Request::Retry(retry),
         ids,
-        total: Some(estimate.matching),
+        total: estimate.map(|found| found.matching),
         max_per_second,
     };
     Ok(jobs::begin(&state, &tenant, &caller, job)

@@ -171,6 +171,13 @@ impl From<tokio_postgres::Error> for Problem {
             warn!(code, message, "The store refused a request of the API");
             return Self::store_unreachable();
         }
+        // Times come from the caller alone.
+        if *database.code() == SqlState::DATETIME_FIELD_OVERFLOW {
+            return Self::invalid(
+                "invalid_time",
+                "a time is none that the store knows: it must be between the years -4712 and 294276",
+            );
+        }
         if *database.code() == SqlState::T_R_DEADLOCK_DETECTED {
             warn!(code, message, "A call of the API ran into a deadlock");
             return Problem {

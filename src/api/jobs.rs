@@ -1,7 +1,7 @@
 //! `/jobs`: bulk retries and replays, which go on by themselves.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as AxumState;
@@ -17,10 +17,11 @@ use super::extract::{self, PathId, Query, Tenant};
 use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::jobs::{self, Job as StoredJob, JobState, NewJob};
+use crate::delivery::manual::ManualError;
 use crate::event::JobId;
 
-/// For how long the call that begins a job carries it out before it answers: most jobs are
-/// small, and their callers see the end.
+/// For how long the call that begins a job carries it out at most before it answers: most jobs
+/// are small, and their callers see the end.
 const AT_FIRST: Duration = Duration::from_secs(2);
 
 /// A job's rate at most, as its column's check.
@@ -39,7 +40,8 @@ pub struct Job {
     state: &'static str,
     /// Why it failed, or why walhook paused it.
     reason: Option<String>,
-    /// How many deliveries matched when it was asked for; null: too many events to count first.
+    /// How many deliveries matched when it was asked for; null: they could not be counted within two
+    /// seconds.
     total: Option<i64>,
     /// How many are due now, or were sent.
     done: i64,
@@ -75,19 +77,21 @@ impl From<StoredJob> for Job {
 }
 
 /// What a bulk retry or a replay would do.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub struct Estimate {
+    /// False: counting took longer than two seconds, and was ended. All else is null or empty.
+    pub complete: bool,
     /// How many deliveries would be due.
-    pub matching: u64,
+    pub matching: Option<u64>,
     /// Of disabled subscriptions: they would be left aside.
-    pub disabled: u64,
+    pub disabled: Option<u64>,
     /// Events on which the subscription's filter fails: they would not be sent.
-    pub filter_failures: u64,
+    pub filter_failures: Option<u64>,
     /// When the first of the events was committed, to the millisecond.
     pub oldest: Option<Timestamp>,
     /// The newest few: deliveries of a retry, events of a replay.
     pub sample: Vec<String>,
-    /// How long it takes at `max_per_second`; null: no limit was given.
+    /// How long it takes at `max_per_second`; null: no limit was given, or they were not counted.
     pub estimated_seconds: Option<u64>,
 }
 
@@ -140,25 +144,42 @@ pub(super) async fn begin(
     caller: &Caller,
     job: NewJob<'_>,
 ) -> Result<(StatusCode, Json<Job>), Problem> {
-    let began = Instant::now();
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, tenant).await?;
     let unfinished = jobs::unfinished(&transaction).await?;
     state.limits.admit_replay(unfinished)?;
     let id = jobs::begin(&transaction, tenant, caller, job).await?;
+    let begun = jobs::get(&transaction, id).await?;
+    let begun = begun.ok_or_else(|| Problem::not_found("job", &id.to_string()))?;
     transaction.commit().await?;
     drop(client);
-    while began.elapsed() < AT_FIRST {
+    // From here on there is the job, which goes on by itself: the caller is never answered that
+    // it failed, and never asks for it a second time.
+    let carried_out = tokio::time::timeout(AT_FIRST, carry_out(state, tenant, id)).await;
+    if let Ok(Err(error)) = carried_out {
+        tracing::warn!(
+            job = %id,
+            error = format!("{:#}", anyhow::Error::from(error)),
+            "a batch of a bulk retry or a replay failed; it is tried again"
+        );
+    }
+    state.schedule_changed.notify_one();
+    let job = match find(state, tenant, id).await {
+        Ok(Some(job)) => job,
+        Ok(None) | Err(_) => begun,
+    };
+    Ok((StatusCode::ACCEPTED, Json(job.into())))
+}
+
+/// Carries the job out to its end, or until its rate admits nothing.
+async fn carry_out(state: &State, tenant: &str, id: JobId) -> Result<(), ManualError> {
+    loop {
         let advanced = jobs::advance(&state.store, tenant, id, state.filter_matches).await?;
         if !advanced.running || !advanced.progressed {
-            break;
+            return Ok(());
         }
         state.schedule_changed.notify_one();
     }
-    state.schedule_changed.notify_one();
-    let job = find(state, tenant, id).await?;
-    let job = job.ok_or_else(|| Problem::not_found("job", &id.to_string()))?;
-    Ok((StatusCode::ACCEPTED, Json(job.into())))
 }
 
 async fn find(state: &State, tenant: &str, id: JobId) -> Result<Option<StoredJob>, Problem> {

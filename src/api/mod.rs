@@ -285,6 +285,7 @@ pub fn router(state: Arc<State>, routes: Routes, pages: Router) -> Router {
         ))
         // Answers hold a tenant's data, and sometimes a secret.
         .layer(header("cache-control", "no-store"))
+        .layer(middleware::from_fn(auth::identify))
 }
 
 fn routes_of(state: &Arc<State>, routes: Routes) -> OpenApiRouter<Arc<State>> {

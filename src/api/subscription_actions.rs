@@ -1,7 +1,6 @@
 //! `/subscriptions/{id}/…`: enable, replay.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as AxumState;
@@ -22,7 +21,7 @@ use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::jobs::{NewJob, ReplayRequest as StoredRequest, Request};
 use crate::delivery::listing::IdRange;
-use crate::delivery::manual;
+use crate::delivery::manual::{self, COUNTING};
 use crate::delivery::replay::Replay;
 use crate::lsn::Lsn;
 use crate::subscription::pause::await_enqueue;
@@ -81,14 +80,9 @@ pub async fn enable_subscription(
     let enabled = queries::enable(&transaction, subscription).await?;
     manual::request_probe(&transaction, subscription).await?;
     let (enabled, pause) = enabled.ok_or_else(not_found)?;
-    let entry = changed(
-        "subscription.enable",
-        &tenant,
-        &state,
-        Some(&before),
-        Some(&enabled),
-    );
-    caller.change().enter(&transaction, &entry).await?;
+    if let Some(entry) = changed("subscription.enable", &tenant, &state, &before, &enabled) {
+        caller.change().enter(&transaction, &entry).await?;
+    }
     let enabled = Subscription::masked(enabled, &state.key);
     transaction.commit().await?;
     state.changed();
@@ -134,9 +128,6 @@ pub struct ReplayRequest {
     #[serde(default)]
     dry_run: bool,
 }
-
-/// How long a replay's events are counted before it begins without their number.
-const COUNTING: Duration = Duration::from_secs(2);
 
 /// Replay stored events
 ///
@@ -200,20 +191,20 @@ pub async fn replay_subscription(
     drop(client);
     // Where there are no events at all there is nothing between these ids.
     let range = range.unwrap_or_default();
-    let counted = wanted.estimate(&state.store, &tenant, range);
+    let counted = wanted.estimate_within(&state.store, &tenant, range, COUNTING);
+    let counted = counted.await?;
     if request.dry_run {
-        let found = counted.await?;
-        let estimate = Estimate {
-            matching: found.matching,
-            disabled: 0,
-            filter_failures: found.filter_failures,
+        let estimate = counted.map_or_else(Estimate::default, |found| Estimate {
+            complete: true,
+            matching: Some(found.matching),
+            disabled: Some(0),
+            filter_failures: Some(found.filter_failures),
             oldest: found.oldest.and_then(|id| jobs::committed_at(id.0)),
             sample: found.sample.iter().map(ToString::to_string).collect(),
             estimated_seconds: jobs::estimated_seconds(found.matching, max_per_second),
-        };
+        });
         return Ok(Json(estimate).into_response());
     }
-    let counted = tokio::time::timeout(COUNTING, counted).await;
     let job = NewJob {
         request: &Request::Replay(StoredRequest {
             subscription: subscription.id.0,
@@ -227,7 +218,7 @@ pub async fn replay_subscription(
             from: range.0,
             to: range.1,
         },
-        total: counted.ok().transpose()?.map(|found| found.matching),
+        total: counted.map(|found| found.matching),
         max_per_second,
     };
     Ok(jobs::begin(&state, &tenant, &caller, job)

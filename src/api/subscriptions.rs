@@ -20,8 +20,8 @@ use super::source_position::source_position;
 use super::subscription_health::{Known, SubscriptionWithHealth};
 use super::subscription_rules as rules;
 use super::subscription_view::Subscription;
-use super::trail::changed;
-use crate::audit::Caller;
+use super::trail::{changed, whole};
+use crate::audit::{Caller, Entry};
 use crate::db::tenant_transaction;
 use crate::delivery::manual;
 use crate::subscription::Format;
@@ -194,7 +194,13 @@ pub async fn create_subscription(
     change.announce(&transaction).await?;
     let stored = queries::create(&transaction, &tenant, &new).await?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
-    let entry = changed("subscription.create", &tenant, &state, None, Some(&stored));
+    let entry = Entry {
+        tenant: Some(&tenant),
+        action: "subscription.create",
+        object: Some(stored.id.to_string()),
+        after: Some(whole(&stored, &state)),
+        ..Entry::default()
+    };
     change.enter(&transaction, &entry).await?;
     let created = Subscription::with_secret(stored, &secret, &state.key)
         .with_signing_key(signing_key.as_ref());
@@ -275,7 +281,8 @@ pub async fn update_subscription(
         // Its length and syntax, before it is stored; its members below, by the stored events.
         rules::filter(&state, filter.as_deref(), &[])?;
     }
-    let changes = Changes {
+    let headers = request.headers.map(rules::headers).transpose()?;
+    let mut changes = Changes {
         url: request
             .url
             .map(|url| rules::url(&state, &url))
@@ -283,11 +290,7 @@ pub async fn update_subscription(
         events: rules::events(&state, request.event, request.events)?,
         description: request.description.map(rules::description).transpose()?,
         filter: request.filter,
-        headers: request
-            .headers
-            .map(rules::headers)
-            .transpose()?
-            .map(|headers| SealedHeaders::seal(&headers, &state.key, subscription)),
+        headers: None,
         format: rules::format(request.format.as_deref())?,
         rate_limit: request
             .rate_limit
@@ -309,10 +312,15 @@ pub async fn update_subscription(
     change.announce(&transaction).await?;
     let before = queries::get_locked(&transaction, subscription).await?;
     let before = before.ok_or_else(not_found)?;
+    // Encrypted again, the same headers would differ, and be another version of the settings.
+    let had = before.headers.open(&state.key, subscription).ok();
+    changes.headers = headers
+        .filter(|headers| had.as_ref() != Some(headers))
+        .map(|headers| SealedHeaders::seal(&headers, &state.key, subscription));
     let stored = queries::update(&transaction, subscription, &changes).await?;
     let mut stored = stored.ok_or_else(not_found)?;
     batching::check_with_ordering(&stored.ordering, stored.batching)?;
-    if changes.url.is_some() || changes.headers.is_some() {
+    if stored.url != before.url || changes.headers.is_some() {
         manual::request_probe(&transaction, subscription).await?;
     }
     if changes.filter.is_some() || changes.events.is_some() {
@@ -332,14 +340,9 @@ pub async fn update_subscription(
         }
         None => {}
     }
-    let entry = changed(
-        "subscription.update",
-        &tenant,
-        &state,
-        Some(&before),
-        Some(&stored),
-    );
-    change.enter(&transaction, &entry).await?;
+    if let Some(entry) = changed("subscription.update", &tenant, &state, &before, &stored) {
+        change.enter(&transaction, &entry).await?;
+    }
     let answer =
         Subscription::masked(stored, &state.key).with_signing_key(signing_key.flatten().as_ref());
     transaction.commit().await?;
@@ -368,7 +371,13 @@ pub async fn delete_subscription(
     if !queries::delete(&transaction, subscription).await? {
         return Err(not_found());
     }
-    let entry = changed("subscription.delete", &tenant, &state, Some(&before), None);
+    let entry = Entry {
+        tenant: Some(&tenant),
+        action: "subscription.delete",
+        object: Some(before.id.to_string()),
+        before: Some(whole(&before, &state)),
+        ..Entry::default()
+    };
     caller.change().enter(&transaction, &entry).await?;
     transaction.commit().await?;
     state.changed();

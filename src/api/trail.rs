@@ -1,5 +1,6 @@
 //! `/audit`: who changed what of the tenant's; and the entries that calls of the API write.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use axum::Json;
 use axum::extract::State as AxumState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -15,50 +16,66 @@ use super::State;
 use super::error::Problem;
 use super::extract::{self, Query, Tenant};
 use super::subscription_view::Subscription;
-use crate::audit::{self, Entry, EntryFilter, StoredEntry};
+use crate::audit::{self, Entry, EntryFilter, PrincipalKind, StoredEntry};
 use crate::db::tenant_transaction;
 use crate::subscription::queries::StoredSubscription;
 
-/// What is entered of a subscription that a call has changed: of both states what differs, all
-/// secrets masked.
+/// What is entered of a subscription that a call has created or deleted, all secrets masked.
+pub fn whole(stored: &StoredSubscription, state: &State) -> Value {
+    let subscription = Subscription::masked(stored.clone(), &state.key);
+    let mut shown = serde_json::to_value(subscription).unwrap_or_default();
+    if let Some(shown) = shown.as_object_mut() {
+        // That it was changed, the entry's own time says.
+        shown.remove("updated_at");
+        let headers = headers(stored, state);
+        let names = headers.into_keys().map(|name| (name, Value::from(MASK)));
+        shown.insert("headers".to_owned(), Value::Object(names.collect()));
+    }
+    shown
+}
+
+/// What is entered of a subscription that a call has changed: of both states what differs, of
+/// headers the names. None where nothing differs.
 pub fn changed<'a>(
     action: &'static str,
     tenant: &'a str,
     state: &State,
-    before: Option<&StoredSubscription>,
-    after: Option<&StoredSubscription>,
-) -> Entry<'a> {
-    let shown = |stored: &StoredSubscription| {
-        let subscription = Subscription::masked(stored.clone(), &state.key);
-        serde_json::to_value(subscription).unwrap_or_default()
-    };
-    let object = before.or(after).map(|stored| stored.id.to_string());
-    let (old, new) = (before.map(shown), after.map(shown));
-    let (mut old, mut new) = match (old, new) {
-        (Some(old), Some(new)) => {
-            let (old, new) = audit::difference(&old, &new);
-            (Some(old), Some(new))
-        }
-        either => either,
-    };
-    for side in [&mut old, &mut new].into_iter().flatten() {
+    before: &StoredSubscription,
+    after: &StoredSubscription,
+) -> Option<Entry<'a>> {
+    let (mut old, mut new) = audit::difference(&whole(before, state), &whole(after, state));
+    let (had, has) = (headers(before, state), headers(after, state));
+    for (side, of, other) in [(&mut old, &had, &has), (&mut new, &has, &had)] {
+        let differing = of
+            .iter()
+            .filter(|(name, value)| other.get(*name) != Some(value));
+        let names = differing.map(|(name, _)| (name.clone(), Value::from(MASK)));
+        let names: Map<String, Value> = names.collect();
         if let Some(side) = side.as_object_mut() {
-            // That it was changed, the entry's own time says.
-            side.remove("updated_at");
-            let headers = side.get_mut("headers").and_then(Value::as_object_mut);
-            for value in headers.into_iter().flat_map(|all| all.values_mut()) {
-                *value = "…".into();
-            }
+            match had == has {
+                true => side.remove("headers"),
+                false => side.insert("headers".to_owned(), Value::Object(names)),
+            };
         }
     }
-    Entry {
+    let differs = |side: &Value| side.as_object().is_some_and(|side| !side.is_empty());
+    (differs(&old) || differs(&new)).then(|| Entry {
         tenant: Some(tenant),
         action,
-        object,
-        before: old,
-        after: new,
+        object: Some(after.id.to_string()),
+        before: Some(old),
+        after: Some(new),
         reason: None,
-    }
+    })
+}
+
+/// Of headers the audit log has the names: a part of a value would be one of a credential.
+const MASK: &str = "…";
+
+/// None where they cannot be read.
+fn headers(stored: &StoredSubscription, state: &State) -> BTreeMap<String, String> {
+    let opened = stored.headers.open(&state.key, stored.id);
+    opened.unwrap_or_default()
 }
 
 /// What is entered of a subscription's secret or key that a call has rotated.
@@ -106,27 +123,49 @@ pub struct AuditEntry {
 /// Who changed something.
 #[derive(Serialize, ToSchema)]
 pub struct AuditPrincipal {
-    /// `token`, `jwt`, `portal`, `operator`, `command` (of the command line) or `walhook`.
+    /// `token`, `jwt`, `portal`, `operator`, `command` (of the operator's command line) or
+    /// `walhook`.
     #[schema(examples("token"))]
     kind: &'static str,
-    /// Which of its kind: a token's id, a JWT's `sub`, a system user.
-    name: String,
+    /// Which of its kind: a token's id, a JWT's `sub`. Null for the operator and the operator's
+    /// commands.
+    name: Option<String>,
     /// What people call it, or on whose behalf it acts.
     actor: Option<String>,
 }
 
+/// The system users and machines of the operator are none of a tenant's business.
+fn is_operators(kind: PrincipalKind) -> bool {
+    match kind {
+        PrincipalKind::Operator | PrincipalKind::Command => true,
+        PrincipalKind::Token
+        | PrincipalKind::Jwt
+        | PrincipalKind::Portal
+        | PrincipalKind::Walhook => false,
+    }
+}
+
 impl From<audit::Principal> for AuditPrincipal {
     fn from(principal: audit::Principal) -> Self {
-        AuditPrincipal {
-            kind: principal.kind.as_str(),
-            name: principal.name,
-            actor: principal.actor,
+        let kind = principal.kind.as_str();
+        match is_operators(principal.kind) {
+            true => AuditPrincipal {
+                kind,
+                name: None,
+                actor: None,
+            },
+            false => AuditPrincipal {
+                kind,
+                name: Some(principal.name),
+                actor: principal.actor,
+            },
         }
     }
 }
 
 impl From<StoredEntry> for AuditEntry {
     fn from(entry: StoredEntry) -> Self {
+        let by_operator = is_operators(entry.principal.kind);
         AuditEntry {
             id: entry.id.to_string(),
             at: entry.at,
@@ -137,7 +176,7 @@ impl From<StoredEntry> for AuditEntry {
             after: entry.after,
             reason: entry.reason,
             request_id: entry.request_id,
-            remote_ip: entry.remote_ip,
+            remote_ip: entry.remote_ip.filter(|_| !by_operator),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::db::Store;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
 use crate::delivery::partitions::Partitions;
-use crate::handoff::UnknownTenants;
+use crate::handoff::{Tallies, UnknownTenants};
 use crate::health::Health;
 use crate::subscription::directory::Directory;
 
@@ -69,6 +69,7 @@ impl Capturing<'_> {
         };
         let filter_failures = Arc::new(FilterFailures::default());
         let unknown_tenants = Arc::new(UnknownTenants::default());
+        let tallies = Arc::new(Tallies::default());
         let capture = Capture {
             shed_request,
             doubtful,
@@ -89,7 +90,7 @@ impl Capturing<'_> {
                 max_body: config.delivery.max_body,
                 filters: Filters::new(Arc::clone(&filter_failures)),
                 unknown_tenants: Arc::clone(&unknown_tenants),
-                tenants: Arc::default(),
+                tallies: Arc::clone(&tallies),
                 unconfirmed: Vec::new(),
                 ready: None,
                 recorded: Recorded::default(),
@@ -106,6 +107,11 @@ impl Capturing<'_> {
         tasks.spawn("unknown tenants", async move {
             unknown_tenants.record(kept, known, until).await
         });
+        let (kept, slot, until) = (store.clone(), config.source.slot.clone(), stop.clone());
+        tasks.spawn(
+            "tallies",
+            async move { tallies.record(kept, slot, until).await },
+        );
         tasks.spawn("slot watch", watch.run(stop.clone()));
         let slot = config.source.slot.clone();
         tasks.spawn(

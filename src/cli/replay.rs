@@ -152,7 +152,13 @@ async fn carry_out(store: &Store, tenant: &str, job: NewJob<'_>) -> anyhow::Resu
     drop(client);
     let mut progress = Instant::now();
     loop {
-        let advanced = jobs::advance(store, tenant, id, filter_matches).await?;
+        let advanced = jobs::advance(store, tenant, id, filter_matches).await;
+        let advanced = advanced.with_context(|| {
+            format!(
+                "the replay was begun as {id}, and an instance with the API goes on with it; this \
+                 command cannot"
+            )
+        })?;
         let said = progress.elapsed() < PROGRESS;
         if advanced.running && said {
             continue;

@@ -1,5 +1,7 @@
 //! `walhook tenant`.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -63,6 +65,9 @@ pub struct EraseArgs {
     reason: Option<String>,
 }
 
+/// After a call has met its limit, until no process admits its token any more either.
+const CALL_ENDED: Duration = Duration::from_secs(5);
+
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
     let store = Store::open(
         &config.store,
@@ -73,7 +78,11 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
     let mut client = store.get().await.context("reach the store")?;
     match command {
         Command::List { json } => list(&client, json).await,
-        Command::Erase(args) => erase(&mut client, &args).await,
+        Command::Erase(args) => {
+            let called = config.api.request_timeout.0 + CALL_ENDED;
+            let settle = config.delivery.settled_after().max(called);
+            erase(&mut client, &args, settle).await
+        }
     }
 }
 
@@ -134,7 +143,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-async fn erase(client: &mut Client, args: &EraseArgs) -> anyhow::Result<Outcome> {
+async fn erase(client: &mut Client, args: &EraseArgs, settle: Duration) -> anyhow::Result<Outcome> {
     if args.tenant.is_empty() {
         return Err(UsageError("the tenant's id is empty".to_owned()).into());
     }
@@ -144,6 +153,7 @@ async fn erase(client: &mut Client, args: &EraseArgs) -> anyhow::Result<Outcome>
         tenant: &args.tenant,
         caller: &caller,
         reason: args.reason.as_deref(),
+        settle,
     };
     if !args.confirm {
         return announce(&erasure).await;

@@ -360,3 +360,16 @@ fn a_file_that_is_no_toml_or_not_there_is_named_without_its_secrets() {
     let problems = load(&[("walhook.toml", "include = 'x'\nevents = 5\n")], &[]).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:?}");
 }
+
+#[test]
+fn a_retention_that_the_server_cannot_compute_with_is_refused() {
+    for key in ["retention", "audit_retention"] {
+        let written = |value: &str| format!("[store]\n{key} = '{value}'\n");
+        let problems = load(&[("walhook.toml", &written("9999999d"))], &[]).unwrap_err();
+        let expected = format!("walhook.toml:2: store.{key}: is 9999999d: use 36500d or less");
+        assert!(problems.contains(&expected), "{problems:?}");
+        let longest = load(&[("walhook.toml", &written("36500d"))], &[]);
+        let refused = longest.err().unwrap_or_default();
+        assert!(!refused.iter().any(|one| one.contains(key)), "{refused:?}");
+    }
+}

@@ -2,7 +2,9 @@
 //! now, and the claimer sends them. An open breaker admits a probe for it at once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -12,6 +14,7 @@ use super::listing::{DeliveryFilter, IdRange, Status};
 use crate::audit::{Caller, Entry};
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{PoolError, Store, tenant_transaction};
+use crate::duration::milliseconds;
 use crate::event::{DeliveryId, SubscriptionId};
 
 /// Wakes the claimers of every node. Its parameter is the schema.
@@ -182,14 +185,35 @@ pub struct RetryEstimate {
     pub sample: Vec<DeliveryId>,
 }
 
-/// Counts what a bulk retry would make due.
+/// How long a caller waits for a count: there is no bound to what there may be to count.
+pub const COUNTING: Duration = Duration::from_secs(2);
+
+/// Lets each statement of the transaction take so long.
+pub(super) async fn limit_statements(
+    transaction: &Transaction<'_>,
+    limit: Duration,
+) -> Result<(), Error> {
+    // Zero would be no limit.
+    let limit = milliseconds(limit.max(Duration::from_millis(1)));
+    let set = format!("set local statement_timeout = '{limit}'");
+    transaction.batch_execute(&set).await
+}
+
+/// Whether a statement took longer than its limit.
+pub(super) fn took_too_long(error: &Error) -> bool {
+    error.code() == Some(&SqlState::QUERY_CANCELED)
+}
+
+/// Counts what a bulk retry would make due. None where that takes longer than [`COUNTING`]: the
+/// transaction is of no more use then.
 pub async fn estimate_retry(
     transaction: &Transaction<'_>,
     filter: &DeliveryFilter,
     ids: IdRange,
-) -> Result<RetryEstimate, Error> {
+) -> Result<Option<RetryEstimate>, Error> {
     let status = filter.status.unwrap_or(Status::Failed);
-    let row = transaction
+    limit_statements(transaction, COUNTING).await?;
+    let counted = transaction
         .query_one(
             include_str!("../../sql/queries/delivery/estimate_retry.sql"),
             &[
@@ -200,15 +224,19 @@ pub async fn estimate_retry(
                 &filter.subscription,
             ],
         )
-        .await?;
+        .await;
+    let row = match counted {
+        Err(error) if took_too_long(&error) => return Ok(None),
+        counted => counted?,
+    };
     let count = |name| u64::try_from(row.get::<_, i64>(name)).unwrap_or(0);
     let sample: Vec<Uuid> = row.get("sample");
-    Ok(RetryEstimate {
+    Ok(Some(RetryEstimate {
         matching: count("matching"),
         disabled: count("disabled"),
         oldest: row.get::<_, Option<Uuid>>("oldest").map(DeliveryId),
         sample: sample.into_iter().map(DeliveryId).collect(),
-    })
+    }))
 }
 
 /// Makes batches due now, each whole.

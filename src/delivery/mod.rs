@@ -126,11 +126,19 @@ impl DeliveryConfig {
         (!limit.is_zero()).then_some(limit)
     }
 
+    /// When an attempt that is under way has ended, and its result and its counts are written.
+    pub fn settled_after(&self) -> Duration {
+        self.timeout.0 + stats::PERIOD + WRITING
+    }
+
     /// How long a claimed delivery is ours: time to wait in its lane and to be sent.
     pub fn lease(&self) -> Duration {
         self.timeout.0 * 2 + UNSENT_LIMIT
     }
 }
+
+/// What the recorder takes at most, with the store well, for what is due to be written.
+const WRITING: Duration = Duration::from_secs(5);
 
 /// A delivery that has waited in memory for this long goes back to the store, where
 /// any instance may claim it.

@@ -12,6 +12,7 @@ use super::manual::notify;
 use crate::conninfo::Client;
 use crate::db::Store;
 use crate::episode::Episode;
+use crate::event::SubscriptionId;
 
 /// How soon it begins after a subscription was disabled or enabled.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -41,8 +42,8 @@ pub async fn run(store: Store, stop: CancellationToken) -> anyhow::Result<()> {
     }
 }
 
-/// One round over all subscriptions that were disabled or enabled. Returns how many deliveries
-/// became due.
+/// One round over all subscriptions that were disabled or enabled, each by itself. Returns how
+/// many deliveries became due; an error is the first subscription's that failed.
 pub async fn settle(store: &Store) -> anyhow::Result<u64> {
     let client = store.get().await.context("connect to the store")?;
     let rows = client
@@ -52,25 +53,39 @@ pub async fn settle(store: &Store) -> anyhow::Result<u64> {
         )
         .await
         .context("list the subscriptions that were disabled or enabled")?;
+    drop(client);
     let mut made_due = 0;
+    let mut failed = Ok(());
     for row in rows {
-        let (id, active) = (row.get("id"), row.get("active"));
-        let changed = settle_one(&client, id, active)
-            .await
-            .context("park or unpark the deliveries of a subscription")?;
-        if active {
-            made_due += changed;
-            // Also where nothing was parked: until now nothing of an ordered subscription was
-            // claimed.
-            notify(&*client, store.schema())
-                .await
-                .context("notify the claimers of what became due")?;
+        match settle_one(store, row.get("id"), row.get("active")).await {
+            Ok(due) => made_due += due,
+            Err(error) => failed = failed.and(Err(error)),
         }
     }
-    Ok(made_due)
+    failed.map(|()| made_due)
 }
 
-async fn settle_one(client: &Client, id: Uuid, active: bool) -> Result<u64, tokio_postgres::Error> {
+/// Returns how many deliveries became due.
+async fn settle_one(store: &Store, id: Uuid, active: bool) -> anyhow::Result<u64> {
+    let client = store.get().await.context("connect to the store")?;
+    let changed = settle_deliveries(&client, id, active).await;
+    let changed = changed
+        .with_context(|| format!("park or unpark the deliveries of {}", SubscriptionId(id)))?;
+    if !active {
+        return Ok(0);
+    }
+    // Also where nothing was parked: until now nothing of an ordered subscription was claimed.
+    notify(&*client, store.schema())
+        .await
+        .context("notify the claimers of what became due")?;
+    Ok(changed)
+}
+
+async fn settle_deliveries(
+    client: &Client,
+    id: Uuid,
+    active: bool,
+) -> Result<u64, tokio_postgres::Error> {
     let batch = match active {
         true => include_str!("../../sql/queries/delivery/unpark_batch.sql"),
         false => include_str!("../../sql/queries/delivery/park_batch.sql"),

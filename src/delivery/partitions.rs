@@ -40,6 +40,12 @@ impl Day {
         id_floor(self.0 * DAY_MILLISECONDS)
     }
 
+    pub fn start(self) -> Timestamp {
+        let milliseconds = i64::try_from(self.0.saturating_mul(DAY_MILLISECONDS));
+        let start = milliseconds.map(Timestamp::from_millisecond);
+        start.ok().and_then(Result::ok).unwrap_or(Timestamp::MAX)
+    }
+
     pub fn next(self) -> Self {
         Day(self.0 + 1)
     }

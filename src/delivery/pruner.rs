@@ -1,10 +1,13 @@
 //! Makes the coming days' partitions and drops those past retention, never one with
-//! work that is still to be done; and forgets what is of no more use.
+//! work that is still to be done; and forgets what is of no more use. Each step of a round fails
+//! by itself: what one table refuses keeps nothing else.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
+use tokio_postgres::types::ToSql;
 use tokio_util::sync::CancellationToken;
 
 use super::partitions::{self, DAY_MILLISECONDS, Day};
@@ -18,13 +21,22 @@ const DAYS_AHEAD: u64 = 4;
 
 const PERIOD: Duration = Duration::from_secs(600);
 
+/// Rows that one statement deletes or folds: it ends well within its time, however much there is
+/// to do, and holds no lock for long.
+const PIECE: i64 = 5_000;
+
+/// Statements of one step in a round; the next round goes on.
+const PIECES: usize = 1_000;
+
 pub async fn run(store: Store, config: StoreConfig, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
-        if let Err(error) = prune_now(&store, &config).await {
-            tracing::warn!(
+        match stop.run_until_cancelled(prune_now(&store, &config)).await {
+            None => return Ok(()),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => tracing::warn!(
                 error = format!("{error:#}"),
                 "cannot prune the store; trying again in ten minutes"
-            );
+            ),
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -46,57 +58,72 @@ async fn prune_now(store: &Store, config: &StoreConfig) -> anyhow::Result<Vec<Da
     .await
 }
 
-/// One round as of `now`. Answers the days that it dropped.
+/// Steps of a round that failed. The others were carried out.
+#[derive(Debug)]
+struct Failures(Vec<anyhow::Error>);
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, error) in self.0.iter().enumerate() {
+            let separator = if place > 0 { "; " } else { "" };
+            write!(f, "{separator}{error:#}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failures {}
+
+/// One round as of `now`. Returns the days that it dropped.
 pub async fn prune(
     store: &Store,
     config: &StoreConfig,
     now: Timestamp,
 ) -> anyhow::Result<Vec<Day>> {
-    let client = store.get().await.context("connect to the store")?;
+    let mut failures = Vec::new();
     let today = Day::of(now);
     let ahead = (0..=DAYS_AHEAD).map(|days| Day(today.0 + days).floor());
-    partitions::ensure(&client, ahead).await?;
-    let retention = u64::try_from(config.retention.0.as_millis()).unwrap_or(u64::MAX);
-    let oldest_kept = Day(today.0.saturating_sub(retention.div_ceil(DAY_MILLISECONDS)));
+    let made = async {
+        let client = store.get().await.context("connect to the store")?;
+        partitions::ensure(&client, ahead).await
+    };
+    failures.extend(made.await.err());
     let mut dropped = Vec::new();
-    for day in partitions::existing(&client).await? {
-        if day >= oldest_kept {
-            break;
-        }
-        if partitions::drop_day(&client, day).await? {
-            dropped.push(day);
-        } else {
-            tracing::info!(
-                ?day,
-                "kept a day past retention: deliveries of it still wait"
-            );
-        }
-    }
-    let before = now
-        .checked_sub(config.retention.0)
-        .unwrap_or(Timestamp::MIN);
-    stats::fold(&*client, now).await?;
-    let audited = now
-        .checked_sub(config.audit_retention.0)
-        .unwrap_or(Timestamp::MIN);
-    let pruned = audit::prune(&*client, audited).await;
-    pruned.context("forget old entries of the audit log")?;
+    let oldest = drop_days(store, config, today, &mut dropped).await;
+    let oldest = oldest.unwrap_or_else(|error| {
+        failures.push(error);
+        None
+    });
+    let before = |age| now.checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+    let retained = before(config.retention.0);
+    // Of days that are kept for what waits in them the attempts are listed, too.
+    let attempts = oldest.map_or(retained, |day| retained.min(day.start()));
     for (query, what, before) in [
         // They hold rows' values, as events do.
         (
             include_str!("../../sql/queries/delivery/prune_parked_changes.sql"),
             "parked changes",
-            before,
+            retained,
+        ),
+        (
+            audit::PRUNE,
+            "old entries of the audit log",
+            before(config.audit_retention.0),
         ),
         (
             include_str!("../../sql/queries/delivery/forget_jobs.sql"),
             "ended bulk retries and replays",
-            before,
+            retained,
         ),
         (
             include_str!("../../sql/queries/delivery/forget_deleted_subscriptions.sql"),
             "deleted subscriptions",
             now,
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_versions.sql"),
+            "old versions of subscriptions",
+            attempts,
         ),
         (
             include_str!("../../sql/queries/delivery/forget_idempotency_keys.sql"),
@@ -119,8 +146,61 @@ pub async fn prune(
             now,
         ),
     ] {
-        let forgotten = client.execute(query, &[&before]).await;
-        forgotten.with_context(|| format!("forget {what}"))?;
+        let forgotten = in_pieces(store, query, &[&before]).await;
+        let forgotten = forgotten.with_context(|| format!("forget {what}"));
+        failures.extend(forgotten.err());
     }
-    Ok(dropped)
+    // At last, as it has the most to do.
+    failures.extend(stats::fold(store, now).await.err());
+    match failures.is_empty() {
+        true => Ok(dropped),
+        false => Err(Failures(failures).into()),
+    }
+}
+
+/// Drops days past retention, and returns the oldest that is left.
+async fn drop_days(
+    store: &Store,
+    config: &StoreConfig,
+    today: Day,
+    dropped: &mut Vec<Day>,
+) -> anyhow::Result<Option<Day>> {
+    let client = store.get().await.context("connect to the store")?;
+    let retention = u64::try_from(config.retention.0.as_millis()).unwrap_or(u64::MAX);
+    let oldest_kept = Day(today.0.saturating_sub(retention.div_ceil(DAY_MILLISECONDS)));
+    let mut oldest = None;
+    for day in partitions::existing(&client).await? {
+        if day < oldest_kept && partitions::drop_day(&client, day).await? {
+            dropped.push(day);
+            continue;
+        }
+        oldest = oldest.or(Some(day));
+        if day >= oldest_kept {
+            break;
+        }
+        tracing::info!(
+            ?day,
+            "kept a day past retention: deliveries of it still wait"
+        );
+    }
+    Ok(oldest)
+}
+
+/// Executes a statement, whose last parameter is how many rows it takes at most, until it finds
+/// fewer: as many as it says to have affected.
+pub(super) async fn in_pieces(
+    store: &Store,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> anyhow::Result<()> {
+    let client = store.get().await.context("connect to the store")?;
+    let mut all = parameters.to_vec();
+    all.push(&PIECE);
+    for _ in 0..PIECES {
+        let taken = client.execute(statement, &all).await?;
+        if taken < PIECE.unsigned_abs() {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Sends stored events again, and tests: new deliveries, due now.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -8,7 +8,7 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::cause::Cause;
-use super::manual::{BATCH, ManualError, notify};
+use super::manual::{BATCH, ManualError, limit_statements, notify, took_too_long};
 use crate::conninfo::{Queries, Transaction};
 use crate::db::{Store, tenant_transaction};
 use crate::event::{DeliveryId, EventId, SubscriptionId, id_floor, id_milliseconds, milliseconds};
@@ -84,21 +84,45 @@ impl Replay<'_> {
         Ok(Some((id_floor(milliseconds(self.since)), to)))
     }
 
-    /// What there is to send, of the events between two ids (see [`Replay::range`]).
+    /// What there is to send, of the events between two ids (see [`Replay::range`]), however long
+    /// it takes.
     pub async fn estimate(
         &self,
         store: &Store,
         tenant: &str,
-        (mut after, to): (Uuid, Uuid),
+        range: (Uuid, Uuid),
     ) -> Result<ReplayEstimate, ManualError> {
+        let estimate = self.estimate_within(store, tenant, range, Duration::MAX);
+        Ok(estimate.await?.unwrap_or_default())
+    }
+
+    /// As [`Self::estimate`]; none where it takes longer than that.
+    pub async fn estimate_within(
+        &self,
+        store: &Store,
+        tenant: &str,
+        (mut after, to): (Uuid, Uuid),
+        limit: Duration,
+    ) -> Result<Option<ReplayEstimate>, ManualError> {
         let mut estimate = ReplayEstimate::default();
         let mut client = store.get().await?;
+        let began = Instant::now();
         loop {
             let transaction = tenant_transaction(&mut client, tenant).await?;
-            let found = self.find(&transaction, after, to, BATCH).await?;
+            if limit < Duration::MAX {
+                let left = limit.saturating_sub(began.elapsed());
+                if left.is_zero() {
+                    return Ok(None);
+                }
+                limit_statements(&transaction, left).await?;
+            }
+            let found = match self.find(&transaction, after, to, BATCH).await {
+                Err(error) if limit < Duration::MAX && took_too_long(&error) => return Ok(None),
+                found => found?,
+            };
             transaction.rollback().await?;
             let Some((batch, _)) = found else {
-                return Ok(estimate);
+                return Ok(Some(estimate));
             };
             after = batch.last;
             estimate.matching += batch.events.len() as u64;

@@ -32,7 +32,7 @@ pub use reading::{Counts, Last, Pending, Range, Step, last, of_subscriptions, of
 pub const CLASSES: usize = ErrorClass::ALL.len();
 
 /// How old counts become in memory.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// Counts that are not in the store yet.
 #[derive(Default)]

@@ -12,10 +12,9 @@ use uuid::Uuid;
 use super::group::Group;
 use super::parked_log::ParkedLog;
 use super::rows::Rows;
-use super::rule_counts::{Due, RuleCounts};
 use super::shadow_rows::RowStatements;
 use super::statements::Statements;
-use super::{Interrupted, Progress, UnknownTenants};
+use super::{Interrupted, Progress, Tallies, UnknownTenants};
 use crate::conninfo::Client;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::instance::Instance;
@@ -24,7 +23,6 @@ use crate::delivery::partitions::Partitions;
 use crate::delivery::recorder::Record;
 use crate::event::DeliveryId;
 use crate::subscription::directory::Directory;
-use crate::tenant::{self, Seen};
 
 /// What writing needs of the process, whatever session it is in.
 pub(crate) struct Means {
@@ -36,7 +34,7 @@ pub(crate) struct Means {
     pub(crate) dispatcher: Option<Arc<Dispatcher>>,
     pub(crate) directory: Directory,
     pub(crate) unknown_tenants: Arc<UnknownTenants>,
-    pub(crate) tenants: Arc<Seen>,
+    pub(crate) tallies: Arc<Tallies>,
 }
 
 pub(crate) struct Writer {
@@ -47,7 +45,6 @@ pub(crate) struct Writer {
     shadow_rows: RowStatements,
     epoch: i64,
     parked_log: ParkedLog,
-    rule_counts: RuleCounts,
 }
 
 /// Groups that are being written, with the results that are written in their rows.
@@ -57,10 +54,6 @@ pub(crate) struct Taken<'a> {
     results: Vec<Option<Arc<Record>>>,
     /// Deliveries that the store will say this instance has in memory.
     owned: Vec<Uuid>,
-    /// Tenants that may be new to the store.
-    new_tenants: Vec<Arc<str>>,
-    /// What rules have made, where that is to be written now.
-    rule_counts: Option<Due>,
     since: Instant,
 }
 
@@ -96,7 +89,6 @@ impl Writer {
             offered,
             epoch,
             parked_log: ParkedLog::default(),
-            rule_counts: RuleCounts::default(),
         })
     }
 
@@ -158,16 +150,10 @@ impl Writer {
     /// has it in memory.
     fn take<'a>(&self, groups: &'a [Group]) -> Taken<'a> {
         let all = groups.iter().flat_map(|group| &group.rows.id);
-        let tenants = groups.iter().flat_map(|group| &group.batch.events);
         let mut taken = Taken {
             groups,
-            new_tenants: self
-                .means
-                .tenants
-                .unknown(tenants.map(|event| &event.tenant_id)),
             results: self.offered.take_delivered(all.map(|id| DeliveryId(*id))),
             owned: Vec::new(),
-            rule_counts: self.rule_counts.due(groups, Instant::now()),
             since: Instant::now(),
         };
         taken.owned = taken.rows().owned().collect();
@@ -187,10 +173,8 @@ impl Writer {
         if let Err(error) = written {
             return Err(self.fail(taken, error));
         }
-        self.means.tenants.note(&taken.new_tenants);
-        let due = taken.rule_counts.as_ref();
-        self.rule_counts
-            .committed(taken.groups, due, Instant::now());
+        let now = self.means.instance.clocks.store().now();
+        self.means.tallies.note(taken.groups, now);
         let groups = taken.groups;
         for group in groups {
             group.batch.count(taken.since, &self.means.instance.clocks);
@@ -276,14 +260,6 @@ impl Writer {
     async fn write_rows(&self, taken: &Taken<'_>, again: bool) -> anyhow::Result<()> {
         let shadow = taken.groups.iter().map(|group| &group.shadow);
         self.shadow_rows.write(&self.client, shadow).await?;
-        if !taken.new_tenants.is_empty() {
-            let tenants: Vec<&str> = taken.new_tenants.iter().map(|tenant| &**tenant).collect();
-            let seen = tenant::see(&self.client, &tenants).await;
-            seen.context("note tenants that are new")?;
-        }
-        if let Some(due) = &taken.rule_counts {
-            due.write(&self.client, &self.means.slot).await?;
-        }
         let instance = &self.means.instance;
         let mut low_water = match taken.owned.iter().min() {
             None => None,

@@ -13,10 +13,6 @@ use crate::conninfo::{Client, quote_identifier};
 /// Blocks of a table that one statement looks at: 8 MiB, some ten thousand rows.
 const BLOCKS: i64 = 1_000;
 
-/// What instances have in memory of the tenant is written by then: results of attempts that were
-/// under way, and counts of them.
-const SETTLE: Duration = Duration::from_secs(12);
-
 /// Where each pass finds something, the tenant's rows still change in the application.
 const PASSES: usize = 5;
 
@@ -28,6 +24,9 @@ pub struct Erasure<'a> {
     pub tenant: &'a str,
     pub caller: &'a Caller,
     pub reason: Option<&'a str>,
+    /// What instances have in memory of the tenant is written by then: results of attempts that
+    /// were under way, counts of them, and what calls of the API write.
+    pub settle: Duration,
 }
 
 /// Rows of a tenant in a table, or in a day of it.
@@ -97,7 +96,7 @@ impl Erasure<'_> {
                 break;
             }
             if self.has_instances().await? {
-                tokio::time::sleep(SETTLE).await;
+                tokio::time::sleep(self.settle).await;
             }
         }
         let sql = include_str!("../../sql/queries/tenant/count_parked.sql");
@@ -120,8 +119,23 @@ impl Erasure<'_> {
 
     /// One look at everything.
     async fn pass(&self) -> anyhow::Result<i64> {
-        let sql = include_str!("../../sql/queries/tenant/erase_blocks.sql");
         let mut erased = 0;
+        // By the tenant's subscriptions, and therefore before these.
+        for (sql, what) in [
+            (
+                include_str!("../../sql/queries/tenant/erase_backfills.sql"),
+                "backfills",
+            ),
+            (
+                include_str!("../../sql/queries/tenant/erase_backfills_audit.sql"),
+                "the entries of backfills in the audit log",
+            ),
+        ] {
+            let rows = self.client.execute(sql, &[&self.tenant]).await;
+            let rows = rows.with_context(|| format!("erase it from {what}"))?;
+            erased += i64::try_from(rows).unwrap_or(i64::MAX);
+        }
+        let sql = include_str!("../../sql/queries/tenant/erase_blocks.sql");
         for table in self.tables().await? {
             for (from, to) in table.ranges() {
                 let parameters: [&(dyn ToSql + Sync); 3] = [&self.tenant, &from, &to];

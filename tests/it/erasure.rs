@@ -12,6 +12,8 @@ use crate::harness::walhook::Installation;
 async fn run(installation: &Installation, arguments: &[&str]) -> Answer {
     let mut command = walhook();
     command.arg("--config").arg(installation.config_file());
+    // The erasure waits for calls that are under way.
+    command.env("WALHOOK_API__REQUEST_TIMEOUT", "1s");
     answer(command.args(arguments).output().await.unwrap())
 }
 
@@ -101,6 +103,31 @@ async fn nothing_of_an_erased_tenant_is_left_but_the_entry_that_says_so() {
     for process in processes {
         assert!(process.terminate().success());
     }
+    // Backfills by the operator: for the tenant's subscription, with a condition that names it,
+    // and one that is no business of the tenant's.
+    let subscription_id = &text(&subscription["id"])["sub_".len()..];
+    let client = walhook.store.get().await.unwrap();
+    client
+        .batch_execute(&format!(
+            "insert into backfills (id, slot, schema_name, table_name, key_columns, rules, filter,
+                 subscription_id, from_lsn, rows_per_second, chunk_rows, estimate, status, finished_at)
+             select gen_random_uuid(), 's', 'public', 'orders', '{{id}}', '{{r}}', filter,
+                 subscription, '0/1', 1, 1, 0, status, finished
+             from (values
+                 ($$note = 'words-of-the-erased'$$, '{subscription_id}'::uuid, 'running', null),
+                 ($$tenant_id = 'gone-4711'$$, null, 'done', now()),
+                 ($$tenant_id = 'gone-47110'$$, null, 'done', now()))
+                 as asked (filter, subscription, status, finished);
+             insert into audit_log (id, principal_kind, principal, action, after)
+             select gen_random_uuid(), 'command', 'x', 'backfill.create', after
+             from (values
+                 (jsonb_build_object('subscription_id', 'sub_{subscription_id}',
+                     'where', $$note = 'words-of-the-erased'$$)),
+                 (jsonb_build_object('where', $$tenant_id = 'gone-4711'$$))) as entries (after)"
+        ))
+        .await
+        .unwrap();
+    drop(client);
 
     let listed = run(&walhook, &["tenant", "list", "--json"])
         .await
@@ -146,9 +173,21 @@ async fn nothing_of_an_erased_tenant_is_left_but_the_entry_that_says_so() {
         .exits(0)
         .says("nothing of it is left");
     let after = dump(&walhook);
+    let naming = holding(&after, "'gone-47110'");
+    assert_eq!(naming, ["backfills"], "another tenant's condition stays");
+    let left = after
+        .into_iter()
+        .filter(|(_, line)| !line.contains("gone-47110"));
+    let after: Vec<(String, String)> = left.collect();
     assert_eq!(holding(&after, values[0]), ["audit_log"]);
     for value in &values[1..] {
-        assert_eq!(holding(&after, value), Vec::<String>::new(), "{value}");
+        let left = holding(&after, value);
+        // That there was a backfill for it, and how many rows it read.
+        let expected: &[&str] = match *value == subscription_id {
+            true => &["backfills"],
+            false => &[],
+        };
+        assert_eq!(left, expected, "{value}");
     }
     assert!(after.iter().any(|(_, line)| line.contains("it is over")));
     for value in ["note-of-kept-4711", "/kept"] {
@@ -208,7 +247,8 @@ async fn tenants_are_known_by_their_events_calls_and_tokens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_is_erased_beside_a_walhook_that_goes_on_for_the_others() {
-    let deployed = Deployed::start("").await;
+    // The erasure waits for attempts that are under way.
+    let deployed = Deployed::start("[delivery]\ntimeout = '1s'\n").await;
     let receiver = Receiver::start().await;
     for tenant in ["gone-4712", "kept-4712"] {
         let tenant = deployed.tenant(tenant).await;

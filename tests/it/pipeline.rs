@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::harness::connect;
 use crate::harness::receiver::{Receiver, status};
 use crate::harness::walhook::{Installation, ORDER_RULES, ORDERS};
 
@@ -251,18 +252,60 @@ async fn what_rules_make_and_how_far_behind_the_slot_is_stays_known() {
         .batch_execute("insert into orders (tenant_id, status) select 'acme', 'new' from generate_series(1, 3)")
         .await
         .unwrap();
-    // The first write has what its own groups made; what came within ten seconds of it waits.
     walhook
         .wait_for("select coalesce(sum(events), 0) > 0 and bool_and(hour <= now()) from rule_stats")
         .await;
     walhook
         .wait_for("select count(*) > 0 and min(retained_bytes) >= 0 from pipeline_samples")
         .await;
+    // What is noted belongs to no session of the writer's.
+    let more = async |id: i64| {
+        application
+            .batch_execute("insert into orders (tenant_id, status) values ('acme', 'new')")
+            .await
+            .unwrap();
+        let written =
+            format!("select count(*) = {id} from webhook_events where rule like 'order.created%'");
+        walhook.wait_for(&written).await;
+    };
+    more(4).await;
+    application
+        .batch_execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where application_name = 'walhook enqueuer'",
+        )
+        .await
+        .unwrap();
+    more(5).await;
     running.stop().await;
     let by_rule = "select count(*) from rule_stats
-        where rule = 'order.created@public.orders' and events = 3 and parked = 0 and last_event_at <= now()";
+        where rule = 'order.created@public.orders' and events = 5 and parked = 0 and last_event_at <= now()";
     assert_eq!(walhook.count(by_rule).await, 1);
     let parked = "select count(*) from rule_stats
         where rule = 'order.divided@public.orders' and events = 1 and parked = 1";
     assert_eq!(walhook.count(parked).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_the_list_of_tenants_keeps_no_event_from_being_written() {
+    let walhook = Installation::create(ORDERS, ORDER_RULES, "").await;
+    let running = walhook.start();
+    let locking = connect(&walhook.database.url).await;
+    locking
+        .batch_execute("begin; insert into walhook.tenants (tenant_id) values ('acme')")
+        .await
+        .unwrap();
+    let application = &walhook.database.client;
+    application
+        .batch_execute("insert into orders (tenant_id, status) values ('acme', 'new')")
+        .await
+        .unwrap();
+    walhook
+        .wait_for("select count(*) = 1 from webhook_events")
+        .await;
+    locking.batch_execute("rollback").await.unwrap();
+    walhook
+        .wait_for("select count(*) = 1 from tenants where tenant_id = 'acme'")
+        .await;
+    running.stop().await;
 }

@@ -17,6 +17,12 @@ select c.subscription_id, c.at, 1, c.tenant_id, c.delivered, c.first_try, c.dead
     ($8::int4[])[c.n * 16 - 2], ($8::int4[])[c.n * 16 - 1], ($8::int4[])[c.n * 16]
 from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::int4[], $5::int4[], $6::int4[])
     with ordinality as c (subscription_id, at, tenant_id, delivered, first_try, dead, n)
+-- Of one that was erased meanwhile nothing is written any more.
+where exists (select from webhook_subscriptions w where w.id = any (array[c.subscription_id]))
+    or exists (
+        select from deleted_subscriptions d
+        where d.subscription_id = any (array[c.subscription_id])
+    )
 order by c.subscription_id, c.at
 on conflict (subscription_id, at, minutes) do update
 set delivered = s.delivered + excluded.delivered, first_try = s.first_try + excluded.first_try,

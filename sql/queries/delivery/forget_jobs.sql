@@ -1,1 +1,6 @@
-delete from jobs where finished_at < $1
+delete from jobs
+where ctid = any (array(
+    select ctid from jobs
+    where finished_at < $1
+    limit $2
+))

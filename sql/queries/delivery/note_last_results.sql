@@ -1,4 +1,5 @@
--- When each endpoint last succeeded and failed, in one order as add_stats.
+-- When each endpoint last succeeded and failed, in one order as add_stats, and of the same
+-- subscriptions.
 insert into subscription_results as s
     (subscription_id, tenant_id, last_success_at, last_failure_at, last_failure_class,
         last_failure_status)
@@ -7,6 +8,11 @@ select subscription_id, min(tenant_id), max(success_at), max(failure_at),
     (array_agg(failure_status order by failure_at desc nulls last))[1]
 from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::int2[])
     as c (subscription_id, tenant_id, success_at, failure_at, failure_class, failure_status)
+where exists (select from webhook_subscriptions w where w.id = any (array[c.subscription_id]))
+    or exists (
+        select from deleted_subscriptions d
+        where d.subscription_id = any (array[c.subscription_id])
+    )
 group by subscription_id
 order by subscription_id
 on conflict (subscription_id) do update

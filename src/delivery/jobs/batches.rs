@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Job, JobState, ReplayRequest, Request, RetryRequest};
 use crate::conninfo::Transaction;
-use crate::db::{Store, tenant_transaction};
+use crate::db::{Store, is_transient, tenant_transaction};
 use crate::delivery::cause::{Cause, Trigger};
 use crate::delivery::listing::IdRange;
 use crate::delivery::manual::{BATCH, ManualError, request_probe, retry_batch};
@@ -28,6 +28,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// How often jobs whose rate is limited get their next batch.
 const STEP: Duration = Duration::from_millis(250);
+
+/// With so many batches failed in a row, which are twenty minutes, a job has failed.
+const MOST_FAILURES: i32 = 12;
 
 /// What fails, for the log.
 const CARRY_OUT: &str = "cannot carry out bulk retries and replays";
@@ -84,12 +87,45 @@ async fn round(store: &Store, matches: Matches) -> anyhow::Result<Round> {
     let mut round = Round::default();
     for row in rows {
         let (id, tenant) = (JobId(row.get("id")), row.get("tenant_id"));
-        let advanced = advance(store, tenant, id, matches).await;
-        let advanced = advanced.with_context(|| format!("carry out {id}"))?;
-        round.running |= advanced.running;
-        round.progressed |= advanced.progressed;
+        match advance(store, tenant, id, matches).await {
+            Ok(advanced) => {
+                round.running |= advanced.running;
+                round.progressed |= advanced.progressed;
+            }
+            // One job's error is no other's.
+            Err(error) => postpone(store, id, &error.into()).await?,
+        }
     }
     Ok(round)
+}
+
+/// Has the next batch of a job wait after one that failed, or the job fail.
+async fn postpone(store: &Store, id: JobId, error: &anyhow::Error) -> anyhow::Result<()> {
+    let lasting = !is_transient(error);
+    let of_store = |cause: &(dyn std::error::Error + 'static)| {
+        let cause = cause.downcast_ref::<Error>()?;
+        Some(cause.code()?.code().to_owned())
+    };
+    // A message of the store's may hold values.
+    let code = error.chain().find_map(of_store);
+    let reason = format!(
+        "its batches fail in walhook's store (SQLSTATE {}): the operator finds more in the log",
+        code.as_deref().unwrap_or("unknown")
+    );
+    let client = store.get().await.context("connect to the store")?;
+    let sql = include_str!("../../../sql/queries/delivery/postpone_job.sql");
+    let row = client
+        .query_opt(sql, &[&id.0, &lasting, &MOST_FAILURES, &reason])
+        .await
+        .context("record that a batch of a job failed")?;
+    let state = row.map(|row| row.get::<_, String>("state"));
+    tracing::warn!(
+        job = %id,
+        state = state.as_deref().unwrap_or("ended"),
+        error = format!("{error:#}"),
+        "a batch of a bulk retry or a replay failed"
+    );
+    Ok(())
 }
 
 /// What became of one batch.

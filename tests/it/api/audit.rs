@@ -96,6 +96,7 @@ async fn every_call_that_changes_something_is_entered_with_who_made_it() {
         "headers": {"authorization": "…"}});
     assert_eq!(update["after"], after);
     assert_eq!(update["before"]["url"], "https://example.com/hook");
+    assert_eq!(update["before"]["headers"], json!({"authorization": "…"}));
     assert_eq!(update["before"]["rate_limit"], Value::Null);
     assert_eq!(all[5]["object"], delivery.to_string());
     assert_eq!(all[2]["before"]["active"], true);
@@ -143,6 +144,14 @@ async fn a_call_that_is_refused_or_repeated_is_entered_once_or_not_at_all() {
     api.post("/deliveries/retry", &token, json!({}))
         .await
         .expect(202);
+    // What is so already is no change.
+    let list = api.get("/subscriptions", &token).await.expect(200);
+    let path = format!("/subscriptions/{}", id(&list["data"][0]));
+    let same = json!({"url": "https://example.com/hook", "event": "*", "active": true});
+    api.patch(&path, &token, same).await.expect(200);
+    api.post(&format!("{path}/enable"), &token, json!({}))
+        .await
+        .expect(200);
     let all = entries(&api, &token, "").await;
     let made = ["delivery.retry_many", "subscription.create", "token.create"];
     assert_eq!(actions(&all), made);
@@ -164,6 +173,69 @@ async fn a_tenant_sees_its_own_entries_page_by_page() {
     let query = format!("object={}", id(&theirs));
     assert_eq!(entries(&api, &acme, &query).await.len(), 0);
     assert_eq!(entries(&api, &globex, &query).await.len(), 1);
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let large = json!({"url": "x".repeat(3 << 20), "event": "*"});
+    let unknown = "/subscriptions/sub_00000000-0000-0000-0000-000000000000";
+    for (method, path, token, status) in [
+        (Method::GET, "/subscriptions", "whk_unknown", 401),
+        (Method::GET, "/no-such-call", &*token, 404),
+        (Method::GET, unknown, &*token, 404),
+        (Method::PUT, "/subscriptions", &*token, 405),
+        (Method::POST, "/subscriptions", &*token, 413),
+    ] {
+        let request = with_json(api.request(method, path, token), &large);
+        let answer = send(request.header("x-request-id", "req-1")).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(answer.headers["x-request-id"], "req-1", "{path}");
+    }
+    for path in ["/healthz", "/no-such-page"] {
+        let answer = api.root(path).await;
+        assert_eq!(answer.headers["x-request-id"].len(), 36, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn of_headers_the_names_are_entered_of_those_that_changed() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let path = format!("/subscriptions/{}", id(&subscription));
+    for headers in [
+        json!({"x-kept": "one", "x-gone": "one", "x-other": "0123456789abcdef-a"}),
+        // The same number of characters, and the same last ones.
+        json!({"x-kept": "one", "x-new": "one", "x-other": "f123456789abcdef-a"}),
+    ] {
+        let change = json!({"headers": headers});
+        api.patch(&path, &token, change).await.expect(200);
+    }
+    let all = entries(&api, &token, "action=subscription.update&limit=1").await;
+    let (gone, new) = (
+        json!({"x-gone": "…", "x-other": "…"}),
+        json!({"x-new": "…", "x-other": "…"}),
+    );
+    assert_eq!(
+        (&all[0]["before"]["headers"], &all[0]["after"]["headers"]),
+        (&gone, &new)
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_is_not_shown_who_ran_the_operators_commands() {
+    let api = Api::start().await;
+    let caller = walhook::audit::Caller::of_command();
+    let token = walhook::api::tokens::create_by(&caller, &api.store, "acme", "test", None)
+        .await
+        .unwrap();
+    let all = entries(&api, token.text(), "").await;
+    let principal = json!({"kind": "command", "name": null, "actor": null});
+    assert_eq!(all[0]["principal"], principal);
+    let named = "select count(*) from audit_log where principal like '%@%'";
+    assert_eq!(api.count(named).await, 1, "the operator sees it");
 }
 
 #[tokio::test]

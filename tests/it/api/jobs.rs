@@ -228,3 +228,139 @@ async fn a_replay_waits_for_a_disabled_subscription_and_fails_with_a_deleted_one
     let failed = until(&api, &acme, id(&job), "failed").await;
     assert_eq!(failed["reason"], "its subscription was deleted");
 }
+
+/// Has writes to the schedule of one tenant fail with this SQLSTATE.
+pub(super) async fn break_schedule(api: &Api, tenant: &str, sqlstate: &str) {
+    api.execute(&format!(
+        "create or replace function refuse_schedule() returns trigger language plpgsql as $$
+         begin raise exception 'not now' using errcode = '{sqlstate}'; end $$;
+         create or replace trigger refuse_schedule before insert or update on delivery_schedule
+         for each row when (new.tenant_id = '{tenant}') execute function refuse_schedule()"
+    ))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_batches_fail_stops_no_other_and_goes_on_later_or_says_why_it_failed() {
+    let api = Api::start().await;
+    let (acme, globex) = (api.token("acme").await, api.token("globex").await);
+    let of_acme = api.subscribe(&acme).await;
+    failed(&api, &of_acme, 3).await;
+    let of_globex = api.subscribe(&globex).await;
+    let event = api
+        .event("globex", "payment.received", Timestamp::now())
+        .await;
+    api.delivery("globex", event, id(&of_globex), "failed")
+        .await;
+    let retry = "/deliveries/retry";
+    // Somebody holds what it needs: begun all the same, and tried again later.
+    break_schedule(&api, "acme", "55P03").await;
+    let job = api.post(retry, &acme, json!({})).await.expect(202);
+    assert_eq!(
+        (&job["state"], &job["total"], &job["done"]),
+        (&json!("running"), &json!(3), &json!(0))
+    );
+    let _instance = Instance::start(&api);
+    let failures = async || {
+        let sql = "select coalesce(sum(failures), 0)::int8 from jobs
+                   where batch_at > now() and tenant_id = 'acme'";
+        api.count(sql).await
+    };
+    let began = Instant::now();
+    while failures().await == 0 {
+        pause(began).await;
+    }
+    let other = api.post(retry, &globex, json!({})).await.expect(202);
+    until(&api, &globex, id(&other), "done").await;
+    api.execute("drop trigger refuse_schedule on delivery_schedule")
+        .await;
+    let done = until(&api, &acme, id(&job), "done").await;
+    assert_eq!(done["done"], 3);
+
+    // An error that lasts.
+    api.execute(
+        "update webhook_deliveries set status = 'failed', next_attempt_at = null
+         where tenant_id = 'acme';
+         update delivery_schedule set status = 'failed' where tenant_id = 'acme'",
+    )
+    .await;
+    break_schedule(&api, "acme", "22012").await;
+    let job = api.post(retry, &acme, json!({})).await.expect(202);
+    let failed = until(&api, &acme, id(&job), "failed").await;
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("SQLSTATE 22012"), "{reason}");
+    assert!(!reason.contains("not now"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_rate_is_the_one_that_was_asked_for() {
+    let api = Api::start().await;
+    let acme = api.token("acme").await;
+    let subscription = api.subscribe(&acme).await;
+    failed(&api, &subscription, 60).await;
+    let _instance = Instance::start(&api);
+    let body = json!({"max_per_second": 7});
+    let job = api.post("/deliveries/retry", &acme, body).await.expect(202);
+    let path = format!("/jobs/{}", id(&job));
+    // After the first second's worth, until forty more are due.
+    let began = Instant::now();
+    let reached = async |least: i64| loop {
+        let done = api.get(&path, &acme).await.expect(200)["done"]
+            .as_i64()
+            .unwrap();
+        if done >= least {
+            return (done, Instant::now());
+        }
+        pause(began).await;
+    };
+    let (first, since) = reached(8).await;
+    let (last, until) = reached(first + 40).await;
+    #[expect(clippy::cast_precision_loss, reason = "sixty at most")]
+    let rate = (last - first) as f64 / until.duration_since(since).as_secs_f64();
+    assert!((6.5..7.6).contains(&rate), "{rate} a second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_long_to_count_is_not_counted() {
+    let api = Api::start().await;
+    let acme = api.token("acme").await;
+    let subscription = api.subscribe(&acme).await;
+    failed(&api, &subscription, 2).await;
+    let role = api.database.tenant_role();
+    // Each row takes a second and a half to look at.
+    api.execute(&format!(
+        "create function slowly() returns boolean language plpgsql as $$
+         begin perform pg_sleep(1.5); return true; end $$;
+         grant execute on function slowly() to {role};
+         create policy slow_schedule on delivery_schedule as restrictive for select to {role}
+             using (slowly());
+         create policy slow_events on webhook_events as restrictive for select to {role}
+             using (slowly())"
+    ))
+    .await;
+    let nothing = json!({
+        "complete": false, "matching": null, "disabled": null, "filter_failures": null,
+        "oldest": null, "sample": [], "estimated_seconds": null,
+    });
+    let replay = format!("/subscriptions/{}/replay", id(&subscription));
+    for (call, body) in [
+        (
+            "/deliveries/retry",
+            json!({"dry_run": true, "max_per_second": 1}),
+        ),
+        (
+            &*replay,
+            json!({"dry_run": true, "since": "2020-01-01T00:00:00Z"}),
+        ),
+    ] {
+        let began = Instant::now();
+        let found = api.post(call, &acme, body).await.expect(200);
+        assert_eq!(found, nothing, "{call}");
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    let job = api
+        .post("/deliveries/retry", &acme, json!({}))
+        .await
+        .expect(202);
+    assert_eq!(job["total"], Value::Null);
+}

@@ -217,3 +217,19 @@ async fn order_and_batches_exclude_each_other() {
         api.patch(&path, &token, exchanged).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn a_time_that_the_store_has_not_is_refused() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let long_ago = "-009000-01-01T00:00:00Z";
+    let replay = format!("/subscriptions/{}/replay", id(&subscription));
+    api.post(&replay, &token, json!({"since": long_ago}))
+        .await
+        .refused(400, "invalid_time");
+    for list in ["/stats?from=", "/deliveries?since=", "/events?since="] {
+        let answer = api.get(&format!("{list}{long_ago}"), &token).await;
+        assert!(answer.status.as_u16() < 500, "{list}: {}", answer.text);
+    }
+}

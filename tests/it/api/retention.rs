@@ -1,6 +1,7 @@
 //! What the store keeps, and for how long.
 
 use jiff::{Timestamp, ToSpan};
+use serde_json::json;
 use walhook::db::StoreConfig;
 use walhook::delivery::partitions::{self, Day};
 use walhook::delivery::pruner::prune;
@@ -104,6 +105,71 @@ async fn what_was_sent_to_a_deleted_subscription_is_listed_until_retention() {
         prune(&api.store, &config, later).await.unwrap();
         assert_eq!(api.count(remembered).await, left, "after {days} days");
     }
+}
+
+#[tokio::test]
+async fn a_step_that_fails_keeps_no_other_from_its_work() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let now = Timestamp::now();
+    let event = api
+        .event("acme", "payment.received", now - (24 * 40).hours())
+        .await;
+    api.delivery("acme", event, id(&subscription), "delivered")
+        .await;
+    // More of them than one statement deletes.
+    api.execute(
+        "insert into audit_log (id, at, principal_kind, principal, action)
+         select gen_random_uuid(), now() - interval '500 days', 'walhook', 'walhook', 'x'
+         from generate_series(1, 11000);
+         insert into idempotency_keys
+         values ('acme', 'k', '', '', 200, now() - interval '2 days');
+         alter table delivery_stats rename to delivery_stats_away;
+         alter table jobs rename to jobs_away",
+    )
+    .await;
+    let config = StoreConfig::default();
+    let failed = prune(&api.store, &config, now).await.unwrap_err();
+    let failed = format!("{failed:#}");
+    assert!(failed.contains("fold statistics"), "{failed}");
+    assert!(failed.contains("ended bulk retries"), "{failed}");
+    for (left, count) in [
+        ("select count(*) from audit_log where action = 'x'", 0),
+        ("select count(*) from idempotency_keys", 0),
+        ("select count(*) from webhook_events", 0),
+    ] {
+        assert_eq!(api.count(left).await, count, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn versions_of_settings_are_forgotten_with_the_attempts_that_they_were_of() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let path = format!("/subscriptions/{}", id(&subscription));
+    for limit in 1..=4 {
+        let change = json!({"rate_limit": limit, "headers": {"x-key": "one"}});
+        api.patch(&path, &token, change).await.expect(200);
+    }
+    // The same settings again are no version.
+    let same = json!({"rate_limit": 4, "headers": {"x-key": "one"}});
+    let patched = api.patch(&path, &token, same).await.expect(200);
+    assert_eq!(patched["version"], 5);
+    api.execute(
+        "update subscription_versions
+         set changed_at = now() - make_interval(days => (array[90, 50, 40, 20, 10])[version])",
+    )
+    .await;
+    let config = StoreConfig::default();
+    prune(&api.store, &config, Timestamp::now()).await.unwrap();
+    // The third was in force until 20 days ago.
+    let left = "select min(version)::int8 from subscription_versions";
+    assert_eq!(api.count(left).await, 3);
+    let later = Timestamp::now() + (24 * 400).hours();
+    prune(&api.store, &config, later).await.unwrap();
+    assert_eq!(api.count(left).await, 5, "the newest stays");
 }
 
 /// The answer said that it is queued.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 use walhook::conninfo::ConnInfo;
 use walhook::delivery::parking;
@@ -397,4 +398,28 @@ async fn without_the_source_none_is_created() {
             .await,
         0
     );
+}
+
+#[tokio::test]
+async fn a_subscription_whose_deliveries_cannot_be_parked_keeps_no_other_waiting() {
+    let api = Api::start().await;
+    for tenant in ["acme", "globex"] {
+        let token = api.token(tenant).await;
+        let subscription = api.subscribe(&token).await;
+        let event = api
+            .event(tenant, "payment.received", Timestamp::now())
+            .await;
+        api.delivery(tenant, event, id(&subscription), "pending")
+            .await;
+        let path = format!("/subscriptions/{}", id(&subscription));
+        api.patch(&path, &token, json!({"active": false}))
+            .await
+            .expect(200);
+    }
+    // The one that is listed first.
+    super::jobs::break_schedule(&api, "acme", "22012").await;
+    parking::settle(&api.store).await.unwrap_err();
+    let parked = "select count(*) from delivery_schedule
+                  where status = 'parked' and tenant_id = 'globex'";
+    assert_eq!(api.count(parked).await, 1);
 }

@@ -98,6 +98,41 @@ async fn what_is_counted_is_written_when_the_process_ends() {
     assert_eq!(deployed.walhook.count(delivered).await, 2);
 }
 
+/// As where a tenant is erased while counts of its attempts are in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_counted_of_an_erased_subscription_is_not_written_any_more() {
+    let deployed = Deployed::start("").await;
+    let receiver = Receiver::start().await;
+    for tenant in ["acme", "globex"] {
+        let tenant_of = deployed.tenant(tenant).await;
+        tenant_of.subscribe(&receiver.url("/")).await;
+        deployed.orders(tenant, 1).await;
+    }
+    receiver.wait_for(2).await;
+    let walhook = &deployed.walhook;
+    walhook
+        .wait_for("select count(*) = 2 from webhook_deliveries where status = 'delivered'")
+        .await;
+    let client = walhook.store.get().await.unwrap();
+    client
+        .batch_execute(
+            "delete from webhook_subscriptions where tenant_id = 'acme';
+             delete from deleted_subscriptions;
+             delete from delivery_stats;
+             delete from subscription_results",
+        )
+        .await
+        .unwrap();
+    drop(client);
+    for process in deployed.processes {
+        assert!(process.terminate().success());
+    }
+    for table in ["delivery_stats", "subscription_results"] {
+        let of_acme = format!("select count(*) from {table} where tenant_id = 'acme'");
+        assert_eq!(deployed.walhook.count(&of_acme).await, 0, "{table}");
+    }
+}
+
 #[tokio::test]
 async fn old_minutes_become_hours_and_old_hours_days() {
     let walhook = Installation::of_orders().await;
@@ -116,7 +151,7 @@ async fn old_minutes_become_hours_and_old_hours_days() {
         client.execute(insert.as_str(), &[&begins]).await.unwrap();
     }
     for _ in 0..2 {
-        stats::fold(&*client, now).await.unwrap();
+        stats::fold(&walhook.store, now).await.unwrap();
     }
     let rows = client
         .query(
@@ -140,9 +175,34 @@ async fn old_minutes_become_hours_and_old_hours_days() {
     // Hours that were not over an hour ago stay as they are.
     assert_eq!(rows.len(), 3 + 60);
     assert_eq!(rows[3], (at("2026-11-30T11:00:00Z"), 1, 10, 1, 1));
-    stats::fold(&*client, now + (401 * 24).hours())
+    stats::fold(&walhook.store, now + (401 * 24).hours())
         .await
         .unwrap();
     let left = "select count(*) from delivery_stats where at < '2026-11-30'";
     assert_eq!(walhook.count(left).await, 0);
+}
+
+#[tokio::test]
+async fn minutes_of_many_subscriptions_are_folded_in_pieces_and_counted_once() {
+    let walhook = Installation::of_orders().await;
+    let client = walhook.store.get().await.unwrap();
+    let zeros = "0, ".repeat(22);
+    // More than two pieces of five thousand.
+    let insert = format!(
+        "insert into delivery_stats
+         select ('00000000-0000-0000-0000-' || lpad(s::text, 12, '0'))::uuid,
+             timestamptz '2026-11-30T10:00:00Z' + make_interval(mins => m), 1,
+             'acme', 10, 9, 0, 1, {zeros} 1
+         from generate_series(1, 100) s, generate_series(0, 119) m"
+    );
+    client.batch_execute(&insert).await.unwrap();
+    drop(client);
+    let now: Timestamp = "2026-11-30T14:30:00Z".parse().unwrap();
+    stats::fold(&walhook.store, now).await.unwrap();
+    let rows = "select count(*) from delivery_stats where minutes = 60 and delivered = 600";
+    assert_eq!(walhook.count(rows).await, 200);
+    assert_eq!(
+        walhook.count("select count(*) from delivery_stats").await,
+        200
+    );
 }

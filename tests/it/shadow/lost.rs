@@ -53,7 +53,7 @@ async fn take_undecodable(walhook: &Installation) -> anyhow::Error {
         max_body: config.delivery.max_body,
         filters: Filters::default(),
         unknown_tenants: Arc::default(),
-        tenants: Arc::default(),
+        tallies: Arc::default(),
         unconfirmed: Vec::new(),
         ready: None,
         recorded: ::walhook::capture::Recorded::default(),

@@ -1,0 +1,11 @@
+-- Such an entry is of the operator, and holds the condition (erase_backfills.sql).
+delete from audit_log
+where tenant_id is null and action = 'backfill.create'
+    and (
+        after ->> 'subscription_id' in (
+            select 'sub_' || id from webhook_subscriptions where tenant_id = $1
+            union all
+            select 'sub_' || subscription_id from deleted_subscriptions where tenant_id = $1
+        )
+        or after ->> 'where' ~ ('(^|[^[:alnum:]_])' || regexp_replace($1, '([^[:alnum:]_])', '\\\1', 'g') || '($|[^[:alnum:]_])')
+    )
