@@ -269,7 +269,7 @@ fn rules_are_refused_with_their_lines() {
     )
     .unwrap_err();
     let starts = [
-        "a.toml:8: events[1].tabel: is unknown: expected one of name, type, table, key, on, when, tenant, old_values, data, examples; did you mean `table`?",
+        "a.toml:8: events[1].tabel: is unknown: expected one of name, type, table, description, key, on, when, tenant, old_values, data, examples; did you mean `table`?",
         "b.toml:1: events[0]: missing field `table`",
         "b.toml:9: events[1]: invalid type: integer `5`, expected an expression in quotes",
         "walhook.toml:1: include: cannot read missing.toml: No such file",

@@ -131,8 +131,13 @@ pub async fn prune(
             now,
         ),
         (
-            include_str!("../../sql/queries/delivery/forget_portal.sql"),
-            "links and sessions of the portal",
+            include_str!("../../sql/queries/delivery/forget_portal_links.sql"),
+            "links of the portal",
+            now,
+        ),
+        (
+            include_str!("../../sql/queries/delivery/forget_portal_sessions.sql"),
+            "sessions of the portal",
             now,
         ),
         (

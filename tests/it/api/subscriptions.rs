@@ -238,8 +238,8 @@ async fn disabling_parks_what_waits_and_enabling_sends_it_and_offers_the_rest() 
         (&json!("parked"), &json!("disabled"))
     );
     assert_eq!(parked["next_attempt_at"], json!(null));
-    for action in ["test", "replay"] {
-        let body = json!({"since": "2026-01-01T00:00:00Z"});
+    let since = json!({"since": "2026-01-01T00:00:00Z"});
+    for (action, body) in [("test", json!({})), ("replay", since)] {
         api.post(&format!("{path}/{action}"), &token, body)
             .await
             .refused(409, "subscription_disabled");

@@ -1,0 +1,7 @@
+-- Until then they say why somebody is not signed in.
+delete from portal_links
+where ctid = any (array(
+    select ctid from portal_links
+    where expires_at < $1::timestamptz - interval '30 days'
+    limit $2
+))
