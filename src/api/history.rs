@@ -135,7 +135,7 @@ pub async fn list_history(
 }
 
 /// The names of the settings that differ.
-fn changed(
+pub fn changed(
     older: &Version,
     newer: &Version,
     key: &EncryptionKey,

@@ -26,7 +26,8 @@ use crate::delivery::replay::{self, TestEvent};
 use crate::duration::HumanDuration;
 use crate::event::DeliveryId;
 
-const PING: &str = "ping";
+/// The type of a test that has none.
+pub const PING: &str = "ping";
 
 /// How long one may wait for the attempt, within the time of a request.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -117,7 +118,7 @@ pub async fn test_subscription(
 }
 
 /// One type, not a pattern.
-fn exact_type(state: &State, event_type: &str) -> Result<(), Problem> {
+pub fn exact_type(state: &State, event_type: &str) -> Result<(), Problem> {
     rules::check_type(&state.event_types.names(), event_type)?;
     match event_type.ends_with('*') {
         false => Ok(()),

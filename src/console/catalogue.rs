@@ -15,6 +15,9 @@ use crate::subscription::directory::type_matches;
 
 struct Type {
     name: String,
+    description: Option<String>,
+    /// A `data` such as it has.
+    example: Option<String>,
     /// The members of its `data`, where they are known.
     members: Vec<String>,
     is_system: bool,
@@ -46,6 +49,8 @@ pub async fn show(
             .filter(|endpoint| asks(&endpoint.events));
         Type {
             name: one.name.clone(),
+            description: one.description.clone(),
+            example: one.example.as_ref().map(|example| format!("{example:#}")),
             members: one.data.clone().unwrap_or_default(),
             is_system: one.is_operational,
             endpoints: of.map(EndpointName::of).collect(),

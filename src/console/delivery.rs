@@ -13,6 +13,7 @@ use super::capability::Capability;
 use super::deliveries::committed;
 use super::fault::{Fault, retention_days};
 use super::fields::{Asked, Posted};
+use super::history::who;
 use super::markup::{Markup, badge, measured, named_status, size};
 use super::shell::{Place, Shell, Visitor, page, see_other};
 use super::words::{Advice, EndpointName, advice, shown_url, state_sentence};
@@ -221,11 +222,9 @@ fn cause(attempt: &Attempt) -> Option<String> {
         Trigger::Probe => "a probe of the circuit breaker",
         Trigger::Test => "a test",
     };
-    let who = attempt.actor.as_ref();
-    let who = who.map(|who| who.actor.as_deref().unwrap_or(&who.name));
-    Some(match who {
-        Some(who) if !who.is_empty() => format!("{what}, by {who}"),
-        Some(_) | None => what.to_owned(),
+    Some(match &attempt.actor {
+        Some(actor) => format!("{what}, by {}", who(actor)),
+        None => what.to_owned(),
     })
 }
 

@@ -43,6 +43,7 @@ pub mod events;
 pub mod fault;
 pub mod fields;
 pub mod gate;
+pub mod history;
 pub mod jobs;
 pub mod links;
 pub mod markup;
@@ -153,6 +154,7 @@ pub fn routes() -> Vec<Route> {
         page("/console/endpoints/new", Manage, endpoints::new),
         action("/console/endpoints/new", Manage, endpoints::create),
         page("/console/endpoints/{id}", View, endpoint::show),
+        page("/console/endpoints/{id}/history", View, history::show),
         page("/console/endpoints/{id}/edit", Manage, endpoints::edit),
         change("/console/endpoints/{id}/edit", Manage, endpoints::save),
         action("/console/endpoints/{id}/test", Test, actions::test),
@@ -162,6 +164,7 @@ pub fn routes() -> Vec<Route> {
         change("/console/endpoints/{id}/delete", Manage, actions::delete),
         page("/console/catalogue", View, catalogue::show),
         page("/console/test", View, test_event::show),
+        action("/console/test", Test, test_event::send),
         page("/console/settings", View, settings::show),
         change("/console/settings/end", Manage, settings::end_session),
         action("/console/theme", View, settings::theme),

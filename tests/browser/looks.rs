@@ -16,9 +16,13 @@ fn pages(stage: &Stage) -> Vec<(&'static str, String)> {
         ("job", format!("/console/jobs/{}", stage.job)),
         ("endpoints", "/console/endpoints".to_owned()),
         ("endpoint", format!("/console/endpoints/{}", stage.endpoint)),
+        (
+            "history",
+            format!("/console/endpoints/{}/history", stage.endpoint),
+        ),
         ("new-endpoint", "/console/endpoints/new".to_owned()),
         ("catalogue", "/console/catalogue".to_owned()),
-        ("test", "/console/test".to_owned()),
+        ("test", "/console/test?type=payment.received".to_owned()),
         ("settings", "/console/settings".to_owned()),
         ("fault", "/console/deliveries/dlv_nothing".to_owned()),
     ]

@@ -3,6 +3,7 @@
 mod bounds;
 pub mod browser;
 mod command;
+mod endpoint;
 mod enter;
 mod forms;
 mod pages;
