@@ -311,7 +311,7 @@ pub struct RetryDeliveries {
     /// `failed` (if absent) or `pending`.
     status: Option<String>,
     subscription_id: Option<String>,
-    /// The event's type, exact.
+    /// The event's type, exact: no `prefix.*`.
     event: Option<String>,
     /// Events committed at or after this time (RFC 3339).
     since: Option<Timestamp>,

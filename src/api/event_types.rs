@@ -26,12 +26,16 @@ pub struct EventType {
 
 impl EventTypes {
     pub fn set(&self, mut types: Vec<EventType>) {
-        // Of several rules for one type the first that says something is shown.
-        types.sort_by(|a, b| {
-            let silent = |one: &EventType| (one.description.is_none(), one.example.is_none());
-            (&a.name, silent(a)).cmp(&(&b.name, silent(b)))
+        types.sort_by(|a, b| a.name.cmp(&b.name));
+        // Of several rules for one type each may say something.
+        types.dedup_by(|later, kept| {
+            let is_same = later.name == kept.name;
+            if is_same {
+                kept.description = kept.description.take().or(later.description.take());
+                kept.example = kept.example.take().or(later.example.take());
+            }
+            is_same
         });
-        types.dedup_by(|later, kept| later.name == kept.name);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = types.into();
     }
 

@@ -21,8 +21,7 @@ use crate::mapping::filter::{Body as EventBody, Filter};
 
 /// Events that a filter is tested on at most.
 const EVENTS: u16 = 50;
-/// Events of a page of the newest, and pages that are looked through.
-const PAGE: i64 = 200;
+/// Pages of the newest that are looked through.
 const PAGES: usize = 10;
 /// For how long events are tested: each may cost a filter's whole budget several times.
 const TIME: Duration = Duration::from_secs(2);
@@ -149,7 +148,7 @@ async fn newest(
     let mut ids = IdRange::new(None, None, None);
     let mut newest = Vec::new();
     for _ in 0..PAGES {
-        let found = listing::events(transaction, &search, ids, PAGE).await?;
+        let found = listing::events(transaction, &search, ids, i64::from(EVENTS)).await?;
         // What answers a test is sent whatever the filter says.
         let wanted = found.rows.iter().filter(|event| !event.is_test);
         newest.extend(wanted.map(|event| event.id));

@@ -46,7 +46,8 @@ pub struct SendTest {
     /// of the type.
     #[schema(value_type = Option<Object>)]
     pub data: Option<Box<RawValue>>,
-    /// Answer with the attempt, if it has ended within this time: `20s`; 30 s at most.
+    /// Answer with the attempt, if it has ended within this time: `20s`; 30 s or half of
+    /// `api.request_timeout` at most.
     #[schema(value_type = Option<String>, examples("20s"))]
     pub wait: Option<HumanDuration>,
 }
@@ -78,10 +79,11 @@ pub async fn test_subscription(
     OptionalBody(test): OptionalBody<SendTest>,
 ) -> Result<(StatusCode, Json<TestSent>), Problem> {
     let wait = test.wait.map_or(Duration::ZERO, |wait| wait.0);
-    if wait > LONGEST_WAIT {
+    let longest = LONGEST_WAIT.min(state.request_timeout / 2);
+    if wait > longest {
         return Err(Problem::invalid(
             "invalid_wait",
-            format!("`wait` is at most {} s", LONGEST_WAIT.as_secs()),
+            format!("`wait` is at most {} s here", longest.as_secs()),
         ));
     }
     let event_type = test.event_type.as_deref().unwrap_or(PING);
@@ -103,6 +105,15 @@ pub async fn test_subscription(
             )
         })?,
     };
+    let largest = state.settings.max_body();
+    if data.len() > largest {
+        return Err(Problem::invalid(
+            "body_too_large",
+            format!(
+                "`data` is larger than {largest} bytes, which an event may have (delivery.max_body)"
+            ),
+        ));
+    }
     state.limits.take_test(&tenant)?;
     let test = TestEvent {
         event_type,

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::extract::State as AxumState;
 use axum::http::StatusCode;
 use axum::response::Response;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::State;
@@ -22,11 +22,14 @@ use crate::api::extract;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, Delivery, IdRange, Place as ListPlace, Status};
+use crate::event::{id_floor, milliseconds};
 
 /// Rows on a page: a screen or two.
 const ROWS: i64 = 50;
 /// How far the number beside a state counts.
 const COUNTED: i64 = 1000;
+/// How late an event may come into the list after its commit.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// How many newer ones are counted.
 const NEWER: i64 = 100;
 
@@ -89,7 +92,8 @@ struct Page {
     is_first: bool,
     /// Asks for what is newer than the first row.
     newer: String,
-    recover: String,
+    /// None where a job cannot be of all that is listed by.
+    recover: Option<String>,
 }
 
 impl Page {
@@ -132,7 +136,12 @@ pub async fn show(
     drop(transaction);
     let rows = found.rows;
     let next = found.next.map(|next| [next.event, next.delivery]);
-    let newest = rows.first().map_or(Uuid::nil(), |row| row.event_id.0);
+    // What was committed long before the page was made has been looked at by it.
+    let looked_at = shell.now.checked_sub(LATE).unwrap_or(shell.now);
+    let looked_at = id_floor(milliseconds(looked_at));
+    let newest = rows
+        .first()
+        .map_or(looked_at, |row| row.event_id.0.max(looked_at));
     let choices = [None]
         .into_iter()
         .chain(STATES.map(Some))
@@ -157,19 +166,26 @@ pub async fn show(
         searched_to: found.searched_to,
         is_first: before.is_none(),
         newer: wanted.path_with("/console/deliveries/newer", "top", &newest.to_string()),
-        recover: format!(
-            "/console/recover{}",
-            fields::query(
-                wanted
-                    .fields()
-                    .into_iter()
-                    .filter(|(name, _)| *name != "status")
-            )
-        ),
+        recover: recover(&wanted),
         wanted,
         shell,
     };
     page(&page_of)
+}
+
+/// Leads to sending all of it again, where a job can be of that.
+fn recover(wanted: &Wanted) -> Option<String> {
+    let is_pattern = wanted
+        .event_type
+        .as_ref()
+        .is_some_and(|one| one.ends_with('*'));
+    let is_narrower = wanted.http.is_some() || wanted.error.is_some() || wanted.row.is_some();
+    if is_pattern || is_narrower {
+        return None;
+    }
+    let asked = wanted.fields().into_iter();
+    let query = fields::query(asked.filter(|(name, _)| *name != "status"));
+    Some(format!("/console/recover{query}"))
 }
 
 /// How many deliveries wait in each state, up to a limit.

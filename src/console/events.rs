@@ -113,6 +113,8 @@ pub async fn show(
         ("type", &wanted.event_type),
         ("row", &wanted.row),
         ("within", &wanted.within),
+        ("since", &wanted.since),
+        ("until", &wanted.until),
     ];
     let page_of = Page {
         rows: rows.collect(),

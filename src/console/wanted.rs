@@ -35,6 +35,12 @@ pub struct Wanted {
 impl Wanted {
     pub fn of(fields: &Fields) -> Self {
         let text = |name| fields.get(name).map(str::to_owned);
+        // A time that was chosen goes before one that a link had.
+        let within = text("within");
+        let linked = |name| match within {
+            None => text(name),
+            Some(_) => None,
+        };
         Wanted {
             status: text("status"),
             event_type: text("type"),
@@ -42,9 +48,9 @@ impl Wanted {
             http: text("http"),
             error: text("error"),
             row: text("row"),
-            within: text("within"),
-            since: text("since"),
-            until: text("until"),
+            since: linked("since"),
+            until: linked("until"),
+            within,
         }
     }
 
@@ -63,6 +69,14 @@ impl Wanted {
         all.into_iter()
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
             .collect()
+    }
+
+    /// Those that the form of filters has no field for.
+    pub fn unselected(&self) -> Vec<(&'static str, &str)> {
+        let selected = |name: &str| matches!(name, "type" | "endpoint" | "within");
+        let mut all = self.fields();
+        all.retain(|(name, _)| !selected(name));
+        all
     }
 
     pub fn is_empty(&self) -> bool {

@@ -134,8 +134,8 @@ impl Lanes {
             let subscription = snapshot.get(*id);
             lane.pace(subscription.and_then(|one| one.rate_limit), now);
         }
-        // Those who wait by a former rate look again.
-        while let Some(std::cmp::Reverse((_, id))) = self.paced.pop() {
+        // Those who wait by a former rate look again, each once: whoever still waits comes back.
+        for std::cmp::Reverse((_, id)) in std::mem::take(&mut self.paced) {
             self.revive(id, Place::Paced, now);
         }
     }

@@ -90,9 +90,10 @@ pub async fn prune(
     failures.extend(made.await.err());
     let mut dropped = Vec::new();
     let oldest = drop_days(store, config, today, &mut dropped).await;
+    // Where that is unknown no attempt counts as too old.
     let oldest = oldest.unwrap_or_else(|error| {
         failures.push(error);
-        None
+        Some(Day::of(Timestamp::UNIX_EPOCH))
     });
     let before = |age| now.checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
     let retained = before(config.retention.0);

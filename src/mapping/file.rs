@@ -73,15 +73,26 @@ pub struct DefaultsConfig {
 }
 
 impl RuleConfig {
-    /// A `data` such as its events have, of the first example that says so.
+    /// A `data` such as its events have, of the first example that has all of it: what an
+    /// example expects may be a part.
     pub fn example_data(&self) -> Option<Json> {
         let examples = self.examples.iter().filter(|example| example.expect);
-        let said = examples.filter_map(|example| match &self.data {
-            // The whole row.
-            None => example.data.as_ref().or(example.new.as_ref()),
-            Some(_) => example.data.as_ref(),
+        let mut whole = examples.filter_map(|example| match &self.data {
+            // The row itself, with what the example says of it.
+            None => {
+                let mut row = example.new.clone()?;
+                row.extend(example.data.clone().unwrap_or_default());
+                Some(row)
+            }
+            Some(data) => {
+                let expected = example.data.clone()?;
+                let mut names = data.names();
+                names
+                    .all(|name| expected.contains_key(name))
+                    .then_some(expected)
+            }
         });
-        said.map(super::example::object).next()
+        whole.next().map(|data| super::example::object(&data))
     }
 
     /// Tells one meaning of a rule from another: examples and the description have none.
@@ -132,6 +143,16 @@ pub struct TenantValue {
 pub enum DataConfig {
     Columns(Vec<String>),
     Members(Vec<(String, DataMember)>),
+}
+
+impl DataConfig {
+    /// Of its members.
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            DataConfig::Columns(names) => Box::new(names.iter().map(String::as_str)),
+            DataConfig::Members(members) => Box::new(members.iter().map(|(name, _)| name.as_str())),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

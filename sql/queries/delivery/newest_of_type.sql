@@ -12,8 +12,6 @@ from (
         limit 100
     ) newest
     where newest.event_type = $1
-    order by newest.event_id desc
-    limit 20
 ) found
 join webhook_events e on e.id = any (array[found.event_id])
 where e.rule <> ''

@@ -14,5 +14,5 @@ where (
     )
     or (
         finished_at is not null
-        and filter ~ ('(^|[^[:alnum:]_])' || regexp_replace($1, '([^[:alnum:]_])', '\\\1', 'g') || '($|[^[:alnum:]_])')
+        and position(quote_literal($1) in filter) > 0
     )

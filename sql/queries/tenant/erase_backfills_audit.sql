@@ -7,5 +7,5 @@ where tenant_id is null and action = 'backfill.create'
             union all
             select 'sub_' || subscription_id from deleted_subscriptions where tenant_id = $1
         )
-        or after ->> 'where' ~ ('(^|[^[:alnum:]_])' || regexp_replace($1, '([^[:alnum:]_])', '\\\1', 'g') || '($|[^[:alnum:]_])')
+        or position(quote_literal($1) in after ->> 'where') > 0
     )

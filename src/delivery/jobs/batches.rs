@@ -84,7 +84,7 @@ async fn round(store: &Store, matches: Matches) -> anyhow::Result<Round> {
     let sql = include_str!("../../../sql/queries/delivery/list_running_jobs.sql");
     let rows = client.query(sql, &[]).await.context("list the jobs")?;
     drop(client);
-    let mut round = Round::default();
+    let (mut round, mut failed) = (Round::default(), Ok(()));
     for row in rows {
         let (id, tenant) = (JobId(row.get("id")), row.get("tenant_id"));
         match advance(store, tenant, id, matches).await {
@@ -93,10 +93,13 @@ async fn round(store: &Store, matches: Matches) -> anyhow::Result<Round> {
                 round.progressed |= advanced.progressed;
             }
             // One job's error is no other's.
-            Err(error) => postpone(store, id, &error.into()).await?,
+            Err(error) => {
+                let postponed = postpone(store, id, &error.into()).await;
+                failed = failed.and(postponed);
+            }
         }
     }
-    Ok(round)
+    failed.map(|()| round)
 }
 
 /// Has the next batch of a job wait after one that failed, or the job fail.

@@ -60,6 +60,35 @@ fn a_changed_rate_limit_holds_at_once() {
     assert_eq!(pick_all(&mut lanes, now).len(), 1);
 }
 
+/// Whatever changes, of this subscription or of another, one that waits goes on waiting.
+#[test]
+fn what_waits_by_its_rate_goes_on_waiting_when_subscriptions_change() {
+    let now = Instant::now();
+    let mut lanes = lanes(100, 100, 100);
+    let of = |generation, rate, others: u128| {
+        let mut all = vec![subscription(lane(1), "acme", Some(rate))];
+        all.extend((0..others).map(|other| subscription(lane(2 + other), "globex", Some(1))));
+        Arc::new(Snapshot::of(generation, all))
+    };
+    lanes.follow(&of(1, 1, 1), now);
+    for lane_of in [lane(1), lane(2)] {
+        push(&mut lanes, lane_of, 2, now);
+    }
+    for ticket in pick_all(&mut lanes, now) {
+        lanes.finish(ticket, Some(true), now);
+    }
+    assert_eq!(lanes.next_wake(), Some(now + SECOND));
+    for (generation, others) in [(2, 1), (3, 2), (4, 1)] {
+        lanes.follow(&of(generation, 1, others), now);
+        assert_eq!(lanes.next_wake(), Some(now + SECOND), "{generation}");
+    }
+    lanes.follow(&of(5, 2, 0), now);
+    let later = now + 2 * SECOND;
+    lanes.wake(later);
+    let sent = pick_all(&mut lanes, later);
+    assert!(sent.iter().any(|ticket| ticket.lane == lane(1)));
+}
+
 #[test]
 fn an_open_breaker_turns_its_lane_away_and_comes_back() {
     let now = Instant::now();
