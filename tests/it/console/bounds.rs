@@ -146,18 +146,21 @@ async fn failed(api: &Api, endpoint: &str, number: i32) {
         .event("acme", "payment.received", Timestamp::now())
         .await;
     let client = api.store.get().await.unwrap();
-    client
-        .execute(
-            "insert into delivery_schedule
-                 (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
-             select (left($1::text, 19) || substr(md5(n::text), 1, 4) || '-'
-                     || substr(md5(n::text), 5, 12))::uuid,
-                 $2::text::uuid, 'acme', 'payment.received', 'failed', now()
-             from generate_series(1, $3) n",
-            &[&event.0.to_string(), &&endpoint["sub_".len()..], &number],
-        )
-        .await
-        .unwrap();
+    // In pieces, each well within what a statement of the store's may take.
+    for first in (1..=number).step_by(20_000) {
+        client
+            .execute(
+                "insert into delivery_schedule
+                     (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+                 select (left($1::text, 19) || substr(md5(n::text), 1, 4) || '-'
+                         || substr(md5(n::text), 5, 12))::uuid,
+                     $2::text::uuid, 'acme', 'payment.received', 'failed', now()
+                 from generate_series($3, $3 + 19999) n",
+                &[&event.0.to_string(), &&endpoint["sub_".len()..], &first],
+            )
+            .await
+            .unwrap();
+    }
     client
         .batch_execute("analyze delivery_schedule")
         .await
