@@ -82,7 +82,7 @@
   });
   addEventListener("pageshow", (event) => {
     for (const form of all("form[data-sent]")) delete form.dataset.sent;
-    // A page that comes back from the browser's memory is a new one: its forms are sent anew on purpose.
+    // A page that comes back from the browser's memory is a new one: its forms are sent again on purpose.
     if (event.persisted) for (const field of all("input[name=once]")) field.value = `${Date.now()}-${Math.random()}`;
   });
   document.addEventListener("change", (event) => {
