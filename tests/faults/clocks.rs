@@ -113,6 +113,7 @@ async fn a_skewed_node_works_as_any_other(offset: &str) {
 
     let delivered = "(select count(*) = 2 from webhook_deliveries where status = 'delivered')";
     installation.wait_for(delivered).await;
+    // The store's clock is known to half of a round trip, which a busy machine makes long.
     let out_of_time = "
         select count(*)
         from (
@@ -120,7 +121,8 @@ async fn a_skewed_node_works_as_any_other(offset: &str) {
             union all
             select started_at from webhook_attempts
         ) times
-        where at > clock_timestamp() or at < clock_timestamp() - interval '15 s'";
+        where at > clock_timestamp() + interval '2 s'
+            or at < clock_timestamp() - interval '15 s'";
     assert_eq!(installation.count(out_of_time).await, 0);
 
     let heard = "(select count(*) = 2 from instances where fenced_at is null
