@@ -13,7 +13,6 @@
 //! A tenant's requests run under a database role that sees its rows alone.
 
 use std::any::Any;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +23,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use ipnet::IpNet;
-use serde::de::IntoDeserializer as _;
-use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +36,6 @@ use utoipa_axum::routes;
 use crate::conninfo::ConnInfo;
 use crate::db::Store;
 use crate::delivery::client::SecurityConfig;
-use crate::duration::HumanDuration;
 use crate::secret::EncryptionKey;
 use crate::tenant::Seen;
 
@@ -48,6 +43,7 @@ pub mod attempts;
 pub mod auth;
 pub mod batching;
 pub mod callers;
+mod config;
 mod deadlock;
 pub mod deliveries;
 pub mod docs;
@@ -80,6 +76,7 @@ pub mod tokens;
 pub mod trail;
 
 pub use callers::Callers;
+pub use config::ApiConfig;
 pub use event_types::{EventType, EventTypes};
 pub use jwt::{JwtConfig, JwtVerifier};
 pub use limits::{Limits, LimitsConfig};
@@ -91,64 +88,6 @@ use error::Problem;
 
 /// Where the tenants' calls begin.
 pub const TENANT_PATH: &str = "/api/v1/tenant/webhooks";
-
-/// `[api]`: the HTTP server.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ApiConfig {
-    /// Host and port. TLS is a reverse proxy's.
-    #[serde(deserialize_with = "host_and_port")]
-    pub listen: String,
-    /// Where browsers reach the console; empty: where it listens, on this machine.
-    #[serde(deserialize_with = "public_url::origin_or_none")]
-    pub public_url: String,
-    /// The largest request body, in bytes.
-    pub body_limit: usize,
-    /// How long a request may take before it is answered with 503.
-    pub request_timeout: HumanDuration,
-    /// Connections at once; fewer where the process may open few files.
-    pub max_connections: NonZeroUsize,
-    /// Host and port of `/metrics`, `/healthz` and `/readyz` alone; empty: with the API.
-    #[serde(deserialize_with = "host_and_port_or_none")]
-    pub ops_listen: String,
-    /// Networks of reverse proxies, whose `X-Forwarded-For` says who calls.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Admits the application's own JWTs beside walhook's tokens.
-    pub jwt: Option<JwtConfig>,
-}
-
-impl Default for ApiConfig {
-    fn default() -> Self {
-        ApiConfig {
-            listen: "127.0.0.1:8080".to_owned(),
-            public_url: String::new(),
-            body_limit: 256 * 1024,
-            request_timeout: HumanDuration::from_secs(60),
-            max_connections: NonZeroUsize::new(1024).unwrap_or(NonZeroUsize::MIN),
-            ops_listen: String::new(),
-            trusted_proxies: Vec::new(),
-            jwt: None,
-        }
-    }
-}
-
-fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let address = String::deserialize(deserializer)?;
-    match address.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(address),
-        _ => Err(serde::de::Error::custom(format!(
-            "`{address}` is not a host and a port: expected such as `127.0.0.1:8080`, or `0.0.0.0:8080` for all addresses"
-        ))),
-    }
-}
-
-fn host_and_port_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let address = String::deserialize(deserializer)?;
-    match address.is_empty() {
-        true => Ok(address),
-        false => host_and_port(address.into_deserializer()),
-    }
-}
 
 /// What the handlers share.
 pub struct State {

@@ -13,10 +13,10 @@ use super::fault::{Fault, retention_days};
 use super::fields::{self, Asked};
 use super::markup::{self, Markup};
 use super::shell::{Place, Shell, Visitor, page};
-use super::words::shown_url;
+use super::words::{shown_url, who};
 use crate::api::extract::PathId;
 use crate::api::history::changed;
-use crate::audit::{self, Principal, PrincipalKind};
+use crate::audit;
 use crate::db::tenant_transaction;
 use crate::subscription::history::{self, Version};
 use crate::subscription::queries::SubscriptionId;
@@ -105,17 +105,6 @@ pub async fn show(
         id: id.0.clone(),
         shell: visitor.shell(Place::Endpoints, "History of an endpoint"),
     })
-}
-
-/// Who it was, as far as it is a tenant's business.
-pub fn who(principal: &Principal) -> String {
-    let named = || principal.actor.as_ref().unwrap_or(&principal.name);
-    match principal.kind {
-        PrincipalKind::Operator | PrincipalKind::Command => "the operator".to_owned(),
-        PrincipalKind::Walhook => "walhook itself".to_owned(),
-        PrincipalKind::Token => format!("the token {}", named()),
-        PrincipalKind::Jwt | PrincipalKind::Portal => named().clone(),
-    }
 }
 
 /// A setting as it is shown; none of the headers, which may be credentials.

@@ -8,7 +8,7 @@
 //! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
 //! - [`chart`]: what became of attempts, by hours and days.
-//! - [`shell`], [`markup`], [`words`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
+//! - [`shell`], [`markup`], [`words`], [`advice`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
 //! Pages ask the same functions as the API's handlers, in a transaction of the tenant's role, and
 //! never HTTP.
@@ -28,6 +28,7 @@ use crate::api;
 use crate::api::PublicUrl;
 
 pub mod actions;
+pub mod advice;
 pub mod assets;
 pub mod capability;
 pub mod catalogue;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
-use super::{Delivery, IdRange, Place, Status, StoredEvent, at_millisecond, walk, walk_events};
+use super::ids::at_millisecond;
+use super::{Delivery, IdRange, Place, Status, StoredEvent, walk, walk_events};
 use crate::conninfo::Transaction;
 use crate::delivery::client::ErrorClass;
 use crate::event::id_milliseconds;
