@@ -200,6 +200,17 @@ impl Enqueuer {
         }
     }
 
+    /// Writes what the groups of a session that has ended were counted as: the process stops, and
+    /// the task that writes it every few seconds has stopped before.
+    pub async fn record_tallies(&self) {
+        if let Err(error) = self.tallies.write(&self.store, &self.slot).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot record what rules have made since the last time"
+            );
+        }
+    }
+
     /// Another leads: what was handed over and is not written is its to send.
     pub fn disown(&self) {
         if let Some(dispatcher) = &self.dispatcher {

@@ -131,6 +131,7 @@ pub struct ListDeliveries {
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// 1 to 200; 50 if absent.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u16>,
 }
 
@@ -318,6 +319,7 @@ pub struct RetryDeliveries {
     /// Events committed before this time.
     until: Option<Timestamp>,
     /// Deliveries a second that become due at most, 1 to 10,000; as fast as possible if absent.
+    #[schema(minimum = 1, maximum = 10_000)]
     max_per_second: Option<u32>,
     /// Only say what there is to retry: the answer is an `Estimate`.
     #[serde(default)]

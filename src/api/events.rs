@@ -92,6 +92,7 @@ pub struct ListEvents {
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// 1 to 200; 50 if absent.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u16>,
 }
 

@@ -35,6 +35,7 @@ pub struct TestFilter {
     /// Types, `prefix.*` or `*`; all if absent.
     events: Option<Vec<String>>,
     /// How many of the newest events of these types, 1 to 50; 50 if absent.
+    #[schema(minimum = 1, maximum = 50)]
     last: Option<u16>,
     /// These events instead of the newest.
     event_ids: Option<Vec<String>>,

@@ -123,6 +123,7 @@ pub struct ReplayRequest {
     /// Of these types only (`prefix.*` and `*` too); all that the subscription asks for if absent.
     events: Option<Vec<String>>,
     /// Deliveries a second that become due at most, 1 to 10,000; as fast as possible if absent.
+    #[schema(minimum = 1, maximum = 10_000)]
     max_per_second: Option<u32>,
     /// Only say what there is to send: the answer is an `Estimate`.
     #[serde(default)]

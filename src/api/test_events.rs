@@ -57,7 +57,7 @@ pub struct TestSent {
     /// Read it at `/deliveries/{id}`.
     #[schema(examples("dlv_019aa8f1-7c00-7000-8000-000000000000"))]
     pub delivery_id: String,
-    /// What came of it; null where nobody waited, or not for long enough.
+    /// The attempt; null without `wait`, or where it had not ended in that time.
     attempt: Option<Attempt>,
 }
 

@@ -321,6 +321,10 @@ impl Capture {
                     if tokio::time::timeout(LAST_WRITE, leaving).await.is_err() {
                         tracing::debug!("the store did not take what was handed over");
                     }
+                    let tallying = self.enqueuer.record_tallies();
+                    if tokio::time::timeout(LAST_WRITE, tallying).await.is_err() {
+                        tracing::debug!("the store did not take the last counts of rules");
+                    }
                     self.look_at_last().await;
                     return Ok(());
                 }

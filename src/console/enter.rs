@@ -117,8 +117,8 @@ impl Instead<'_> {
     }
 }
 
-/// Asks first where the browser is signed in for another tenant: whoever opens a link of a
-/// stranger would else go on in the stranger's pages as if they were his own.
+/// Asks first where the browser is signed in for another tenant: a user who opens a link of a
+/// stranger would otherwise go on in the stranger's pages as if they were their own.
 async fn other_tenant(
     state: &State,
     public_url: &PublicUrl,

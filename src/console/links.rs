@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -139,13 +138,8 @@ pub async fn tenant_of(store: &Store, code: &str) -> Result<Option<String>, Rede
             &[&code.hash().as_slice()],
         )
         .await?;
-    Ok(row.filter(is_open).map(|row| row.get("tenant_id")))
-}
-
-fn is_open(row: &Row) -> bool {
-    let ended: [Option<Timestamp>; 2] = [row.get("redeemed_at"), row.get("revoked_at")];
-    let expires_at: Timestamp = row.get("expires_at");
-    ended == [None, None] && expires_at > Timestamp::now()
+    let open = row.filter(|row| row.get("is_open"));
+    Ok(open.map(|row| row.get("tenant_id")))
 }
 
 /// Opens the session of a link, once.

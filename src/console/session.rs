@@ -56,7 +56,7 @@ const NOTED: Duration = Duration::from_secs(30);
 /// What the store said.
 struct Known {
     asked_at: Instant,
-    /// When it was told of a use, where it was.
+    /// When a use was last recorded in the store, if ever.
     used_at: Option<Instant>,
     session: Arc<Session>,
 }

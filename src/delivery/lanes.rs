@@ -134,7 +134,8 @@ impl Lanes {
             let subscription = snapshot.get(*id);
             lane.pace(subscription.and_then(|one| one.rate_limit), now);
         }
-        // Those who wait by a former rate look again, each once: whoever still waits comes back.
+        // Lanes that wait by a former rate are looked at again, each once: enlisting may put
+        // one back into the heap.
         for std::cmp::Reverse((_, id)) in std::mem::take(&mut self.paced) {
             self.revive(id, Place::Paced, now);
         }

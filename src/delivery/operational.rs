@@ -159,7 +159,7 @@ fn asks_for(subscription: &Subscription, event_type: &str) -> bool {
 }
 
 /// The body of an event that stands nowhere in the WAL. `data` is JSON. One that `is_test` says
-/// so: whoever receives it must not take it for something that happened.
+/// so: a receiver must not take it for something that happened.
 pub fn body(
     event: EventId,
     event_type: &str,

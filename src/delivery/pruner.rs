@@ -89,7 +89,7 @@ pub async fn prune(
     };
     failures.extend(made.await.err());
     let mut dropped = Vec::new();
-    let oldest = drop_days(store, config, today, &mut dropped).await;
+    let oldest = drop_days(store, config, today, &mut dropped, &mut failures).await;
     // Where that is unknown no attempt counts as too old.
     let oldest = oldest.unwrap_or_else(|error| {
         failures.push(error);
@@ -170,24 +170,29 @@ async fn drop_days(
     config: &StoreConfig,
     today: Day,
     dropped: &mut Vec<Day>,
+    failures: &mut Vec<anyhow::Error>,
 ) -> anyhow::Result<Option<Day>> {
     let client = store.get().await.context("connect to the store")?;
     let retention = u64::try_from(config.retention.0.as_millis()).unwrap_or(u64::MAX);
     let oldest_kept = Day(today.0.saturating_sub(retention.div_ceil(DAY_MILLISECONDS)));
     let mut oldest = None;
     for day in partitions::existing(&client).await? {
-        if day < oldest_kept && partitions::drop_day(&client, day).await? {
-            dropped.push(day);
-            continue;
+        if day >= oldest_kept {
+            return Ok(oldest.or(Some(day)));
+        }
+        match partitions::drop_day(&client, day).await {
+            Ok(true) => {
+                dropped.push(day);
+                continue;
+            }
+            Ok(false) => tracing::info!(
+                ?day,
+                "kept a day past retention: deliveries of it still wait"
+            ),
+            // One day's error is no other's.
+            Err(error) => failures.push(error),
         }
         oldest = oldest.or(Some(day));
-        if day >= oldest_kept {
-            break;
-        }
-        tracing::info!(
-            ?day,
-            "kept a day past retention: deliveries of it still wait"
-        );
     }
     Ok(oldest)
 }

@@ -55,7 +55,8 @@ impl Tallies {
             .meet(events.map(|event| &event.tenant_id), Instant::now());
     }
 
-    /// Keeps the record until `stop`.
+    /// Keeps the record until `stop`. What is noted afterwards, of events that were handed over
+    /// already, is written by who hands them over.
     pub async fn record(
         &self,
         store: Store,
@@ -76,8 +77,8 @@ impl Tallies {
         }
     }
 
-    /// Each of them, whatever becomes of the other.
-    async fn write(&self, store: &Store, slot: &str) -> anyhow::Result<()> {
+    /// Writes what there is. Each of them, whatever becomes of the other.
+    pub(crate) async fn write(&self, store: &Store, slot: &str) -> anyhow::Result<()> {
         let counted = self.write_counts(store, slot).await;
         let met = self.write_tenants(store).await;
         counted.and(met)

@@ -1,5 +1,5 @@
 -- A tenant's newest: of each of its subscriptions those that are delivered to it, and those
--- that nobody had subscribed to, each by its own walk of an index. $4 and $5 bound the ids of
+-- without a subscriber, each by its own index scan. $4 and $5 bound the ids of
 -- the deliveries, which carry their events' milliseconds, and so say which days to look into.
 select e.id, e.event_type, e.occurred_at, e.commit_lsn, e.ordinal, e.rule_index, e.row_key, e.rule = '' as is_test, null::bytea as body
 from (

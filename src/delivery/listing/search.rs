@@ -16,8 +16,11 @@ use crate::delivery::client::ErrorClass;
 use crate::event::id_milliseconds;
 use crate::subscription::directory::type_matches;
 
-/// Rows that are read at once.
+/// Rows that are read at once, at most.
 const STEP: i64 = 500;
+/// A step that took less is followed by one of twice as many rows: what a row costs depends on
+/// how many subscriptions the tenant has, as each is walked by itself.
+const QUICK: Duration = Duration::from_millis(100);
 /// Rows that are looked at for a page at most.
 const LOOKED_AT: usize = 20_000;
 /// For how long they are looked at.
@@ -165,7 +168,7 @@ pub async fn deliveries(
 ) -> Result<Found<Delivery, Place>, Error> {
     let mut pages = Pages::new(limit, search.is_walk());
     loop {
-        let (status, step) = (search.walked(), pages.step());
+        let (status, step) = (search.walked(), pages.step);
         let rows = walk(
             transaction,
             status,
@@ -202,7 +205,7 @@ pub async fn events(
 ) -> Result<Found<StoredEvent, Uuid>, Error> {
     let mut pages = Pages::new(limit, search.is_walk());
     loop {
-        let mut rows = walk_events(transaction, ids, pages.step()).await?;
+        let mut rows = walk_events(transaction, ids, pages.step).await?;
         pages.looked_at(rows.len());
         ids.to = rows.last().map_or(ids.to, |row| row.id.0);
         rows.retain(|row| search.admits(row));
@@ -217,10 +220,13 @@ pub async fn events(
 struct Pages<T> {
     found: Vec<T>,
     limit: i64,
+    /// Rows to read next: one more than the page has shows that there is another.
+    step: i64,
     /// Each row is what is looked for.
     is_walk: bool,
     looked_at: usize,
     began: Instant,
+    step_began: Instant,
     /// The last step has met the last row.
     exhausted: bool,
 }
@@ -230,24 +236,22 @@ impl<T> Pages<T> {
         Pages {
             found: Vec::new(),
             limit,
+            step: limit + 1,
             is_walk,
             looked_at: 0,
             began: Instant::now(),
+            step_began: Instant::now(),
             exhausted: false,
-        }
-    }
-
-    /// Rows to read: one more than the page has shows that there is another.
-    fn step(&self) -> i64 {
-        match self.is_walk {
-            true => self.limit + 1,
-            false => STEP,
         }
     }
 
     fn looked_at(&mut self, rows: usize) {
         self.looked_at += rows;
-        self.exhausted = i64::try_from(rows).is_ok_and(|rows| rows < self.step());
+        self.exhausted = i64::try_from(rows).is_ok_and(|rows| rows < self.step);
+        if !self.is_walk && self.step_began.elapsed() < QUICK {
+            self.step = (self.step * 2).min(STEP).max(self.step);
+        }
+        self.step_began = Instant::now();
     }
 
     fn add(&mut self, rows: Vec<T>) {
