@@ -99,6 +99,12 @@ impl Chromium {
 
     /// A command of the protocol, and its result.
     pub async fn call(&mut self, method: &str, parameters: Value) -> Value {
+        let answer = self.ask(method, parameters).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// A command of the protocol, and its result or its error.
+    async fn ask(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let id = self.last_id;
         let mut message = json!({"id": id, "method": method, "params": parameters});
@@ -112,8 +118,10 @@ impl Chromium {
         loop {
             let message = self.read().await;
             if message["id"] == id {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+                return match &message["error"] {
+                    Value::Null => Ok(message["result"].clone()),
+                    error => Err(error.clone()),
+                };
             }
             self.events.push_back(message);
         }
@@ -159,13 +167,31 @@ impl Chromium {
 
     /// The value of an expression in the page. Runs beside the page's own policy.
     pub async fn run(&mut self, script: &str) -> Value {
+        let value = self.evaluate(script).await;
+        value.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// An error is the protocol's: what the script throws fails the test.
+    async fn evaluate(&mut self, script: &str) -> Result<Value, Value> {
         let parameters = json!({
             "expression": script, "returnByValue": true, "awaitPromise": true, "userGesture": true,
         });
-        let result = self.call("Runtime.evaluate", parameters).await;
+        let result = self.ask("Runtime.evaluate", parameters).await?;
         let thrown = &result["exceptionDetails"];
         assert!(thrown.is_null(), "{script}: {thrown}");
-        result["result"]["value"].clone()
+        Ok(result["result"]["value"].clone())
+    }
+
+    /// Whether it is so in the page that is there; not yet, where that is on its way to another.
+    async fn is_so(&mut self, script: &str) -> bool {
+        match self.evaluate(script).await {
+            Ok(value) => value == json!(true),
+            Err(error) => {
+                let message = error["message"].as_str().unwrap_or_default();
+                assert!(message.contains("navigated"), "{script}: {error}");
+                false
+            }
+        }
     }
 
     pub async fn text(&mut self) -> String {
@@ -181,7 +207,7 @@ impl Chromium {
     /// Waits until an expression is true.
     pub async fn until(&mut self, script: &str) {
         let began = Instant::now();
-        while self.run(script).await != json!(true) {
+        while !self.is_so(script).await {
             assert!(
                 began.elapsed() < PATIENCE,
                 "waited in vain for {script} at {}:\n{}",
