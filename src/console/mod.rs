@@ -8,6 +8,7 @@
 //! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
 //! - [`chart`]: what became of attempts, by hours and days.
+//! - [`stream`]: tells open pages what has happened.
 //! - [`shell`], [`markup`], [`words`], [`advice`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
 //! Pages ask the same functions as the API's handlers, in a transaction of the tenant's role, and
@@ -55,6 +56,7 @@ pub mod search;
 pub mod session;
 pub mod settings;
 pub mod shell;
+pub mod stream;
 pub mod test_event;
 pub mod wanted;
 pub mod words;
@@ -134,6 +136,7 @@ pub fn routes() -> Vec<Route> {
         page("/console/overview", View, overview::show),
         page("/console/deliveries", View, deliveries::show),
         page("/console/deliveries/newer", View, deliveries::newer),
+        page("/console/deliveries/rows", View, deliveries::rows),
         page("/console/deliveries/{id}", View, delivery::show),
         page("/console/deliveries/{id}/curl", Payloads, delivery::curl),
         page(
@@ -143,6 +146,7 @@ pub fn routes() -> Vec<Route> {
         ),
         action("/console/deliveries/{id}/retry", Resend, delivery::retry),
         page("/console/events", View, events::show),
+        page("/console/events/newer", View, events::newer),
         page("/console/events/{id}", View, event::show),
         action("/console/events/{id}/send", Resend, event::send),
         page("/console/recover", View, recover::show),
@@ -171,6 +175,7 @@ pub fn routes() -> Vec<Route> {
         action("/console/theme", View, settings::theme),
         action("/console/sign-out", View, enter::sign_out),
         page("/console/search", View, search::show),
+        page("/console/stream", View, stream::show),
     ]
 }
 

@@ -165,6 +165,13 @@ impl Chromium {
         self.event("Page.loadEventFired").await;
     }
 
+    /// A key that leads to another page.
+    pub async fn follow_key(&mut self, key: &str) {
+        self.events.clear();
+        self.press(key).await;
+        self.event("Page.loadEventFired").await;
+    }
+
     /// The value of an expression in the page. Runs beside the page's own policy.
     pub async fn run(&mut self, script: &str) -> Value {
         let value = self.evaluate(script).await;
@@ -261,6 +268,7 @@ impl Chromium {
         let parameters = json!({"format": "png", "captureBeyondViewport": true});
         let shot = self.call("Page.captureScreenshot", parameters).await;
         let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
         let file = PathBuf::from(folder).join(format!("{name}.png"));
         std::fs::write(file, bytes).unwrap();
     }
