@@ -24,6 +24,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
 
 use crate::api;
 use crate::api::PublicUrl;
@@ -216,6 +217,8 @@ pub fn router(api: Arc<api::State>, public_url: Option<PublicUrl>) -> Router {
             gate::same_site,
         ))
         .layer(middleware::from_fn(gate::dress))
+        // Neither what is compressed already nor a stream, which it would hold back.
+        .layer(CompressionLayer::new())
         .with_state(state)
 }
 
