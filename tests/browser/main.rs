@@ -33,4 +33,5 @@ mod looks;
 #[path = "../versions/npm.rs"]
 mod npm;
 mod stage;
+mod steps;
 mod walk;
