@@ -13,6 +13,7 @@ mod bearable;
 mod claims;
 mod counts;
 mod memory;
+mod model;
 mod pace;
 mod slow;
 
