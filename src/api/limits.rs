@@ -38,6 +38,9 @@ pub struct LimitsConfig {
     /// Test events a minute.
     #[schema(value_type = u32)]
     pub tests_per_minute: NonZeroU32,
+    /// Tokens of the API that are valid, where the tenant makes one itself.
+    #[schema(value_type = u32)]
+    pub tokens: NonZeroU32,
 }
 
 impl Default for LimitsConfig {
@@ -49,6 +52,7 @@ impl Default for LimitsConfig {
             concurrent_requests: number(4),
             replays: number(2),
             tests_per_minute: number(60),
+            tokens: number(100),
         }
     }
 }
@@ -143,6 +147,24 @@ impl Limits {
                  wait for one, or cancel it: GET /jobs lists them"
             ),
         ))
+    }
+
+    /// For one more token where so many are valid.
+    pub fn admit_token(&self, valid: i64) -> Result<(), Problem> {
+        let limit = self.config.tokens;
+        if valid < i64::from(limit.get()) {
+            return Ok(());
+        }
+        METRICS.api_refused.with_label_values(&["tokens"]).inc();
+        Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_tokens",
+            format!(
+                "the tenant has {valid} valid tokens, and makes no more than {limit} \
+                 (limits.tokens): revoke one first"
+            ),
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")))
     }
 
     /// That the tenant has as many subscriptions as it may have.

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //!
-//! - [`auth`], [`jwt`], [`tokens`]: who calls.
+//! - [`auth`], [`jwt`], [`tokens`]: who calls. [`own_tokens`]: a tenant's own tokens.
 //! - [`subscriptions`] with [`subscription_rules`], [`subscription_view`], [`signing`] and
 //!   [`subscription_actions`], [`test_events`], [`deliveries`], [`events`]: one handler a call.
 //! - [`stream`]: what happens, as it happens.
@@ -62,6 +62,7 @@ pub mod jwt;
 pub mod limits;
 pub mod me;
 pub mod ops;
+pub mod own_tokens;
 pub mod public_url;
 pub mod server;
 pub mod signing;
@@ -294,6 +295,8 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(stats::tenant_stats))
         .routes(routes!(stream::stream))
         .routes(routes!(trail::list_audit))
+        .routes(routes!(own_tokens::list_tokens, own_tokens::create_token))
+        .routes(routes!(own_tokens::revoke_token))
         .routes(routes!(me::me))
 }
 

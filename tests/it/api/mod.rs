@@ -19,3 +19,4 @@ mod signing;
 mod stream;
 mod subscriptions;
 mod tenants;
+mod tokens;
