@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use super::State;
@@ -59,6 +59,8 @@ impl Default for LimitsConfig {
 
 /// How long a request waits for others of its tenant to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Exports of one tenant at once: each waits for its client.
+const EXPORTS: usize = 2;
 /// Tenants in memory: beyond, those that have asked for nothing lately are forgotten.
 const TENANTS: usize = 10_000;
 
@@ -72,6 +74,7 @@ struct Share {
     requests: Bucket,
     tests: Bucket,
     running: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -129,6 +132,23 @@ impl Limits {
                     "the tenant sends more than {limit} test events a minute \
                      (limits.tests_per_minute)"
                 ),
+            )
+        })
+    }
+
+    /// Requests of the tenant that may be in progress.
+    pub(super) fn running(&self, tenant: &Arc<str>) -> Arc<Semaphore> {
+        self.of(tenant, |share| Arc::clone(&share.running))
+    }
+
+    /// For one more export, which holds its place until it ends.
+    pub(super) fn begin_export(&self, tenant: &Arc<str>) -> Result<OwnedSemaphorePermit, Problem> {
+        let exports = self.of(tenant, |share| Arc::clone(&share.exports));
+        exports.try_acquire_owned().map_err(|_| {
+            refused(
+                "exports",
+                PATIENCE,
+                format!("{EXPORTS} exports of the tenant are in progress: wait until one ends"),
             )
         })
     }
@@ -231,6 +251,7 @@ impl Share {
                 now,
             ),
             running: semaphore(config.concurrent_requests),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
         }
     }
 
@@ -240,6 +261,7 @@ impl Share {
         !self.requests.is_full(now)
             || !self.tests.is_full(now)
             || busy(&self.running, config.concurrent_requests)
+            || self.exports.available_permits() < EXPORTS
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod deliveries;
 mod end_to_end;
+mod export;
 mod filters;
 pub mod fixtures;
 mod history;

@@ -74,6 +74,8 @@ async fn the_document_describes_every_call() {
         "POST /jobs/{id}/resume",
         "POST /jobs/{id}/cancel",
         "GET /events",
+        "GET /events.ndjson",
+        "GET /deliveries.ndjson",
         "GET /events/{id}",
         "GET /event-types",
         "GET /me",
