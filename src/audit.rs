@@ -44,7 +44,7 @@ impl PrincipalKind {
     }
 
     /// The table admits no other texts.
-    fn of_stored(text: &str) -> Self {
+    pub fn of_stored(text: &str) -> Self {
         match text {
             "token" => PrincipalKind::Token,
             "jwt" => PrincipalKind::Jwt,

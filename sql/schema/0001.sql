@@ -755,11 +755,38 @@ create table api_tokens (
     name text not null,
     -- SHA-256 of the token; the token itself is shown once and kept nowhere.
     hash bytea not null unique check (octet_length(hash) = 32),
+    -- Whether it may make and revoke tokens of its tenant.
+    manages_tokens boolean not null default false,
     created_at timestamptz not null default now(),
+    -- Who made it: a principal, as audit_log has them.
+    created_by_kind text not null default 'walhook',
+    created_by text not null default 'walhook',
+    created_by_actor text,
+    -- Of its last request, to the minute.
+    last_used_at timestamptz,
+    last_used_from inet,
     expires_at timestamptz,
     revoked_at timestamptz
 );
-create index api_tokens_tenant on api_tokens (tenant_id);
+create index api_tokens_tenant on api_tokens (tenant_id, id desc);
+-- Of those that ended.
+create index api_tokens_end on api_tokens (least(expires_at, revoked_at));
+alter table api_tokens enable row level security;
+alter table api_tokens force row level security;
+create policy owner_sees_all on api_tokens to current_user
+    using (true) with check (true);
+create policy tenant_sees_own on api_tokens to :"tenant_role"
+    using (tenant_id = current_tenant()) with check (tenant_id = current_tenant());
+-- A tenant revokes tokens, and none that is revoked is admitted again.
+create policy tenant_revokes_own on api_tokens as restrictive for update to :"tenant_role"
+    using (revoked_at is null) with check (revoked_at is not null);
+-- No column of these is a token.
+grant select (id, tenant_id, name, manages_tokens, created_at, created_by_kind, created_by,
+        created_by_actor, last_used_at, last_used_from, expires_at, revoked_at),
+    insert (id, tenant_id, name, hash, manages_tokens, created_by_kind, created_by,
+        created_by_actor, expires_at),
+    update (revoked_at)
+    on api_tokens to :"tenant_role";
 
 -- Links into the portal, as `walhook portal-link` makes them: each opens one session, once.
 create table portal_links (
@@ -769,7 +796,7 @@ create table portal_links (
     code_hash bytea not null unique check (octet_length(code_hash) = 32),
     -- Who is to use it, as the one who made it says.
     actor text not null,
-    -- What its session may do: view, payloads, manage, secrets, resend, test.
+    -- What its session may do: view, payloads, manage, secrets, resend, test, tokens.
     capabilities text[] not null check (cardinality(capabilities) > 0),
     -- The page that it leads to.
     next_path text not null check (next_path like '/console/%'),

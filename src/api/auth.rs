@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Row;
+use tracing::debug;
 use uuid::Uuid;
 
 use super::State;
@@ -52,8 +53,9 @@ pub async fn authenticate(
 #[derive(Clone)]
 pub struct Credentials {
     token: SecretString,
-    /// From where it came.
+    /// From where it came, as failures are counted.
     caller: IpAddr,
+    origin: IpAddr,
 }
 
 impl Credentials {
@@ -61,6 +63,7 @@ impl Credentials {
         Ok(Credentials {
             token: bearer(request)?.into(),
             caller: state.callers.address(request),
+            origin: state.callers.origin(request),
         })
     }
 }
@@ -73,7 +76,7 @@ pub async fn admit(
     let token = credentials.token.expose_secret();
     if token.starts_with("whk_") {
         let token = ApiToken::parse(token).map_err(|e| unauthorized(e.to_string()))?;
-        let admitted = of_token(state, &token, credentials.caller).await?;
+        let admitted = of_token(state, &token, credentials).await?;
         return Ok((admitted.tenant, admitted.principal));
     }
     let verifier = state.jwt.as_ref().ok_or_else(|| {
@@ -163,8 +166,11 @@ struct Answer {
 #[derive(Clone)]
 pub(super) struct Admitted {
     tenant: Arc<str>,
+    id: Uuid,
     principal: Principal,
     expires_at: Option<Instant>,
+    /// Whether the store knows of a use in the last minute.
+    is_noted: bool,
 }
 
 enum Known {
@@ -198,9 +204,19 @@ impl TokenCache {
         }
         cache.insert(hash, Answer { asked_at, found });
     }
+
+    /// Forgets what this process knows of a token that is revoked now.
+    pub(super) fn forget(&self, id: Uuid) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.retain(|_, answer| answer.found.as_ref().is_none_or(|found| found.id != id));
+    }
 }
 
-async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Admitted, Problem> {
+async fn of_token(
+    state: &State,
+    token: &ApiToken,
+    &Credentials { caller, origin, .. }: &Credentials,
+) -> Result<Admitted, Problem> {
     let hash = token.hash();
     let tokens = &state.caches.tokens;
     match tokens.get(&hash) {
@@ -214,7 +230,24 @@ async fn of_token(state: &State, token: &ApiToken, caller: IpAddr) -> Result<Adm
         Some(_) => state.callers.look_up_together(&state.store, hash).await?,
     };
     tokens.put(hash, asked_at, found.clone());
-    found.ok_or_else(|| unknown(state, caller))
+    let found = found.ok_or_else(|| unknown(state, caller))?;
+    if !found.is_noted {
+        note_use(&state.store, found.id, origin).await;
+    }
+    Ok(found)
+}
+
+/// Notes when a token was used, and from where. Where that fails, the call is carried out anyway.
+async fn note_use(store: &Store, id: Uuid, origin: IpAddr) {
+    let noted = async {
+        let client = store.get().await?;
+        let sql = include_str!("../../sql/queries/api/note_token_use.sql");
+        client.execute(sql, &[&id, &origin]).await?;
+        anyhow::Ok(())
+    };
+    if let Err(error) = noted.await {
+        debug!(token.id = %id, error = %format!("{error:#}"), "The use of a token was not noted");
+    }
 }
 
 /// Counts the failure. 401, or 429 where the caller has failed too often.
@@ -254,15 +287,18 @@ pub(super) async fn find_tokens(
         });
         let tenant = Arc::from(row.get::<_, &str>("tenant_id"));
         let name: &str = row.get("name");
+        let id: Uuid = row.get("id");
         let principal = Principal {
             kind: PrincipalKind::Token,
-            name: row.get::<_, Uuid>("id").to_string(),
+            name: id.to_string(),
             actor: Some(name.to_owned()).filter(|name| !name.is_empty()),
         };
         let admitted = Admitted {
             tenant,
+            id,
             principal,
             expires_at,
+            is_noted: row.get("is_noted"),
         };
         Some((hash, admitted))
     };

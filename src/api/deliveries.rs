@@ -135,6 +135,28 @@ pub struct ListDeliveries {
     limit: Option<u16>,
 }
 
+impl ListDeliveries {
+    pub fn limit(&self) -> Option<u16> {
+        self.limit
+    }
+
+    /// What is looked for, and after which place.
+    pub fn read(self) -> Result<(DeliverySearch, IdRange, Option<Place>), Problem> {
+        let before = extract::cursor(self.cursor.as_deref())?;
+        let before = before.map(|[event, delivery]| Place { event, delivery });
+        let ids = IdRange::new(self.since, self.until, None);
+        let search = DeliverySearch {
+            status: self.status.as_deref().map(status).transpose()?,
+            event_type: self.event,
+            subscription: subscription(self.subscription_id.as_deref())?,
+            http: self.http_status.as_deref().map(http_statuses).transpose()?,
+            error: self.error.as_deref().map(error_class).transpose()?,
+            row: self.row_key,
+        };
+        Ok((search, ids, before))
+    }
+}
+
 fn status(name: &str) -> Result<Status, Problem> {
     let all = [
         Status::Pending,
@@ -189,21 +211,7 @@ pub async fn list_deliveries(
     Query(query): Query<ListDeliveries>,
 ) -> Result<Json<DeliveryPage>, Problem> {
     let limit = extract::limit(query.limit)?;
-    let before = extract::cursor(query.cursor.as_deref())?;
-    let before = before.map(|[event, delivery]| Place { event, delivery });
-    let ids = IdRange::new(query.since, query.until, None);
-    let search = DeliverySearch {
-        status: query.status.as_deref().map(status).transpose()?,
-        event_type: query.event,
-        subscription: subscription(query.subscription_id.as_deref())?,
-        http: query
-            .http_status
-            .as_deref()
-            .map(http_statuses)
-            .transpose()?,
-        error: query.error.as_deref().map(error_class).transpose()?,
-        row: query.row_key,
-    };
+    let (search, ids, before) = query.read()?;
     let mut client = state.store.get().await?;
     let low_water = match search.status {
         Some(Status::InFlight) => listing::low_water(&client).await?,

@@ -61,6 +61,7 @@ pub fn head() -> OpenApi {
                 "Bulk retries and replays, and how far they have come.",
             ),
             tag("Events", "What happened."),
+            tag("Tokens", "The tenant's own tokens of this API."),
             tag("Tenant", "Who asks, and what holds for it."),
             tag("Operation", "Health and metrics of the process."),
         ]))

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::State;
 use super::deliveries::{Delivery, text};
@@ -16,8 +17,7 @@ use super::extract::{self, PathId, Query, Tenant};
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, EventSearch, IdRange, StoredEvent};
 
-/// Deliveries shown with their event: more subscriptions of one tenant to one type,
-/// with their replays, are listed by `/deliveries`.
+/// Deliveries shown with their event at once: it may have many subscriptions, and each replays.
 const DELIVERIES_OF_EVENT: i64 = 200;
 
 #[derive(Serialize, ToSchema)]
@@ -59,8 +59,18 @@ pub struct EventWithBody {
     event: Event,
     /// Exactly what is signed and sent.
     body: String,
-    /// What became of it.
+    /// What became of it: 200 deliveries at most, newest first.
     deliveries: Vec<Delivery>,
+    /// Pass it as `deliveries_cursor` for the next of them; null where these are the last.
+    deliveries_next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GetEvent {
+    /// The `deliveries_next_cursor` of the answer before.
+    deliveries_cursor: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -96,6 +106,23 @@ pub struct ListEvents {
     limit: Option<u16>,
 }
 
+impl ListEvents {
+    pub fn limit(&self) -> Option<u16> {
+        self.limit
+    }
+
+    /// What is looked for, and where.
+    pub fn read(self) -> Result<(EventSearch, IdRange), Problem> {
+        let before = extract::cursor(self.cursor.as_deref())?;
+        let ids = IdRange::new(self.since, self.until, before.map(|[id]| id));
+        let search = EventSearch {
+            types: self.event_type.into_iter().collect(),
+            row: self.row_key,
+        };
+        Ok((search, ids))
+    }
+}
+
 /// List events, newest first
 #[utoipa::path(get, path = "/events", tag = "Events", params(ListEvents),
     responses((status = 200, description = "A page of them", body = EventPage)))]
@@ -105,14 +132,9 @@ pub async fn list_events(
     Query(query): Query<ListEvents>,
 ) -> Result<Json<EventPage>, Problem> {
     let limit = extract::limit(query.limit)?;
-    let before = extract::cursor(query.cursor.as_deref())?;
-    let ids = IdRange::new(query.since, query.until, before.map(|[id]| id));
+    let (search, ids) = query.read()?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
-    let search = EventSearch {
-        types: query.event_type.into_iter().collect(),
-        row: query.row_key,
-    };
     let found = listing::events(&transaction, &search, ids, limit).await?;
     Ok(Json(EventPage {
         data: found.rows.iter().map(Event::from).collect(),
@@ -123,23 +145,29 @@ pub async fn list_events(
 
 /// Read an event, with its body and its deliveries
 #[utoipa::path(get, path = "/events/{id}", tag = "Events",
-    params(("id" = String, Path, description = "`evt_…`")),
+    params(("id" = String, Path, description = "`evt_…`"), GetEvent),
     responses((status = 200, description = "The event", body = EventWithBody)))]
 pub async fn get_event(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
     id: PathId,
+    Query(query): Query<GetEvent>,
 ) -> Result<Json<EventWithBody>, Problem> {
+    let before = extract::cursor(query.deliveries_cursor.as_deref())?;
+    let before = before.map_or(Uuid::max(), |[delivery]| delivery);
     let event = id.parse("event")?;
     let mut client = state.store.get().await?;
     let transaction = tenant_transaction(&mut client, &tenant).await?;
     let found = listing::event(&transaction, event).await?;
     let found = found.ok_or_else(|| Problem::not_found("event", &id.0))?;
-    let deliveries = listing::of_event(&transaction, event, DELIVERIES_OF_EVENT).await?;
+    let limit = DELIVERIES_OF_EVENT;
+    let deliveries = listing::of_event(&transaction, event, before, limit + 1).await?;
+    let (deliveries, next) = extract::page(deliveries, limit, |row| [row.id.0]);
     Ok(Json(EventWithBody {
         event: Event::from(&found),
         body: found.body.map(text).unwrap_or_default(),
         deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+        deliveries_next_cursor: next,
     }))
 }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use super::State;
@@ -38,6 +38,9 @@ pub struct LimitsConfig {
     /// Test events a minute.
     #[schema(value_type = u32)]
     pub tests_per_minute: NonZeroU32,
+    /// Tokens of the API that are valid, where the tenant makes one itself.
+    #[schema(value_type = u32)]
+    pub tokens: NonZeroU32,
 }
 
 impl Default for LimitsConfig {
@@ -49,12 +52,15 @@ impl Default for LimitsConfig {
             concurrent_requests: number(4),
             replays: number(2),
             tests_per_minute: number(60),
+            tokens: number(100),
         }
     }
 }
 
 /// How long a request waits for others of its tenant to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Exports of one tenant at once: each waits for its client.
+const EXPORTS: usize = 2;
 /// Tenants in memory: beyond, those that have asked for nothing lately are forgotten.
 const TENANTS: usize = 10_000;
 
@@ -68,6 +74,7 @@ struct Share {
     requests: Bucket,
     tests: Bucket,
     running: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -129,6 +136,23 @@ impl Limits {
         })
     }
 
+    /// Requests of the tenant that may be in progress.
+    pub(super) fn running(&self, tenant: &Arc<str>) -> Arc<Semaphore> {
+        self.of(tenant, |share| Arc::clone(&share.running))
+    }
+
+    /// For one more export, which holds its place until it ends.
+    pub(super) fn begin_export(&self, tenant: &Arc<str>) -> Result<OwnedSemaphorePermit, Problem> {
+        let exports = self.of(tenant, |share| Arc::clone(&share.exports));
+        exports.try_acquire_owned().map_err(|_| {
+            refused(
+                "exports",
+                PATIENCE,
+                format!("{EXPORTS} exports of the tenant are in progress: wait until one ends"),
+            )
+        })
+    }
+
     /// For one more replay or bulk retry where so many have not ended.
     pub fn admit_replay(&self, unfinished: i64) -> Result<(), Problem> {
         let limit = self.config.replays;
@@ -143,6 +167,24 @@ impl Limits {
                  wait for one, or cancel it: GET /jobs lists them"
             ),
         ))
+    }
+
+    /// For one more token where so many are valid.
+    pub fn admit_token(&self, valid: i64) -> Result<(), Problem> {
+        let limit = self.config.tokens;
+        if valid < i64::from(limit.get()) {
+            return Ok(());
+        }
+        METRICS.api_refused.with_label_values(&["tokens"]).inc();
+        Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_tokens",
+            format!(
+                "the tenant has {valid} valid tokens, and makes no more than {limit} \
+                 (limits.tokens): revoke one first"
+            ),
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")))
     }
 
     /// That the tenant has as many subscriptions as it may have.
@@ -209,6 +251,7 @@ impl Share {
                 now,
             ),
             running: semaphore(config.concurrent_requests),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
         }
     }
 
@@ -218,6 +261,7 @@ impl Share {
         !self.requests.is_full(now)
             || !self.tests.is_full(now)
             || busy(&self.running, config.concurrent_requests)
+            || self.exports.available_permits() < EXPORTS
     }
 }
 

@@ -3,10 +3,10 @@
 //!
 //! # Layout
 //!
-//! - [`auth`], [`jwt`], [`tokens`]: who calls.
+//! - [`auth`], [`jwt`], [`tokens`]: who calls. [`own_tokens`]: a tenant's own tokens.
 //! - [`subscriptions`] with [`subscription_rules`], [`subscription_view`], [`signing`] and
 //!   [`subscription_actions`], [`test_events`], [`deliveries`], [`events`]: one handler a call.
-//! - [`stream`]: what happens, as it happens.
+//! - [`stream`]: what happens, as it happens. [`export`]: whole lists.
 //! - [`idempotency`]: a POST that is sent twice is carried out once.
 //! - [`ops`]: health and metrics. [`docs`]: the OpenAPI document and its page.
 //! - [`error`], [`extract`]: what refusals look like, how requests are read.
@@ -51,6 +51,7 @@ pub mod docs;
 pub mod error;
 pub mod event_types;
 pub mod events;
+pub mod export;
 pub mod extract;
 mod failure_log;
 pub mod filters;
@@ -62,6 +63,7 @@ pub mod jwt;
 pub mod limits;
 pub mod me;
 pub mod ops;
+pub mod own_tokens;
 pub mod public_url;
 pub mod server;
 pub mod signing;
@@ -278,6 +280,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(subscription_actions::replay_subscription))
         .routes(routes!(filters::test_filter))
         .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(export::export_deliveries))
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::retry_delivery))
@@ -287,6 +290,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(jobs::resume_job))
         .routes(routes!(jobs::cancel_job))
         .routes(routes!(events::list_events))
+        .routes(routes!(export::export_events))
         .routes(routes!(events::get_event))
         .routes(routes!(events::list_event_types))
         .routes(routes!(history::list_history))
@@ -294,6 +298,8 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(stats::tenant_stats))
         .routes(routes!(stream::stream))
         .routes(routes!(trail::list_audit))
+        .routes(routes!(own_tokens::list_tokens, own_tokens::create_token))
+        .routes(routes!(own_tokens::revoke_token))
         .routes(routes!(me::me))
 }
 

@@ -36,7 +36,8 @@ pub struct LinkArgs {
     /// Who is to use it, as the tenant's others will see it.
     #[arg(long, default_value = "operator", value_parser = actor)]
     actor: String,
-    /// What the session may do: view, payloads, manage, secrets, resend, test.
+    /// What the session may do: view, payloads, manage, secrets, resend, test; and tokens, which is not
+    /// given unless it is named.
     #[arg(
         long,
         value_delimiter = ',',

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::tenant_rows::{self, Rows};
 use super::{Outcome, UsageError};
-use crate::api::tokens::{self, StoredToken};
+use crate::api::tokens::{self, NewToken, StoredToken};
 use crate::audit::Caller;
 use crate::config::Config;
 use crate::conninfo::Purpose;
@@ -37,6 +37,9 @@ pub enum Command {
         /// How long it is valid, such as 90d; for ever without this.
         #[arg(long, value_name = "DURATION", value_parser = positive)]
         expires: Option<HumanDuration>,
+        /// Let it make and revoke tokens of its tenant, by the API's calls at /tokens.
+        #[arg(long)]
+        manages_tokens: bool,
     },
     /// List the tokens, without what they are
     List {
@@ -66,16 +69,20 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<Outcome> {
             tenant,
             name,
             expires,
+            manages_tokens,
         } => {
             if tenant.is_empty() {
                 return Err(
                     UsageError("--tenant is empty: give the tenant's id".to_owned()).into(),
                 );
             }
-            let expires_in = expires.map(|HumanDuration(length)| length);
-            let token =
-                tokens::create_by(&Caller::of_command(), &store, &tenant, &name, expires_in)
-                    .await?;
+            let new = NewToken {
+                name: &name,
+                expires_in: expires.map(|HumanDuration(length)| length),
+                manages_tokens,
+                ..NewToken::default()
+            };
+            let token = tokens::create_by(&Caller::of_command(), &store, &tenant, &new).await?;
             // Alone on standard output, so that a script can take it.
             super::print(token.text())?;
             tell(format_args!(

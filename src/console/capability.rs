@@ -11,10 +11,22 @@ pub enum Capability {
     Secrets,
     Resend,
     Test,
+    Tokens,
 }
 
 impl Capability {
-    pub const ALL: [Capability; 6] = [
+    pub const ALL: [Capability; 7] = [
+        Capability::View,
+        Capability::Payloads,
+        Capability::Manage,
+        Capability::Secrets,
+        Capability::Resend,
+        Capability::Test,
+        Capability::Tokens,
+    ];
+
+    /// What a link gives where nothing else is asked for: a token outlives its session.
+    pub const USUAL: [Capability; 6] = [
         Capability::View,
         Capability::Payloads,
         Capability::Manage,
@@ -31,6 +43,7 @@ impl Capability {
             Capability::Secrets => "secrets",
             Capability::Resend => "resend",
             Capability::Test => "test",
+            Capability::Tokens => "tokens",
         }
     }
 
@@ -45,6 +58,7 @@ impl Capability {
             Capability::Secrets => "see a new secret and rotate it",
             Capability::Resend => "send deliveries again",
             Capability::Test => "send test events",
+            Capability::Tokens => "see, make and revoke tokens of the API",
         }
     }
 }
@@ -56,7 +70,9 @@ impl fmt::Display for Capability {
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a capability: expected view, payloads, manage, secrets, resend or test")]
+#[error(
+    "`{0}` is not a capability: expected view, payloads, manage, secrets, resend, test or tokens"
+)]
 pub struct UnknownCapability(String);
 
 impl FromStr for Capability {

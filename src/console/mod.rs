@@ -8,6 +8,7 @@
 //! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
 //! - [`chart`]: what became of attempts, by hours and days.
+//! - [`settings`], [`tokens`]: sessions, and the tokens of the tenant's own programs.
 //! - [`stream`]: tells open pages what has happened.
 //! - [`shell`], [`markup`], [`words`], [`advice`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
@@ -59,6 +60,7 @@ pub mod settings;
 pub mod shell;
 pub mod stream;
 pub mod test_event;
+pub mod tokens;
 pub mod wanted;
 pub mod words;
 
@@ -132,7 +134,7 @@ where
 
 /// All that needs a session.
 pub fn routes() -> Vec<Route> {
-    use Capability::{Manage, Payloads, Resend, Secrets, Test, View};
+    use Capability::{Manage, Payloads, Resend, Secrets, Test, Tokens, View};
     vec![
         page("/console/overview", View, overview::show),
         page("/console/deliveries", View, deliveries::show),
@@ -173,6 +175,9 @@ pub fn routes() -> Vec<Route> {
         action("/console/test", Test, test_event::send),
         page("/console/settings", View, settings::show),
         change("/console/settings/end", Manage, settings::end_session),
+        page("/console/settings/tokens", Tokens, tokens::show),
+        action("/console/settings/tokens", Tokens, tokens::create),
+        change("/console/settings/tokens/revoke", Tokens, tokens::revoke),
         action("/console/theme", View, settings::theme),
         action("/console/sign-out", View, enter::sign_out),
         page("/console/search", View, search::show),

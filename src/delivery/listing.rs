@@ -196,10 +196,11 @@ pub async fn newer(
     Ok(i64::try_from(count).unwrap_or(limit + 1))
 }
 
-/// The deliveries of one event, at most so many of them.
+/// The deliveries of one event below the id `before`, at most so many of them.
 pub async fn of_event(
     transaction: &Transaction<'_>,
     event: EventId,
+    before: Uuid,
     limit: i64,
 ) -> Result<Vec<Delivery>, Error> {
     let alone = IdRange {
@@ -208,7 +209,7 @@ pub async fn of_event(
     };
     let place = Place {
         event: event.0,
-        delivery: Uuid::max(),
+        delivery: before,
     };
     let rows = by_event(transaction, None, alone, event.0, place, limit).await?;
     Ok(rows.iter().map(read).collect())

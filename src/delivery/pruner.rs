@@ -142,6 +142,11 @@ pub async fn prune(
             now,
         ),
         (
+            include_str!("../../sql/queries/delivery/forget_tokens.sql"),
+            "tokens that ended",
+            now,
+        ),
+        (
             include_str!("../../sql/queries/delivery/forget_pipeline_samples.sql"),
             "samples of the pipeline",
             now,

@@ -228,7 +228,8 @@ async fn of_headers_the_names_are_entered_of_those_that_changed() {
 async fn a_tenant_is_not_shown_who_ran_the_operators_commands() {
     let api = Api::start().await;
     let caller = walhook::audit::Caller::of_command();
-    let token = walhook::api::tokens::create_by(&caller, &api.store, "acme", "test", None)
+    let new = walhook::api::tokens::NewToken::default();
+    let token = walhook::api::tokens::create_by(&caller, &api.store, "acme", &new)
         .await
         .unwrap();
     let all = entries(&api, token.text(), "").await;

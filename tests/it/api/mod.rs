@@ -3,6 +3,7 @@
 mod audit;
 mod deliveries;
 mod end_to_end;
+mod export;
 mod filters;
 pub mod fixtures;
 mod history;
@@ -19,3 +20,4 @@ mod signing;
 mod stream;
 mod subscriptions;
 mod tenants;
+mod tokens;

@@ -10,3 +10,4 @@ mod pages;
 mod recover;
 mod routes;
 mod strings;
+mod tokens;
