@@ -3,7 +3,8 @@
 //!
 //! A key is reserved before the call begins and holds its answer, encrypted, once it
 //! has succeeded. A call that was refused releases its key. One that a crash cut short
-//! keeps it: whether it took effect is unknown, and it is not carried out twice. Keys
+//! keeps it: whether it took effect is unknown, and it is not carried out twice. An answer is
+//! repeated to the one alone who had it, as it may hold a secret that others may not see. Keys
 //! are forgotten after a day: then they may be used again, and the pruner deletes them.
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tracing::error;
 use super::State;
 use super::error::Problem;
 use super::extract::Tenant;
+use crate::audit::Caller;
 use crate::db::{Store, tenant_transaction};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -36,6 +38,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(600);
 pub async fn once(
     AxumState(state): AxumState<Arc<State>>,
     Tenant(tenant): Tenant,
+    caller: Caller,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -51,10 +54,11 @@ pub async fn once(
     // With the parts, as they carry the limit of the body.
     let request = Request::from_parts(parts.clone(), body);
     let body = Bytes::from_request(request, &()).await?;
+    let principal = &caller.principal;
     let claim = Claim {
         tenant,
         key,
-        request_hash: hash(&target, &body),
+        request_hash: hash(&[principal.kind.as_str(), &principal.name, &target], &body),
     };
     if let Some(answered) = claim.reserve(&state).await? {
         return Ok(replay(answered));
@@ -99,11 +103,13 @@ fn key_of(request: &Request) -> Result<Option<String>, Problem> {
     }
 }
 
-fn hash(target: &str, body: &[u8]) -> Vec<u8> {
+fn hash(head: &[&str], body: &[u8]) -> Vec<u8> {
     let mut hash = Sha256::new();
-    hash.update(target.as_bytes());
-    // No target holds a line break: the two parts cannot be taken for each other.
-    hash.update(b"\n");
+    for part in head {
+        // None can be taken for a part of another.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
     hash.update(body);
     hash.finalize().to_vec()
 }
@@ -128,7 +134,7 @@ impl Claim {
     /// Of a form of the console, which has a number of its own in its body: the same form with
     /// another content is another call.
     pub fn of_form(tenant: Arc<str>, path: &str, body: &[u8]) -> Self {
-        let request_hash = hash(path, body);
+        let request_hash = hash(&[path], body);
         Claim {
             tenant,
             key: format!("form:{}", URL_SAFE_NO_PAD.encode(&request_hash)),
@@ -168,7 +174,8 @@ impl Claim {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
-                "this Idempotency-Key came with another request: use a new key for a new request",
+                "this Idempotency-Key came with another request, or with another token: use a new \
+                 key for a new request",
             ));
         }
         if row.get::<_, i16>("http_status") == 0 {

@@ -62,6 +62,22 @@ async fn a_token_is_shown_once_and_refused_once_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn an_answer_with_a_token_is_repeated_to_the_one_alone_who_had_it() {
+    let api = Api::start().await;
+    let (first, plain) = (managing(&api, "acme", None).await, api.token("acme").await);
+    let make = async |token: &str| {
+        let request = api.request(Method::POST, "/tokens", token);
+        let request = request.header("idempotency-key", "one");
+        send(with_json(request, &json!({"name": "CI"}))).await
+    };
+    let made = make(&first).await.expect(201);
+    assert_eq!(make(&first).await.expect(201), made);
+    let other = make(&plain).await;
+    other.refused(422, "idempotency_key_reused");
+    assert!(!other.text.contains("whk_"));
+}
+
+#[tokio::test]
 async fn a_token_gives_no_right_and_no_time_that_it_lacks() {
     let api = Api::start().await;
     let plain = api.token("acme").await;
