@@ -29,7 +29,7 @@ Measures every list of the API and every page of the console, over HTTP.
 
   cargo bench --bench lists -- [OPTIONS]
 
-  --rows N       deliveries in the store (10000000: 12 GB on the disk, 15 minutes to fill)
+  --rows N       deliveries in the store (10000000: 5 GB on the disk, 7 minutes to fill)
   --tenants N    … of so many tenants (1000)
   --seconds N    each page is asked for so long at most (2), and 200 times at most
   --store URL    a PostgreSQL (wal_level = logical) that is filled where it has no store yet, and

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use uuid::Uuid;
 
 use crate::fill::{self, RARE};
 
@@ -11,7 +10,7 @@ use crate::fill::{self, RARE};
 pub(crate) struct Asked {
     pub(crate) name: &'static str,
     pub(crate) path: String,
-    /// Other than 200 where that is what it is to be.
+    /// By a session's cookie, not by a token.
     pub(crate) from_console: bool,
 }
 
@@ -56,7 +55,7 @@ impl Visitor {
 
 const API: &str = "/api/v1/tenant/webhooks";
 
-/// All of them. `deep` is after how many pages the deep cursors are.
+/// All of them. The deep cursors begin ten days back.
 pub(crate) async fn all(visitor: &Visitor, tenant: u64) -> anyhow::Result<Vec<Asked>> {
     let endpoint = format!("sub_{}", fill::subscription(tenant, 0));
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(10 * 24);
@@ -87,11 +86,6 @@ pub(crate) async fn all(visitor: &Visitor, tenant: u64) -> anyhow::Result<Vec<As
         path: format!("/console{path}"),
         from_console: true,
     };
-    let lone = |id: &str| {
-        let id = id.split_once('_').map_or(id, |(_, id)| id);
-        Uuid::parse_str(id).map(|id| id.to_string())
-    };
-    lone(&delivery)?;
     Ok(vec![
         api("deliveries", "/deliveries".to_owned()),
         api(
