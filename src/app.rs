@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::stream::hub::Hub;
 use crate::api::{self, Callers, JwtVerifier, Limits, Settings};
 use crate::config::Config;
 use crate::conninfo::{Monitor, Purpose};
@@ -249,6 +250,7 @@ async fn run_instance(
                 limits: Limits::new(config.limits.clone(), config.store.connections),
                 callers: Callers::new(config.api.trusted_proxies.clone()),
                 settings: Settings::of(&config.store, &config.delivery),
+                hub: Arc::new(Hub::new(stop.clone())),
                 caches: api::Caches::default(),
             });
             let address = listeners.api.local_addr()?;

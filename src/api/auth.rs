@@ -10,6 +10,7 @@ use axum::extract::{Request, State as AxumState};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -34,25 +35,8 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let token = bearer(&request)?;
-    let (tenant, principal) = if token.starts_with("whk_") {
-        let token = ApiToken::parse(token).map_err(|e| unauthorized(e.to_string()))?;
-        let caller = state.callers.address(&request);
-        let admitted = of_token(&state, &token, caller).await?;
-        (admitted.tenant, admitted.principal)
-    } else {
-        let verifier = state.jwt.as_ref().ok_or_else(|| {
-            unauthorized("this is not a walhook token (`whk_…`), and JWTs are not configured here")
-        })?;
-        let verified = verifier.verify(token);
-        let verified = verified.map_err(|e| unauthorized(e.to_string()))?;
-        let principal = Principal {
-            kind: PrincipalKind::Jwt,
-            name: verified.subject.unwrap_or_default(),
-            actor: None,
-        };
-        (Arc::from(verified.tenant), principal)
-    };
+    let credentials = Credentials::of(&state, &request)?;
+    let (tenant, principal) = admit(&state, &credentials).await?;
     see(&state, &tenant).await?;
     let caller = Caller {
         principal,
@@ -62,6 +46,47 @@ pub async fn authenticate(
     request.extensions_mut().insert(Tenant(tenant));
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// What a request brings to say whose it is.
+#[derive(Clone)]
+pub struct Credentials {
+    token: SecretString,
+    /// From where it came.
+    caller: IpAddr,
+}
+
+impl Credentials {
+    pub fn of(state: &State, request: &Request) -> Result<Self, Problem> {
+        Ok(Credentials {
+            token: bearer(request)?.into(),
+            caller: state.callers.address(request),
+        })
+    }
+}
+
+/// Whose they are, if they are valid at this moment.
+pub async fn admit(
+    state: &State,
+    credentials: &Credentials,
+) -> Result<(Arc<str>, Principal), Problem> {
+    let token = credentials.token.expose_secret();
+    if token.starts_with("whk_") {
+        let token = ApiToken::parse(token).map_err(|e| unauthorized(e.to_string()))?;
+        let admitted = of_token(state, &token, credentials.caller).await?;
+        return Ok((admitted.tenant, admitted.principal));
+    }
+    let verifier = state.jwt.as_ref().ok_or_else(|| {
+        unauthorized("this is not a walhook token (`whk_…`), and JWTs are not configured here")
+    })?;
+    let verified = verifier.verify(token);
+    let verified = verified.map_err(|e| unauthorized(e.to_string()))?;
+    let principal = Principal {
+        kind: PrincipalKind::Jwt,
+        name: verified.subject.unwrap_or_default(),
+        actor: None,
+    };
+    Ok((Arc::from(verified.tenant), principal))
 }
 
 /// Middleware: each request has an id, which each answer names.

@@ -173,7 +173,7 @@ pub fn error_class(name: &str) -> Result<ErrorClass, Problem> {
     })
 }
 
-fn subscription(id: Option<&str>) -> Result<Option<Uuid>, Problem> {
+pub fn subscription(id: Option<&str>) -> Result<Option<Uuid>, Problem> {
     let parse = |id| extract::parse_id("subscription_id", id).map(|SubscriptionId(id)| id);
     id.map(parse).transpose()
 }

@@ -6,6 +6,7 @@
 //! - [`auth`], [`jwt`], [`tokens`]: who calls.
 //! - [`subscriptions`] with [`subscription_rules`], [`subscription_view`], [`signing`] and
 //!   [`subscription_actions`], [`test_events`], [`deliveries`], [`events`]: one handler a call.
+//! - [`stream`]: what happens, as it happens.
 //! - [`idempotency`]: a POST that is sent twice is carried out once.
 //! - [`ops`]: health and metrics. [`docs`]: the OpenAPI document and its page.
 //! - [`error`], [`extract`]: what refusals look like, how requests are read.
@@ -66,6 +67,7 @@ pub mod server;
 pub mod signing;
 pub mod source_position;
 pub mod stats;
+pub mod stream;
 pub mod subscription_actions;
 pub mod subscription_health;
 pub mod subscription_rules;
@@ -116,6 +118,8 @@ pub struct State {
     pub limits: Limits,
     pub callers: Callers,
     pub settings: Settings,
+    /// Those who follow what happens.
+    pub hub: Arc<stream::hub::Hub>,
     pub caches: Caches,
 }
 
@@ -288,6 +292,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(history::list_history))
         .routes(routes!(stats::subscription_stats))
         .routes(routes!(stats::tenant_stats))
+        .routes(routes!(stream::stream))
         .routes(routes!(trail::list_audit))
         .routes(routes!(me::me))
 }

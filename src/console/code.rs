@@ -39,11 +39,45 @@ impl Code {
     }
 
     /// What forms of the session carry. It follows from the cookie, and says nothing of it.
-    pub fn form_token(&self) -> String {
+    pub fn form_token(&self) -> FormToken {
         let mut hash = Sha256::new();
         hash.update(b"walhook form\0");
         hash.update(self.text().as_bytes());
-        URL_SAFE_NO_PAD.encode(hash.finalize())
+        FormToken(hash.finalize().into())
+    }
+}
+
+/// Shows that a form is of a page of its session.
+pub struct FormToken([u8; BYTES]);
+
+impl FormToken {
+    /// As a form has it: another text each time, as pages are compressed, and what stays the same
+    /// could be guessed by their lengths (BREACH).
+    pub fn masked(&self) -> String {
+        let mut text = [0; 2 * BYTES];
+        let (mask, masked) = text.split_at_mut(BYTES);
+        rand::fill(mask);
+        for (to, (byte, mask)) in masked.iter_mut().zip(self.0.iter().zip(mask.iter())) {
+            *to = byte ^ mask;
+        }
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    /// Whether a form has it.
+    pub fn is(&self, text: &str) -> bool {
+        let Ok(text) = URL_SAFE_NO_PAD.decode(text) else {
+            return false;
+        };
+        let Some((mask, masked)) = text.split_at_checked(BYTES) else {
+            return false;
+        };
+        let bytes: Vec<u8> = mask
+            .iter()
+            .zip(masked)
+            .map(|(mask, byte)| mask ^ byte)
+            .collect();
+        // The hashes are compared, which tell nothing by the time that it takes.
+        masked.len() == BYTES && Sha256::digest(bytes) == Sha256::digest(self.0)
     }
 }
 
@@ -53,21 +87,29 @@ impl fmt::Debug for Code {
     }
 }
 
-/// Compares without telling by its time where they differ.
-pub fn equal(one: &str, other: &str) -> bool {
-    Sha256::digest(one.as_bytes()) == Sha256::digest(other.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forms_token_is_another_text_each_time_and_of_its_session_alone() {
+        let token = Code::generate().form_token();
+        let (one, other) = (token.masked(), token.masked());
+        assert!(token.is(&one) && token.is(&other));
+        assert_ne!(one[CHARS..], other[CHARS..]);
+        let foreign = Code::generate().form_token();
+        let longer = format!("{one}AAAA");
+        for text in ["", "!", "AAAA", &one[..CHARS], &longer, &foreign.masked()] {
+            assert!(!token.is(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_code_reads_back_and_shows_nothing() {
         let code = Code::generate();
         assert_eq!(Code::parse(code.text()).unwrap().hash(), code.hash());
         assert_ne!(code.hash(), Code::generate().hash());
-        assert_ne!(code.form_token(), code.text());
+        assert_ne!(code.form_token().masked(), code.text());
         assert_eq!(format!("{code:?}"), "Code");
         for text in [
             "",

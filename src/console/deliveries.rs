@@ -19,10 +19,11 @@ use super::wanted::{Chip, TIMES, Wanted};
 use super::words::{EndpointName, Endpoints};
 use crate::api::error::Problem;
 use crate::api::extract;
+use crate::api::stream;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, Delivery, IdRange, Place as ListPlace, Status};
-use crate::event::{id_floor, milliseconds};
+use crate::event::{EventId, id_floor, milliseconds};
 
 /// Rows on a page: a screen or two.
 const ROWS: i64 = 50;
@@ -31,7 +32,7 @@ const COUNTED: i64 = 1000;
 /// How late an event may come into the list after its commit.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// How many newer ones are counted.
-const NEWER: i64 = 100;
+pub const NEWER: i64 = 100;
 
 /// A state to choose, with how many there are.
 struct Choice {
@@ -43,6 +44,7 @@ struct Choice {
 
 struct Row {
     id: String,
+    mark: String,
     state: Markup,
     event_type: String,
     endpoint: EndpointName,
@@ -57,6 +59,7 @@ impl Row {
     fn of(delivery: &Delivery, endpoints: &Endpoints) -> Self {
         Row {
             id: delivery.id.to_string(),
+            mark: markup::mark(delivery),
             state: state(delivery.status),
             event_type: delivery.event_type.clone(),
             endpoint: endpoints.name(delivery.subscription_id),
@@ -90,8 +93,9 @@ struct Page {
     searched_to: Option<Timestamp>,
     /// Of a later page.
     is_first: bool,
-    /// Asks for what is newer than the first row.
+    /// Asks for what is newer than the first row, or than what was looked at.
     newer: String,
+    top: String,
     /// None where a job cannot be of all that is listed by.
     recover: Option<String>,
 }
@@ -136,12 +140,7 @@ pub async fn show(
     drop(transaction);
     let rows = found.rows;
     let next = found.next.map(|next| [next.event, next.delivery]);
-    // What was committed long before the page was made has been looked at by it.
-    let looked_at = shell.now.checked_sub(LATE).unwrap_or(shell.now);
-    let looked_at = id_floor(milliseconds(looked_at));
-    let newest = rows
-        .first()
-        .map_or(looked_at, |row| row.event_id.0.max(looked_at));
+    let newest = newest(rows.first().map(|row| row.event_id.0), shell.now);
     let choices = [None]
         .into_iter()
         .chain(STATES.map(Some))
@@ -166,11 +165,20 @@ pub async fn show(
         searched_to: found.searched_to,
         is_first: before.is_none(),
         newer: wanted.path_with("/console/deliveries/newer", "top", &newest.to_string()),
+        top: EventId(newest).to_string(),
         recover: recover(&wanted),
         wanted,
         shell,
     };
     page(&page_of)
+}
+
+/// The first row's event of a page that was made now, or what it has looked at: whatever was
+/// committed long before.
+pub fn newest(first: Option<Uuid>, now: Timestamp) -> Uuid {
+    let looked_at = now.checked_sub(LATE).unwrap_or(now);
+    let looked_at = id_floor(milliseconds(looked_at));
+    first.map_or(looked_at, |first| first.max(looked_at))
 }
 
 /// Leads to sending all of it again, where a job can be of that.
@@ -219,6 +227,36 @@ pub fn capped(count: i64, limit: i64) -> String {
     }
 }
 
+#[derive(Template)]
+#[template(path = "delivery_rows.html")]
+struct Rows {
+    shell: Shell,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    fn time(&self, at: &Timestamp) -> Markup {
+        self.shell.time(at)
+    }
+}
+
+/// Rows of the list as they are now: asked for by a page that hears that they have changed.
+pub async fn rows(
+    AxumState(state): AxumState<Arc<State>>,
+    visitor: Visitor,
+    Asked(fields): Asked,
+) -> Result<Response, Fault> {
+    let ids = stream::named(fields.get("ids").unwrap_or_default())?;
+    let mut client = state.api.store.get().await?;
+    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
+    let found = listing::deliveries_of(&transaction, &ids).await?;
+    let endpoints = Endpoints::read(&transaction).await?;
+    page(&Rows {
+        rows: found.iter().map(|row| Row::of(row, &endpoints)).collect(),
+        shell: visitor.shell(Place::Deliveries, "Deliveries"),
+    })
+}
+
 /// How many are newer than the first row of a page: asked for by a page that is looked at.
 pub async fn newer(
     AxumState(state): AxumState<Arc<State>>,
@@ -235,13 +273,17 @@ pub async fn newer(
     let low_water = listing::low_water(&client).await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let count = listing::newer(&transaction, &search, ids, top, low_water, NEWER).await?;
-    let text = match count {
+    Ok(html(StatusCode::OK, new(count, NEWER, &wanted.path())))
+}
+
+/// A link to what is new, up to a limit; nothing where nothing is.
+pub fn new(count: i64, limit: i64, path: &str) -> String {
+    match count {
         0 => String::new(),
         _ => format!(
-            "<a class=\"newer\" href=\"{}\">{} new · show</a>",
-            markup::escape(&wanted.path()),
-            capped(count, NEWER)
+            "<a class=\"newer\" data-new href=\"{}\">{} new · show</a>",
+            markup::escape(path),
+            capped(count, limit)
         ),
-    };
-    Ok(html(StatusCode::OK, text))
+    }
 }

@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State as AxumState;
+use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::State;
+use super::deliveries::{self, NEWER};
 use super::fault::Fault;
 use super::fields::{self, Asked};
 use super::markup::Markup;
-use super::shell::{Place, Shell, Visitor, page};
+use super::shell::{Place, Shell, Visitor, html, page};
 use super::wanted::{TIMES, Wanted};
 use crate::api::extract;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, EventSearch, IdRange};
+use crate::delivery::listing::{self, EventId, EventSearch, IdRange};
 
 /// Rows on a page.
 const ROWS: i64 = 50;
@@ -65,6 +67,9 @@ struct Page {
     /// The search stopped here: what is older was not looked at.
     searched_to: Option<Timestamp>,
     is_first: bool,
+    /// Asks for what is newer than the first row; none on later pages.
+    newer: Option<String>,
+    top: String,
 }
 
 impl Page {
@@ -94,45 +99,62 @@ pub async fn show(
     let ids = IdRange::new(since, until, before);
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let search = EventSearch {
-        types: wanted.event_type.iter().cloned().collect(),
-        row: wanted.row.clone(),
-    };
-    let found = listing::events(&transaction, &search, ids, ROWS).await?;
+    let found = listing::events(&transaction, &search(&wanted), ids, ROWS).await?;
     let next = found.next.map(|id| extract::next_cursor([id]));
     let ids: Vec<Uuid> = found.rows.iter().map(|event| event.id.0).collect();
     let sent = deliveries_of(&transaction, &ids).await?;
     drop(transaction);
+    let newest = deliveries::newest(found.rows.first().map(|event| event.id.0), shell.now);
     let rows = found.rows.iter().map(|event| Row {
         id: event.id.to_string(),
         event_type: event.event_type.clone(),
         at: event.occurred_at,
         sent: sent.get(&event.id.0).copied(),
     });
-    let kept = [
-        ("type", &wanted.event_type),
-        ("row", &wanted.row),
-        ("within", &wanted.within),
-        ("since", &wanted.since),
-        ("until", &wanted.until),
-    ];
+    let top = EventId(newest).to_string();
     let page_of = Page {
+        newer: before
+            .is_none()
+            .then(|| wanted.path_with("/console/events/newer", "top", &top)),
+        top,
         rows: rows.collect(),
         types: state.api.event_types.names(),
         times: TIMES,
-        next: next.map(|cursor| {
-            let kept = kept
-                .iter()
-                .filter_map(|(name, value)| Some((*name, value.as_deref()?)));
-            let query = fields::query(kept.chain([("cursor", cursor.as_str())]));
-            format!("/console/events{query}")
-        }),
+        next: next.map(|cursor| wanted.path_with("/console/events", "cursor", &cursor)),
         searched_to: found.searched_to,
         is_first: before.is_none(),
         wanted,
         shell,
     };
     page(&page_of)
+}
+
+/// How many are newer than the first row of a page: asked for by a page that is looked at.
+pub async fn newer(
+    AxumState(state): AxumState<Arc<State>>,
+    visitor: Visitor,
+    Asked(asked): Asked,
+) -> Result<Response, Fault> {
+    let wanted = Wanted::of(&asked);
+    let EventId(top) = extract::parse_id("top", asked.get("top").unwrap_or_default())?;
+    let (since, until) = wanted.range(Timestamp::now())?;
+    let mut ids = IdRange::new(since, until, None);
+    ids.from = ids.from.max(top);
+    let mut client = state.api.store.get().await?;
+    let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
+    let found = listing::events(&transaction, &search(&wanted), ids, NEWER + 1).await?;
+    let count = found.rows.iter().filter(|event| event.id.0 > top).count();
+    let count = i64::try_from(count).unwrap_or(NEWER);
+    let fields = wanted.fields().into_iter();
+    let path = format!("/console/events{}", fields::query(fields));
+    Ok(html(StatusCode::OK, deliveries::new(count, NEWER, &path)))
+}
+
+fn search(wanted: &Wanted) -> EventSearch {
+    EventSearch {
+        types: wanted.event_type.iter().cloned().collect(),
+        row: wanted.row.clone(),
+    }
 }
 
 /// Of each event how many deliveries there are, and how many of these were delivered.

@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use super::State;
 use super::assets::{PATHS, Paths};
 use super::capability::Capability;
-use super::code;
 use super::fault::Fault;
 use super::fields::Fields;
 use super::session::{self, Asks, Unsigned};
@@ -206,7 +205,7 @@ pub async fn signed_in(
         let (parts, bytes) = whole(request).await?;
         let token = Fields::parse(&bytes);
         let token = token.get("token").unwrap_or_default();
-        if !code::equal(token, &session.form_token) {
+        if !session.form_token.is(token) {
             return Err(Fault::new(
                 StatusCode::FORBIDDEN,
                 "stale_form",

@@ -8,6 +8,11 @@ use jiff::Timestamp;
 
 use crate::delivery::listing::{Delivery, Status};
 
+/// Where it is another, a row of the delivery is to be shown again.
+pub fn mark(delivery: &Delivery) -> String {
+    format!("{} {}", delivery.status.as_str(), delivery.attempts)
+}
+
 /// HTML that needs no escaping.
 #[derive(Clone, Debug, Default)]
 pub struct Markup(String);

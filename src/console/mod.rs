@@ -8,6 +8,7 @@
 //! - [`deliveries`], [`delivery`], [`events`], [`event`], [`recover`], [`jobs`] and the others: one file a
 //!   page, with its template in `templates/`.
 //! - [`chart`]: what became of attempts, by hours and days.
+//! - [`stream`]: tells open pages what has happened.
 //! - [`shell`], [`markup`], [`words`], [`advice`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
 //! Pages ask the same functions as the API's handlers, in a transaction of the tenant's role, and
@@ -23,6 +24,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
 
 use crate::api;
 use crate::api::PublicUrl;
@@ -55,6 +57,7 @@ pub mod search;
 pub mod session;
 pub mod settings;
 pub mod shell;
+pub mod stream;
 pub mod test_event;
 pub mod wanted;
 pub mod words;
@@ -134,6 +137,7 @@ pub fn routes() -> Vec<Route> {
         page("/console/overview", View, overview::show),
         page("/console/deliveries", View, deliveries::show),
         page("/console/deliveries/newer", View, deliveries::newer),
+        page("/console/deliveries/rows", View, deliveries::rows),
         page("/console/deliveries/{id}", View, delivery::show),
         page("/console/deliveries/{id}/curl", Payloads, delivery::curl),
         page(
@@ -143,6 +147,7 @@ pub fn routes() -> Vec<Route> {
         ),
         action("/console/deliveries/{id}/retry", Resend, delivery::retry),
         page("/console/events", View, events::show),
+        page("/console/events/newer", View, events::newer),
         page("/console/events/{id}", View, event::show),
         action("/console/events/{id}/send", Resend, event::send),
         page("/console/recover", View, recover::show),
@@ -171,6 +176,7 @@ pub fn routes() -> Vec<Route> {
         action("/console/theme", View, settings::theme),
         action("/console/sign-out", View, enter::sign_out),
         page("/console/search", View, search::show),
+        page("/console/stream", View, stream::show),
     ]
 }
 
@@ -211,6 +217,8 @@ pub fn router(api: Arc<api::State>, public_url: Option<PublicUrl>) -> Router {
             gate::same_site,
         ))
         .layer(middleware::from_fn(gate::dress))
+        // Neither what is compressed already nor a stream, which it would hold back.
+        .layer(CompressionLayer::new())
         .with_state(state)
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::capability::{self, Capability};
-use super::code::Code;
+use super::code::{Code, FormToken};
 use super::fault::Fault;
 use crate::api::PublicUrl;
 use crate::db::Store;
@@ -29,7 +29,7 @@ pub struct Session {
     pub capabilities: Vec<Capability>,
     pub expires_at: Timestamp,
     /// What its forms carry.
-    pub form_token: String,
+    pub form_token: FormToken,
 }
 
 impl Session {

@@ -219,14 +219,14 @@ impl Shell {
     }
 
     /// The hidden field of forms that may well be sent again.
-    pub fn token(&self) -> &str {
-        &self.visitor.session.form_token
+    pub fn token(&self) -> String {
+        self.visitor.session.form_token.masked()
     }
 
     /// The hidden fields of a form that does something once, however often it is sent.
     pub fn form(&self) -> Markup {
         let once = Uuid::now_v7().to_string();
-        hidden(&[("token", self.token()), ("once", &once)])
+        hidden(&[("token", &self.token()), ("once", &once)])
     }
 
     pub fn until(&self) -> Markup {

@@ -281,13 +281,21 @@ pub async fn delivery(
     transaction: &Transaction<'_>,
     id: DeliveryId,
 ) -> Result<Option<Delivery>, Error> {
-    let row = transaction
-        .query_opt(
-            include_str!("../../sql/queries/delivery/get_delivery.sql"),
-            &[&id.0],
+    Ok(deliveries_of(transaction, &[id.0]).await?.pop())
+}
+
+/// Those of some ids that there are, in no order.
+pub async fn deliveries_of(
+    transaction: &Transaction<'_>,
+    ids: &[Uuid],
+) -> Result<Vec<Delivery>, Error> {
+    let rows = transaction
+        .query(
+            include_str!("../../sql/queries/delivery/get_deliveries.sql"),
+            &[&ids],
         )
         .await?;
-    Ok(row.as_ref().map(read))
+    Ok(rows.iter().map(read).collect())
 }
 
 /// Newest first, without their bodies.

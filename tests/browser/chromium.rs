@@ -1,7 +1,6 @@
 //! Chromium, driven over its debugging pipe: messages of JSON, each ended by a NUL.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::npm::notice;
 
 /// For any one thing that a page does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,9 +42,7 @@ impl Chromium {
     /// None, said visibly, where the machine has none.
     pub async fn start() -> Option<Self> {
         let Some(program) = find() else {
-            // The test harness captures what the print macros write and nothing else.
-            let notice = b"\n!! SKIPPED: there is no chromium on the PATH\n";
-            std::io::stderr().write_all(notice).unwrap();
+            notice("SKIPPED: there is no chromium on the PATH");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();
@@ -165,6 +164,13 @@ impl Chromium {
         self.event("Page.loadEventFired").await;
     }
 
+    /// A key that leads to another page.
+    pub async fn follow_key(&mut self, key: &str) {
+        self.events.clear();
+        self.press(key).await;
+        self.event("Page.loadEventFired").await;
+    }
+
     /// The value of an expression in the page. Runs beside the page's own policy.
     pub async fn run(&mut self, script: &str) -> Value {
         let value = self.evaluate(script).await;
@@ -261,8 +267,17 @@ impl Chromium {
         let parameters = json!({"format": "png", "captureBeyondViewport": true});
         let shot = self.call("Page.captureScreenshot", parameters).await;
         let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
         let file = PathBuf::from(folder).join(format!("{name}.png"));
         std::fs::write(file, bytes).unwrap();
+    }
+
+    /// What is seen at this moment, as a PNG.
+    pub async fn picture(&mut self) -> Vec<u8> {
+        let shot = self
+            .call("Page.captureScreenshot", json!({"format": "png"}))
+            .await;
+        STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 
     /// What pages complained of since the last time.

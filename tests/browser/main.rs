@@ -21,6 +21,7 @@ mod api {
     pub(crate) use crate::fixtures;
 }
 
+mod axe;
 mod chromium;
 #[path = "../it/console/browser.rs"]
 #[expect(
@@ -29,5 +30,7 @@ mod chromium;
 )]
 mod links;
 mod looks;
+#[path = "../versions/npm.rs"]
+mod npm;
 mod stage;
 mod walk;

@@ -1,6 +1,7 @@
 //! The ways that people take: from a link to the cause, from the cause to all sent again.
 
 use serde_json::json;
+use walhook::event::DeliveryId;
 
 use crate::stage::Stage;
 
@@ -151,6 +152,123 @@ async fn what_is_new_is_told_and_pushes_nothing_away() {
         .await;
     assert_ne!(stage.chromium.run(rows).await, before);
     stage.assert_quiet("what is new");
+}
+
+#[tokio::test]
+async fn a_row_that_changes_is_shown_again_where_it_is_unless_updates_are_paused() {
+    let Some(mut stage) = Stage::set().await else {
+        return;
+    };
+    stage.sign_in().await;
+    let indicator = "document.querySelector('#live').textContent";
+    let says = |word: &str| format!("{indicator} === '{word}'");
+    stage.chromium.until(&says("live ●")).await;
+    let row = format!("document.querySelector('[data-row=\"{}\"]')", stage.failed);
+    let shows = |word: &str| format!("{row}.textContent.includes('{word}')");
+    assert_eq!(stage.chromium.run(&shows("failed")).await, true);
+    let place = format!("[...document.querySelectorAll('[data-row]')].indexOf({row})");
+    let before = stage.chromium.run(&place).await;
+    let change = async |stage: &Stage, status: &str| {
+        let id = stage.failed.parse::<DeliveryId>().unwrap().0;
+        let change = format!(
+            "delete from delivery_schedule where delivery_id = '{id}';
+             update webhook_deliveries set status = '{status}', attempts = attempts + 1,
+                 delivered_at = case when '{status}' = 'delivered' then now() end
+             where id = '{id}'"
+        );
+        stage.api.execute(&change).await;
+    };
+    change(&stage, "delivered").await;
+    stage.chromium.until(&shows("delivered")).await;
+    assert_eq!(stage.chromium.run(&place).await, before);
+    // What is paused changes nothing, and catches up when it goes on.
+    stage.chromium.press("p").await;
+    stage.chromium.until(&says("paused ❚❚")).await;
+    change(&stage, "cancelled").await;
+    let token = stage.api.token("acme").await;
+    let path = format!("/subscriptions/{}", stage.endpoint);
+    let billing = stage.api.get(&path, &token).await.json;
+    stage.api.delivery_of_now(&billing, "delivered").await;
+    assert_eq!(stage.chromium.run(&shows("delivered")).await, true);
+    stage.chromium.press("p").await;
+    stage.chromium.until(&says("live ●")).await;
+    stage.chromium.until(&shows("cancelled")).await;
+    stage
+        .chromium
+        .until("document.querySelector('.newer') !== null")
+        .await;
+    stage.chromium.follow_key("n").await;
+    stage.chromium.until(&says("live ●")).await;
+    stage.assert_quiet("live updates");
+}
+
+#[tokio::test]
+async fn a_hidden_page_asks_for_nothing_and_one_that_is_seen_again_goes_on() {
+    let Some(mut stage) = Stage::set().await else {
+        return;
+    };
+    stage.sign_in().await;
+    let says = |word: &str| format!("document.querySelector('#live').textContent === '{word}'");
+    stage.chromium.until(&says("live ●")).await;
+    let see = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}});
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    stage.chromium.run(&see(true)).await;
+    stage.chromium.until(&says("not live ○")).await;
+    let asked = "performance.getEntriesByType('resource').length";
+    let before = stage.chromium.run(asked).await;
+    let token = stage.api.token("acme").await;
+    let path = format!("/subscriptions/{}", stage.endpoint);
+    let billing = stage.api.get(&path, &token).await.json;
+    stage.api.delivery_of_now(&billing, "delivered").await;
+    // Longer than what is asked for without a stream.
+    stage
+        .chromium
+        .run("new Promise(done => setTimeout(done, 11_000))")
+        .await;
+    assert_eq!(stage.chromium.run(asked).await, before);
+    stage.chromium.run(&see(false)).await;
+    stage
+        .chromium
+        .until("document.querySelector('.newer') !== null")
+        .await;
+    stage.assert_quiet("a hidden page");
+}
+
+#[tokio::test]
+async fn events_and_the_overview_are_live_too() {
+    let Some(mut stage) = Stage::set().await else {
+        return;
+    };
+    stage.sign_in().await;
+    stage.open("/console/events").await;
+    let live = "document.querySelector('#live').textContent === 'live ●'";
+    stage.chromium.until(live).await;
+    stage
+        .api
+        .event("acme", "customer.created", jiff::Timestamp::now())
+        .await;
+    stage
+        .chromium
+        .until("document.querySelector('.newer')?.textContent === '1 new · show'")
+        .await;
+    stage.open("/console/overview").await;
+    stage.chromium.until(live).await;
+    let token = stage.api.token("acme").await;
+    let path = format!("/subscriptions/{}", stage.endpoint);
+    stage
+        .api
+        .patch(&path, &token, json!({"active": false}))
+        .await
+        .expect(200);
+    stage
+        .chromium
+        .until("document.querySelectorAll('.verdicts .s-parked').length === 2")
+        .await;
+    stage.assert_quiet("events and the overview");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod failover;
     reason = "the harness of `it`, of which this target needs a part"
 )]
 mod harness;
+mod npm;
 mod pair;
 mod release;
 mod standby;

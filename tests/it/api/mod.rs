@@ -16,5 +16,6 @@ mod refusals;
 mod replays;
 mod retention;
 mod signing;
+mod stream;
 mod subscriptions;
 mod tenants;

@@ -79,6 +79,7 @@ async fn the_document_describes_every_call() {
         "GET /me",
         "GET /audit",
         "GET /stats",
+        "GET /stream",
         "GET /subscriptions/{id}/history",
         "GET /subscriptions/{id}/stats",
         "GET /healthz",

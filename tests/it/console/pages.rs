@@ -566,6 +566,30 @@ async fn the_colours_are_chosen_for_good() {
 }
 
 #[tokio::test]
+async fn pages_are_compressed_and_their_forms_are_never_the_same() {
+    let api = Api::start().await;
+    let browser = Browser::signed_in(&api, "acme").await;
+    let asked = async |path: &str| {
+        let request = browser.request(reqwest::Method::GET, path);
+        let request = request.header("accept-encoding", "gzip");
+        request.send().await.unwrap()
+    };
+    let page = asked("/console/deliveries").await;
+    assert_eq!(page.headers()["content-encoding"], "gzip");
+    let length = page.bytes().await.unwrap().len();
+    let plain = browser.get("/console/deliveries").await.expect(200);
+    assert!(length * 2 < plain.text.len(), "{length}");
+    assert_ne!(browser.token().await, browser.token().await);
+    // What is compressed already stays as it is, and a stream is sent as it comes.
+    let style = links(&plain, "/console/assets/").remove(0);
+    assert_eq!(asked(&style).await.headers()["content-encoding"], "gzip");
+    let mut stream = asked("/console/stream").await;
+    assert!(stream.headers().get("content-encoding").is_none());
+    let first = stream.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(b"retry: "), "{first:?}");
+}
+
+#[tokio::test]
 async fn assets_are_cached_for_ever_under_the_names_of_their_content() {
     let api = Api::start().await;
     let browser = Browser::of(&api.base);

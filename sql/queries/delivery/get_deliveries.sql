@@ -6,4 +6,4 @@ select d.*, coalesce(s.batch_id, d.batch_id) as shown_batch, coalesce(b.status, 
 from webhook_deliveries d
 left join delivery_schedule s on s.delivery_id = d.id
 left join delivery_schedule b on b.delivery_id = s.batch_id
-where d.id = $1
+where d.id = any ($1)
