@@ -241,21 +241,41 @@ async fn by_event(
     place: Place,
     limit: i64,
 ) -> Result<Vec<Row>, Error> {
-    let days = ids.whole_milliseconds();
-    transaction
-        .query(
-            include_str!("../../sql/queries/delivery/list_deliveries.sql"),
-            &[
-                &days.from,
-                &days.to,
-                &subscription,
-                &limit,
-                &first,
-                &place.event,
-                &place.delivery,
-            ],
-        )
-        .await
+    let mut rows = Vec::new();
+    for span in ids.whole_milliseconds().newest_first() {
+        let below = Place {
+            event: span.to,
+            delivery: Uuid::nil(),
+        };
+        let place = match place.event < below.event {
+            true => place,
+            false => below,
+        };
+        let found = transaction
+            .query(
+                include_str!("../../sql/queries/delivery/list_deliveries.sql"),
+                &[
+                    &span.from,
+                    &span.to,
+                    &subscription,
+                    &missing(limit, rows.len()),
+                    &first.max(span.from),
+                    &place.event,
+                    &place.delivery,
+                ],
+            )
+            .await?;
+        rows.extend(found);
+        if missing(limit, rows.len()) == 0 {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// How many rows a page that has so many still takes.
+fn missing(limit: i64, found: usize) -> i64 {
+    limit - i64::try_from(found).unwrap_or(limit).min(limit)
 }
 
 pub async fn delivery(
@@ -285,14 +305,26 @@ async fn walk_events(
     ids: IdRange,
     limit: i64,
 ) -> Result<Vec<StoredEvent>, Error> {
-    let days = ids.whole_milliseconds();
-    let rows = transaction
-        .query(
-            include_str!("../../sql/queries/delivery/list_events.sql"),
-            &[&ids.from, &ids.to, &limit, &days.from, &days.to],
-        )
-        .await?;
-    Ok(rows.iter().map(read_event).collect())
+    let mut events = Vec::new();
+    for span in ids.whole_milliseconds().newest_first() {
+        let rows = transaction
+            .query(
+                include_str!("../../sql/queries/delivery/list_events.sql"),
+                &[
+                    &ids.from.max(span.from),
+                    &ids.to.min(span.to),
+                    &missing(limit, events.len()),
+                    &span.from,
+                    &span.to,
+                ],
+            )
+            .await?;
+        events.extend(rows.iter().map(read_event));
+        if missing(limit, events.len()) == 0 {
+            break;
+        }
+    }
+    Ok(events)
 }
 
 pub async fn event(

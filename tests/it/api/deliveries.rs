@@ -1,6 +1,6 @@
 //! Deliveries and events: lists, one alone, retries.
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use walhook::event::DeliveryId;
@@ -522,4 +522,81 @@ async fn what_one_millisecond_brought_is_listed_once_and_in_one_order() {
     assert_eq!(id(&shown["deliveries"][0]), delivery);
     let of_event = deliveries.iter().filter(|(one, _)| one == event).count();
     assert_eq!(shown["deliveries"].as_array().unwrap().len(), of_event);
+}
+
+#[tokio::test]
+async fn pages_go_through_the_days_once_and_in_order() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let now = Timestamp::now();
+    let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+    // The first by a clock that is ahead; both sides of each span that a page looks into.
+    for minutes in [
+        -10, 1, 14, 16, 40, 134, 136, 300, 1_090, 1_100, 3_000, 8_770, 8_780, 70_195, 70_205,
+    ] {
+        let at = now - SignedDuration::from_mins(minutes);
+        for sent in [true, false] {
+            let event = api.event("acme", "payment.received", at).await;
+            events.push(event.to_string());
+            if sent {
+                let delivery = api.delivery("acme", event, id(&subscription), "delivered");
+                deliveries.push((event.to_string(), delivery.await.to_string()));
+            }
+        }
+    }
+    let newest_first = |mut ids: Vec<String>| {
+        ids.sort();
+        ids.reverse();
+        ids
+    };
+    events = newest_first(events);
+    deliveries.sort();
+    deliveries.reverse();
+    let deliveries: Vec<String> = deliveries.into_iter().map(|(_, one)| one).collect();
+    for limit in [1, 4, 100] {
+        for (path, expected) in [("/events", &events), ("/deliveries", &deliveries)] {
+            let path = format!("{path}?limit={limit}");
+            let listed = all_pages(&api, &path, &token).await.concat();
+            assert_eq!(&listed, expected, "{path}");
+        }
+    }
+    let path = format!("/deliveries?limit=4&subscription_id={}", id(&subscription));
+    assert_eq!(all_pages(&api, &path, &token).await.concat(), deliveries);
+}
+
+#[tokio::test]
+async fn what_waits_for_one_endpoint_is_listed_among_more_of_others() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let (few, many) = (api.subscribe(&token).await, api.subscribe(&token).await);
+    let at = Timestamp::now() - SignedDuration::from_mins(1);
+    api.event("acme", "payment.received", at).await;
+    // More of the other endpoint, and newer, than are looked at for a page.
+    for (subscription, first, rows) in [(&few, 1, 30), (&many, 1_000, 2_100)] {
+        let subscription = id(subscription).replace("sub_", "");
+        api.execute(&format!(
+            "with made as (
+                 insert into webhook_deliveries (id, event_id, subscription_id, tenant_id,
+                     event_type, format)
+                 select (left(e.id::text, 18) || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid, e.id,
+                     '{subscription}', e.tenant_id, e.event_type, 'standard'
+                 from webhook_events e, generate_series({first}, {first} + {rows} - 1) n
+                 returning id, subscription_id, tenant_id, event_type)
+             insert into delivery_schedule
+                 (delivery_id, subscription_id, tenant_id, event_type, status, due_at)
+             select id, subscription_id, tenant_id, event_type, 'pending',
+                 now() + interval '1 hour' from made"
+        ))
+        .await;
+    }
+    for (subscription, rows, limit) in [(&few, 30, 7), (&many, 2_100, 200)] {
+        let path = format!(
+            "/deliveries?limit={limit}&status=pending&subscription_id={}",
+            id(subscription)
+        );
+        let listed = all_pages(&api, &path, &token).await.concat();
+        assert_eq!(listed.len(), rows);
+        assert!(listed.is_sorted_by(|one, next| one > next), "{path}");
+    }
 }
