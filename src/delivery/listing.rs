@@ -140,12 +140,19 @@ async fn walk(
                 )
                 .await;
         };
-        transaction
-            .query(
-                include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql"),
-                &[&statuses, &ids.from, &by_id, &subscription, &limit, &parked],
-            )
-            .await
+        let mut rows = Vec::new();
+        for status in statuses {
+            let found = transaction
+                .query(
+                    include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql"),
+                    &[&status, &ids.from, &by_id, &subscription, &limit, &parked],
+                )
+                .await?;
+            rows.extend(found);
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.get::<_, Uuid>("id")));
+        rows.truncate(usize::try_from(limit).unwrap_or_default());
+        Ok(rows)
     };
     let rows = match status {
         Some(Status::Pending) => scheduled(&["pending", "held", "open", "batched"]).await?,
