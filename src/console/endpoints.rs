@@ -17,7 +17,7 @@ use super::State;
 use super::actions::call;
 use super::chart::{self, Span};
 use super::fault::Fault;
-use super::fields::Posted;
+use super::fields::{Asked, Posted};
 use super::markup::{Markup, badge};
 use super::shell::{Place, Shell, Visitor, html, page, see_other};
 use super::words::{EndpointName, Endpoints, endpoint_state};
@@ -49,6 +49,9 @@ struct Row {
 struct Page {
     shell: Shell,
     rows: Vec<Row>,
+    /// The address of the page with the older ones.
+    next: Option<String>,
+    is_first: bool,
 }
 
 impl Page {
@@ -57,21 +60,30 @@ impl Page {
     }
 }
 
-/// All of them, newest first.
+/// Endpoints on a page.
+const ROWS: usize = 50;
+
+/// All of them, newest first, page by page.
 pub async fn show(
     AxumState(state): AxumState<Arc<State>>,
     visitor: Visitor,
+    Asked(asked): Asked,
 ) -> Result<Response, Fault> {
+    let from = asked.get("from").map_or(Ok(0), str::parse);
+    let from: usize =
+        from.map_err(|_| Problem::invalid("invalid_query", "`from` is a number of endpoints"))?;
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
     let endpoints = Endpoints::read(&transaction).await?;
-    let ids: Vec<Uuid> = endpoints.all.iter().map(|one| one.id.0).collect();
+    let rows = endpoints.all.iter().skip(from).take(ROWS);
+    let ids: Vec<Uuid> = rows.clone().map(|one| one.id.0).collect();
     let now = Timestamp::now();
     let day = Span::named(None).range(now);
     let counted = stats::of_subscriptions(&transaction, &ids, day).await?;
     let last = endpoints.last_results(&transaction).await?;
     drop(transaction);
-    let rows = endpoints.all.iter().map(|endpoint| {
+    let is_more = endpoints.all.len() > from.saturating_add(ROWS);
+    let rows = rows.map(|endpoint| {
         let state = endpoint_state(endpoint, last.get(&endpoint.id));
         let counts = counted.get(&endpoint.id).map_or(&[][..], Vec::as_slice);
         Row {
@@ -86,6 +98,8 @@ pub async fn show(
     });
     page(&Page {
         rows: rows.collect(),
+        next: is_more.then(|| format!("{}?from={}", Place::Endpoints.path(), from + ROWS)),
+        is_first: from == 0,
         shell: visitor.shell(Place::Endpoints, "Endpoints"),
     })
 }
@@ -132,7 +146,7 @@ impl FormPage {
 pub async fn new(
     AxumState(state): AxumState<Arc<State>>,
     visitor: Visitor,
-    super::fields::Asked(asked): super::fields::Asked,
+    Asked(asked): Asked,
 ) -> Result<Response, Fault> {
     let form = Form {
         events: asked.all("type").map(str::to_owned).collect(),

@@ -14,17 +14,18 @@ use super::fault::Fault;
 use super::fields::Asked;
 use super::markup::{Markup, badge, last_answer, state as state_of};
 use super::shell::{Place, Shell, Visitor, page};
-use super::words::{EndpointName, Endpoints, endpoint_state};
+use super::words::{EndpointName, EndpointState, Endpoints, endpoint_state};
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, DeliverySearch, IdRange, Status};
-use crate::delivery::stats::{self, Last};
-use crate::subscription::queries::StoredSubscription;
+use crate::delivery::stats;
 use uuid::Uuid;
 
 /// How far the numbers count.
 const COUNTED: i64 = 10_000;
 /// The newest deliveries, and the newest failures.
 const NEWEST: i64 = 8;
+/// Endpoints on the page.
+const SHOWN: usize = 20;
 
 struct Number {
     word: &'static str,
@@ -59,6 +60,8 @@ struct Page {
     numbers: Vec<Number>,
     /// Those that are not well first.
     endpoints: Vec<Endpoint>,
+    /// How many there are beside them.
+    more: usize,
     recent: Vec<Recent>,
     failed: i64,
     activity: Activity,
@@ -95,7 +98,16 @@ pub async fn show(
     let span = Span::named(asked.get("span"));
     let here = Place::Overview.path();
     let activity = Activity::read(&transaction, None, span, here, shell.now).await?;
-    let ids: Vec<Uuid> = endpoints.all.iter().map(|one| one.id.0).collect();
+    let mut judged: Vec<_> = endpoints
+        .all
+        .iter()
+        .map(|stored| (stored, endpoint_state(stored, last.get(&stored.id))))
+        .collect();
+    judged.sort_by_key(|(_, state)| is_well(state));
+    let all = judged.len();
+    let ill = judged.iter().filter(|(_, state)| !is_well(state)).count();
+    judged.truncate(SHOWN);
+    let ids: Vec<Uuid> = judged.iter().map(|(stored, _)| stored.id.0).collect();
     let day = Span::named(None).range(shell.now);
     let counted = stats::of_subscriptions(&transaction, &ids, day).await?;
     drop(transaction);
@@ -108,18 +120,19 @@ pub async fn show(
             path: format!("/console/deliveries?status={}", status.as_str()),
         }
     };
-    let mut shown: Vec<Endpoint> = endpoints
-        .all
-        .iter()
-        .map(|stored| {
-            let counts = counted.get(&stored.id).map_or(&[][..], Vec::as_slice);
-            let spark = chart::spark(counts, shell.now);
-            endpoint(stored, last.get(&stored.id), spark)
-        })
-        .collect();
-    shown.sort_by_key(|one| one.is_well);
+    let shown = judged.into_iter().map(|(stored, state)| {
+        let counts = counted.get(&stored.id).map_or(&[][..], Vec::as_slice);
+        Endpoint {
+            name: EndpointName::of(stored),
+            badge: badge(state.class, state.shape, state.word),
+            is_well: is_well(&state),
+            sentence: state.sentence,
+            spark: chart::spark(counts, shell.now),
+        }
+    });
+    let shown: Vec<Endpoint> = shown.collect();
     let failed = counts.get(Status::Failed.as_str()).copied().unwrap_or(0);
-    let (class, sentence) = sentence(&shown, failed);
+    let (class, sentence) = sentence(all, ill, failed);
     let recent = newest.rows.iter().map(|row| Recent {
         id: row.id.to_string(),
         state: state_of(row.status),
@@ -137,6 +150,7 @@ pub async fn show(
             number("pending", Status::Pending),
             number("parked", Status::Parked),
         ],
+        more: all - shown.len(),
         endpoints: shown,
         failed,
         activity,
@@ -145,21 +159,12 @@ pub async fn show(
     page(&page_of)
 }
 
-fn endpoint(stored: &StoredSubscription, last: Option<&Last>, spark: Markup) -> Endpoint {
-    let state = endpoint_state(stored, last);
-    Endpoint {
-        name: EndpointName::of(stored),
-        badge: badge(state.class, state.shape, state.word),
-        is_well: state.class == "delivered",
-        sentence: state.sentence,
-        spark,
-    }
+fn is_well(state: &EndpointState) -> bool {
+    state.class == "delivered"
 }
 
 /// The state of all, in a sentence.
-fn sentence(endpoints: &[Endpoint], failed: i64) -> (&'static str, String) {
-    let ill = endpoints.iter().filter(|one| !one.is_well).count();
-    let all = endpoints.len();
+fn sentence(all: usize, ill: usize, failed: i64) -> (&'static str, String) {
     match (all, ill, failed) {
         (0, ..) => (
             "cancelled",

@@ -280,3 +280,34 @@ async fn of_an_event_each_endpoint_says_what_it_got_however_many_there_are() {
     let last = last.says_not("No delivery was made").says("and older ones");
     assert_eq!(last.text.matches("class=\"verdict\"").count(), 51);
 }
+
+#[tokio::test]
+async fn of_very_many_endpoints_the_overview_shows_a_few_and_the_list_pages() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    for _ in 0..60 {
+        api.subscribe(&token).await;
+    }
+    // One of the oldest needs attention, and so comes first.
+    api.execute(
+        "update webhook_subscriptions set active = false, disabled_at = now(),
+             disabled_reason = 'it is gone', description = 'Old one'
+         where id = (select min(id::text)::uuid from webhook_subscriptions)",
+    )
+    .await;
+    let browser = Browser::signed_in(&api, "acme").await;
+    let overview = browser.get("/console/overview").await.expect(200);
+    let listed = |text: &str| text.matches("class=\"verdict\"").count();
+    assert_eq!(listed(&overview.text), 20);
+    let overview = overview.says("40 more").says("Old one");
+    overview.says("1 of 60 endpoints need attention");
+    let rows = |text: &str| text.matches("<tr data-row>").count();
+    let first = browser.get("/console/endpoints").await.expect(200);
+    assert_eq!(rows(&first.text), 50);
+    let first = first.says("/console/endpoints?from=50");
+    first.says_not("Old one");
+    let second = browser.get("/console/endpoints?from=50").await.expect(200);
+    assert_eq!(rows(&second.text), 10);
+    second.says("Old one").says_not("Older");
+    browser.get("/console/endpoints?from=x").await.expect(400);
+}
