@@ -31,6 +31,7 @@ pub fn pages(stage: &Stage) -> Vec<(&'static str, String)> {
         ("catalogue", "/console/catalogue".to_owned()),
         ("test", "/console/test?type=payment.received".to_owned()),
         ("settings", "/console/settings".to_owned()),
+        ("tokens", "/console/settings/tokens".to_owned()),
         ("fault", "/console/deliveries/dlv_nothing".to_owned()),
     ]
 }
