@@ -545,12 +545,8 @@ async fn pages_go_through_the_days_once_and_in_order() {
             }
         }
     }
-    let newest_first = |mut ids: Vec<String>| {
-        ids.sort();
-        ids.reverse();
-        ids
-    };
-    events = newest_first(events);
+    events.sort();
+    events.reverse();
     deliveries.sort();
     deliveries.reverse();
     let deliveries: Vec<String> = deliveries.into_iter().map(|(_, one)| one).collect();
