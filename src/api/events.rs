@@ -59,7 +59,7 @@ pub struct EventWithBody {
     event: Event,
     /// Exactly what is signed and sent.
     body: String,
-    /// What became of it: 200 deliveries at most, newest first.
+    /// What became of it: 200 deliveries at most, in no order of time.
     deliveries: Vec<Delivery>,
     /// Pass it as `deliveries_cursor` for the next of them; null where these are the last.
     deliveries_next_cursor: Option<String>,

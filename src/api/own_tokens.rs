@@ -194,7 +194,7 @@ pub async fn create_token(
 
 /// Revoke a token
 ///
-/// This instance refuses it from then on, others within five seconds. What it has made stays:
+/// It is refused within five seconds. What it has made stays:
 /// `created_by` of these tokens names it. Wants a token that manages tokens.
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "Tokens",
     params(("id" = String, Path, description = "The token's id")),

@@ -13,10 +13,11 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
 use futures_util::stream;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ use super::extract::{self, Query, Tenant};
 use crate::audit::Caller;
 use crate::db::tenant_transaction;
 use crate::delivery::listing::{self, DeliverySearch, EventSearch, IdRange};
-use crate::event::{DeliveryId, EventId, id_floor, id_milliseconds};
+use crate::event::{DeliveryId, EventId, id_floor, id_milliseconds, milliseconds};
 use crate::metrics::METRICS;
 use crate::subscription::directory::type_matches;
 use crate::subscription::queries::SubscriptionId;
@@ -46,6 +47,11 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const CHECKED: Duration = Duration::from_secs(5);
 /// A stream ends after this time, and its client goes on with the next.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// A client that does not take what a look has found in this time is left.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Milliseconds. Of a stream that knows no event yet, what was committed so long before is sent
+/// where its client comes back.
+const BEFORE: u64 = 10_000;
 /// Messages on their way to the connection.
 const AHEAD: usize = 16;
 /// Deliveries that one stream may name.
@@ -163,9 +169,13 @@ pub fn after(query: Option<&str>, headers: &HeaderMap) -> Result<Option<Uuid>, P
 /// settings or state have changed, or that is deleted. `missed`: more happened than is sent here
 /// (the newest 200 of a second): list them. `live`: from now on all is sent; first of all, and
 /// again after each `stopped`, which says that the store does not answer. `end`: the token is not
-/// valid any more. It is looked once a second, and what is missed by a client that connects again
-/// is sent by its `Last-Event-ID`, as far as it is new. 503 where too many follow: 3 streams of
-/// one token, 200 of one process.
+/// valid any more.
+///
+/// It is looked once a second at the newest 200 deliveries and events of the last ten minutes, at
+/// those of them that have not ended, and at the deliveries that `watch` names. What a replay makes
+/// of older events, and what becomes of older deliveries, is sent where `watch` names them. A client
+/// that connects again with `Last-Event-ID` gets what it has missed, and some of it twice. 503 where
+/// too many follow: 3 streams of one token, 50 of a tenant, 200 of one process.
 #[utoipa::path(get, path = "/stream", tag = "Deliveries", params(StreamQuery),
     responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String)))]
 pub async fn stream(
@@ -234,8 +244,8 @@ pub fn open(
         METRICS.api_refused.with_label_values(&["streams"]).inc();
         Problem::unavailable(
             "too_many_streams",
-            "too many streams are open: 3 of one session or token, and 200 of one process, are \
-             the most",
+            "too many streams are open: 3 of one session or token, 50 of a tenant, and 200 of one \
+             process, are the most",
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("30"))
     })?;
@@ -244,6 +254,7 @@ pub fn open(
         state: Arc::clone(state),
         tenant: Arc::clone(tenant),
         newest: wanted.after.unwrap_or_default(),
+        sent: wanted.after.unwrap_or_default(),
         catches_up: true,
         is_live: false,
         wanted,
@@ -278,8 +289,10 @@ struct Stream {
     check: Check,
     render: Render,
     messages: mpsc::Sender<Message>,
-    /// The event that was committed last, of those that were sent.
+    /// The event that was committed last, of those that are new.
     newest: Uuid,
+    /// … of those of which all was sent: what a client that comes back knows.
+    sent: Uuid,
     /// What was there before the first look is still to be sent.
     catches_up: bool,
     is_live: bool,
@@ -310,8 +323,8 @@ impl Stream {
                     }
                 }
                 look = viewer.next() => match look {
-                    Ok(look) => self.pass(&look).await?,
-                    Err(missed) => self.send_change(&missed).await?,
+                    Ok(look) => timeout(PATIENCE, self.pass(&look)).await.map_err(|_late| Left)??,
+                    Err(missed) => timeout(PATIENCE, self.send_change(&missed)).await.map_err(|_late| Left)??,
                 },
             }
         }
@@ -338,8 +351,13 @@ impl Stream {
             }
         }
         if !std::mem::replace(&mut self.is_live, true) {
-            self.send(Message::default().event("live").data("{}"))
-                .await?;
+            let now = milliseconds(Timestamp::now());
+            self.sent = match self.newest.is_nil() {
+                true => id_floor(now.saturating_sub(BEFORE)),
+                false => self.newest,
+            };
+            let live = Message::default().event("live").data("{}");
+            self.send(live.id(EventId(self.sent).to_string())).await?;
         }
         for change in changes {
             let is_named = matches!(
@@ -353,6 +371,8 @@ impl Stream {
                 self.send_change(change).await?;
             }
         }
+        // The whole look is sent: only now does a client that comes back need none of it.
+        self.sent = self.sent.max(self.newest);
         Ok(())
     }
 
@@ -378,7 +398,7 @@ impl Stream {
         if self.wanted.events {
             let all = EventSearch::default();
             let found = listing::events(&transaction, &all, ids, NEWEST).await?;
-            let new = found.rows.into_iter().filter(|one| one.id.0 > self.newest);
+            let new = found.rows.into_iter().filter(|one| one.id.0 >= self.newest);
             for event in new {
                 changes.push_front(Change::Event(Box::new(event)));
             }
@@ -392,7 +412,7 @@ impl Stream {
             let found =
                 listing::deliveries(&transaction, &all, ids, None, low_water, NEWEST).await?;
             let new = found.rows.into_iter();
-            let new = new.filter(|one| one.event_id.0 > self.newest);
+            let new = new.filter(|one| one.event_id.0 >= self.newest);
             let mut deliveries = VecDeque::new();
             for delivery in new {
                 deliveries.push_front(Change::Delivery {
@@ -416,13 +436,16 @@ impl Stream {
             return Ok(());
         };
         let of = match change {
-            Change::Delivery { delivery, .. } => Some(delivery.event_id),
+            Change::Delivery {
+                delivery,
+                news: News::IsNew,
+            } => Some(delivery.event_id),
             Change::Event(event) => Some(event.id),
-            Change::Subscription(_) | Change::Missed => None,
+            Change::Delivery { .. } | Change::Subscription(_) | Change::Missed => None,
         };
         if let Some(event) = of {
             self.newest = self.newest.max(event.0);
-            message = message.id(EventId(self.newest).to_string());
+            message = message.id(EventId(self.sent).to_string());
         }
         self.send(message).await
     }

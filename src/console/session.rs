@@ -69,9 +69,11 @@ pub enum Asks {
 }
 
 impl Asks {
-    /// The script asks only for what changes by itself.
+    /// The script asks only for what changes by itself, and follows what happens.
     pub fn of(headers: &HeaderMap) -> Self {
-        match headers.contains_key("hx-request") {
+        let accept = headers.get(header::ACCEPT);
+        let follows = accept.is_some_and(|value| value == "text/event-stream");
+        match follows || headers.contains_key("hx-request") {
             true => Asks::Page,
             false => Asks::Somebody,
         }

@@ -5,6 +5,7 @@
 //! cursor, `since` and `until` all bound it, and whole days are left aside.
 
 use jiff::Timestamp;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
@@ -140,19 +141,14 @@ async fn walk(
                 )
                 .await;
         };
-        let mut rows = Vec::new();
-        for status in statuses {
-            let found = transaction
-                .query(
-                    include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql"),
-                    &[&status, &ids.from, &by_id, &subscription, &limit, &parked],
-                )
-                .await?;
-            rows.extend(found);
-        }
-        rows.sort_by_key(|row| std::cmp::Reverse(row.get::<_, Uuid>("id")));
-        rows.truncate(usize::try_from(limit).unwrap_or_default());
-        Ok(rows)
+        let arm = include_str!("../../sql/queries/delivery/scheduled_of_subscription.sql");
+        let arms = statuses.iter().map(|one| arm.replace("/* status */", one));
+        let arms = arms.collect::<Vec<_>>().join("union all\n");
+        let list = include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql");
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&ids.from, &by_id, &subscription, &limit, &parked];
+        let sql = list.replace("/* arms */", &arms);
+        transaction.query(sql.as_str(), &parameters).await
     };
     let rows = match status {
         Some(Status::Pending) => scheduled(&["pending", "held", "open", "batched"]).await?,

@@ -64,6 +64,10 @@ fn tokens(is_part: fn(char) -> bool) -> String {
                 directories.push(path);
                 continue;
             }
+            // Pictures hold no SQL.
+            if path.extension().is_some_and(|extension| extension == "png") {
+                continue;
+            }
             let text = std::fs::read_to_string(path).unwrap();
             let found = text.split(|character| !is_part(character));
             tokens.extend(found.filter(|token| !token.is_empty()).map(str::to_owned));

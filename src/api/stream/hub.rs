@@ -42,6 +42,8 @@ const LATE_LOOKS: usize = 16;
 const STREAMS: usize = 200;
 /// Streams of one session or token at most.
 const OF_ONE: usize = 3;
+/// Streams of one tenant at most.
+const OF_TENANT: usize = 50;
 /// Deliveries that a look reads beside the newest: those that are named, and the unfinished.
 const OTHERS: usize = 1_000;
 
@@ -171,7 +173,7 @@ impl Hub {
         });
         let mut viewers = watched.viewers();
         let same = viewers.of.values().filter(|one| one.who == who);
-        if same.count() >= OF_ONE {
+        if same.count() >= OF_ONE || viewers.of.len() >= OF_TENANT {
             return None;
         }
         let id = viewers.next;
@@ -298,24 +300,29 @@ impl Known {
             from: self.from(),
             to: Uuid::max(),
         };
-        let mut changes = Vec::new();
-        self.see_subscriptions(&transaction, &mut changes).await?;
+        let marks = marks(&transaction).await?;
         let events = listing::events(&transaction, &EventSearch::default(), ids, NEWEST).await?;
-        self.see_events(events.rows, &mut changes);
         let all = DeliverySearch::default();
         let newest =
             listing::deliveries(&transaction, &all, ids, None, Uuid::max(), NEWEST).await?;
         let others = self.others(&newest.rows, named);
         let others = listing::deliveries_of(&transaction, &others).await?;
+        // All is read: what fails before leaves all to the next look.
+        let mut changes = Vec::new();
+        self.see_subscriptions(marks, &mut changes);
+        self.see_events(events.rows, &mut changes);
         self.see_deliveries(newest.rows, others, &mut changes);
         self.has_begun = true;
         Ok(changes)
     }
 
-    /// The page is looked at from here on.
+    /// The page is looked at from here on. The first look finds how late walhook is.
     fn from(&self) -> Uuid {
-        let newest = self.newest.map(id_milliseconds);
-        let newest = newest.unwrap_or_else(|| milliseconds(Timestamp::now()));
+        let Some(newest) = self.newest else {
+            return Uuid::nil();
+        };
+        // A clock that is ahead must not hide what follows.
+        let newest = id_milliseconds(newest).min(milliseconds(Timestamp::now()));
         let late = u64::try_from(LATE.as_millis()).unwrap_or(0);
         id_floor(newest.saturating_sub(late))
     }
@@ -328,8 +335,11 @@ impl Known {
             (may_go_on && !named.contains(id)).then_some(*id)
         });
         let others = named.iter().copied().chain(unfinished);
-        let others = others.filter(|id| !newest.contains(id));
-        others.take(OTHERS).collect()
+        let mut others: Vec<Uuid> = others.filter(|id| !newest.contains(id)).collect();
+        // The same each time, the newest of those that are named first.
+        others.sort_by_key(|id| std::cmp::Reverse((named.contains(id), *id)));
+        others.truncate(OTHERS);
+        others
     }
 
     fn see_deliveries(
@@ -366,6 +376,11 @@ impl Known {
 
     fn see_events(&mut self, events: Vec<StoredEvent>, changes: &mut Vec<Change>) {
         let before = std::mem::take(&mut self.events);
+        let is_full = events.len() >= usize::try_from(NEWEST).unwrap_or(usize::MAX);
+        let meets = events.iter().any(|event| before.contains(&event.id.0));
+        if self.has_begun && is_full && !meets {
+            changes.push(Change::Missed);
+        }
         self.note(events.first().map(|event| event.id.0));
         for event in events.into_iter().rev() {
             self.events.insert(event.id.0);
@@ -375,19 +390,7 @@ impl Known {
         }
     }
 
-    async fn see_subscriptions(
-        &mut self,
-        transaction: &Transaction<'_>,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Problem> {
-        let rows = transaction
-            .query(
-                include_str!("../../../sql/queries/api/subscription_marks.sql"),
-                &[],
-            )
-            .await?;
-        let now = rows.iter().map(|row| (row.get("id"), row.get("mark")));
-        let now: HashMap<Uuid, i64> = now.collect();
+    fn see_subscriptions(&mut self, now: HashMap<Uuid, i64>, changes: &mut Vec<Change>) {
         let before = std::mem::replace(&mut self.subscriptions, now);
         if self.has_begun {
             let changed = self.subscriptions.iter();
@@ -398,10 +401,17 @@ impl Known {
             let ids = changed.map(|(id, _)| id).chain(deleted);
             changes.extend(ids.map(|id| Change::Subscription(*id)));
         }
-        Ok(())
     }
 
     fn note(&mut self, newest: Option<Uuid>) {
         self.newest = self.newest.max(newest);
     }
+}
+
+/// What of the tenant's subscriptions may change, by their ids.
+async fn marks(transaction: &Transaction<'_>) -> Result<HashMap<Uuid, i64>, Problem> {
+    let sql = include_str!("../../../sql/queries/api/subscription_marks.sql");
+    let rows = transaction.query(sql, &[]).await?;
+    let marks = rows.iter().map(|row| (row.get("id"), row.get("mark")));
+    Ok(marks.collect())
 }

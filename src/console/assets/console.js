@@ -75,6 +75,8 @@
     });
     on("live", () => {
       feed.isLive = true;
+      // Whatever came while nobody listened.
+      happened.new = happened.any = Date.now();
       feed.lost = null;
       feed.tries = 0;
       stale();
@@ -121,18 +123,24 @@
   };
 
   // Rows change where they are, but not under somebody's hands.
+  let isReplacing = false;
   const replace = async () => {
-    if (!rows.size || feed.isPaused) return;
+    if (!rows.size || feed.isPaused || isReplacing) return;
     const table = one("[data-mark]")?.closest("tbody");
     if (!table || selected(table)) return;
     const ids = [...rows].slice(0, 50);
     for (const id of ids) rows.delete(id);
     let text;
+    isReplacing = true;
     try {
       const answer = await fetch(`/console/deliveries/rows?ids=${ids.join(",")}`, { headers: { "hx-request": "true" } });
-      if (!answer.ok) return;
-      text = await answer.text();
-    } catch { return; }
+      if (answer.ok) text = await answer.text();
+    } catch { /* Asked again. */ }
+    isReplacing = false;
+    if (text === undefined) {
+      for (const id of ids) rows.add(id);
+      return;
+    }
     const made = document.createElement("template");
     made.innerHTML = text;
     for (const fresh of all("[data-mark]", made.content)) {
@@ -156,10 +164,10 @@
     for (const part of all("[data-refresh]")) {
       const what = part.getAttribute("hx-get");
       const before = asked.get(what) ?? began;
-      const busy = part.querySelector("details.confirm[open]") || part.contains(document.activeElement) || selected(part);
+      const busy = part.querySelector("details.confirm[open]:not([data-open])") || part.contains(document.activeElement) || selected(part);
       const topic = part.dataset.live;
       const waits = feed.isLive && topic;
-      const after = waits ? (topic === "any" ? 10 : 1) : part.dataset.refresh;
+      const after = waits ? (topic === "any" ? 10 : topic === "new" ? 5 : 1) : part.dataset.refresh;
       if (busy || Date.now() - before < 1000 * after || (waits && !(happened[topic] >= before))) continue;
       asked.set(what, Date.now());
       htmx.trigger(part, "refresh");

@@ -88,13 +88,13 @@ async fn a_client_that_reads_nothing_holds_a_place_and_no_connection() {
     let open = "select count(*) from pg_stat_activity
         where datname = current_database() and state = 'idle in transaction'";
     while api.count(open).await > 0 {
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_secs(60));
         crate::harness::pause(began).await;
     }
     drop(slow);
     let began = Instant::now();
     while api.get("/events.ndjson", &token).await.status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(20));
+        assert!(began.elapsed() < Duration::from_secs(60));
         crate::harness::pause(began).await;
     }
 }

@@ -103,7 +103,8 @@ async fn what_is_new_and_what_changes_is_sent() {
     assert_eq!(delivery.data["id"], new.to_string());
     assert_eq!(delivery.data["status"], "pending");
     assert_eq!(delivery.data["event_id"], event.data["id"]);
-    assert_eq!(delivery.id.as_deref(), event.data["id"].as_str());
+    // Of the looks before: until all of this one is sent, whoever comes back needs it again.
+    assert!(delivery.id.is_some() && delivery.id == event.id);
 
     // One from before, too.
     let delivered = format!(
@@ -227,7 +228,8 @@ async fn whoever_comes_back_gets_what_was_missed_and_what_is_watched() {
         }
         found.push(message.data["id"].as_str().unwrap().to_owned());
     }
-    assert_eq!(found, missed);
+    // The first may come again.
+    assert!(found.ends_with(&missed), "{found:?} {missed:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,17 @@
+-- Of one subscription in one status: by its own rows, or through its tenant's in order where it
+-- has many of them. The planner weighs that by the status, which it sees where it is written out.
+-- Failed and open ones are in no batch and have no lease.
+(select * from delivery_schedule w
+where w.status = '/* status */' and w.subscription_id = $3 and w.tenant_id = current_tenant()
+    and w.delivery_id >= $1 and w.delivery_id < $2
+    and (w.lease_owner is null or w.leased_until <= now())
+    and (w.batch_id is null or w.batch_id <> w.delivery_id and not exists (
+        select from delivery_schedule l
+        where l.delivery_id = any (array[w.batch_id]) and l.lease_owner is not null and l.leased_until > now()
+    ))
+    and (w.status <> 'batched' or $5 = exists (
+        select from delivery_schedule p
+        where p.delivery_id = any (array[w.batch_id]) and p.status = 'parked'
+    ))
+order by w.delivery_id desc
+limit $4)
