@@ -10,6 +10,7 @@ use axum::extract::{Request, State as AxumState};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Row;
 use tracing::debug;
@@ -64,6 +65,35 @@ impl Credentials {
             token: bearer(request)?.into(),
             caller: state.callers.address(request),
             origin: state.callers.origin(request),
+        })
+    }
+}
+
+/// Whether a caller whose answer takes long is still admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Admitted,
+    /// The token or session has ended.
+    Ended,
+    /// The store does not answer.
+    Unknown,
+}
+
+/// Asks for the standing of one caller.
+pub type Check = Box<dyn Fn() -> BoxFuture<'static, Standing> + Send + Sync>;
+
+impl Credentials {
+    pub fn check(self, state: &Arc<State>) -> Check {
+        let state = Arc::clone(state);
+        Box::new(move || {
+            let (state, credentials) = (Arc::clone(&state), self.clone());
+            Box::pin(async move {
+                match admit(&state, &credentials).await {
+                    Ok(_) => Standing::Admitted,
+                    Err(problem) if problem.status().is_server_error() => Standing::Unknown,
+                    Err(_) => Standing::Ended,
+                }
+            })
         })
     }
 }

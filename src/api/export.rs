@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::State;
-use super::auth::{self, Credentials};
+use super::auth::{Check, Credentials, Standing};
 use super::deliveries::{Delivery, ListDeliveries};
 use super::error::Problem;
 use super::events::{Event, ListEvents};
@@ -65,7 +65,7 @@ pub async fn export_deliveries(
     Query(query): Query<ListDeliveries>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let credentials = Credentials::of(&state, &request)?;
+    let check = Credentials::of(&state, &request)?.check(&state);
     drop(request);
     no_limit(query.limit())?;
     let (search, ids, before) = query.read()?;
@@ -74,7 +74,7 @@ pub async fn export_deliveries(
         ids,
         before,
     };
-    export(state, tenant, rows, credentials).await
+    export(state, tenant, rows, check).await
 }
 
 /// Export events
@@ -88,11 +88,11 @@ pub async fn export_events(
     Query(query): Query<ListEvents>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let credentials = Credentials::of(&state, &request)?;
+    let check = Credentials::of(&state, &request)?.check(&state);
     drop(request);
     no_limit(query.limit())?;
     let (search, ids) = query.read()?;
-    export(state, tenant, Rows::Events { search, ids }, credentials).await
+    export(state, tenant, Rows::Events { search, ids }, check).await
 }
 
 fn no_limit(limit: Option<u16>) -> Result<(), Problem> {
@@ -106,7 +106,7 @@ fn no_limit(limit: Option<u16>) -> Result<(), Problem> {
 }
 
 /// What is exported, from where on.
-enum Rows {
+pub enum Rows {
     Deliveries {
         search: DeliverySearch,
         ids: IdRange,
@@ -178,11 +178,12 @@ impl Page {
     }
 }
 
-async fn export(
+/// Starts an export for a caller that `check` knows.
+pub async fn export(
     state: Arc<State>,
     tenant: Arc<str>,
     mut rows: Rows,
-    credentials: Credentials,
+    check: Check,
 ) -> Result<Response, Problem> {
     let place = state.limits.begin_export(&tenant)?;
     // What is wrong at once is a refusal and not half an answer.
@@ -192,7 +193,7 @@ async fn export(
         running: state.limits.running(&tenant),
         state: Arc::clone(&state),
         tenant,
-        credentials,
+        check,
         lines,
     };
     let ending = state.hub.ending().clone();
@@ -216,7 +217,7 @@ async fn export(
 struct Export {
     state: Arc<State>,
     tenant: Arc<str>,
-    credentials: Credentials,
+    check: Check,
     /// Of the tenant's requests: each page is one of them.
     running: Arc<Semaphore>,
     lines: mpsc::Sender<Bytes>,
@@ -263,13 +264,10 @@ impl Export {
     }
 
     async fn next(&self, rows: &mut Rows) -> Result<Page, &'static str> {
-        let admitted = auth::admit(&self.state, &self.credentials).await;
-        if let Err(problem) = admitted {
-            // Whether it is valid still is not known where the store does not answer.
-            return Err(match problem.status().is_server_error() {
-                true => "unavailable",
-                false => "token",
-            });
+        match (self.check)().await {
+            Standing::Admitted => {}
+            Standing::Ended => return Err("token"),
+            Standing::Unknown => return Err("unavailable"),
         }
         let read = async {
             let _running = self.running.acquire().await;

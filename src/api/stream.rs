@@ -2,7 +2,6 @@
 //! events (HTML, section 9.2) while somebody looks. [`hub`] looks once for all of a tenant; here
 //! is what each of them gets of it.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,47 +10,36 @@ use axum::extract::{Request, State as AxumState};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::future::BoxFuture;
 use futures_util::stream;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, sleep_until, timeout};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 pub mod hub;
+mod known;
+mod viewer;
 
 use super::State;
-use super::auth::{self, Credentials};
+use super::auth::{Check, Credentials};
 use super::deliveries;
 use super::error::Problem;
 use super::events;
 use super::extract::{self, Query, Tenant};
 use crate::audit::Caller;
-use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, DeliverySearch, EventSearch, IdRange};
-use crate::event::{DeliveryId, EventId, id_floor, id_milliseconds, milliseconds};
+use crate::event::{DeliveryId, EventId};
 use crate::metrics::METRICS;
 use crate::subscription::directory::type_matches;
 use crate::subscription::queries::SubscriptionId;
-use hub::{Change, Look, NEWEST, News, Viewer};
+use hub::{Change, News};
+use viewer::Stream;
 
 /// A message of a stream.
 pub type Message = axum::response::sse::Event;
 
 /// Without a message so long, a comment is sent: proxies close what is silent for 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often it is checked that the caller may still see this.
-const CHECKED: Duration = Duration::from_secs(5);
-/// A stream ends after this time, and its client goes on with the next.
-const LONGEST: Duration = Duration::from_secs(3600);
-/// A client that does not take what a look has found in this time is left.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Milliseconds. Of a stream that knows no event yet, what was committed so long before is sent
-/// where its client comes back.
-const BEFORE: u64 = 10_000;
 /// Messages on their way to the connection.
 const AHEAD: usize = 16;
 /// Deliveries that one stream may name.
@@ -186,19 +174,7 @@ pub async fn stream(
     request: Request,
 ) -> Result<Response, Problem> {
     let wanted = Wanted::of(&query, request.headers())?;
-    let credentials = Credentials::of(&state, &request)?;
-    let of = Arc::clone(&state);
-    let check: Check = Box::new(move || {
-        let state = Arc::clone(&of);
-        let credentials = credentials.clone();
-        Box::pin(async move {
-            let admitted = auth::admit(&state, &credentials).await;
-            // What is answered 5xx is no refusal.
-            admitted
-                .err()
-                .is_none_or(|problem| problem.status().is_server_error())
-        })
-    });
+    let check = Credentials::of(&state, &request)?.check(&state);
     let who = format!(
         "{} {}",
         caller.principal.kind.as_str(),
@@ -206,9 +182,6 @@ pub async fn stream(
     );
     open(&state, &tenant, &who, wanted, check, message)
 }
-
-/// Says whether whoever follows may go on.
-pub type Check = Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// What is sent of a change; none: nothing.
 pub type Render = fn(&Change) -> Option<Message>;
@@ -229,7 +202,7 @@ fn message(change: &Change) -> Option<Message> {
     message.ok()
 }
 
-/// Begins a stream for `who`, which is told apart from others of the tenant.
+/// Starts a stream; `who` is the token or session whose streams are counted.
 pub fn open(
     state: &Arc<State>,
     tenant: &Arc<str>,
@@ -279,178 +252,4 @@ pub fn open(
         HeaderValue::from_static("no"),
     );
     Ok(response)
-}
-
-/// What one of those who follow gets.
-struct Stream {
-    state: Arc<State>,
-    tenant: Arc<str>,
-    wanted: Wanted,
-    check: Check,
-    render: Render,
-    messages: mpsc::Sender<Message>,
-    /// The event that was committed last, of those that are new.
-    newest: Uuid,
-    /// … of those of which all was sent: what a client that comes back knows.
-    sent: Uuid,
-    /// What was there before the first look is still to be sent.
-    catches_up: bool,
-    is_live: bool,
-}
-
-/// The client has left.
-struct Left;
-
-impl Stream {
-    async fn run(mut self, mut viewer: Viewer) {
-        let _left = self.follow(&mut viewer).await;
-    }
-
-    async fn follow(&mut self, viewer: &mut Viewer) -> Result<(), Left> {
-        // Clients that lose a server do not all come back at once.
-        let retry = Duration::from_millis(rand::random_range(2_000..5_000));
-        self.send(Message::default().retry(retry)).await?;
-        let end = Instant::now() + LONGEST;
-        let mut checks = interval(CHECKED);
-        loop {
-            let messages = self.messages.clone();
-            tokio::select! {
-                () = messages.closed() => return Err(Left),
-                () = sleep_until(end) => return Ok(()),
-                _ = checks.tick() => {
-                    if !(self.check)().await {
-                        return self.send(Message::default().event("end").data("{}")).await;
-                    }
-                }
-                look = viewer.next() => match look {
-                    Ok(look) => timeout(PATIENCE, self.pass(&look)).await.map_err(|_late| Left)??,
-                    Err(missed) => timeout(PATIENCE, self.send_change(&missed)).await.map_err(|_late| Left)??,
-                },
-            }
-        }
-    }
-
-    async fn pass(&mut self, look: &Look) -> Result<(), Left> {
-        let Look::Found(changes) = look else {
-            if std::mem::take(&mut self.is_live) {
-                return self
-                    .send(Message::default().event("stopped").data("{}"))
-                    .await;
-            }
-            return Ok(());
-        };
-        // From this look on nothing is left out: what was before it is in the list by now.
-        let catches_up = self.catches_up;
-        if catches_up {
-            let Ok(earlier) = self.earlier().await else {
-                return Ok(());
-            };
-            self.catches_up = false;
-            for change in earlier {
-                self.send_change(&change).await?;
-            }
-        }
-        if !std::mem::replace(&mut self.is_live, true) {
-            let now = milliseconds(Timestamp::now());
-            self.sent = match self.newest.is_nil() {
-                true => id_floor(now.saturating_sub(BEFORE)),
-                false => self.newest,
-            };
-            let live = Message::default().event("live").data("{}");
-            self.send(live.id(EventId(self.sent).to_string())).await?;
-        }
-        for change in changes {
-            let is_named = matches!(
-                change,
-                Change::Delivery {
-                    news: News::IsNamed,
-                    ..
-                }
-            );
-            if !(catches_up && is_named) {
-                self.send_change(change).await?;
-            }
-        }
-        // The whole look is sent: only now does a client that comes back need none of it.
-        self.sent = self.sent.max(self.newest);
-        Ok(())
-    }
-
-    /// What is named, and what was committed after the last event that the client knows, the
-    /// oldest first.
-    async fn earlier(&self) -> Result<VecDeque<Change>, Problem> {
-        let mut client = self.state.store.get().await?;
-        let transaction = tenant_transaction(&mut client, &self.tenant).await?;
-        let ids = IdRange {
-            from: id_floor(id_milliseconds(self.newest)),
-            to: Uuid::max(),
-        };
-        let mut changes = VecDeque::new();
-        for delivery in listing::deliveries_of(&transaction, &self.wanted.named).await? {
-            changes.push_back(Change::Delivery {
-                delivery: Box::new(delivery),
-                news: News::IsNamed,
-            });
-        }
-        if self.wanted.after.is_none() {
-            return Ok(changes);
-        }
-        if self.wanted.events {
-            let all = EventSearch::default();
-            let found = listing::events(&transaction, &all, ids, NEWEST).await?;
-            let new = found.rows.into_iter().filter(|one| one.id.0 >= self.newest);
-            for event in new {
-                changes.push_front(Change::Event(Box::new(event)));
-            }
-            if found.next.is_some() {
-                changes.push_front(Change::Missed);
-            }
-        }
-        if self.wanted.deliveries {
-            let all = DeliverySearch::default();
-            let low_water = Uuid::max();
-            let found =
-                listing::deliveries(&transaction, &all, ids, None, low_water, NEWEST).await?;
-            let new = found.rows.into_iter();
-            let new = new.filter(|one| one.event_id.0 >= self.newest);
-            let mut deliveries = VecDeque::new();
-            for delivery in new {
-                deliveries.push_front(Change::Delivery {
-                    delivery: Box::new(delivery),
-                    news: News::IsNew,
-                });
-            }
-            if found.next.is_some() {
-                deliveries.push_front(Change::Missed);
-            }
-            changes.append(&mut deliveries);
-        }
-        Ok(changes)
-    }
-
-    async fn send_change(&mut self, change: &Change) -> Result<(), Left> {
-        if !self.wanted.admits(change) {
-            return Ok(());
-        }
-        let Some(mut message) = (self.render)(change) else {
-            return Ok(());
-        };
-        let of = match change {
-            Change::Delivery {
-                delivery,
-                news: News::IsNew,
-            } => Some(delivery.event_id),
-            Change::Event(event) => Some(event.id),
-            Change::Delivery { .. } | Change::Subscription(_) | Change::Missed => None,
-        };
-        if let Some(event) = of {
-            self.newest = self.newest.max(event.0);
-            message = message.id(EventId(self.sent).to_string());
-        }
-        self.send(message).await
-    }
-
-    async fn send(&self, message: Message) -> Result<(), Left> {
-        self.messages.send(message).await.map_err(|_closed| Left)
-    }
 }

@@ -42,7 +42,7 @@ pub struct LinkArgs {
         long,
         value_delimiter = ',',
         value_name = "LIST",
-        default_value = "view,payloads,manage,secrets,resend,test"
+        default_values_t = Capability::USUAL
     )]
     capabilities: Vec<Capability>,
     /// How long the link may wait to be used: 1s to 10m.

@@ -96,6 +96,8 @@ struct Page {
     /// Asks for what is newer than the first row, or than what was looked at.
     newer: String,
     top: String,
+    /// The address of the list as a file.
+    export: String,
     /// None where a job cannot be of all that is listed by.
     recover: Option<String>,
 }
@@ -166,6 +168,7 @@ pub async fn show(
         is_first: before.is_none(),
         newer: wanted.path_with("/console/deliveries/newer", "top", &newest.to_string()),
         top: EventId(newest).to_string(),
+        export: wanted.export("/console/deliveries.ndjson"),
         recover: recover(&wanted),
         wanted,
         shell,

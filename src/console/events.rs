@@ -20,7 +20,7 @@ use super::wanted::{TIMES, Wanted};
 use crate::api::extract;
 use crate::conninfo::Transaction;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, EventId, EventSearch, IdRange};
+use crate::delivery::listing::{self, EventId, IdRange};
 
 /// Rows on a page.
 const ROWS: i64 = 50;
@@ -70,6 +70,8 @@ struct Page {
     /// Asks for what is newer than the first row; none on later pages.
     newer: Option<String>,
     top: String,
+    /// The address of the list as a file.
+    export: String,
 }
 
 impl Page {
@@ -99,7 +101,7 @@ pub async fn show(
     let ids = IdRange::new(since, until, before);
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = listing::events(&transaction, &search(&wanted), ids, ROWS).await?;
+    let found = listing::events(&transaction, &wanted.events(), ids, ROWS).await?;
     let next = found.next.map(|id| extract::next_cursor([id]));
     let ids: Vec<Uuid> = found.rows.iter().map(|event| event.id.0).collect();
     let sent = deliveries_of(&transaction, &ids).await?;
@@ -121,6 +123,7 @@ pub async fn show(
         types: state.api.event_types.names(),
         times: TIMES,
         next: next.map(|cursor| wanted.path_with("/console/events", "cursor", &cursor)),
+        export: wanted.export("/console/events.ndjson"),
         searched_to: found.searched_to,
         is_first: before.is_none(),
         wanted,
@@ -142,19 +145,12 @@ pub async fn newer(
     ids.from = ids.from.max(top);
     let mut client = state.api.store.get().await?;
     let transaction = tenant_transaction(&mut client, visitor.tenant()).await?;
-    let found = listing::events(&transaction, &search(&wanted), ids, NEWER + 1).await?;
+    let found = listing::events(&transaction, &wanted.events(), ids, NEWER + 1).await?;
     let count = found.rows.iter().filter(|event| event.id.0 > top).count();
     let count = i64::try_from(count).unwrap_or(NEWER);
     let fields = wanted.fields().into_iter();
     let path = format!("/console/events{}", fields::query(fields));
     Ok(html(StatusCode::OK, deliveries::new(count, NEWER, &path)))
-}
-
-fn search(wanted: &Wanted) -> EventSearch {
-    EventSearch {
-        types: wanted.event_type.iter().cloned().collect(),
-        row: wanted.row.clone(),
-    }
 }
 
 /// Of each event how many deliveries there are, and how many of these were delivered.

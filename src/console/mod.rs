@@ -9,7 +9,7 @@
 //!   page, with its template in `templates/`.
 //! - [`chart`]: what became of attempts, by hours and days.
 //! - [`settings`], [`tokens`]: sessions, and the tokens of the tenant's own programs.
-//! - [`stream`]: tells open pages what has happened.
+//! - [`stream`]: tells open pages what has happened. [`export`]: lists as files.
 //! - [`shell`], [`markup`], [`words`], [`advice`], [`wanted`], [`fields`], [`fault`], [`assets`]: what the pages share.
 //!
 //! Pages ask the same functions as the API's handlers, in a transaction of the tenant's role, and
@@ -44,6 +44,7 @@ pub mod endpoints;
 pub mod enter;
 pub mod event;
 pub mod events;
+pub mod export;
 pub mod fault;
 pub mod fields;
 pub mod gate;
@@ -138,6 +139,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         page("/console/overview", View, overview::show),
         page("/console/deliveries", View, deliveries::show),
+        page("/console/deliveries.ndjson", View, export::deliveries),
         page("/console/deliveries/newer", View, deliveries::newer),
         page("/console/deliveries/rows", View, deliveries::rows),
         page("/console/deliveries/{id}", View, delivery::show),
@@ -149,6 +151,7 @@ pub fn routes() -> Vec<Route> {
         ),
         action("/console/deliveries/{id}/retry", Resend, delivery::retry),
         page("/console/events", View, events::show),
+        page("/console/events.ndjson", View, export::events),
         page("/console/events/newer", View, events::newer),
         page("/console/events/{id}", View, event::show),
         action("/console/events/{id}/send", Resend, event::send),

@@ -8,10 +8,12 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::State;
 use super::capability::{self, Capability};
 use super::code::{Code, FormToken};
 use super::fault::Fault;
 use crate::api::PublicUrl;
+use crate::api::auth::{Check, Standing};
 use crate::db::Store;
 
 /// A session ends without a request for so long.
@@ -158,6 +160,29 @@ pub async fn find(
     });
     cache.put(hash, asked_at, asks, &session);
     Ok(Ok(session))
+}
+
+/// Asks whether the session of a request goes on, by a page that lies open.
+pub fn check(state: &Arc<State>, headers: &HeaderMap) -> Check {
+    let public_url = state.public_url.as_ref();
+    let cookie = public_url.and_then(|public_url| cookie(headers, public_url));
+    let (state, cookie) = (Arc::clone(state), cookie.map(Arc::new));
+    Box::new(move || {
+        let (state, cookie) = (Arc::clone(&state), cookie.clone());
+        Box::pin(async move {
+            let Some(cookie) = cookie else {
+                return Standing::Ended;
+            };
+            if state.sessions.get(&cookie.hash(), Asks::Page).is_some() {
+                return Standing::Admitted;
+            }
+            match find(&state.api.store, &state.sessions, &cookie, Asks::Page).await {
+                Ok(Ok(_)) => Standing::Admitted,
+                Ok(Err(_)) => Standing::Ended,
+                Err(_) => Standing::Unknown,
+            }
+        })
+    })
 }
 
 /// The name of the cookie. Without https a browser takes no `Secure` one, and then there is no

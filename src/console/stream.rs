@@ -12,10 +12,10 @@ use super::State;
 use super::fault::Fault;
 use super::fields::Asked;
 use super::markup::mark;
-use super::session::{self, Asks};
+use super::session;
 use super::shell::Visitor;
 use crate::api::stream::hub::{Change, News};
-use crate::api::stream::{self, Check, Message, Wanted};
+use crate::api::stream::{self, Message, Wanted};
 use crate::event::DeliveryId;
 use crate::subscription::queries::SubscriptionId;
 
@@ -35,27 +35,7 @@ pub async fn show(
         named: stream::named(asked.get("watch").unwrap_or_default())?,
         after: stream::after(asked.get("after"), &headers)?,
     };
-    let public_url = state.public_url.as_ref();
-    let cookie = public_url.and_then(|public_url| session::cookie(&headers, public_url));
-    let cookie = cookie.map(Arc::new);
-    let of = Arc::clone(&state);
-    let check: Check = Box::new(move || {
-        let (state, cookie) = (Arc::clone(&of), cookie.clone());
-        Box::pin(async move {
-            let Some(cookie) = cookie else {
-                return false;
-            };
-            if state.sessions.get(&cookie.hash(), Asks::Page).is_some() {
-                return true;
-            }
-            let store = &state.api.store;
-            match session::find(store, &state.sessions, &cookie, Asks::Page).await {
-                Ok(found) => found.is_ok(),
-                // The store does not answer: what is looked at says so itself.
-                Err(_) => true,
-            }
-        })
-    });
+    let check = session::check(&state, &headers);
     let who = format!("session {}", visitor.session.id);
     let opened = stream::open(&state.api, visitor.tenant(), &who, wanted, check, message);
     opened.map_err(Fault::from)

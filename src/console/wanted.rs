@@ -8,7 +8,7 @@ use super::markup;
 use super::words::Endpoints;
 use crate::api::deliveries::{error_class, http_statuses};
 use crate::api::extract;
-use crate::delivery::listing::{DeliverySearch, Status};
+use crate::delivery::listing::{DeliverySearch, EventSearch, Status};
 use crate::subscription::queries::SubscriptionId;
 
 /// The times that are offered, with their hours.
@@ -85,6 +85,19 @@ impl Wanted {
 
     pub fn path(&self) -> String {
         format!("/console/deliveries{}", fields::query(self.fields()))
+    }
+
+    /// What of the events is asked for.
+    pub fn events(&self) -> EventSearch {
+        EventSearch {
+            types: self.event_type.iter().cloned().collect(),
+            row: self.row.clone(),
+        }
+    }
+
+    /// The same as a file, at a path of an export.
+    pub fn export(&self, path: &str) -> String {
+        format!("{path}{}", fields::query(self.fields()))
     }
 
     /// The same with something more.

@@ -134,8 +134,7 @@ impl Lanes {
             let subscription = snapshot.get(*id);
             lane.pace(subscription.and_then(|one| one.rate_limit), now);
         }
-        // Lanes that wait by a former rate are looked at again, each once: enlisting may put
-        // one back into the heap.
+        // Each lane that waits by a former rate once: enlisting may put it back into the heap.
         for std::cmp::Reverse((_, id)) in std::mem::take(&mut self.paced) {
             self.revive(id, Place::Paced, now);
         }

@@ -133,21 +133,13 @@ async fn walk(
     // What is in a batch has the state of the batch.
     let scheduled = |statuses: &'static [&'static str]| async move {
         let parked = status == Some(Status::Parked);
-        let Some(subscription) = subscription else {
-            return transaction
-                .query(
-                    include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql"),
-                    &[&statuses, &ids.from, &by_id, &limit, &parked],
-                )
-                .await;
-        };
-        let arm = include_str!("../../sql/queries/delivery/scheduled_of_subscription.sql");
+        let arm = include_str!("../../sql/queries/delivery/scheduled_in_status.sql");
         let arms = statuses.iter().map(|one| arm.replace("/* status */", one));
         let arms = arms.collect::<Vec<_>>().join("union all\n");
-        let list = include_str!("../../sql/queries/delivery/list_scheduled_of_subscription.sql");
+        let list = include_str!("../../sql/queries/delivery/list_scheduled_deliveries.sql");
+        let sql = list.replace("/* arms */", &arms);
         let parameters: [&(dyn ToSql + Sync); 5] =
             [&ids.from, &by_id, &subscription, &limit, &parked];
-        let sql = list.replace("/* arms */", &arms);
         transaction.query(sql.as_str(), &parameters).await
     };
     let rows = match status {

@@ -566,6 +566,52 @@ async fn the_colours_are_chosen_for_good() {
 }
 
 #[tokio::test]
+async fn a_list_is_a_file_of_what_its_page_asks_for() {
+    let api = Api::start().await;
+    let token = api.token("acme").await;
+    let subscription = api.subscribe(&token).await;
+    let failed = api
+        .delivery_of_now(&subscription, "failed")
+        .await
+        .to_string();
+    api.delivery_of_now(&subscription, "delivered").await;
+    let browser = Browser::signed_in(&api, "acme").await;
+    for (list, rows) in [
+        ("deliveries?status=failed", 1),
+        ("deliveries", 2),
+        ("events", 2),
+    ] {
+        let page = browser.get(&format!("/console/{list}")).await.expect(200);
+        let (name, query) = list.split_once('?').unwrap_or((list, ""));
+        let path = links(&page, &format!("/console/{name}.ndjson")).remove(0);
+        assert!(path.ends_with(query), "{path}");
+        let file = browser.get(&path).await.expect(200);
+        let disposition = file.headers["content-disposition"].to_str().unwrap();
+        assert_eq!(
+            disposition,
+            format!("attachment; filename=\"{name}.ndjson\"")
+        );
+        let lines: Vec<Value> = file
+            .text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), rows + 1, "{}", file.text);
+        assert_eq!(
+            lines[rows]["end"],
+            json!({"rows": rows, "next_cursor": null})
+        );
+        if rows == 1 {
+            assert_eq!(lines[0]["id"], failed);
+        }
+        // Another tenant's is empty.
+        let other = Browser::signed_in(&api, "globex").await;
+        let file = other.get(&path).await.expect(200);
+        assert_eq!(file.text.lines().count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn pages_are_compressed_and_their_forms_are_never_the_same() {
     let api = Api::start().await;
     let browser = Browser::signed_in(&api, "acme").await;
