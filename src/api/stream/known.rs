@@ -52,10 +52,12 @@ impl Known {
             to: Uuid::max(),
         };
         let marks = marks(&transaction).await?;
-        let events = listing::events(&transaction, &EventSearch::default(), ids, NEWEST).await?;
+        // Deliveries first: what is committed meanwhile is found as an event now, and as its
+        // delivery by the next look, and never the other way round.
         let all = DeliverySearch::default();
         let newest =
             listing::deliveries(&transaction, &all, ids, None, Uuid::max(), NEWEST).await?;
+        let events = listing::events(&transaction, &EventSearch::default(), ids, NEWEST).await?;
         let others = self.others(&newest.rows, named);
         let others = listing::deliveries_of(&transaction, &others).await?;
         // All is read: what fails before leaves all to the next look.

@@ -1,6 +1,5 @@
 //! What one viewer is sent of the looks at its tenant, and what it has missed before.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::api::State;
 use crate::api::auth::{Check, Standing};
 use crate::api::error::Problem;
 use crate::db::tenant_transaction;
-use crate::delivery::listing::{self, DeliverySearch, EventSearch, IdRange};
+use crate::delivery::listing::{self, Delivery, DeliverySearch, EventSearch, IdRange};
 use crate::event::{EventId, id_floor, id_milliseconds, milliseconds};
 
 /// How often it is checked that the caller may still see this.
@@ -47,6 +46,11 @@ pub(super) struct Stream {
 
 /// The client has left.
 struct Left;
+
+fn of(delivery: Delivery, news: News) -> Change {
+    let delivery = Box::new(delivery);
+    Change::Delivery { delivery, news }
+}
 
 impl Stream {
     /// Ends with the viewer's connection, or its right to see this.
@@ -126,53 +130,42 @@ impl Stream {
 
     /// What is named, and what was committed after the last event that the client knows, the
     /// oldest first.
-    async fn earlier(&self) -> Result<VecDeque<Change>, Problem> {
+    async fn earlier(&self) -> Result<Vec<Change>, Problem> {
         let mut client = self.state.store.get().await?;
         let transaction = tenant_transaction(&mut client, &self.tenant).await?;
         let ids = IdRange {
             from: id_floor(id_milliseconds(self.newest)),
             to: Uuid::max(),
         };
-        let mut changes = VecDeque::new();
-        for delivery in listing::deliveries_of(&transaction, &self.wanted.named).await? {
-            changes.push_back(Change::Delivery {
-                delivery: Box::new(delivery),
-                news: News::IsNamed,
-            });
-        }
+        let named = listing::deliveries_of(&transaction, &self.wanted.named).await?;
+        let mut changes: Vec<Change> = named
+            .into_iter()
+            .map(|delivery| of(delivery, News::IsNamed))
+            .collect();
         if self.wanted.after.is_none() {
             return Ok(changes);
         }
-        if self.wanted.events {
-            let all = EventSearch::default();
-            let found = listing::events(&transaction, &all, ids, NEWEST).await?;
-            let new = found.rows.into_iter().filter(|one| one.id.0 >= self.newest);
-            for event in new {
-                changes.push_front(Change::Event(Box::new(event)));
-            }
-            if found.next.is_some() {
-                changes.push_front(Change::Missed);
-            }
-        }
+        // Deliveries are read first, as by a look, and sent after their events.
+        let mut deliveries = Vec::new();
         if self.wanted.deliveries {
             let all = DeliverySearch::default();
             let low_water = Uuid::max();
             let found =
                 listing::deliveries(&transaction, &all, ids, None, low_water, NEWEST).await?;
-            let new = found.rows.into_iter();
+            deliveries.extend(found.next.map(|_| Change::Missed));
+            let new = found.rows.into_iter().rev();
             let new = new.filter(|one| one.event_id.0 >= self.newest);
-            let mut deliveries = VecDeque::new();
-            for delivery in new {
-                deliveries.push_front(Change::Delivery {
-                    delivery: Box::new(delivery),
-                    news: News::IsNew,
-                });
-            }
-            if found.next.is_some() {
-                deliveries.push_front(Change::Missed);
-            }
-            changes.append(&mut deliveries);
+            deliveries.extend(new.map(|delivery| of(delivery, News::IsNew)));
         }
+        if self.wanted.events {
+            let all = EventSearch::default();
+            let found = listing::events(&transaction, &all, ids, NEWEST).await?;
+            changes.extend(found.next.map(|_| Change::Missed));
+            let new = found.rows.into_iter().rev();
+            let new = new.filter(|one| one.id.0 >= self.newest);
+            changes.extend(new.map(|event| Change::Event(Box::new(event))));
+        }
+        changes.append(&mut deliveries);
         Ok(changes)
     }
 
