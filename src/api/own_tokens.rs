@@ -243,7 +243,7 @@ fn may_not() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "tokens_not_permitted",
-        "tokens are managed by a token that was made with `manages_tokens`, or by a session of the \
+        "tokens are managed by a token that has `manages_tokens` (`walhook token create --manages-tokens`), or by a session of the \
          console that has the capability `tokens`",
     )
 }
