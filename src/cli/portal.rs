@@ -36,13 +36,14 @@ pub struct LinkArgs {
     /// Who is to use it, as the tenant's others will see it.
     #[arg(long, default_value = "operator", value_parser = actor)]
     actor: String,
-    /// What the session may do: view, payloads, manage, secrets, resend, test; and tokens, which is not
-    /// given unless it is named.
+    /// What the session may do, with commas between: view, payloads, manage, secrets, resend, test and
+    /// tokens. By default all but tokens.
     #[arg(
         long,
         value_delimiter = ',',
         value_name = "LIST",
-        default_values_t = Capability::USUAL
+        default_values_t = Capability::USUAL,
+        hide_default_value = true
     )]
     capabilities: Vec<Capability>,
     /// How long the link may wait to be used: 1s to 10m.

@@ -65,13 +65,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What serde says, without the value: it may be a secret.
+/// What serde says. Of the value, which may be a secret, only a number where one is expected.
 pub(super) fn message_of(kind: Kind) -> String {
     match kind {
         Kind::Message(message) => message,
         Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
             let expected = expected.to_string();
-            format!("expected {}, found {}", plain(&expected), kind_of(&actual))
+            let expected = plain(&expected);
+            format!("expected {expected}, found {}", found(&actual, expected))
         }
         Kind::InvalidLength(length, expected) => {
             format!("expected {expected}, found {length} elements")
@@ -102,6 +103,17 @@ fn plain(expected: &str) -> &str {
         nonzero if nonzero.starts_with("a nonzero ") => "a whole number, 1 or more",
         structure if structure.starts_with("struct ") => "a table",
         other => other,
+    }
+}
+
+/// The number that was found where another is expected, else the kind of what was found.
+fn found(actual: &Actual, expected: &str) -> String {
+    let is_number = expected.starts_with("a whole number") || expected == "a number";
+    match actual {
+        Actual::Unsigned(number) if is_number => number.to_string(),
+        Actual::Signed(number) if is_number => number.to_string(),
+        Actual::Float(number) if is_number => number.to_string(),
+        _ => kind_of(actual).to_owned(),
     }
 }
 

@@ -254,6 +254,24 @@ fn every_problem_says_where_what_and_the_nearest_name() {
 }
 
 #[test]
+fn a_number_that_does_not_fit_is_named() {
+    let refused = |lines: &str| {
+        let text = format!("[source]\nurl = 'postgres://x/y'\n[limits]\n{lines}\n");
+        load(&[("walhook.toml", &text)], &[]).unwrap_err()
+    };
+    for found in ["0", "-1", "1.5"] {
+        let problem = format!(
+            "walhook.toml:4: limits.tokens: expected a whole number, 1 or more, found {found}"
+        );
+        assert_eq!(refused(&format!("tokens = {found}")), [problem]);
+    }
+    assert_eq!(
+        refused("tokens = 'many'"),
+        ["walhook.toml:4: limits.tokens: expected a whole number, 1 or more, found a text"]
+    );
+}
+
+#[test]
 fn rules_are_refused_with_their_lines() {
     let problems = load(
         &[
