@@ -163,6 +163,12 @@ impl Stage {
             .await;
     }
 
+    /// Something is delivered to the first endpoint.
+    pub async fn deliver(&self) {
+        let endpoint = json!({ "id": self.endpoint });
+        self.api.delivery_of_now(&endpoint, "delivered").await;
+    }
+
     pub async fn open(&mut self, path: &str) {
         let url = format!("{}{path}", self.api.base);
         self.chromium.open(&url).await;

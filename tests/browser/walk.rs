@@ -137,10 +137,7 @@ async fn what_is_new_is_told_and_pushes_nothing_away() {
     stage.sign_in().await;
     let rows = "document.querySelectorAll('[data-row]').length";
     let before = stage.chromium.run(rows).await;
-    let token = stage.api.token("acme").await;
-    let path = format!("/subscriptions/{}", stage.endpoint);
-    let billing = stage.api.get(&path, &token).await.json;
-    stage.api.delivery_of_now(&billing, "delivered").await;
+    stage.deliver().await;
     stage
         .chromium
         .until("document.querySelector('.newer')?.textContent === '1 new · show'")
@@ -185,10 +182,7 @@ async fn a_row_that_changes_is_shown_again_where_it_is_unless_updates_are_paused
     stage.chromium.press("p").await;
     stage.chromium.until(&says("paused ❚❚")).await;
     change(&stage, "cancelled").await;
-    let token = stage.api.token("acme").await;
-    let path = format!("/subscriptions/{}", stage.endpoint);
-    let billing = stage.api.get(&path, &token).await.json;
-    stage.api.delivery_of_now(&billing, "delivered").await;
+    stage.deliver().await;
     assert_eq!(stage.chromium.run(&shows("delivered")).await, true);
     stage.chromium.press("p").await;
     stage.chromium.until(&says("live ●")).await;
@@ -220,10 +214,7 @@ async fn a_hidden_page_asks_for_nothing_and_one_that_is_seen_again_goes_on() {
     stage.chromium.until(&says("not live ○")).await;
     let asked = "performance.getEntriesByType('resource').length";
     let before = stage.chromium.run(asked).await;
-    let token = stage.api.token("acme").await;
-    let path = format!("/subscriptions/{}", stage.endpoint);
-    let billing = stage.api.get(&path, &token).await.json;
-    stage.api.delivery_of_now(&billing, "delivered").await;
+    stage.deliver().await;
     // Longer than what is asked for without a stream.
     stage
         .chromium
